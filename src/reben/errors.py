@@ -1,0 +1,148 @@
+"""Every exception that reben raises on purpose.
+
+Each message says what was asked, what is there, and what to do. All of them derive from
+`RebenError`, and from the builtin that fits, so that ``except ValueError`` works too.
+
+The tree:
+
+    RebenError
+    ├── BandsError (ValueError)
+    │   ├── UnknownBandError          a name that is no band
+    │   ├── BandsMismatchError        the model needs bands that the data lack, or another order
+    │   └── AmbiguousBandsError       nothing says in which order a model wants its bands
+    ├── LabelsError (ValueError)
+    │   └── UnknownLabelError         a name that is no label
+    ├── PatchNameError (ValueError)   a text that is not a patch name
+    ├── PixelsError (ValueError)
+    │   ├── PatchShapeError           a band of the wrong size
+    │   └── PixelValueError           values in a wrong unit, of a wrong dtype, or NaN
+    ├── TiffError (ValueError)        a file that is not a readable single-band TIFF
+    ├── StoreError (ValueError)       a folder that is not a store, or a damaged value in one
+    │   └── MissingPatchError (LookupError)
+    ├── MetadataError (ValueError)    a table without the columns or rows that are needed
+    │   └── EmptySplitError           filters that leave no patch
+    ├── ConfigError (ValueError)      a setting that cannot be
+    ├── ModelError (ValueError)
+    │   ├── BackboneError             timm does not know or cannot build the architecture
+    │   ├── ModelFolderError          a folder or repository without a usable config or weights
+    │   ├── WeightsMismatchError      weights that are not exactly the model's
+    │   └── UnsafeWeightsError        pickled weights, which are never opened
+    ├── RunError (ValueError)         a folder that is not a run, or one that is not finished
+    ├── TrainingError (RuntimeError)  training cannot go on
+    ├── DownloadError (OSError)       a file that could not be fetched
+    │   └── ChecksumError             a file that is not the one that was asked for
+    ├── OutputError (OSError)         a file or folder that cannot be written
+    └── MissingExtraError (ImportError)  an optional dependency is not installed
+"""
+
+
+class RebenError(Exception):
+    """Base of every error that reben raises on purpose."""
+
+
+class BandsError(RebenError, ValueError):
+    """Something about bands or their order is wrong."""
+
+
+class UnknownBandError(BandsError):
+    """A name is not a band of a BigEarthNet v2.0 patch."""
+
+
+class BandsMismatchError(BandsError):
+    """The bands that are needed are not the bands that are there."""
+
+
+class AmbiguousBandsError(BandsError):
+    """Nothing says in which order a model wants its bands, and reben does not guess."""
+
+
+class LabelsError(RebenError, ValueError):
+    """Something about labels or their order is wrong."""
+
+
+class UnknownLabelError(LabelsError):
+    """A name is not one of the labels in use."""
+
+
+class PatchNameError(RebenError, ValueError):
+    """A text is not the name of a patch."""
+
+
+class PixelsError(RebenError, ValueError):
+    """The pixels of a band cannot be used as they are."""
+
+
+class PatchShapeError(PixelsError):
+    """A band has not the size of a patch."""
+
+
+class PixelValueError(PixelsError):
+    """Pixel values are in a wrong unit, of a wrong dtype, or not finite."""
+
+
+class TiffError(RebenError, ValueError):
+    """A file is not a single-band TIFF that can be read."""
+
+
+class StoreError(RebenError, ValueError):
+    """A folder is not a store, or a value in a store is damaged."""
+
+
+class MissingPatchError(StoreError, LookupError):
+    """A patch is not in the store."""
+
+
+class MetadataError(RebenError, ValueError):
+    """A metadata table lacks columns or rows, or holds values that cannot be."""
+
+
+class EmptySplitError(MetadataError):
+    """The filters leave no patch."""
+
+
+class ConfigError(RebenError, ValueError):
+    """A setting is unknown or has a value that cannot be."""
+
+
+class ModelError(RebenError, ValueError):
+    """A model cannot be built or loaded."""
+
+
+class BackboneError(ModelError):
+    """The architecture is unknown to timm or cannot be built as asked."""
+
+
+class ModelFolderError(ModelError):
+    """A folder or repository holds no usable model."""
+
+
+class WeightsMismatchError(ModelError):
+    """Weights are missing, left over, or of another shape."""
+
+
+class UnsafeWeightsError(ModelError):
+    """Weights are pickled; opening them could run code, so reben never does."""
+
+
+class RunError(RebenError, ValueError):
+    """A folder is not a training run, or the run lacks what is needed."""
+
+
+class TrainingError(RebenError, RuntimeError):
+    """Training cannot go on."""
+
+
+class DownloadError(RebenError, OSError):
+    """A file could not be fetched."""
+
+
+class ChecksumError(DownloadError):
+    """A file is not the one that was asked for."""
+
+
+class OutputError(RebenError, OSError):
+    """A file or folder cannot be written."""
+
+
+class MissingExtraError(RebenError, ImportError):
+    """An optional dependency is not installed."""

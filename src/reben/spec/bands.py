@@ -1,0 +1,206 @@
+"""Bands of a patch: names, sensors, pixel sizes, and ordered band sets.
+
+A band set is an ordered tuple of names. Order is meaning: channel ``i`` of a model is band
+``i`` of its set. Nothing in reben picks bands by how many there are.
+
+Source: Clasen et al., "reBEN: Refined BigEarthNet Dataset for Remote Sensing Image Analysis",
+IGARSS 2025, arXiv:2407.03653, section 2; order of the named sets as in ConfigILM 0.7.1, which
+the published weights of v0.2.0 and later were trained with.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Literal, Self
+
+from reben.errors import BandsError, UnknownBandError
+from reben.spec.patches import PATCH_METRES
+
+Sensor = Literal["Sentinel-1", "Sentinel-2"]
+
+PIXEL_METRES: Mapping[str, int] = MappingProxyType(
+    {
+        **dict.fromkeys(("VV", "VH"), 10),
+        "B01": 60,
+        **dict.fromkeys(("B02", "B03", "B04"), 10),
+        **dict.fromkeys(("B05", "B06", "B07"), 20),
+        "B08": 10,
+        "B8A": 20,
+        "B09": 60,
+        **dict.fromkeys(("B11", "B12"), 20),
+    }
+)
+"""Ground size of one pixel side, in metres, for each band; the keys are all bands there are."""
+
+
+def require_band(name: str) -> str:
+    """Return ``name`` if it is a band of a patch.
+
+    Raises:
+        UnknownBandError: If it is not; the message lists the bands there are.
+    """
+    if name not in PIXEL_METRES:
+        known = ", ".join(PIXEL_METRES)
+        raise UnknownBandError(f"No band {name!r} in a patch. Bands: {known}.")
+    return name
+
+
+def native_size(name: str) -> int:
+    """Return the side length of band ``name`` in pixels, before any upsampling.
+
+    Example:
+        >>> native_size("B02"), native_size("B8A"), native_size("B09")
+        (120, 60, 20)
+    """
+    return PATCH_METRES // PIXEL_METRES[require_band(name)]
+
+
+def sensor(name: str) -> Sensor:
+    """Return which satellite mission measures band ``name``."""
+    return "Sentinel-1" if require_band(name) in {"VV", "VH"} else "Sentinel-2"
+
+
+@dataclass(frozen=True)
+class BandSet:
+    """Bands in a fixed order, without repeats.
+
+    Args:
+        names: Band names, for example ``("B04", "B03", "B02")``.
+
+    Raises:
+        UnknownBandError: If a name is not a band of a patch.
+        BandsError: If a name is repeated or there is none.
+
+    Example:
+        >>> BandSet(("B04", "B03", "B02")).index("B02")
+        2
+        >>> len(ALL), ALL.names[:3]
+        (12, ('VV', 'VH', 'B02'))
+        >>> BandSet(("B10",))
+        Traceback (most recent call last):
+        reben.errors.UnknownBandError: No band 'B10' in a patch. Bands: VV, VH, B01, ...
+    """
+
+    names: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        """Refuse unknown and repeated names."""
+        given: object = self.names
+        if isinstance(given, str):
+            raise BandsError(
+                f"Band names must be a tuple, not the text {self.names!r}. "
+                "Use BandSet.parse for a text."
+            )
+        object.__setattr__(self, "names", tuple(self.names))
+        for name in self.names:
+            require_band(name)
+        if not self.names:
+            raise BandsError("A band set needs at least one band; none was given.")
+        repeated = sorted({name for name in self.names if self.names.count(name) > 1})
+        if repeated:
+            raise BandsError(
+                f"Repeated in {', '.join(self.names)}: {', '.join(repeated)}. Name each band once."
+            )
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Return the band set that ``text`` names.
+
+        Args:
+            text: One of the words in `BAND_SETS`, or band names separated by commas, which
+                keep their order. Case does not matter.
+
+        Raises:
+            UnknownBandError: If a name is neither a band nor a word.
+            BandsError: If a band is repeated.
+
+        Example:
+            >>> BandSet.parse("rgb").names
+            ('B04', 'B03', 'B02')
+            >>> BandSet.parse("B08, b04").names
+            ('B08', 'B04')
+        """
+        words = {word.lower(): bands for word, bands in BAND_SETS.items()}
+        if text.strip().lower() in words:
+            return cls(words[text.strip().lower()].names)
+        names = [name.strip().upper() for name in text.split(",") if name.strip()]
+        unknown = [name for name in names if name not in PIXEL_METRES]
+        if unknown or not names:
+            asked = ", ".join(unknown) if unknown else repr(text)
+            raise UnknownBandError(
+                f"No band or band set {asked}. Bands: {', '.join(PIXEL_METRES)}. "
+                f"Sets: {', '.join(BAND_SETS)}. Separate bands by commas."
+            )
+        return cls(tuple(names))
+
+    def __iter__(self) -> Iterator[str]:
+        """Yield the names in channel order."""
+        return iter(self.names)
+
+    def __len__(self) -> int:
+        """Count the channels."""
+        return len(self.names)
+
+    def __contains__(self, name: object) -> bool:
+        """Tell whether band ``name`` is in the set."""
+        return name in self.names
+
+    def __str__(self) -> str:
+        """Return the names separated by commas, as `parse` reads them."""
+        return ",".join(self.names)
+
+    def index(self, name: str) -> int:
+        """Return the channel that holds band ``name``.
+
+        Raises:
+            UnknownBandError: If the set does not hold it.
+        """
+        if name not in self.names:
+            raise UnknownBandError(f"No band {name!r} in this set. It holds {', '.join(self)}.")
+        return self.names.index(name)
+
+    def missing_from(self, available: Iterable[str]) -> tuple[str, ...]:
+        """Return the names of this set that ``available`` lacks, in order."""
+        have = set(available)
+        return tuple(name for name in self.names if name not in have)
+
+    def of_sensor(self, mission: Sensor) -> tuple[str, ...]:
+        """Return the names that ``mission`` measures, in order."""
+        return tuple(name for name in self.names if sensor(name) == mission)
+
+    @property
+    def word(self) -> str:
+        """The shortest name of this very set in this very order: a word, or the list of names."""
+        same = (word for word, bands in BAND_SETS.items() if bands.names == self.names)
+        return next(same, str(self))
+
+
+S1 = BandSet(("VV", "VH"))
+"""Sentinel-1: both polarisations."""
+S2 = BandSet(("B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B11", "B12"))
+"""Sentinel-2 bands of 10 m and 20 m."""
+ALL = BandSet((*S1, *S2))
+"""Sentinel-1, then Sentinel-2 bands of 10 m and 20 m."""
+S2_FULL = BandSet(
+    ("B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B09", "B11", "B12")
+)
+"""All twelve Sentinel-2 bands of a patch."""
+ALL_FULL = BandSet((*S1, *S2_FULL))
+"""All fourteen bands of a patch pair."""
+RGB = BandSet(("B04", "B03", "B02"))
+"""Red, green, blue."""
+TEN_METRES = BandSet(("B02", "B03", "B04", "B08"))
+"""Sentinel-2 bands of 10 m."""
+
+BAND_SETS: Mapping[str, BandSet] = MappingProxyType(
+    {
+        "s1": S1,
+        "s2": S2,
+        "all": ALL,
+        "s2_full": S2_FULL,
+        "all_full": ALL_FULL,
+        "rgb": RGB,
+        "10m": TEN_METRES,
+    }
+)
+"""The words for band sets, as the command line takes them."""

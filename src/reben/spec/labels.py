@@ -1,0 +1,180 @@
+"""The 19 labels, their two published orders, CORINE codes and colours.
+
+Two orders circulate. The published classifiers put their outputs in alphabetical order; the
+paper lists the classes in another. Mixing them gives wrong labels and no error, so reben always
+says which order it means, and `LABELS`, the alphabetical one, is the only default.
+
+Source: names from arXiv:2407.03653; orders from ConfigILM 0.7.1; CORINE codes and colours from
+the CORINE Land Cover nomenclature, as torchgeo's BigEarthNetV2 lists them.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
+
+from reben.errors import LabelsError, UnknownLabelError
+
+_LAND_WITH_NATURE = (
+    "Land principally occupied by agriculture, with significant areas of natural vegetation"
+)
+
+LABELS: tuple[str, ...] = (
+    "Agro-forestry areas",
+    "Arable land",
+    "Beaches, dunes, sands",
+    "Broad-leaved forest",
+    "Coastal wetlands",
+    "Complex cultivation patterns",
+    "Coniferous forest",
+    "Industrial or commercial units",
+    "Inland waters",
+    "Inland wetlands",
+    _LAND_WITH_NATURE,
+    "Marine waters",
+    "Mixed forest",
+    "Moors, heathland and sclerophyllous vegetation",
+    "Natural grassland and sparsely vegetated areas",
+    "Pastures",
+    "Permanent crops",
+    "Transitional woodland, shrub",
+    "Urban fabric",
+)
+"""The labels in alphabetical order: the order of every published classifier's outputs."""
+
+PAPER_LABELS: tuple[str, ...] = (
+    "Urban fabric",
+    "Industrial or commercial units",
+    "Arable land",
+    "Permanent crops",
+    "Pastures",
+    "Complex cultivation patterns",
+    _LAND_WITH_NATURE,
+    "Agro-forestry areas",
+    "Broad-leaved forest",
+    "Coniferous forest",
+    "Mixed forest",
+    "Natural grassland and sparsely vegetated areas",
+    "Moors, heathland and sclerophyllous vegetation",
+    "Transitional woodland, shrub",
+    "Beaches, dunes, sands",
+    "Inland wetlands",
+    "Coastal wetlands",
+    "Inland waters",
+    "Marine waters",
+)
+"""The labels in the order of the paper's tables. No classifier's outputs are in this order."""
+
+_CODES_OF_LABEL: dict[str, tuple[int, ...]] = {
+    "Urban fabric": (111, 112),
+    "Industrial or commercial units": (121,),
+    "Arable land": (211, 212, 213),
+    "Permanent crops": (221, 222, 223, 241),
+    "Pastures": (231,),
+    "Complex cultivation patterns": (242,),
+    _LAND_WITH_NATURE: (243,),
+    "Agro-forestry areas": (244,),
+    "Broad-leaved forest": (311,),
+    "Coniferous forest": (312,),
+    "Mixed forest": (313,),
+    "Natural grassland and sparsely vegetated areas": (321, 333),
+    "Moors, heathland and sclerophyllous vegetation": (322, 323),
+    "Transitional woodland, shrub": (324,),
+    "Beaches, dunes, sands": (331,),
+    "Inland wetlands": (411, 412),
+    "Coastal wetlands": (421, 422),
+    "Inland waters": (511, 512),
+    "Marine waters": (521, 522, 523),
+}
+
+CORINE_TO_LABEL: Mapping[int, str] = MappingProxyType(
+    {code: label for label, codes in _CODES_OF_LABEL.items() for code in codes}
+)
+"""CORINE 2018 level-3 code -> label. A code that is not here has no label: it is unlabelled."""
+
+COLOURS: Mapping[str, str] = MappingProxyType(
+    {
+        "Agro-forestry areas": "#f2cca6",
+        "Arable land": "#ffffa8",
+        "Beaches, dunes, sands": "#e6e6e6",
+        "Broad-leaved forest": "#80ff00",
+        "Coastal wetlands": "#ccccff",
+        "Complex cultivation patterns": "#ffe64d",
+        "Coniferous forest": "#00a600",
+        "Industrial or commercial units": "#cc4df2",
+        "Inland waters": "#80f2e6",
+        "Inland wetlands": "#a6a6ff",
+        _LAND_WITH_NATURE: "#e6cc4d",
+        "Marine waters": "#e6f2ff",
+        "Mixed forest": "#4dff00",
+        "Moors, heathland and sclerophyllous vegetation": "#a6ff80",
+        "Natural grassland and sparsely vegetated areas": "#ccf24d",
+        "Pastures": "#e6e64d",
+        "Permanent crops": "#e68000",
+        "Transitional woodland, shrub": "#a6f200",
+        "Urban fabric": "#e6004d",
+    }
+)
+"""Label -> its colour on CORINE maps, as ``#rrggbb``."""
+
+
+def to_multi_hot(names: Iterable[str], order: Sequence[str] = LABELS) -> tuple[int, ...]:
+    """Return a 0/1 vector that marks ``names`` in ``order``.
+
+    Args:
+        names: Label names, in any order; repeats count once.
+        order: The labels that the vector's positions stand for.
+
+    Raises:
+        UnknownLabelError: If a name is not in ``order``; the message names it.
+
+    Example:
+        >>> sum(to_multi_hot(["Pastures", "Arable land"]))
+        2
+        >>> to_multi_hot(["Arable land"])[:3], to_multi_hot(["Arable land"], PAPER_LABELS)[:3]
+        ((0, 1, 0), (0, 0, 1))
+    """
+    if isinstance(names, str):
+        raise LabelsError(f"Labels must be a list of names, not the text {names!r}.")
+    present = set(names)
+    unknown = sorted(present.difference(order))
+    if unknown:
+        raise UnknownLabelError(
+            f"Unknown label {', '.join(map(repr, unknown))}. Labels: {'; '.join(order)}."
+        )
+    return tuple(int(label in present) for label in order)
+
+
+def from_multi_hot(vector: Iterable[object], order: Sequence[str] = LABELS) -> tuple[str, ...]:
+    """Return the names that a 0/1 vector marks, in the order of the vector.
+
+    Args:
+        vector: As many zeros and ones (or booleans) as ``order`` has labels.
+        order: The labels that the vector's positions stand for.
+
+    Raises:
+        LabelsError: If the length differs or a value is neither 0 nor 1.
+
+    Example:
+        >>> from_multi_hot(to_multi_hot(["Pastures", "Arable land"]))
+        ('Arable land', 'Pastures')
+    """
+    values = list(vector)
+    if len(values) != len(order):
+        raise LabelsError(f"A vector of {len(values)} values cannot mark {len(order)} labels.")
+    other = [value for value in values if value not in (0, 1)]
+    if other:
+        raise LabelsError(f"A multi-hot vector holds only 0 and 1; this one holds {other[0]!r}.")
+    return tuple(label for label, value in zip(order, values, strict=True) if value)
+
+
+def labels_of_codes(codes: Iterable[int]) -> tuple[str, ...]:
+    """Return the labels of a reference map's CORINE codes, alphabetically.
+
+    The rule of the data set: a patch has the label of every code that occurs in its reference
+    map; codes without a label do not count.
+
+    Example:
+        >>> labels_of_codes([211, 231, 311, 313, 999])
+        ('Arable land', 'Broad-leaved forest', 'Mixed forest', 'Pastures')
+    """
+    present = {CORINE_TO_LABEL[code] for code in codes if code in CORINE_TO_LABEL}
+    return tuple(sorted(present))

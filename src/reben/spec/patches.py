@@ -1,0 +1,207 @@
+"""Patch names: parsed into their parts and formatted again.
+
+A patch pair has a Sentinel-2 name and a Sentinel-1 name. Which Sentinel-1 patch belongs to
+which Sentinel-2 patch cannot be derived from the names; the metadata table says it.
+
+Source: layout of the archives in Zenodo record 10891137.
+"""
+
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal, Self
+
+from reben.errors import PatchNameError
+
+PATCH_METRES = 1200
+"""Side length of every patch, in metres."""
+
+PATCH_PIXELS = 120
+"""Side length of a patch at 10 m a pixel, in pixels."""
+
+Split = Literal["train", "validation", "test"]
+SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+"""The geographic splits, as the metadata table writes them."""
+
+REFERENCE_MAP_SUFFIX = "_reference_map"
+"""What follows the Sentinel-2 patch name in the name of its reference map."""
+
+_TIME = "%Y%m%dT%H%M%S"
+_SENTINEL2 = re.compile(
+    r"(?P<satellite>S2[A-D])_MSIL2A_(?P<acquired>\d{8}T\d{6})_(?P<baseline>N\d{4})"
+    r"_(?P<orbit>R\d{3})_T(?P<tile>\d{2}[A-Z]{3})_(?P<column>\d{1,3})_(?P<row>\d{1,3})",
+    re.ASCII,
+)
+_SENTINEL1 = re.compile(
+    r"(?P<satellite>S1[A-D])_IW_GRDH_1SDV_(?P<acquired>\d{8}T\d{6})"
+    r"_(?P<tile>\d{2}[A-Z]{3})_(?P<column>\d{1,3})_(?P<row>\d{1,3})",
+    re.ASCII,
+)
+
+
+@dataclass(frozen=True)
+class Sentinel2Patch:
+    """A Sentinel-2 patch by the parts of its name.
+
+    Args:
+        satellite: ``S2A`` or ``S2B``.
+        acquired: Sensing time of the product, UTC.
+        tile: Tile of the Sentinel-2 grid without the leading T, for example ``33UUP``.
+        column: Position in the tile, counted in patches from the west.
+        row: Position in the tile, counted in patches from the north.
+        orbit: Relative orbit, for example ``R022``.
+        baseline: Processing baseline in the name; ``N9999`` for the whole data set.
+
+    Example:
+        >>> patch = Sentinel2Patch.parse("S2A_MSIL2A_20170613T101031_N9999_R022_T33UUP_26_57")
+        >>> patch.tile, patch.column, patch.row
+        ('33UUP', 26, 57)
+        >>> patch.tile_name
+        'S2A_MSIL2A_20170613T101031_N9999_R022_T33UUP'
+    """
+
+    satellite: str
+    acquired: datetime
+    tile: str
+    column: int
+    row: int
+    orbit: str
+    baseline: str = "N9999"
+
+    def __post_init__(self) -> None:
+        """Refuse parts that make no patch name."""
+        _require(_SENTINEL2, self.name, "Sentinel-2")
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Return the patch that ``text`` names.
+
+        Raises:
+            PatchNameError: If it is not the name of a Sentinel-2 patch.
+        """
+        parts = _require(_SENTINEL2, text, "Sentinel-2").groupdict()
+        return cls(
+            satellite=parts["satellite"],
+            acquired=_parse_time(parts["acquired"], text),
+            tile=parts["tile"],
+            column=int(parts["column"]),
+            row=int(parts["row"]),
+            orbit=parts["orbit"],
+            baseline=parts["baseline"],
+        )
+
+    @property
+    def tile_name(self) -> str:
+        """The folder that holds the patch: its name without column and row."""
+        return (
+            f"{self.satellite}_MSIL2A_{self.acquired.strftime(_TIME)}_{self.baseline}"
+            f"_{self.orbit}_T{self.tile}"
+        )
+
+    @property
+    def name(self) -> str:
+        """The patch name; column and row have two digits at least."""
+        return f"{self.tile_name}_{self.column:02d}_{self.row:02d}"
+
+
+@dataclass(frozen=True)
+class Sentinel1Patch:
+    """A Sentinel-1 patch by the parts of its name.
+
+    Args:
+        satellite: ``S1A`` or ``S1B``.
+        acquired: Sensing time of the product, UTC.
+        tile: Tile of the Sentinel-2 grid that the patch was cut by, without the leading T.
+        column: Position in that tile, counted in patches from the west.
+        row: Position in that tile, counted in patches from the north.
+
+    Example:
+        >>> patch = Sentinel1Patch.parse("S1B_IW_GRDH_1SDV_20170612T165809_33UUP_26_57")
+        >>> patch.satellite, patch.column
+        ('S1B', 26)
+        >>> patch.scene_name
+        'S1B_IW_GRDH_1SDV_20170612T165809'
+    """
+
+    satellite: str
+    acquired: datetime
+    tile: str
+    column: int
+    row: int
+
+    def __post_init__(self) -> None:
+        """Refuse parts that make no patch name."""
+        _require(_SENTINEL1, self.name, "Sentinel-1")
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Return the patch that ``text`` names.
+
+        Raises:
+            PatchNameError: If it is not the name of a Sentinel-1 patch.
+        """
+        parts = _require(_SENTINEL1, text, "Sentinel-1").groupdict()
+        return cls(
+            satellite=parts["satellite"],
+            acquired=_parse_time(parts["acquired"], text),
+            tile=parts["tile"],
+            column=int(parts["column"]),
+            row=int(parts["row"]),
+        )
+
+    @property
+    def scene_name(self) -> str:
+        """The folder that holds the patch: its name without tile, column and row."""
+        return f"{self.satellite}_IW_GRDH_1SDV_{self.acquired.strftime(_TIME)}"
+
+    @property
+    def name(self) -> str:
+        """The patch name; column and row are not padded, unlike those of Sentinel-2."""
+        return f"{self.scene_name}_{self.tile}_{self.column}_{self.row}"
+
+
+def reference_map_name(patch_id: str) -> str:
+    """Return the name of the reference map of the Sentinel-2 patch ``patch_id``.
+
+    Raises:
+        PatchNameError: If ``patch_id`` is not the name of a Sentinel-2 patch.
+    """
+    _require(_SENTINEL2, patch_id, "Sentinel-2")
+    return patch_id + REFERENCE_MAP_SUFFIX
+
+
+def patch_of_reference_map(name: str) -> str:
+    """Return the name of the Sentinel-2 patch that the reference map ``name`` belongs to.
+
+    Raises:
+        PatchNameError: If ``name`` is not the name of a reference map.
+    """
+    patch_id = name.removesuffix(REFERENCE_MAP_SUFFIX)
+    if patch_id == name:
+        raise PatchNameError(
+            f"{name!r} is not the name of a reference map. It should be a Sentinel-2 patch name "
+            f"and then {REFERENCE_MAP_SUFFIX!r}."
+        )
+    _require(_SENTINEL2, patch_id, "Sentinel-2")
+    return patch_id
+
+
+def _require(pattern: re.Pattern[str], text: str, mission: str) -> re.Match[str]:
+    match = pattern.fullmatch(text)
+    if match is None:
+        example = (
+            "S2A_MSIL2A_20170613T101031_N9999_R022_T33UUP_26_57"
+            if pattern is _SENTINEL2
+            else "S1B_IW_GRDH_1SDV_20170612T165809_33UUP_26_57"
+        )
+        raise PatchNameError(
+            f"{text!r} is not the name of a {mission} patch. It should look like {example}."
+        )
+    return match
+
+
+def _parse_time(text: str, name: str) -> datetime:
+    try:
+        return datetime.strptime(text, _TIME)
+    except ValueError:
+        raise PatchNameError(f"{name!r} holds no possible time: {text!r}.") from None

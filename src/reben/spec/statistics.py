@@ -1,0 +1,139 @@
+"""Mean and standard deviation of every band, for each published size and upsampling mode.
+
+Sentinel-2 figures are in digital numbers (surface reflectance x 10000, without the BOA offset of
+processing baseline 04.00 and later), Sentinel-1 figures in dB. The figures are the ones in
+``band_statistics.json`` beside this file.
+
+Source: ConfigILM 0.7.1 (package configilm, MIT licence, module extra/BENv2_utils): over the
+official train split of BigEarthNet v2.0, Sentinel-1 figures from v1.
+"""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.resources import files
+from types import MappingProxyType
+from typing import Literal, cast, get_args
+
+from reben.errors import ConfigError
+from reben.spec.bands import BandSet, require_band
+
+Upsampling = Literal["nearest", "bilinear", "bicubic"]
+UPSAMPLING: tuple[Upsampling, ...] = get_args(Upsampling)
+"""How bands of 20 m and 60 m are brought to the size of those of 10 m."""
+
+SOURCE = (
+    "ConfigILM 0.7.1, extra/BENv2_utils: official BigEarthNet v2.0 train split (Sentinel-1 from v1)"
+)
+"""Where the published figures come from."""
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Mean and standard deviation per band, with where they come from.
+
+    Args:
+        mean: Band -> mean, in digital numbers (Sentinel-2) or dB (Sentinel-1).
+        std: Band -> standard deviation, in the same units, above zero.
+        size: Side length in pixels that the bands were brought to first.
+        upsampling: How they were brought there.
+        source: Who measured them, on what.
+
+    Raises:
+        UnknownBandError: If a name is not a band of a patch.
+        ConfigError: If the two do not speak of the same bands, or a figure cannot be.
+    """
+
+    mean: Mapping[str, float]
+    std: Mapping[str, float]
+    size: int
+    upsampling: Upsampling
+    source: str = field(compare=False)
+
+    def __post_init__(self) -> None:
+        """Refuse figures that no band can have."""
+        if set(self.mean) != set(self.std):
+            raise ConfigError(
+                f"Means are for {', '.join(self.mean)}, standard deviations for "
+                f"{', '.join(self.std)}; give both for the same bands."
+            )
+        for name in self.mean:
+            require_band(name)
+            mean, std = self.mean[name], self.std[name]
+            if not (math.isfinite(mean) and math.isfinite(std) and std > 0):
+                raise ConfigError(f"Band {name} cannot have mean {mean} and deviation {std}.")
+        if self.upsampling not in UPSAMPLING:
+            raise ConfigError(
+                f"No upsampling {self.upsampling!r}. There is {', '.join(UPSAMPLING)}."
+            )
+        object.__setattr__(self, "mean", MappingProxyType(dict(self.mean)))
+        object.__setattr__(self, "std", MappingProxyType(dict(self.std)))
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pickle as plain values (read-only mappings do not pickle)."""
+        return (
+            Statistics,
+            (dict(self.mean), dict(self.std), self.size, self.upsampling, self.source),
+        )
+
+    def select(self, bands: BandSet) -> "Statistics":
+        """Return the figures of ``bands`` only.
+
+        Raises:
+            ConfigError: If a band has none.
+        """
+        missing = bands.missing_from(self.mean)
+        if missing:
+            raise ConfigError(
+                f"No statistics for {', '.join(missing)}; there are some for "
+                f"{', '.join(self.mean)}."
+            )
+        return Statistics(
+            {name: self.mean[name] for name in bands},
+            {name: self.std[name] for name in bands},
+            self.size,
+            self.upsampling,
+            self.source,
+        )
+
+
+@cache
+def _published() -> dict[str, dict[str, dict[str, float]]]:
+    text = (files("reben.spec") / "band_statistics.json").read_text(encoding="utf-8")
+    return cast("dict[str, dict[str, dict[str, float]]]", json.loads(text))
+
+
+def published_sizes() -> tuple[int, ...]:
+    """Return the side lengths in pixels that statistics were published for."""
+    keys = (key.split("_")[0] for key in _published()["mean"])
+    return tuple(sorted({int(size) for size in keys if size.isdigit()}))
+
+
+def published_statistics(size: int = 120, upsampling: Upsampling = "nearest") -> Statistics:
+    """Return the published figures of all 14 bands.
+
+    Args:
+        size: Side length in pixels that the bands are brought to: 60, 120 or 128.
+        upsampling: How: ``nearest`` (the published weights), ``bilinear`` or ``bicubic``.
+
+    Raises:
+        ConfigError: If none were published for these two.
+
+    Example:
+        >>> round(published_statistics().mean["B02"])
+        438
+        >>> published_statistics(96)
+        Traceback (most recent call last):
+        reben.errors.ConfigError: No published statistics for 96 pixels with nearest ...
+    """
+    key = f"{size}_{upsampling}"
+    published = _published()
+    if key not in published["mean"]:
+        sizes = ", ".join(map(str, published_sizes()))
+        raise ConfigError(
+            f"No published statistics for {size} pixels with {upsampling} upsampling. "
+            f"There are some for {sizes} pixels, each with {', '.join(UPSAMPLING)}."
+        )
+    return Statistics(published["mean"][key], published["std"][key], size, upsampling, SOURCE)
