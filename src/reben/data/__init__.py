@@ -1,0 +1,1 @@
+"""Bytes to batches: stores, metadata, preprocessing, loading."""

@@ -1,0 +1,268 @@
+"""The metadata table: one row a patch, with labels, split, country and its Sentinel-1 partner."""
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Self, cast
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from reben.errors import EmptySplitError, MetadataError, MissingPatchError, UnknownLabelError
+from reben.spec.labels import LABELS
+from reben.spec.patches import SPLITS
+
+METADATA_FILE = "metadata.parquet"
+"""The table of clear patches, as the data set names it."""
+SNOW_CLOUD_FILE = "metadata_for_patches_with_snow_cloud_or_shadow.parquet"
+"""The table of the other patches, as the data set names it."""
+
+_TYPES: dict[str, pa.DataType] = {
+    "patch_id": pa.string(),
+    "labels": pa.list_(pa.string()),
+    "split": pa.string(),
+    "country": pa.string(),
+    "s1_name": pa.string(),
+    "contains_seasonal_snow": pa.bool_(),
+    "contains_cloud_or_shadow": pa.bool_(),
+}
+COLUMNS = tuple(_TYPES)
+"""The columns that must be there; further ones are kept and not looked at."""
+
+
+@dataclass(frozen=True, eq=False)
+class PatchTable:
+    """Patches and what is known of them, in a fixed order.
+
+    Args:
+        rows: A table with at least the columns `COLUMNS`. Build it with `read`, which checks.
+    """
+
+    rows: pa.Table
+
+    @classmethod
+    def read(cls, *paths: str | Path) -> Self:
+        """Return the patches of one or several parquet files, in the order of the files.
+
+        Raises:
+            MetadataError: If a file is not there or no parquet file, if it lacks a column, holds
+                an empty cell or an unknown split, or if a patch occurs twice.
+            UnknownLabelError: If a label is not one of the 19; the message names it.
+        """
+        if not paths:
+            raise MetadataError("No metadata file was given; name at least one.")
+        return cls.from_arrow(pa.concat_tables([_read_columns(Path(path)) for path in paths]))
+
+    @classmethod
+    def from_arrow(cls, rows: pa.Table) -> Self:
+        """Return the patches of an Arrow table after the checks that `read` does."""
+        _check_values(rows)
+        return cls(rows.combine_chunks())
+
+    def __len__(self) -> int:
+        """Count the patches."""
+        return int(self.rows.num_rows)
+
+    @cached_property
+    def patch_ids(self) -> list[str]:
+        """Sentinel-2 patch names."""
+        return cast("list[str]", self.rows.column("patch_id").to_pylist())
+
+    @cached_property
+    def s1_names(self) -> list[str]:
+        """Sentinel-1 patch names, each the partner of the patch in the same row."""
+        return cast("list[str]", self.rows.column("s1_name").to_pylist())
+
+    @property
+    def splits(self) -> list[str]:
+        """The split of each patch."""
+        return cast("list[str]", self.rows.column("split").to_pylist())
+
+    @property
+    def label_names(self) -> list[tuple[str, ...]]:
+        """The labels of each patch, as the file lists them."""
+        return [tuple(names) for names in self.rows.column("labels").to_pylist()]
+
+    def multi_hot(self, order: Sequence[str] = LABELS) -> NDArray[np.uint8]:
+        """Return labels as zeros and ones, uint8 [N, K], columns in ``order``.
+
+        Raises:
+            UnknownLabelError: If a patch has a label that is not in ``order``.
+        """
+        labels = self.rows.column("labels").combine_chunks()
+        columns = pc.index_in(pc.list_flatten(labels), value_set=pa.array(order, pa.string()))
+        if columns.null_count:
+            _require_known_labels(self.rows, order)
+        vectors = np.zeros((len(self), len(order)), np.uint8)
+        vectors[pc.list_parent_indices(labels).to_numpy(), columns.to_numpy()] = 1
+        return vectors
+
+    def filter(
+        self,
+        *,
+        split: str | None = None,
+        countries: Iterable[str] | None = None,
+        months: Iterable[int] | None = None,
+        snow: bool | None = None,
+        cloud: bool | None = None,
+    ) -> Self:
+        """Return the patches for which all of this holds; None asks for nothing.
+
+        Args:
+            split: ``train``, ``validation`` or ``test``.
+            countries: Names of countries, as the table writes them.
+            months: Months of acquisition of the Sentinel-2 patch, 1 to 12.
+            snow: Whether the patch holds seasonal snow.
+            cloud: Whether the patch holds cloud or cloud shadow.
+
+        Raises:
+            MetadataError: If a split, country or month is not one that can be.
+            EmptySplitError: If no patch is left; the message says what there is.
+        """
+        keep = pa.array(np.ones(len(self), np.bool_))
+        asked = []
+        if split is not None:
+            _require_in("split", [split], SPLITS)
+            keep = pc.and_(keep, pc.equal(self._column("split"), split))
+            asked.append(f"split {split}")
+        if countries is not None:
+            countries = _as_list("countries", countries)
+            _require_in("country", countries, sorted(self.counts("country")))
+            keep = pc.and_(keep, pc.is_in(self._column("country"), pa.array(countries)))
+            asked.append(f"country {' or '.join(countries)}")
+        if months is not None:
+            months = list(months)
+            _require_in("month", months, range(1, 13))
+            wanted = pa.array([f"{month:02d}" for month in months])
+            month_text = pc.utf8_slice_codeunits(self._column("patch_id"), 15, 17)
+            keep = pc.and_(keep, pc.is_in(month_text, wanted))
+            asked.append(f"month {' or '.join(map(str, months))}")
+        for flag, column, text in (
+            (snow, "contains_seasonal_snow", "snow"),
+            (cloud, "contains_cloud_or_shadow", "cloud or shadow"),
+        ):
+            if flag is not None:
+                keep = pc.and_(keep, pc.equal(self._column(column), flag))
+                asked.append(f"{'with' if flag else 'without'} {text}")
+        kept = type(self)(self.rows.filter(keep).combine_chunks())
+        if not len(kept):
+            raise EmptySplitError(
+                f"No patch is left for {', '.join(asked) or 'this table'}. "
+                f"Of {len(self)} patches there are, by split: {_listed(self.counts('split'))}; "
+                f"by country: {_listed(self.counts('country'))}. Ask for less."
+            )
+        return kept
+
+    def take(self, positions: Sequence[int] | NDArray[np.integer]) -> Self:
+        """Return the patches at ``positions``, in that order."""
+        return type(self)(self.rows.take(pa.array(np.asarray(positions, np.int64))))
+
+    def position(self, patch_id: str) -> int:
+        """Return the row of patch ``patch_id``.
+
+        Raises:
+            MissingPatchError: If the table does not hold it.
+        """
+        if patch_id not in self._positions:
+            raise MissingPatchError(
+                f"No patch {patch_id!r} among the {len(self)} of this table. "
+                f"The first one is {self.patch_ids[0] if len(self) else 'missing'}."
+            )
+        return self._positions[patch_id]
+
+    def counts(self, column: str) -> dict[str, int]:
+        """Return how many patches have each value of ``column``, most frequent first.
+
+        Of the column ``labels``, it is how many patches have each label.
+        """
+        values = self.rows.column(column)
+        if pa.types.is_list(values.type):
+            values = pc.list_flatten(values)
+        pairs = [
+            (str(row["values"]), int(row["counts"])) for row in pc.value_counts(values).to_pylist()
+        ]
+        return dict(sorted(pairs, key=lambda pair: (-pair[1], pair[0])))
+
+    def fingerprint(self) -> str:
+        """Return a SHA-256 of patch names and labels that does not depend on their order."""
+        order = np.argsort(np.array(self.patch_ids))
+        digest = hashlib.sha256("\n".join(self.patch_ids[i] for i in order).encode())
+        digest.update(self.multi_hot()[order].tobytes())
+        return digest.hexdigest()
+
+    @cached_property
+    def _positions(self) -> Mapping[str, int]:
+        return {name: row for row, name in enumerate(self.patch_ids)}
+
+    def _column(self, name: str) -> pa.Array:
+        return self.rows.column(name).combine_chunks()
+
+
+def _read_columns(path: Path) -> pa.Table:
+    try:
+        table = pq.read_table(path)
+    except FileNotFoundError:
+        raise MetadataError(f"No metadata file {path}.") from None
+    except (pa.ArrowInvalid, OSError) as error:
+        raise MetadataError(f"{path} is not a parquet file that can be read: {error}") from None
+    missing = [name for name in COLUMNS if name not in table.column_names]
+    if missing:
+        raise MetadataError(
+            f"{path} lacks the column {', '.join(missing)}. It has "
+            f"{', '.join(table.column_names)}. Use the metadata of BigEarthNet v2.0."
+        )
+    try:
+        return table.select(COLUMNS).cast(pa.schema(_TYPES.items()))
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, ValueError) as error:
+        raise MetadataError(f"{path} has columns of other types than expected: {error}") from None
+
+
+def _check_values(rows: pa.Table) -> None:
+    for name in COLUMNS:
+        empty = rows.column(name).null_count
+        if empty:
+            raise MetadataError(f"The metadata have {empty} empty cells in the column {name}.")
+    splits = pc.unique(rows.column("split")).to_pylist()
+    _require_in("split", splits, SPLITS)
+    patch_ids = rows.column("patch_id")
+    if pc.count_distinct(patch_ids).as_py() != len(patch_ids):
+        counted = pc.value_counts(patch_ids)
+        first = next(row["values"] for row in counted.to_pylist() if row["counts"] > 1)
+        raise MetadataError(
+            f"Patch {first} occurs more than once in the metadata. Name each file only once."
+        )
+    _require_known_labels(rows, LABELS)
+
+
+def _require_known_labels(rows: pa.Table, order: Sequence[str]) -> None:
+    names = pc.unique(pc.list_flatten(rows.column("labels"))).to_pylist()
+    unknown = sorted({str(name) for name in names}.difference(order))
+    if unknown:
+        raise UnknownLabelError(
+            f"The metadata have the unknown label {'; '.join(map(repr, unknown))}. "
+            f"Labels: {'; '.join(order)}."
+        )
+
+
+def _require_in(what: str, values: Iterable[object], known: Iterable[object]) -> None:
+    known = list(known)
+    unknown = [value for value in values if value not in known]
+    if unknown:
+        raise MetadataError(
+            f"No {what} {', '.join(map(repr, unknown))}. There is {', '.join(map(str, known))}."
+        )
+
+
+def _as_list(name: str, values: Iterable[str]) -> list[str]:
+    if isinstance(values, str):
+        raise MetadataError(f"{name} must be a list of names, not the text {values!r}.")
+    return list(values)
+
+
+def _listed(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in counts.items()) or "none"

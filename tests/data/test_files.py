@@ -1,0 +1,46 @@
+import errno
+import os
+
+import pytest
+
+from reben.data.files import atomic_file, write_bytes, write_text
+from reben.errors import OutputError
+
+
+def test_a_file_is_written_with_missing_folders(tmp_path):
+    write_text(tmp_path / "a" / "b.txt", "Übersee")
+    assert (tmp_path / "a" / "b.txt").read_text(encoding="utf-8") == "Übersee"
+
+
+def test_nothing_is_left_behind(tmp_path):
+    write_bytes(tmp_path / "a", b"1")
+    write_bytes(tmp_path / "a", b"2")
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_a_failed_write_keeps_what_was_there(tmp_path):
+    write_text(tmp_path / "a", "old")
+    with pytest.raises(TypeError), atomic_file(tmp_path / "a") as temporary:
+        temporary.write_text(3)
+    assert (tmp_path / "a").read_text() == "old"
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_full_disk_is_said_with_what_is_free(tmp_path):
+    write_text(tmp_path / "a", "old")
+    full = pytest.raises(OutputError, match=r"No space left.*MB are free.*unchanged")
+    with full, atomic_file(tmp_path / "a"):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert (tmp_path / "a").read_text() == "old"
+
+
+def test_a_folder_that_cannot_be_is_an_output_error(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="Choose a folder"):
+        write_text(tmp_path / "file" / "a", "x")
+
+
+def test_the_file_has_the_usual_permissions(tmp_path):
+    write_text(tmp_path / "ours", "x")
+    (tmp_path / "usual").write_text("x")
+    assert (tmp_path / "ours").stat().st_mode == (tmp_path / "usual").stat().st_mode

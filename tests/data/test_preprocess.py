@@ -1,0 +1,231 @@
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.nn import functional
+
+from made_up import band, patch
+from reben.data.preprocess import (
+    Preprocess,
+    SuspiciousInputWarning,
+    check_bands,
+    warn_of_suspicious,
+)
+from reben.errors import (
+    BandsError,
+    BandsMismatchError,
+    ConfigError,
+    PatchShapeError,
+    PixelValueError,
+    UnknownBandError,
+)
+from reben.spec.bands import ALL, ALL_FULL, S1, S2, BandSet
+from reben.spec.statistics import Statistics, published_statistics
+
+
+def images_of(bands, names=ALL_FULL, size=120, upsampling="nearest"):
+    preprocess = Preprocess(names, published_statistics(size, upsampling), size)
+    return preprocess(check_bands(bands, names))
+
+
+def test_nearest_repeats_each_pixel_and_normalises_by_band():
+    images = images_of(patch(3))
+    figures = published_statistics()
+    assert images.shape == (1, 14, 120, 120)
+    assert images.dtype == torch.float32
+    for channel, name in enumerate(ALL_FULL):
+        times = 120 // band(name).shape[0]
+        repeated = band(name, 3).repeat(times, 0).repeat(times, 1).astype(np.float64)
+        expected = (repeated - figures.mean[name]) / figures.std[name]
+        np.testing.assert_allclose(images[0, channel], expected, rtol=0, atol=2e-6)
+
+
+@pytest.mark.parametrize("upsampling", ["bilinear", "bicubic"])
+def test_smooth_upsampling_aligns_corners_as_the_published_statistics_do(upsampling):
+    bands = BandSet(("B01",))
+    images = images_of(patch(), bands, upsampling=upsampling)
+    figures = published_statistics(120, upsampling)
+    restored = images[0, 0].double() * figures.std["B01"] + figures.mean["B01"]
+    raw = band("B01").astype(np.float64)
+    for corner in ((0, 0), (0, -1), (-1, 0), (-1, -1)):
+        assert float(restored[corner]) == pytest.approx(raw[corner], abs=1e-3)
+    # A ramp stays a ramp: linear from corner to corner.
+    assert float(restored[0, 7]) == pytest.approx(raw[0, 0] + 3 * 7 * 19 / 119, abs=0.5)
+
+
+@pytest.mark.parametrize("size", [60, 120, 128])
+def test_images_have_the_size_asked_for(size):
+    assert images_of(patch(), S2, size).shape == (1, 10, size, size)
+
+
+def test_channels_follow_the_band_set_and_not_the_mapping():
+    forwards, backwards = patch(), dict(reversed(patch().items()))
+    assert torch.equal(images_of(forwards), images_of(backwards))
+    swapped = BandSet(("VH", "VV"))
+    assert torch.equal(images_of(forwards, swapped), images_of(forwards, S1).flip(1))
+
+
+@given(st.permutations(ALL.names))
+def test_any_order_of_bands_gives_the_same_channels_in_that_order(order):
+    images = images_of(patch(), BandSet(tuple(order)))
+    usual = images_of(patch(), ALL)
+    assert torch.equal(images, usual[:, [ALL.index(name) for name in order]])
+
+
+def test_a_batch_is_its_patches_one_by_one():
+    patches = [patch(number) for number in range(3)]
+    batch = {name: np.stack([one[name] for one in patches]) for name in ALL_FULL}
+    assert torch.equal(images_of(batch), torch.cat([images_of(one) for one in patches]))
+
+
+def test_bands_that_are_not_needed_are_left_out():
+    assert list(check_bands(patch(), S1)) == ["VV", "VH"]
+
+
+def test_tensors_lists_and_other_byte_orders_are_taken():
+    raw = band("B02")
+    usual = check_bands({"B02": raw}, BandSet(("B02",)))["B02"].float()
+    for other in (torch.from_numpy(raw.astype(np.int32)), raw.tolist(), raw.astype(">u2")):
+        found = check_bands({"B02": other}, BandSet(("B02",)))["B02"]
+        assert torch.equal(found.float(), usual)
+
+
+def test_read_only_arrays_are_taken_without_a_warning():
+    raw = band("B02")
+    raw.flags.writeable = False
+    assert check_bands({"B02": raw}, BandSet(("B02",)))["B02"].shape == (1, 120, 120)
+
+
+def test_the_reference_agrees_with_torch_on_interpolation():
+    raw = torch.from_numpy(band("B09").astype(np.float32))[None, None]
+    expected = functional.interpolate(raw, (120, 120), mode="nearest")
+    figures = published_statistics()
+    expected = (expected - figures.mean["B09"]) / figures.std["B09"]
+    torch.testing.assert_close(images_of(patch(), BandSet(("B09",))), expected, atol=1e-6, rtol=0)
+
+
+def test_a_missing_band_is_named_with_those_there_and_the_cure():
+    with pytest.raises(
+        BandsMismatchError, match=r"needs B8A, B11; the patch has B02, B03\. Pass the missing"
+    ):
+        check_bands(patch(bands=("B02", "B03")), BandSet(("B02", "B8A", "B11")))
+
+
+@pytest.mark.parametrize("name", ["B10", "b02", "SCL", "red"])
+def test_an_unknown_band_is_refused(name):
+    with pytest.raises(UnknownBandError, match=name):
+        check_bands({**patch(), name: band("B02")}, S2)
+
+
+@pytest.mark.parametrize("given", [np.zeros((12, 120, 120)), [1, 2], None])
+def test_bands_by_position_are_refused(given):
+    with pytest.raises(BandsError, match="by name, not by position"):
+        check_bands(given, S2)
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [("B02", (60, 60)), ("B05", (120, 120)), ("B01", (1, 1, 20, 20)), ("VV", (120,))],
+)
+def test_a_wrong_size_is_refused_with_the_right_one(name, shape):
+    bands = {**patch(), name: np.full(shape, -10.0 if name == "VV" else 500.0, np.float32)}
+    with pytest.raises(PatchShapeError, match=rf"Band {name} has shape .* must be \(\d+, \d+\)"):
+        check_bands(bands, ALL_FULL)
+
+
+def test_differing_numbers_of_patches_are_refused():
+    bands = {"VV": np.stack([band("VV")] * 2), "VH": np.stack([band("VH")] * 3)}
+    with pytest.raises(PatchShapeError, match=r"VV \(2, 120, 120\), VH \(3, 120, 120\)"):
+        check_bands(bands, S1)
+
+
+def test_one_patch_and_a_batch_of_one_do_not_mix():
+    with pytest.raises(PatchShapeError):
+        check_bands({"VV": band("VV"), "VH": band("VH")[None]}, S1)
+
+
+def test_reflectances_of_0_to_1_are_told_apart():
+    bands = {name: (pixels / 10000).astype(np.float32) for name, pixels in patch(0, S2).items()}
+    with pytest.raises(PixelValueError, match=r"reflectances of 0\.\.1.*multiply by 10000"):
+        check_bands(bands, S2)
+
+
+def test_one_patch_of_reflectances_in_a_batch_is_found():
+    good = band("B02").astype(np.float32)
+    with pytest.raises(PixelValueError, match="reflectances"):
+        check_bands({"B02": np.stack([good, good / 10000])}, BandSet(("B02",)))
+
+
+def test_a_dark_band_among_bright_ones_is_no_reflectance():
+    bands = {"B02": band("B02").astype(np.float32), "B12": np.full((60, 60), 1.0, np.float32)}
+    assert check_bands(bands, BandSet(("B02", "B12")))
+
+
+def test_a_patch_without_data_is_taken_as_it_is():
+    assert check_bands({"B02": np.zeros((120, 120), np.uint16)}, BandSet(("B02",)))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.bool_, np.complex64])
+def test_dtypes_that_cannot_hold_digital_numbers_are_refused(dtype):
+    with pytest.raises(PixelValueError, match="cannot hold digital numbers"):
+        check_bands({"B02": np.ones((120, 120), dtype)}, BandSet(("B02",)))
+
+
+def test_linear_power_is_told_apart_from_db():
+    bands = {name: 10 ** (band(name) / 10) for name in S1}
+    with pytest.raises(PixelValueError, match=r"linear power.*10 \* log10"):
+        check_bands(bands, S1)
+
+
+@pytest.mark.parametrize("dtype", [np.int32, np.uint16])
+def test_rounded_backscatter_is_refused(dtype):
+    bands = {name: band(name).astype(np.int32).astype(dtype) for name in S1}
+    with pytest.raises(PixelValueError, match="dB has fractions"):
+        check_bands(bands, S1)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("name", ["VH", "B11"])
+def test_values_that_are_not_finite_are_counted_and_named(name, value):
+    bands = {one: pixels.astype(np.float32) for one, pixels in patch().items()}
+    bands[name][3, 5] = value
+    with pytest.raises(PixelValueError, match=rf"Band {name} has 1 values that are NaN or inf"):
+        check_bands(bands, ALL_FULL)
+
+
+def test_text_is_no_band():
+    with pytest.raises(PixelValueError, match="B02"):
+        check_bands({"B02": np.full((120, 120), "a")}, BandSet(("B02",)))
+
+
+def test_a_forgotten_boa_offset_is_suspicious():
+    bands = check_bands({n: p + np.uint16(1000) for n, p in patch(0, S2).items()}, S2)
+    with pytest.warns(SuspiciousInputWarning, match=r"1 of 1 patches.*BOA offset"):
+        warn_of_suspicious(bands)
+
+
+def test_swapped_polarisations_are_suspicious():
+    with pytest.warns(SuspiciousInputWarning, match="VV is weaker than VH"):
+        warn_of_suspicious(check_bands({"VV": band("VH"), "VH": band("VV")}, S1))
+
+
+def test_the_real_patches_are_not_suspicious(real_store):
+    from reben import open_dataset
+
+    dataset = open_dataset(real_store)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warn_of_suspicious(check_bands(dataset.read(range(len(dataset))), ALL_FULL))
+
+
+def test_bands_without_statistics_are_refused():
+    figures = Statistics({"B02": 1.0}, {"B02": 1.0}, 120, "nearest", "made up")
+    with pytest.raises(ConfigError, match="No statistics for B03"):
+        Preprocess(BandSet(("B02", "B03")), figures)
+
+
+def test_statistics_do_not_end_up_in_the_weights():
+    assert not Preprocess(S2, published_statistics()).state_dict()
