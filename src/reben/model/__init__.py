@@ -1,0 +1,1 @@
+"""Batches to logits: the classifier, its config, its scores."""

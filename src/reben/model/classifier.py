@@ -1,0 +1,227 @@
+"""The classifier: a timm network that owns its bands, statistics and labels by name.
+
+Axes: B patches, C channels, H rows, W columns, K labels.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Self, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from reben.data.loader import as_band_set
+from reben.data.preprocess import NamedBands, Preprocess, check_bands, warn_of_suspicious
+from reben.model.backbone import build_backbone
+from reben.model.config import ModelConfig
+from reben.model.folder import read_model, write_model
+from reben.model.scores import Scores
+from reben.spec.bands import BandSet
+from reben.spec.labels import LABELS
+from reben.spec.statistics import Statistics, Upsampling, published_statistics
+
+
+class _VisionModel(nn.Module):
+    """The network under the name that published weights know it by."""
+
+    def __init__(self, vision_encoder: nn.Module) -> None:
+        super().__init__()
+        self.vision_encoder = vision_encoder
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        return cast("Tensor", self.vision_encoder(x_BCHW))
+
+
+class Classifier(nn.Module):
+    """A multi-label classifier of patches.
+
+    Args:
+        backbone: Name of any timm architecture, for example ``resnet50``.
+        bands: The bands, in the order of the channels: a band set, its word (``s2``), or names
+            separated by commas.
+        pretrained: Whether to start from ImageNet weights, which timm adapts to the channels.
+        labels: Names of the outputs, in order.
+        image_size: Side length of the images in pixels.
+        upsampling: How bands of 20 m and 60 m are brought to that size.
+        statistics: Mean and standard deviation of the bands; by default the published ones for
+            this size and upsampling.
+        drop_rate: Dropout before the head, 0 to 1.
+        drop_path_rate: Stochastic depth, 0 to 1.
+
+    Raises:
+        BackboneError: If timm does not know the architecture or cannot build it.
+        BandsError: If a band is unknown or repeated.
+        ConfigError: If another value cannot be.
+
+    Example:
+        >>> model = Classifier("test_resnet", "rgb")
+        >>> model.bands.names, model.labels[0]
+        (('B04', 'B03', 'B02'), 'Agro-forestry areas')
+        >>> model(torch.zeros(2, 3, 120, 120)).shape
+        torch.Size([2, 19])
+    """
+
+    def __init__(  # noqa: PLR0913 - all after the second are named
+        self,
+        backbone: str,
+        bands: BandSet | str | Sequence[str],
+        *,
+        pretrained: bool = False,
+        labels: Sequence[str] = LABELS,
+        image_size: int = 120,
+        upsampling: Upsampling = "nearest",
+        statistics: Statistics | None = None,
+        drop_rate: float = 0.15,
+        drop_path_rate: float = 0.15,
+    ) -> None:
+        config = ModelConfig(
+            backbone=backbone,
+            bands=as_band_set(bands),
+            labels=tuple(labels),
+            statistics=statistics or published_statistics(image_size, upsampling),
+            image_size=image_size,
+            drop_rate=drop_rate,
+            drop_path_rate=drop_path_rate,
+        )
+        super().__init__()
+        self._build(config, pretrained=pretrained)
+
+    @classmethod
+    def from_config(cls, config: ModelConfig, *, pretrained: bool = False) -> Self:
+        """Return a new classifier, in train mode, of the kind that ``config`` describes."""
+        model = cls.__new__(cls)
+        nn.Module.__init__(model)
+        model._build(config, pretrained=pretrained)
+        return model
+
+    def _build(self, config: ModelConfig, *, pretrained: bool) -> None:
+        backbone = build_backbone(
+            config.backbone,
+            num_channels=config.channels,
+            num_classes=config.classes,
+            image_size=config.image_size,
+            drop_rate=config.drop_rate,
+            drop_path_rate=config.drop_path_rate,
+            pretrained=pretrained,
+        )
+        self.config = config
+        self.not_applied = backbone.not_applied
+        """Settings that the architecture does not take, such as ``drop_path_rate``."""
+        self.model = _VisionModel(backbone.network)
+        self.preprocess = Preprocess(config.bands, config.statistics, config.image_size)
+
+    @property
+    def bands(self) -> BandSet:
+        """The bands, in the order of the channels."""
+        return self.config.bands
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Names of the outputs, in order."""
+        return self.config.labels
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.preprocess.mean.device
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        """Return logits.
+
+        Args:
+            x_BCHW: Normalised images, float32 [B, C, H, W], channels in the order of `bands`, as
+                `Preprocess` makes them. For raw values there is `predict`.
+
+        Returns:
+            Scores before the sigmoid, [B, K], in the order of `labels`.
+        """
+        return cast("Tensor", self.model(x_BCHW))
+
+    def predict(self, bands: NamedBands) -> Scores:
+        """Return the scores of one patch or of several, from raw values.
+
+        Dropout and the like are off, whatever mode the model is in.
+
+        Args:
+            bands: Band -> raw values, array or tensor at native size, [h, w] for one patch or
+                [B, h, w] for several: digital numbers without BOA offset (Sentinel-2), dB
+                (Sentinel-1). Any key order; bands that the model does not take are left out.
+
+        Raises:
+            BandsError: If bands are not named, unknown or missing.
+            PatchShapeError: If a band has not its native size.
+            PixelValueError: If values are not finite, of a wrong dtype, or in a wrong unit.
+
+        Warns:
+            SuspiciousInputWarning: If values look like a forgotten BOA offset, or like VV and VH
+                swapped.
+        """
+        tensors = check_bands(bands, self.bands)
+        warn_of_suspicious(tensors)
+        was_training = self.training
+        self.eval()
+        try:
+            with torch.inference_mode():
+                logits_BK = self(self.preprocess(tensors)).float()
+                scores_BK = logits_BK.sigmoid()
+        finally:
+            self.train(was_training)
+        logits, scores = logits_BK.cpu().numpy(), scores_BK.cpu().numpy()
+        if np.ndim(bands[self.bands.names[0]]) == 2:
+            logits, scores = logits[0], scores[0]
+        return Scores(scores, logits, self.labels, self.config.thresholds)
+
+    def save_pretrained(self, folder: str | Path) -> Path:
+        """Write ``config.json`` and ``model.safetensors`` into ``folder`` and return it.
+
+        The reference stack (ConfigILM) loads the folder too and gives the same logits.
+
+        Raises:
+            OutputError: If the folder cannot be written; files that stood there are unchanged.
+        """
+        return write_model(Path(folder), self.config, self.state_dict())
+
+    @classmethod
+    def from_pretrained(  # noqa: PLR0913 - all after the first are named
+        cls,
+        name: str | Path,
+        *,
+        revision: str | None = None,
+        bands: BandSet | str | Sequence[str] | None = None,
+        device: str | torch.device | None = None,
+        cache_dir: str | Path | None = None,
+        token: str | bool | None = None,
+        local_files_only: bool = False,
+    ) -> Self:
+        """Return a trained classifier, in eval mode.
+
+        Args:
+            name: A folder, or the id of a model on the Hugging Face Hub (``owner/name``).
+            revision: Branch, tag or commit on the Hub.
+            bands: The bands in the order of the channels, for older folders that do not tell.
+            device: Where to put the weights; the CPU by default.
+            cache_dir: Cache of the Hub client, if not the usual one.
+            token: Token for the Hub, if not the usual one.
+            local_files_only: Whether to use the Hub's cache alone and not the network.
+
+        Raises:
+            ModelFolderError: If there is no such folder or repository, or it holds no model.
+            AmbiguousBandsError: If nothing says the order of the bands.
+            BandsMismatchError: If ``bands`` are not the bands of the model.
+            WeightsMismatchError: If weights are missing, left over, or of another shape.
+            UnsafeWeightsError: If there are only pickled weights.
+        """
+        config, weights = read_model(
+            name,
+            bands=None if bands is None else as_band_set(bands),
+            hub={
+                "revision": revision,
+                "cache_dir": cache_dir,
+                "token": token,
+                "local_files_only": local_files_only,
+            },
+        )
+        model = cls.from_config(config)
+        weights.load_into(model)
+        return model.to(device or "cpu").eval()

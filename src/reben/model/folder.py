@@ -1,0 +1,218 @@
+"""Model folders: ``config.json`` and ``model.safetensors``, here or on the Hugging Face Hub."""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from reben.data.files import atomic_file
+from reben.errors import (
+    BandsMismatchError,
+    ConfigError,
+    ModelFolderError,
+    UnsafeWeightsError,
+    WeightsMismatchError,
+)
+from reben.model.config import ModelConfig
+from reben.model.published import config_of_published, is_published_config, published_name
+from reben.spec.bands import BandSet
+
+CONFIG_FILE = "config.json"
+WEIGHTS_FILE = "model.safetensors"
+_PICKLED = ("pytorch_model.bin", "model.bin", "model.pt", "model.pth", "model.ckpt", "model.pkl")
+_HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*", re.ASCII)
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Weights by name, with where they come from."""
+
+    tensors: Mapping[str, Tensor]
+    source: str
+
+    def load_into(self, model: nn.Module) -> None:
+        """Put the weights into ``model``: all of them, and nothing else.
+
+        Raises:
+            WeightsMismatchError: If one is missing, left over, or of another shape.
+        """
+        wanted = model.state_dict()
+        missing = [name for name in wanted if name not in self.tensors]
+        extra = [name for name in self.tensors if name not in wanted]
+        reshaped = [
+            f"{name} {tuple(self.tensors[name].shape)} instead of {tuple(wanted[name].shape)}"
+            for name in wanted
+            if name in self.tensors and self.tensors[name].shape != wanted[name].shape
+        ]
+        if missing or extra or reshaped:
+            raise WeightsMismatchError(
+                f"The weights in {self.source} are not those of the model that its config "
+                f"describes. Missing: {_listed(missing)}. Left over: {_listed(extra)}. Of another "
+                f"shape: {_listed(reshaped)}. Nothing was loaded."
+            )
+        model.load_state_dict(dict(self.tensors), strict=True)
+
+
+def write_model(folder: Path, config: ModelConfig, weights: Mapping[str, Tensor]) -> Path:
+    """Write config and weights into ``folder``, each whole or not at all, and return it.
+
+    Raises:
+        OutputError: If the folder cannot be written.
+    """
+    from safetensors.torch import save
+
+    tensors = {name: tensor.detach().cpu().clone() for name, tensor in weights.items()}
+    content = save(
+        {name: tensor.contiguous() for name, tensor in tensors.items()}, {"format": "pt"}
+    )
+    with (
+        atomic_file(folder / WEIGHTS_FILE) as weights_path,
+        atomic_file(folder / CONFIG_FILE) as config_path,
+    ):
+        weights_path.write_bytes(content)
+        config_path.write_text(config.to_json(), encoding="utf-8")
+    return folder
+
+
+def read_model(
+    name: str | Path, *, hub: Mapping[str, Any], bands: BandSet | None = None
+) -> tuple[ModelConfig, Weights]:
+    """Return config and weights of a model folder or of a model on the Hub.
+
+    Args:
+        name: A folder, or ``owner/name``.
+        hub: ``revision``, ``cache_dir``, ``token``, ``local_files_only`` for the Hub client.
+        bands: The bands in the order of the channels, for older folders that do not tell.
+
+    Raises:
+        ModelFolderError: If there is no such folder or repository, or it holds no model.
+        ConfigError: If the config cannot be understood, or a revision of a folder is asked for.
+        BandsError: If nothing says the order of the bands, or ``bands`` contradict it.
+        UnsafeWeightsError: If there are only pickled weights.
+    """
+    if Path(name).is_dir():
+        if hub.get("revision") is not None:
+            raise ConfigError(
+                f"{name} is a folder, which has no revision {hub['revision']}. Leave revision "
+                "out, or give the id of a model on the Hub."
+            )
+        folder, called = Path(name), published_name(Path(name))
+    else:
+        folder, called = _fetch(str(name), hub), str(name).split("/")[-1]
+    values = _read_config(folder, name)
+    if is_published_config(values):
+        config = config_of_published(values, name=called, bands=bands)
+    else:
+        try:
+            config = ModelConfig.from_dict(values)
+        except ConfigError as error:
+            raise ConfigError(f"{folder / CONFIG_FILE}: {error}") from None
+        if bands is not None and bands.names != config.bands.names:
+            raise BandsMismatchError(
+                f"{name} was trained with {config.bands}; bands= says {bands}. Leave bands= out: "
+                "the model knows its bands."
+            )
+    return config, Weights(_read_weights(folder, name), str(name))
+
+
+def _read_config(folder: Path, name: str | Path) -> dict[str, Any]:
+    path = folder / CONFIG_FILE
+    if not path.is_file():
+        inside = folder / "best"
+        hint = f" It is a run: use {inside}." if (inside / CONFIG_FILE).is_file() else ""
+        raise ModelFolderError(f"{name} holds no {CONFIG_FILE}, so it is no model.{hint}")
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        raise ModelFolderError(f"{path} cannot be read as JSON: {error}.") from None
+    if not isinstance(values, dict):
+        raise ModelFolderError(f"{path} holds no config but a {type(values).__name__}.")
+    return values
+
+
+def _read_weights(folder: Path, name: str | Path) -> dict[str, Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    path = folder / WEIGHTS_FILE
+    if not path.is_file():
+        pickled = [file for file in _PICKLED if (folder / file).exists()]
+        if pickled:
+            raise _unsafe(name, ", ".join(pickled))
+        raise ModelFolderError(f"{name} holds no {WEIGHTS_FILE}, so it is no model.")
+    try:
+        tensors: dict[str, Tensor] = load_file(path)
+    except (SafetensorError, OSError) as error:
+        with path.open("rb") as file:
+            start = file.read(2)
+        if start == b"PK" or start[:1] == b"\x80":
+            raise _unsafe(name, f"{WEIGHTS_FILE}, which is a pickle under a wrong name") from None
+        raise ModelFolderError(f"{path} is damaged: {error}. Fetch it again.") from None
+    return tensors
+
+
+def _unsafe(name: str | Path, what: str) -> UnsafeWeightsError:
+    return UnsafeWeightsError(
+        f"{name} holds only pickled weights ({what}). Opening a pickle can run any code, so reben "
+        f"does not. Ask the authors for {WEIGHTS_FILE}, or convert it where you trust it."
+    )
+
+
+def _fetch(name: str, hub: Mapping[str, Any]) -> Path:
+    """Return the local folder of a model on the Hub, its config and weights fetched into it."""
+    if not _HUB_ID.fullmatch(name):
+        raise ModelFolderError(
+            f"There is no folder {name}, and it is no id of a model on the Hugging Face Hub, "
+            "which has the form owner/name."
+        )
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError
+
+    try:
+        config = hf_hub_download(name, CONFIG_FILE, **hub)
+        commit = Path(config).parent.name  # the very same one, whatever is pushed meanwhile
+        try:
+            hf_hub_download(name, WEIGHTS_FILE, **{**hub, "revision": commit})
+        except LocalEntryNotFoundError:
+            raise
+        except EntryNotFoundError:
+            _refuse_pickled(name, hub)
+            raise
+    except LocalEntryNotFoundError as error:
+        raise ModelFolderError(
+            f"There is no folder {name}, the Hub's cache does not hold such a model, and the Hub "
+            f"cannot be reached: {_first_line(error)}"
+        ) from error
+    except EntryNotFoundError as error:
+        raise ModelFolderError(
+            f"{name} on the Hub holds no {CONFIG_FILE} or no {WEIGHTS_FILE}, so it is no model "
+            "that reben can open."
+        ) from error
+    except (HfHubHTTPError, OSError, ValueError) as error:
+        raise ModelFolderError(
+            f"There is no folder {name}, and the Hub does not give a model of that id: "
+            f"{_first_line(error)}"
+        ) from error
+    return Path(config).parent
+
+
+def _refuse_pickled(name: str, hub: Mapping[str, Any]) -> None:
+    from huggingface_hub import list_repo_files
+
+    files = list_repo_files(name, revision=hub.get("revision"), token=hub.get("token"))
+    pickled = [file for file in files if file in _PICKLED]
+    if pickled:
+        raise _unsafe(name, ", ".join(pickled))
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def _listed(names: list[str], most: int = 8) -> str:
+    shown = ", ".join(names[:most])
+    return (f"{shown} and {len(names) - most} more" if len(names) > most else shown) or "none"

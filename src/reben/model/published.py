@@ -1,0 +1,140 @@
+"""Configs of classifiers that were published before reben: the only place that knows them.
+
+Their ``config.json`` has a number of channels and neither bands, statistics nor label names. The
+order of the channels depends on the version, which stands in the name alone
+(``<timm name>-<band config>-<version>``, for example ``resnet50-s2-v0.1.1``). A wrong order gives
+confident nonsense and no error, so where the name does not say it, reben asks.
+
+Source: the BIFOLD-BigEarthNetv2-0 collection on the Hugging Face Hub; band orders of ConfigILM
+0.6.9 (for v0.1.1, July 2024) and 0.7.1 (for v0.2.0 and later, October 2024 on).
+"""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from reben.errors import AmbiguousBandsError, BandsMismatchError, ConfigError
+from reben.model.config import ModelConfig
+from reben.spec.bands import ALL, S1, S2, BandSet
+from reben.spec.labels import LABELS
+from reben.spec.statistics import published_statistics
+
+_OLD_S1 = BandSet(("VH", "VV"))
+_OLD_S2 = BandSet(("B02", "B03", "B04", "B08", "B05", "B06", "B07", "B11", "B12", "B8A"))
+_OLD = {"s1": _OLD_S1, "s2": _OLD_S2, "all": BandSet((*_OLD_S2, *_OLD_S1))}
+_NEW = {"s1": S1, "s2": S2, "all": ALL}
+
+_NAME = re.compile(
+    r"(?P<backbone>.+)-(?P<bands>s1|s2|all)-v(?P<version>\d+\.\d+\.\d+)", re.ASCII | re.IGNORECASE
+)
+_CACHE_FOLDER = re.compile(r"models--(?P<owner>.+?)--(?P<name>.+)")
+
+
+def is_published_config(values: Mapping[str, Any]) -> bool:
+    """Tell whether a config is of the older kind, which does not name its bands."""
+    return "bands" not in values and "timm_model_name" in values
+
+
+def published_name(folder: Path) -> str:
+    """Return the name that a model folder goes by.
+
+    That is the folder's own name, or, inside the cache of the Hugging Face Hub, where folders are
+    named by commit, the name of the repository.
+    """
+    resolved = folder.absolute()
+    if resolved.parent.name == "snapshots":
+        match = _CACHE_FOLDER.fullmatch(resolved.parent.parent.name)
+        if match:
+            return match["name"]
+    return resolved.name
+
+
+def config_of_published(
+    values: Mapping[str, Any], *, name: str, bands: BandSet | None = None
+) -> ModelConfig:
+    """Return the config of a classifier that was published before reben.
+
+    Args:
+        values: The content of its ``config.json``.
+        name: Its name, which tells the version and with it the order of the bands.
+        bands: The bands in the order of the channels, where the name does not tell.
+
+    Raises:
+        AmbiguousBandsError: If neither the name nor ``bands`` gives the order.
+        BandsMismatchError: If the channels are not as many as the bands, or the name and
+            ``bands`` contradict each other.
+        ConfigError: If a key is missing.
+    """
+    try:
+        channels = int(values["channels"])
+        num_classes = int(values["classes"])
+        backbone = str(values["timm_model_name"])
+        image_size = int(values["image_size"])
+        drop_rate = float(values["drop_rate"])
+        drop_path_rate = float(values["drop_path_rate"])
+    except KeyError as error:
+        raise ConfigError(f"The config of {name} has no {error.args[0]}.") from None
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"The config of {name} has a value that cannot be: {error}.") from None
+    if num_classes != len(LABELS):
+        raise ConfigError(
+            f"{name} has {num_classes} outputs and does not name them; BigEarthNet v2.0 has "
+            f"{len(LABELS)} labels."
+        )
+    return ModelConfig(
+        backbone=backbone,
+        bands=_bands(name, channels, bands),
+        labels=LABELS,
+        statistics=published_statistics(image_size, "nearest"),
+        image_size=image_size,
+        drop_rate=drop_rate,
+        drop_path_rate=drop_path_rate,
+    )
+
+
+def _bands(name: str, channels: int, given: BandSet | None) -> BandSet:
+    told = _bands_of_name(name)
+    if told and given and told.names != given.names:
+        raise BandsMismatchError(
+            f"The name {name} says the channels are {told}; bands= says {given}. Leave bands= "
+            "out, or rename the folder if the weights really are in that other order."
+        )
+    bands = given or told
+    if bands is None:
+        raise AmbiguousBandsError(_why_ambiguous(name, channels))
+    if len(bands) != channels:
+        raise BandsMismatchError(
+            f"{name} takes {channels} channels; {len(bands)} bands were named: {bands}. Name as "
+            "many bands as channels, in the order that the model was trained with."
+        )
+    return bands
+
+
+def _bands_of_name(name: str) -> BandSet | None:
+    match = _NAME.fullmatch(name)
+    if match is None:
+        return None
+    version = tuple(int(part) for part in match["version"].split("."))
+    word = match["bands"].lower()
+    if version >= (0, 2, 0):
+        return _NEW[word]
+    return _OLD[word] if version == (0, 1, 1) else None
+
+
+def _why_ambiguous(name: str, channels: int) -> str:
+    old, new = (
+        next((bands for bands in orders.values() if len(bands) == channels), None)
+        for orders in (_OLD, _NEW)
+    )
+    orders = (
+        f"With {channels} channels, v0.1.1 has {old} and v0.2.0 has {new}"
+        if old and new
+        else f"No published model has {channels} channels"
+    )
+    return (
+        f"Nothing says in which order {name!r} wants its {channels} channels: its config names no "
+        f"bands, and its name does not end in -s1, -s2 or -all and a known version such as "
+        f"-v0.2.0. {orders}. A wrong order gives confident nonsense and no error, so reben does "
+        'not guess: pass bands=, for example bands="B04,B03,B02", in the order of the training.'
+    )

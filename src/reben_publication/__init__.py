@@ -1,0 +1,1 @@
+"""The import path that published model cards name: re-exports, nothing else."""

@@ -1,0 +1,102 @@
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reben.errors import ConfigError, UnknownBandError
+from reben.model.config import ModelConfig
+from reben.spec.bands import ALL, ALL_FULL, S2, BandSet
+from reben.spec.labels import LABELS
+from reben.spec.statistics import published_statistics
+
+
+@given(
+    st.permutations(ALL_FULL.names),
+    st.integers(1, 14),
+    st.lists(st.floats(0, 1), min_size=19, max_size=19),
+    st.sampled_from(["nearest", "bilinear", "bicubic"]),
+    st.sampled_from([60, 120, 128]),
+)
+def test_a_config_comes_back_from_json_as_it_was(order, number, thresholds, upsampling, size):
+    config = ModelConfig(
+        "resnet18",
+        BandSet(tuple(order[:number])),
+        statistics=published_statistics(size, upsampling),
+        image_size=size,
+        thresholds=tuple(thresholds),
+    )
+    again = ModelConfig.from_dict(json.loads(config.to_json()))
+    assert again == config
+    assert again.statistics.source == config.statistics.source
+
+
+def test_the_keys_of_the_published_format_are_there_with_its_types(golden):
+    published = json.loads((golden / "test_resnet-all" / "config.json").read_text())
+    ours = ModelConfig("test_resnet", ALL).to_dict()
+    assert published.keys() <= ours.keys()
+    same = published.keys() - {"class_names"}
+    assert {key: ours[key] for key in same} == {key: published[key] for key in same}
+    assert ours["class_names"] == list(LABELS)
+
+
+def test_statistics_are_those_of_the_bands_alone():
+    config = ModelConfig("resnet18", BandSet(("B04", "VV")))
+    assert set(config.statistics.mean) == {"B04", "VV"}
+    assert config.to_dict()["band_mean"] == pytest.approx([588.4096, -12.6439], abs=1e-3)
+
+
+def test_thresholds_are_one_half_unless_given():
+    assert ModelConfig("resnet18", S2).thresholds == (0.5,) * 19
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"thresholds": (0.5,)}, "1 thresholds for 19 labels"),
+        ({"thresholds": (1.5,) * 19}, r"thresholds must lie in 0\.\.1"),
+        ({"drop_rate": -0.1}, r"drop_rate must lie in 0\.\.1"),
+        ({"labels": ("A", "A")}, "each label only once"),
+        ({"image_size": 64}, "120 pixels do not fit images of 64"),
+    ],
+)
+def test_values_that_cannot_be_are_refused(changes, message):
+    with pytest.raises(ConfigError, match=message):
+        ModelConfig("resnet18", S2, **changes)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("band_mean", [1.0], "band_mean must be 10 numbers"),
+        ("band_std", ["x"] * 10, "band_std must be 10 numbers"),
+        ("label_names", "all", "label_names must be of type list"),
+        ("label_names", [1] * 19, "label_names must be a list of names"),
+        ("image_size", 120.5, "image_size must be of type int"),
+        ("drop_rate", True, "drop_rate must be of type float"),
+        ("channels", 12, "says channels 12 but names 10"),
+        ("classes", 43, "says classes 43 but names 19"),
+    ],
+)
+def test_a_damaged_config_names_the_key(key, value, message):
+    values = {**ModelConfig("resnet18", S2).to_dict(), key: value}
+    with pytest.raises(ConfigError, match=message):
+        ModelConfig.from_dict(values)
+
+
+def test_a_missing_key_is_named():
+    values = ModelConfig("resnet18", S2).to_dict()
+    del values["upsampling"]
+    with pytest.raises(ConfigError, match="no upsampling"):
+        ModelConfig.from_dict(values)
+
+
+def test_an_unknown_band_is_named():
+    values = {**ModelConfig("resnet18", S2).to_dict(), "bands": ["B10"]}
+    with pytest.raises(UnknownBandError, match="B10"):
+        ModelConfig.from_dict(values)
+
+
+def test_keys_of_a_later_version_are_left_alone():
+    values = {**ModelConfig("resnet18", S2).to_dict(), "something_new": 1}
+    assert ModelConfig.from_dict(values).bands == S2

@@ -1,0 +1,104 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from reben.errors import AmbiguousBandsError, BandsMismatchError, ConfigError
+from reben.model.published import config_of_published, is_published_config, published_name
+from reben.spec.bands import ALL, S1, S2, BandSet
+from reben.spec.labels import LABELS
+
+CHANNELS = {"s1": 2, "s2": 10, "all": 12}
+
+
+@pytest.fixture
+def values(golden):
+    return json.loads((golden / "test_resnet-all" / "config.json").read_text())
+
+
+@pytest.fixture
+def orders(golden):
+    return json.loads((golden / "facts" / "band_orders.json").read_text())
+
+
+def config(values, name, bands=None):
+    word = name.split("-")[-2] if name.count("-") > 1 else "all"
+    channels = CHANNELS.get(word, 12)
+    return config_of_published({**values, "channels": channels}, name=name, bands=bands)
+
+
+@pytest.mark.parametrize("word", ["s1", "s2", "all"])
+@pytest.mark.parametrize(
+    ("version", "release"), [("v0.1.1", "0.6.9"), ("v0.2.0", "0.7.1"), ("v1.10.3", "0.7.1")]
+)
+def test_the_order_follows_from_the_version_in_the_name(values, orders, word, version, release):
+    found = config(values, f"resnet50-{word}-{version}").bands
+    assert list(found) == orders[release]["channel_configurations"][str(CHANNELS[word])]
+
+
+@pytest.mark.parametrize(
+    "name", ["vit_base-patch-s1-s2-v0.2.0", "a-all-s2-v0.2.0", "RESNET-S2-V0.2.0"]
+)
+def test_the_name_is_split_from_the_right(values, name):
+    assert config_of_published({**values, "channels": 10}, name=name).bands == S2
+
+
+@pytest.mark.parametrize(
+    "name", ["resnet50", "resnet50-all", "resnet50-all-v0.1.0", "resnet50-all-v0.2", "x-rgb-v0.2.0"]
+)
+def test_a_name_that_does_not_tell_is_refused_with_both_orders(values, name):
+    with pytest.raises(AmbiguousBandsError, match=r"12 channels, v0\.1\.1 has B02.*pass bands="):
+        config_of_published(values, name=name)
+
+
+def test_bands_may_be_given_where_the_name_does_not_tell(values):
+    found = config_of_published(values, name="mine", bands=BandSet((*S2, *S1)))
+    assert found.bands.names == (*S2, *S1)
+
+
+def test_bands_that_contradict_the_name_are_refused(values):
+    with pytest.raises(BandsMismatchError, match=r"The name .* says"):
+        config_of_published(values, name="resnet50-all-v0.1.1", bands=ALL)
+
+
+def test_as_many_bands_as_channels_are_needed(values):
+    with pytest.raises(BandsMismatchError, match="takes 12 channels; 10 bands were named"):
+        config_of_published(values, name="mine", bands=S2)
+    with pytest.raises(BandsMismatchError, match="takes 10 channels; 12 bands"):
+        config_of_published({**values, "channels": 10}, name="resnet50-all-v0.2.0")
+
+
+def test_labels_and_statistics_are_the_published_ones(values):
+    found = config(values, "resnet50-s1-v0.2.0")
+    assert found.labels == LABELS
+    assert found.statistics.mean["VV"] == pytest.approx(-12.643863677978516)
+    assert found.upsampling == "nearest"
+    assert found.drop_path_rate == 0.15
+
+
+def test_other_numbers_of_labels_are_refused(values):
+    with pytest.raises(ConfigError, match="43 outputs"):
+        config_of_published({**values, "classes": 43}, name="resnet50-all-v0.2.0")
+
+
+def test_a_missing_key_is_named(values):
+    del values["drop_rate"]
+    with pytest.raises(ConfigError, match="no drop_rate"):
+        config_of_published(values, name="resnet50-all-v0.2.0")
+
+
+def test_the_hubs_cache_tells_the_name_of_the_repository(tmp_path):
+    folder = tmp_path / "models--BIFOLD-BigEarthNetv2-0--resnet50-s2-v0.1.1" / "snapshots" / "3f2a"
+    assert published_name(folder) == "resnet50-s2-v0.1.1"
+    assert published_name(tmp_path / "resnet50-s2-v0.2.0") == "resnet50-s2-v0.2.0"
+
+
+def test_a_relative_folder_has_a_name_too(tmp_path, monkeypatch):
+    (tmp_path / "resnet50-s2-v0.2.0").mkdir()
+    monkeypatch.chdir(tmp_path / "resnet50-s2-v0.2.0")
+    assert published_name(Path()) == "resnet50-s2-v0.2.0"
+
+
+def test_our_own_configs_are_told_apart(values):
+    assert is_published_config(values)
+    assert not is_published_config({**values, "bands": ["B02"]})
