@@ -19,6 +19,8 @@ The tree:
     ├── TiffError (ValueError)        a file that is not a readable single-band TIFF
     ├── StoreError (ValueError)       a folder that is not a store, or a damaged value in one
     │   └── MissingPatchError (LookupError)
+    ├── EncodeError (ValueError)      files that did not all become values of a store
+    │   └── ArchiveError              an archive that is damaged, cut off or not to be trusted
     ├── MetadataError (ValueError)    a table without the columns or rows that are needed
     │   └── EmptySplitError           filters that leave no patch
     ├── ConfigError (ValueError)      a setting that cannot be
@@ -34,6 +36,8 @@ The tree:
     ├── OutputError (OSError)         a file or folder that cannot be written
     └── MissingExtraError (ImportError)  an optional dependency is not installed
 """
+
+from typing import Any
 
 
 class RebenError(Exception):
@@ -90,6 +94,19 @@ class StoreError(RebenError, ValueError):
 
 class MissingPatchError(StoreError, LookupError):
     """A patch is not in the store."""
+
+
+class EncodeError(RebenError, ValueError):
+    """Files are damaged or missing, so not all of them became values of a store.
+
+    ``report`` is the `reben.data.encode_report.EncodeReport`, where the encoding came to its end.
+    """
+
+    report: Any = None
+
+
+class ArchiveError(EncodeError):
+    """An archive is damaged, ends too early, or holds what an archive of the data set may not."""
 
 
 class MetadataError(RebenError, ValueError):

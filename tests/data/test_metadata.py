@@ -161,3 +161,15 @@ def test_the_real_metadata_are_read(real_store):
     assert len(table) == 24
     assert table.counts("split") == {"test": 8, "train": 8, "validation": 8}
     assert len(table.filter(snow=False, cloud=False)) == 18
+
+
+def test_made_up_patches_say_so_through_every_selection(tmp_path):
+    rows = pa.Table.from_pylist([row(0), row(1, "test")])
+    pq.write_table(rows, tmp_path / "real.parquet")
+    pq.write_table(
+        rows.replace_schema_metadata({"made_up_by": "a test", "other": "x"}),
+        tmp_path / "made_up.parquet",
+    )
+    table = PatchTable.read(tmp_path / "made_up.parquet")
+    assert table.filter(split="test").take([0]).made_up_by == "a test"
+    assert PatchTable.read(tmp_path / "real.parquet").made_up_by is None

@@ -31,6 +31,9 @@ _TYPES: dict[str, pa.DataType] = {
     "contains_seasonal_snow": pa.bool_(),
     "contains_cloud_or_shadow": pa.bool_(),
 }
+MADE_UP_KEY = b"made_up_by"
+"""Schema metadata of a table whose patches are made up; its value says by what."""
+
 COLUMNS = tuple(_TYPES)
 """The columns that must be there; further ones are kept and not looked at."""
 
@@ -56,7 +59,12 @@ class PatchTable:
         """
         if not paths:
             raise MetadataError("No metadata file was given; name at least one.")
-        return cls.from_arrow(pa.concat_tables([_read_columns(Path(path)) for path in paths]))
+        tables = [_read_columns(Path(path)) for path in paths]
+        notes = {
+            key: note for table in tables for key, note in (table.schema.metadata or {}).items()
+        }
+        rows = pa.concat_tables([table.replace_schema_metadata(notes) for table in tables])
+        return cls.from_arrow(rows)
 
     @classmethod
     def from_arrow(cls, rows: pa.Table) -> Self:
@@ -77,6 +85,12 @@ class PatchTable:
     def s1_names(self) -> list[str]:
         """Sentinel-1 patch names, each the partner of the patch in the same row."""
         return cast("list[str]", self.rows.column("s1_name").to_pylist())
+
+    @property
+    def made_up_by(self) -> str | None:
+        """What made the patches up, or None if they are measurements as far as is known."""
+        note = (self.rows.schema.metadata or {}).get(MADE_UP_KEY)
+        return None if note is None else note.decode()
 
     @property
     def splits(self) -> list[str]:
@@ -217,7 +231,8 @@ def _read_columns(path: Path) -> pa.Table:
             f"{', '.join(table.column_names)}. Use the metadata of BigEarthNet v2.0."
         )
     try:
-        return table.select(COLUMNS).cast(pa.schema(_TYPES.items()))
+        notes = {k: v for k, v in (table.schema.metadata or {}).items() if k == MADE_UP_KEY}
+        return table.select(COLUMNS).cast(pa.schema(_TYPES.items(), metadata=notes))
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, ValueError) as error:
         raise MetadataError(f"{path} has columns of other types than expected: {error}") from None
 

@@ -160,6 +160,23 @@ class Sentinel1Patch:
         return f"{self.scene_name}_{self.tile}_{self.column}_{self.row}"
 
 
+def is_sentinel2_name(text: str) -> bool:
+    """Tell whether ``text`` looks like the name of a Sentinel-2 patch.
+
+    Example:
+        >>> is_sentinel2_name("S2A_MSIL2A_20170613T101031_N9999_R022_T33UUP_26_57")
+        True
+        >>> is_sentinel2_name("S2A_MSIL2A_20170613T101031_N9999_R022_T33UUP")
+        False
+    """
+    return _SENTINEL2.fullmatch(text) is not None
+
+
+def is_sentinel1_name(text: str) -> bool:
+    """Tell whether ``text`` looks like the name of a Sentinel-1 patch."""
+    return _SENTINEL1.fullmatch(text) is not None
+
+
 def reference_map_name(patch_id: str) -> str:
     """Return the name of the reference map of the Sentinel-2 patch ``patch_id``.
 
