@@ -1,0 +1,198 @@
+import io
+
+import numpy as np
+import pytest
+
+from flaky_server import Record, serve
+from reben.data.download import download, stream
+from reben.data.remote import Patience, remote_files
+from reben.errors import ChecksumError, ConfigError, DownloadError, OutputError
+
+AT_ONCE = Patience(tries=4, seconds=0.0)
+FILES = {
+    "BigEarthNet-S1.tar.zst": np.random.default_rng(1).bytes(3_000_001),
+    "BigEarthNet-S2.tar.zst": np.random.default_rng(2).bytes(2_500_000),
+    "Reference_Maps.tar.zst": b"maps" * 1000,
+    "metadata.parquet": b"table",
+    "metadata_for_patches_with_snow_cloud_or_shadow.parquet": b"snow",
+}
+
+
+@pytest.fixture
+def record():
+    with serve(Record(FILES)) as running:
+        yield running
+
+
+def fetch(record, folder, **options):
+    options = {"patience": AT_ONCE, **options}
+    return download(folder, record_url=f"{record.url}/record", **options)
+
+
+def test_all_files_of_the_record_come_as_they_are(record, tmp_path):
+    paths = fetch(record, tmp_path / "new")
+    assert {path.name: path.read_bytes() for path in paths} == FILES
+    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == sorted(FILES)
+
+
+@pytest.mark.parametrize(
+    ("only", "names"),
+    [
+        (["s2"], ["BigEarthNet-S2.tar.zst"]),
+        (["metadata"], [name for name in FILES if name.startswith("metadata")]),
+        (["Reference-Maps", "s1"], ["BigEarthNet-S1.tar.zst", "Reference_Maps.tar.zst"]),
+    ],
+)
+def test_parts_are_fetched_alone(record, tmp_path, only, names):
+    assert [path.name for path in fetch(record, tmp_path, only=only)] == names
+
+
+def test_broken_connections_are_resumed_where_they_broke(record, tmp_path):
+    record.faults = ["drop", "empty", "503", "drop"]
+    (path,) = fetch(record, tmp_path, only=["s1"])
+    assert path.read_bytes() == FILES[path.name]
+    half = len(FILES[path.name]) // 2
+    assert record.ranges[:4] == [None, half, half, half]
+    assert record.ranges[4] > half
+
+
+def test_a_file_that_broke_off_for_good_is_resumed_by_the_next_command(record, tmp_path):
+    record.faults = ["drop", "empty", "empty", "empty"]
+    with pytest.raises(DownloadError, match=r"broke off after 1500000 of 3000001.*goes on"):
+        fetch(record, tmp_path, only=["s1"])
+    record.ranges.clear()
+    (path,) = fetch(record, tmp_path, only=["s1"])
+    assert record.ranges == [1_500_000]
+    assert path.read_bytes() == FILES[path.name]
+
+
+def test_a_server_without_ranges_is_borne_with(record, tmp_path):
+    record.faults = ["drop", "no-range"]
+    (path,) = fetch(record, tmp_path, only=["s2"])
+    assert path.read_bytes() == FILES[path.name]
+
+
+def test_wrong_bytes_are_fetched_anew_once(record, tmp_path):
+    record.faults = ["wrong"]
+    (path,) = fetch(record, tmp_path, only=["s2"])
+    assert path.read_bytes() == FILES[path.name]
+    assert record.ranges == [None, None]
+
+
+def test_bytes_that_stay_wrong_are_an_error_and_not_kept(record, tmp_path):
+    record.faults = ["wrong", "wrong"]
+    with pytest.raises(ChecksumError, match=r"BigEarthNet-S2.* has the MD5 sum .*the record says"):
+        fetch(record, tmp_path, only=["s2"])
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_damaged_part_is_found_by_its_sum(record, tmp_path):
+    (tmp_path / ".BigEarthNet-S2.tar.zst.part").write_bytes(b"x" * 1000)
+    (path,) = fetch(record, tmp_path, only=["s2"])
+    assert path.read_bytes() == FILES[path.name]
+
+
+def test_a_part_that_is_too_long_is_begun_anew(record, tmp_path):
+    (tmp_path / ".metadata.parquet.part").write_bytes(b"x" * 1000)
+    assert fetch(record, tmp_path, only=["metadata"])[0].read_bytes() == b"table"
+
+
+def test_whole_files_are_not_fetched_again(record, tmp_path):
+    fetch(record, tmp_path)
+    record.ranges.clear()
+    fetch(record, tmp_path)
+    assert record.ranges == []
+
+
+def test_another_file_of_that_name_is_left_alone(record, tmp_path):
+    (tmp_path / "metadata.parquet").write_bytes(b"mine")
+    with pytest.raises(OutputError, match="is there with 4 bytes, but the record's file has 5"):
+        fetch(record, tmp_path)
+    assert (tmp_path / "metadata.parquet").read_bytes() == b"mine"
+
+
+@pytest.mark.parametrize("status", [404, 403])
+def test_a_refusal_is_said_at_once(record, tmp_path, status):
+    record.status = status
+    with pytest.raises(DownloadError, match=f"the server answers {status}"):
+        fetch(record, tmp_path)
+
+
+def test_a_server_that_stays_away_is_said(tmp_path):
+    with pytest.raises(DownloadError, match=r"cannot be had: .*refused.*Check the connection"):
+        download(tmp_path, record_url="http://127.0.0.1:9/record", patience=AT_ONCE)
+
+
+@pytest.mark.parametrize("name", ["../evil", "a/b", "/etc/passwd", ".hidden", "a\\b"])
+def test_names_that_would_leave_the_folder_are_refused(record, tmp_path, name):
+    record.files = {name: b"x"}
+    record.md5[name], record.sizes[name] = "0" * 32, 1
+    with pytest.raises(DownloadError, match="may not be called"):
+        fetch(record, tmp_path)
+
+
+def test_an_address_that_is_none_of_the_web_is_refused(record, tmp_path):
+    with pytest.raises(DownloadError, match="not an address on the web"):
+        download(tmp_path, record_url=(tmp_path / "x").as_uri(), patience=AT_ONCE)
+
+
+def test_unknown_parts_are_refused(record, tmp_path):
+    with pytest.raises(ConfigError, match=r"No part s3\. Parts: s1, s2, reference_maps, metadata"):
+        fetch(record, tmp_path, only=["s2", "s3"])
+
+
+def test_a_record_without_the_part_says_what_it_holds(record, tmp_path):
+    record.files = {"metadata.parquet": b"table"}
+    with pytest.raises(DownloadError, match=r"holds no s1; it holds metadata\.parquet"):
+        fetch(record, tmp_path, only=["s1"])
+
+
+def test_a_disk_that_is_too_small_is_said_before_anything_is_fetched(record, tmp_path):
+    record.sizes["BigEarthNet-S1.tar.zst"] = 10**18
+    with pytest.raises(OutputError, match=r"1000000000\.0 GB are still to come"):
+        fetch(record, tmp_path)
+    assert record.ranges == []
+
+
+def test_progress_counts_up_to_the_size(record, tmp_path):
+    seen = []
+    fetch(record, tmp_path, only=["s1"], progress=lambda *facts: seen.append(facts))
+    assert seen[-1] == ("BigEarthNet-S1.tar.zst", 3_000_001, 3_000_001)
+    assert [there for _, there, _ in seen] == sorted(there for _, there, _ in seen)
+
+
+def test_a_stream_goes_through_breaks_into_a_pipe(record):
+    record.faults = ["drop", "no-range"]
+    sink = io.BytesIO()
+    stream(sink, only=["s2"], record_url=f"{record.url}/record", patience=AT_ONCE)
+    assert sink.getvalue() == FILES["BigEarthNet-S2.tar.zst"]
+
+
+def test_a_stream_with_wrong_bytes_says_not_to_use_them(record):
+    record.faults = ["wrong"]
+    with pytest.raises(ChecksumError, match="Do not use"):
+        stream(io.BytesIO(), only=["s2"], record_url=f"{record.url}/record", patience=AT_ONCE)
+
+
+def test_a_reader_that_went_away_ends_the_stream(record):
+    class Closed(io.BytesIO):
+        def write(self, content):
+            raise BrokenPipeError
+
+    with pytest.raises(BrokenPipeError):
+        stream(Closed(), only=["s2"], record_url=f"{record.url}/record", patience=AT_ONCE)
+    assert len(record.ranges) == 1
+
+
+def test_only_one_file_goes_into_a_pipe(record):
+    with pytest.raises(ConfigError, match="Only one file at a time"):
+        stream(io.BytesIO(), only=["s1", "s2"], record_url=f"{record.url}/record")
+
+
+def test_the_record_lists_name_size_sum_and_address(record):
+    file = remote_files(f"{record.url}/record")[3]
+    assert (file.name, file.size, file.url) == (
+        "metadata.parquet",
+        5,
+        f"{record.url}/files/metadata.parquet",
+    )
