@@ -43,7 +43,8 @@ def build_backbone(  # noqa: PLR0913 - all after the first are named
         name: Name of a timm architecture, with or without a tag of pretrained weights.
         num_channels: Channels of the input.
         num_classes: Outputs.
-        image_size: Side length of the input in pixels; passed where the architecture takes it.
+        image_size: Side length of the input in pixels; passed where the architecture is built for
+            one size.
         drop_rate: Dropout before the head, 0 to 1; passed where the architecture takes it.
         drop_path_rate: Stochastic depth, 0 to 1; passed where the architecture takes it.
         pretrained: Whether to load ImageNet weights, which timm adapts to the channels.
@@ -55,7 +56,8 @@ def build_backbone(  # noqa: PLR0913 - all after the first are named
     require_architecture(name)
     wanted = {"img_size": image_size, "drop_rate": drop_rate, "drop_path_rate": drop_path_rate}
     known = _parameters(name)
-    not_applied = tuple(setting for setting in wanted if setting not in known)
+    # A network that takes no img_size takes images of any size, so that setting always applies.
+    not_applied = tuple(s for s in ("drop_rate", "drop_path_rate") if s not in known)
     settings: dict[str, Any] = {
         "num_classes": num_classes,
         "in_chans": num_channels,

@@ -141,7 +141,8 @@ class Classifier(nn.Module):
     def predict(self, bands: NamedBands) -> Scores:
         """Return the scores of one patch or of several, from raw values.
 
-        Dropout and the like are off, whatever mode the model is in.
+        Dropout and the like are off, whatever mode the model is in. Scores are those at the
+        temperature of the model, which is 1 until it is calibrated; logits are never divided.
 
         Args:
             bands: Band -> raw values, array or tensor at native size, [h, w] for one patch or
@@ -164,7 +165,9 @@ class Classifier(nn.Module):
         try:
             with torch.inference_mode():
                 logits_BK = self(self.preprocess(tensors)).float()
-                scores_BK = logits_BK.sigmoid()
+                # Dividing by one changes no bit, but that is not to be relied on.
+                sharp_BK = logits_BK / t if (t := self.config.temperature) != 1 else logits_BK
+                scores_BK = sharp_BK.sigmoid()
         finally:
             self.train(was_training)
         logits, scores = logits_BK.cpu().numpy(), scores_BK.cpu().numpy()

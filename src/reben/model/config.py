@@ -5,8 +5,9 @@ that their loader expects, and reben's own beside them, which that loader ignore
 """
 
 import json
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from typing import Any, Self
 
@@ -41,6 +42,23 @@ _VISION_LANGUAGE_KEYS: Mapping[str, Any] = {
 
 
 @dataclass(frozen=True)
+class TunedOn:
+    """The patches that temperature and thresholds were tuned on.
+
+    Args:
+        split: Their split.
+        fingerprint: SHA-256 of their names and labels.
+        num_patches: How many they are.
+        kept: Labels that none of them has, so that their threshold is the default.
+    """
+
+    split: str
+    fingerprint: str
+    num_patches: int
+    kept: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class ModelConfig:
     """A model apart from its weights.
 
@@ -53,6 +71,9 @@ class ModelConfig:
         drop_rate: Dropout before the head, 0 to 1.
         drop_path_rate: Stochastic depth, 0 to 1.
         thresholds: For each label, the score above which it counts as present.
+        temperature: What logits are divided by before the sigmoid; 1 until the model is
+            calibrated, so that scores are those of the published models bit for bit.
+        tuned_on: The patches that temperature and thresholds were tuned on, if they were.
         reben_version: The version that wrote the config.
 
     Raises:
@@ -67,6 +88,8 @@ class ModelConfig:
     drop_rate: float = 0.15
     drop_path_rate: float = 0.15
     thresholds: tuple[float, ...] = ()
+    temperature: float = 1.0
+    tuned_on: TunedOn | None = None
     reben_version: str = field(default_factory=lambda: version("reben"), compare=False)
 
     def __post_init__(self) -> None:
@@ -86,6 +109,8 @@ class ModelConfig:
         ):
             if not all(0 <= value <= 1 for value in values):
                 raise ConfigError(f"{name} must lie in 0..1; got {values}.")
+        if not 0 < self.temperature < math.inf:
+            raise ConfigError(f"temperature must be above 0 and finite; got {self.temperature}.")
         if self.statistics.size != self.image_size:
             raise ConfigError(
                 f"Statistics for {self.statistics.size} pixels do not fit images of "
@@ -125,6 +150,8 @@ class ModelConfig:
             "upsampling": self.upsampling,
             "label_names": list(self.labels),
             "thresholds": list(self.thresholds),
+            "temperature": self.temperature,
+            "tuned_on": None if self.tuned_on is None else asdict(self.tuned_on),
             "reben_version": self.reben_version,
         }
 
@@ -156,12 +183,27 @@ class ModelConfig:
             drop_rate=_value(values, "drop_rate", float),
             drop_path_rate=_value(values, "drop_path_rate", float),
             thresholds=tuple(_numbers(values, "thresholds", len(labels))),
+            # Configs of reben 0.1 have neither of these two.
+            temperature=_value({"temperature": 1.0, **values}, "temperature", float),
+            tuned_on=_tuned_on(values),
             reben_version=_value(values, "reben_version", str),
         )
 
     def to_json(self) -> str:
         """Return `to_dict` as JSON text."""
         return json.dumps(self.to_dict(), indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+
+
+def _tuned_on(values: Mapping[str, Any]) -> TunedOn | None:
+    if values.get("tuned_on") is None:
+        return None
+    found = _value(values, "tuned_on", dict)
+    return TunedOn(
+        split=_value(found, "split", str),
+        fingerprint=_value(found, "fingerprint", str),
+        num_patches=_value(found, "num_patches", int),
+        kept=tuple(_texts(found, "kept")),
+    )
 
 
 def _value(values: Mapping[str, Any], key: str, kind: type) -> Any:  # noqa: ANN401 - JSON

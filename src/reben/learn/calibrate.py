@@ -1,0 +1,181 @@
+"""Calibration: a temperature and thresholds that fit a model to the validation split.
+
+Two things are tuned, and neither touches the weights. The temperature divides all logits, so that
+scores come nearer to probabilities; it minimises the cross-entropy. The thresholds say from which
+score on a label counts as present; each maximises the F1 of its label.
+
+Calibrated scores are ``sigmoid(logits / temperature)``. At temperature 1, which every model has
+until it is calibrated, scores are those of the published models bit for bit. The comparable
+figures of a report (threshold 0.5, temperature 1) never depend on a calibration.
+
+Axes: N patches, K labels.
+"""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reben.errors import ConfigError
+from reben.learn.predictions import Calibration, Predictions, Subject
+from reben.learn.ranking import trace_curve
+from reben.model.classifier import Classifier
+from reben.model.config import DEFAULT_THRESHOLD, ModelConfig, TunedOn
+
+_LOWEST, _HIGHEST = 0.05, 20.0
+_STEPS = 100
+_LARGEST_LOGIT = 17.0  # float32 scores of larger ones are 1
+
+
+def calibrate_predictions(predictions: Predictions) -> Calibration:
+    """Return the temperature and thresholds that fit predictions best.
+
+    Thresholds are exact: every distinct score is tried. The threshold lies half way between the
+    lowest score that is found and the next one below. Among thresholds of the same F1 it is the
+    one nearest to 0.5, and of two equally near the higher one. A label that no patch has keeps
+    0.5, and is named.
+
+    Raises:
+        ConfigError: If the patches are of the test split, on which nothing may be tuned.
+    """
+    subject = predictions.subject
+    require_tunable(subject.split)
+    temperature = fit_temperature(predictions.scores, predictions.labels)
+    scores = at_temperature(predictions.scores, temperature)
+    present = predictions.labels.sum(0) > 0
+    return Calibration(
+        temperature=temperature,
+        thresholds=tuple(
+            best_threshold(scores[:, k], predictions.labels[:, k])
+            if present[k]
+            else DEFAULT_THRESHOLD
+            for k in range(scores.shape[1])
+        ),
+        split=subject.split,
+        fingerprint=subject.fingerprint,
+        num_patches=len(predictions),
+        kept=tuple(
+            label
+            for label, there in zip(predictions.label_names, present, strict=True)
+            if not there
+        ),
+    )
+
+
+def require_tunable(split: str) -> None:
+    """Check that patches of the test split are not among those of ``split``.
+
+    Raises:
+        ConfigError: If they are.
+    """
+    if "test" in split.split(", "):
+        raise ConfigError(
+            f"Nothing may be tuned on the split {split}: figures of test patches that thresholds "
+            "were tuned on say nothing of other patches. Calibrate on the validation split."
+        )
+
+
+def best_threshold(scores: NDArray[Any], labels: NDArray[Any]) -> float:
+    """Return the threshold that maximises F1; a label is found where its score is greater.
+
+    Args:
+        scores: Scores of one label, [N], 0..1.
+        labels: Zeros and ones, [N], at least one of them one.
+
+    Example:
+        >>> best_threshold(np.array([0.9, 0.3, 0.1]), np.array([1, 1, 0]))
+        0.2
+    """
+    curve = trace_curve(scores.astype(np.float64), labels)
+    f1 = curve.f1
+    # Half way down to the next score, or to 0 below the lowest one.
+    limits = (curve.scores + np.append(curve.scores[1:], 0.0)) / 2
+    best = np.flatnonzero(f1 >= f1.max() - 1e-12)
+    distance = np.abs(limits[best] - DEFAULT_THRESHOLD)
+    return float(limits[best][np.lexsort((-limits[best], distance))[0]])
+
+
+def fit_temperature(scores: NDArray[Any], labels: NDArray[Any]) -> float:
+    """Return the temperature, 0.05 to 20, that minimises the cross-entropy.
+
+    The cross-entropy is convex in one over the temperature, so its minimum is where its slope is
+    zero, and halving finds it.
+
+    Args:
+        scores: Scores at temperature 1, [N, K].
+        labels: Zeros and ones, [N, K].
+    """
+    logits = logits_of(scores)
+    real = labels.astype(np.float64)
+
+    def slope(sharpness: float) -> float:
+        return float(np.mean(logits * (1 / (1 + np.exp(-logits * sharpness)) - real)))
+
+    low, high = 1 / _HIGHEST, 1 / _LOWEST
+    if slope(low) >= 0:
+        return _HIGHEST
+    if slope(high) <= 0:
+        return _LOWEST
+    for _ in range(_STEPS):
+        middle = (low + high) / 2
+        low, high = (middle, high) if slope(middle) < 0 else (low, middle)
+        if high - low < 1e-9:
+            break
+    return 2 / (low + high)
+
+
+def logits_of(scores: NDArray[Any]) -> NDArray[np.float64]:
+    """Return the logits behind scores, as far as float32 scores tell: at most 17 either way."""
+    safe = np.clip(scores.astype(np.float64), 1e-30, 1 - 1e-12)
+    logits = np.log(safe) - np.log1p(-safe)
+    return np.asarray(np.clip(logits, -_LARGEST_LOGIT, _LARGEST_LOGIT), np.float64)
+
+
+def at_temperature(scores: NDArray[Any], temperature: float) -> NDArray[np.float32]:
+    """Return scores as they are at another temperature, float32, same shape.
+
+    Temperature 1 gives the same scores bit for bit.
+    """
+    if temperature == 1:
+        return np.asarray(scores, np.float32)
+    return (1 / (1 + np.exp(-logits_of(scores) / temperature))).astype(np.float32)
+
+
+def why_not_calibrated(subject: Subject) -> str | None:
+    """Return why tuned figures of predictions would say nothing; None if they do.
+
+    Thresholds that were tuned on patches fit these patches, so figures on them flatter.
+    """
+    calibration = subject.calibration
+    if calibration is None:
+        return "The model was not calibrated."
+    shared = set(calibration.split.split(", ")) & set(subject.split.split(", "))
+    if shared or calibration.fingerprint == subject.fingerprint:
+        return (
+            f"The model was calibrated on the {calibration.split} split, so its tuned figures on "
+            f"the {subject.split} split would flatter."
+        )
+    return None
+
+
+def apply_calibration(model: Classifier, calibration: Calibration) -> None:
+    """Give a model the temperature and thresholds of a calibration."""
+    model.config = replace(
+        model.config,
+        temperature=calibration.temperature,
+        thresholds=calibration.thresholds,
+        tuned_on=TunedOn(
+            calibration.split, calibration.fingerprint, calibration.num_patches, calibration.kept
+        ),
+    )
+
+
+def calibration_of(config: ModelConfig) -> Calibration | None:
+    """Return the calibration that a model carries, or None."""
+    on = config.tuned_on
+    if on is None:
+        return None
+    return Calibration(
+        config.temperature, config.thresholds, on.split, on.fingerprint, on.num_patches, on.kept
+    )

@@ -1,0 +1,198 @@
+"""Settings of a training run: the one list that the command line, run folder and card read."""
+
+import difflib
+import json
+import math
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from types import MappingProxyType, UnionType
+from typing import Any, Literal, NamedTuple, Self, get_args, get_origin, get_type_hints
+
+from reben.errors import ConfigError
+from reben.spec.bands import BandSet
+from reben.spec.statistics import Upsampling, published_sizes
+
+Accelerator = Literal["auto", "cpu", "gpu", "cuda", "mps"]
+Precision = Literal["32-true", "16-mixed", "bf16-mixed"]
+
+PAPER_WARMUP_STEPS = 1000
+"""Steps of the warm-up. Source: default of the published training script."""
+
+
+class Difference(NamedTuple):
+    """One setting that is not the paper's."""
+
+    name: str
+    paper: object
+    own: object
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """Settings of a training run; the defaults are the recipe of the BigEarthNet v2.0 paper.
+
+    Args:
+        backbone: Name of a timm architecture, for example resnet50.
+        bands: Bands in channel order: s1, s2, all, s2_full, all_full, rgb, 10m, or B08,B04,...
+        epochs: Epochs at most.
+        batch_size: Patches in one step, over all devices together.
+        learning_rate: Highest learning rate, which the warm-up leads to.
+        weight_decay: Weight decay of AdamW, on all weights.
+        warmup_steps: Steps up to the full rate. Default: 1000, or a tenth of the run if fewer.
+        patience: Epochs without a better validation macro average precision before it stops.
+        drop_rate: Dropout before the head, where the backbone takes it.
+        drop_path_rate: Stochastic depth, where the backbone takes it.
+        seed: What first weights, order of patches and flips follow from.
+        flips: Flip training images left to right and top to bottom, each half of the time.
+        upsampling: How bands of 20 m and 60 m are brought to the image size.
+        image_size: Side length of the images in pixels.
+        pretrained: Start from timm's pretrained weights, adapted to the number of channels.
+        accelerator: Hardware to train on.
+        devices: How many devices to train on; this version takes 1.
+        precision: Number format of the computation.
+
+    Raises:
+        ConfigError: If a value cannot be; the message names the setting.
+        BandsError: If a band is unknown or repeated.
+
+    Source: arXiv:2407.03653, section 3, and the published training script.
+
+    Example:
+        >>> TrainConfig(bands="rgb", epochs=5).differences_from_paper()
+        [Difference(name='epochs', paper=100, own=5)]
+        >>> TrainConfig(epochs=0)
+        Traceback (most recent call last):
+        reben.errors.ConfigError: epochs must be at least 1; got 0.
+    """
+
+    backbone: str = "resnet50"
+    bands: str = "s2"
+    epochs: int = 100
+    batch_size: int = 512
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.01
+    warmup_steps: int | None = None
+    patience: int = 5
+    drop_rate: float = 0.15
+    drop_path_rate: float = 0.15
+    seed: int = 42
+    flips: bool = True
+    upsampling: Upsampling = "nearest"
+    image_size: int = 120
+    pretrained: bool = False
+    accelerator: Accelerator = "auto"
+    devices: int = 1
+    precision: Precision = "32-true"
+
+    def __post_init__(self) -> None:
+        """Check each value for its type and range."""
+        for name, hint in _hints().items():
+            object.__setattr__(self, name, _typed(name, getattr(self, name), hint))
+        for name, (fits, words) in _RANGES.items():
+            value = getattr(self, name)
+            if value is not None and not fits(value):
+                raise ConfigError(f"{name} must be {words}; got {value!r}.")
+        if self.image_size not in published_sizes():
+            sizes = ", ".join(map(str, published_sizes()))
+            raise ConfigError(
+                f"image_size {self.image_size} has no published band statistics; choose {sizes}."
+            )
+        BandSet.parse(self.bands)
+
+    @property
+    def band_set(self) -> BandSet:
+        """The bands, in the order of the channels."""
+        return BandSet.parse(self.bands)
+
+    def differences_from_paper(self) -> list[Difference]:
+        """Return the settings that can change the result and are not the paper's.
+
+        Backbone and bands are left out, since the paper trains several of each; so is the
+        hardware. A warm-up that was left to its default is the paper's.
+        """
+        paper = {field.name: field.default for field in fields(self)}
+        paper["warmup_steps"] = PAPER_WARMUP_STEPS
+        return [
+            Difference(name, value, getattr(self, name))
+            for name, value in paper.items()
+            if name not in _FREE
+            and getattr(self, name) != value
+            and (name != "warmup_steps" or self.warmup_steps is not None)
+        ]
+
+    def to_toml(self) -> str:
+        """Return the settings as TOML that `from_toml` reads; settings of None are left out."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        lines = [f"{name} = {_toml(value)}" for name, value in values.items() if value is not None]
+        return "\n".join(lines) + "\n"
+
+    @classmethod
+    def from_toml(cls, text: str) -> Self:
+        """Return the settings in a flat TOML text; what it does not name keeps its default.
+
+        Raises:
+            ConfigError: If the text is no TOML, names an unknown setting, or a value cannot be.
+        """
+        try:
+            values = tomllib.loads(text)
+        except tomllib.TOMLDecodeError as error:
+            raise ConfigError(f"The settings are not valid TOML: {error}.") from None
+        known = [field.name for field in fields(cls)]
+        unknown = [name for name in values if name not in known]
+        if unknown:
+            similar = difflib.get_close_matches(unknown[0], known, n=1)
+            hint = f" Did you mean {similar[0]}?" if similar else ""
+            raise ConfigError(
+                f"No setting {', '.join(unknown)}.{hint} Settings: {', '.join(known)}."
+            )
+        return cls(**values)
+
+
+_FREE = frozenset({"backbone", "bands", "accelerator", "devices"})
+_RANGES: Mapping[str, tuple[Callable[[Any], bool], str]] = MappingProxyType(
+    {
+        "backbone": (lambda value: value == value.strip() != "", "the name of an architecture"),
+        **dict.fromkeys(
+            ("epochs", "batch_size", "patience", "devices"),
+            (lambda value: value >= 1, "at least 1"),
+        ),
+        "learning_rate": (lambda value: 0 < value < math.inf, "above 0 and finite"),
+        "weight_decay": (lambda value: 0 <= value < math.inf, "at least 0 and finite"),
+        "warmup_steps": (lambda value: value >= 0, "at least 0"),
+        **dict.fromkeys(
+            ("drop_rate", "drop_path_rate"),
+            (lambda value: 0 <= value < 1, "at least 0 and below 1"),
+        ),
+        "seed": (lambda value: 0 <= value < 2**32, "at least 0 and below 2**32"),
+    }
+)
+
+
+def _hints() -> dict[str, Any]:
+    return get_type_hints(TrainConfig)
+
+
+def _typed(name: str, value: object, hint: Any) -> object:  # noqa: ANN401 - a type
+    """Return ``value`` if it is of the type ``hint``; a whole number may stand for a float."""
+    if get_origin(hint) is Literal:
+        if value not in get_args(hint):
+            choices = ", ".join(map(str, get_args(hint)))
+            raise ConfigError(f"{name} must be one of {choices}; got {value!r}.")
+        return value
+    kinds = get_args(hint) if isinstance(hint, UnionType) else (hint,)
+    if float in kinds and type(value) is int:
+        return float(value)
+    if type(value) not in kinds:
+        wanted = " or ".join("unset" if kind is type(None) else kind.__name__ for kind in kinds)
+        raise ConfigError(f"{name} must be {wanted}; got {value!r}.")
+    return value
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        # JSON's escapes are TOML's, but for DEL, which JSON leaves as it is.
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    return repr(value)

@@ -1,0 +1,292 @@
+"""Predictions: what a model says of the patches of a split, as a file to compute figures from.
+
+A parquet file with one row a patch: ``patch_id``, ``country``, ``tile``, ``month``, a column
+``score: <label>`` and a column ``label: <label>`` for each label. What the file is about stands in
+the metadata of its schema, under the key ``reben``, as JSON.
+
+Axes: N patches, K labels.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from reben.data.files import atomic_file
+from reben.data.metadata import PatchTable
+from reben.errors import ConfigError, EmptySplitError, LabelsError, PatchNameError, RunError
+from reben.learn.plain import from_plain, to_plain
+from reben.spec.patches import Sentinel2Patch
+
+FORMAT = 1
+"""Version of the file format."""
+_KEY = b"reben"
+_SCORE, _LABEL = "score: ", "label: "
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Temperature and thresholds that were tuned on other patches.
+
+    Args:
+        temperature: What logits are divided by before the sigmoid.
+        thresholds: For each label, the score (at that temperature) above which it is present.
+        split: The split that they were tuned on.
+        fingerprint: SHA-256 of the names and labels of those patches.
+        num_patches: How many those were.
+        kept: Labels that no patch had there, so that their threshold is the default.
+    """
+
+    temperature: float
+    thresholds: tuple[float, ...]
+    split: str
+    fingerprint: str
+    num_patches: int
+    kept: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What predictions are about.
+
+    Args:
+        name: Name of the model: its run, folder, id on the Hub, or what it is made of.
+        backbone: Name of its timm architecture.
+        bands: Its bands, in the order of the channels.
+        split: The split; several ones are separated by commas.
+        fingerprint: SHA-256 of the names and labels of the patches.
+        filters: What else the patches were chosen by.
+        calibration: What the model was tuned to, if it was.
+    """
+
+    name: str
+    backbone: str
+    bands: tuple[str, ...]
+    split: str
+    fingerprint: str
+    filters: Mapping[str, str] = field(default_factory=dict)
+    calibration: Calibration | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """Scores and labels of patches.
+
+    Args:
+        subject: Which model, which patches.
+        label_names: Names of the K labels, in the order of the columns.
+        patch_ids: Names of the patches, N.
+        scores: Scores after the sigmoid at temperature 1, float32 [N, K], 0..1.
+        labels: Zeros and ones, uint8 [N, K].
+        countries: Country of each patch, where known.
+        tiles: Tile of the Sentinel-2 grid of each patch (33UUP), where the names tell.
+        months: Month of acquisition of each patch, 1 to 12, where the names tell.
+
+    Raises:
+        EmptySplitError: If there is no patch.
+        LabelsError: If shapes do not belong together, a label is named twice, or is neither zero
+            nor one.
+        ConfigError: If a score is NaN or outside 0..1, or a patch occurs twice.
+    """
+
+    subject: Subject
+    label_names: tuple[str, ...]
+    patch_ids: tuple[str, ...]
+    scores: NDArray[np.float32]
+    labels: NDArray[np.uint8]
+    countries: tuple[str, ...] | None = None
+    tiles: tuple[str, ...] | None = None
+    months: tuple[int, ...] | None = None
+
+    def __post_init__(self) -> None:
+        """Check that everything belongs together."""
+        shape = (len(self.patch_ids), len(self.label_names))
+        if not self.scores.shape == self.labels.shape == shape:
+            raise LabelsError(
+                f"Scores of shape {self.scores.shape}, labels of shape {self.labels.shape}, "
+                f"{shape[0]} patches and {shape[1]} labels do not belong together."
+            )
+        if not shape[0]:
+            raise EmptySplitError("There are no predictions: choose another split or filter.")
+        if len(set(self.label_names)) != shape[1]:
+            raise LabelsError(f"A label is named twice: {'; '.join(self.label_names)}.")
+        for name in ("countries", "tiles", "months"):
+            known = getattr(self, name)
+            if known is not None and len(known) != shape[0]:
+                raise ConfigError(f"There are {len(known)} {name} for {shape[0]} patches.")
+        if len(set(self.patch_ids)) != shape[0]:
+            raise ConfigError(f"Of {shape[0]} patches {len(set(self.patch_ids))} have own names.")
+        _check_values(self.scores, self.labels)
+
+    def __len__(self) -> int:
+        """Count the patches."""
+        return len(self.patch_ids)
+
+    @classmethod
+    def of_table(
+        cls,
+        table: PatchTable,
+        subject: Subject,
+        scores: NDArray[np.float32],
+        label_names: Sequence[str],
+    ) -> Self:
+        """Return the predictions for the patches of a table, in its order.
+
+        Raises:
+            UnknownLabelError: If a patch has a label that is not in ``label_names``.
+        """
+        tiles, months = _parse_names(table.patch_ids)
+        return cls(
+            subject,
+            tuple(label_names),
+            tuple(table.patch_ids),
+            scores,
+            table.multi_hot(label_names),
+            tuple(table.rows.column("country").to_pylist()),
+            tiles,
+            months,
+        )
+
+    def take(self, rows: NDArray[Any]) -> Self:
+        """Return the predictions of some patches, by position or as a mask [N]."""
+        positions = np.flatnonzero(rows) if rows.dtype == np.bool_ else rows
+
+        def some(values: tuple[Any, ...] | None) -> tuple[Any, ...] | None:
+            return None if values is None else tuple(values[i] for i in positions)
+
+        return replace(
+            self,
+            patch_ids=some(self.patch_ids) or (),
+            scores=self.scores[positions],
+            labels=self.labels[positions],
+            countries=some(self.countries),
+            tiles=some(self.tiles),
+            months=some(self.months),
+        )
+
+    def save(self, path: str | Path) -> Path:
+        """Write the predictions to a parquet file, whole or not at all, and return its path.
+
+        Raises:
+            OutputError: If the file cannot be written.
+        """
+        columns: dict[str, Any] = {"patch_id": pa.array(self.patch_ids, pa.string())}
+        for name, values, kind in (
+            ("country", self.countries, pa.string()),
+            ("tile", self.tiles, pa.string()),
+            ("month", self.months, pa.uint8()),
+        ):
+            if values is not None:
+                columns[name] = pa.array(values, kind)
+        for start, matrix in ((_SCORE, self.scores), (_LABEL, self.labels)):
+            for k, label in enumerate(self.label_names):
+                columns[start + label] = pa.array(np.ascontiguousarray(matrix[:, k]))
+        about = {
+            "format": FORMAT,
+            "reben_version": version("reben"),
+            "labels": list(self.label_names),
+            "subject": to_plain(self.subject),
+        }
+        table = pa.table(columns).replace_schema_metadata({_KEY: json.dumps(about)})
+        with atomic_file(path) as temporary:
+            pq.write_table(table, temporary, compression="zstd")
+        return Path(path)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Return the predictions that `save` wrote.
+
+        Raises:
+            RunError: If the file cannot be read or is none of reben's.
+            RebenError: If values in it cannot be, as at construction.
+        """
+        try:
+            table = pq.read_table(path)
+            about = json.loads((table.schema.metadata or {})[_KEY])
+            if about["format"] != FORMAT:
+                raise RunError(
+                    f"{path} has format {about['format']}, and this reben reads {FORMAT}. "
+                    "Predict again, or install the version of reben that wrote it: "
+                    f"{about['reben_version']}."
+                )
+            names = tuple(about["labels"])
+            return cls(
+                from_plain(Subject, about["subject"]),
+                names,
+                tuple(table["patch_id"].to_pylist()),
+                _matrix(table, _SCORE, names, np.float32),
+                _matrix(table, _LABEL, names, np.uint8),
+                *(
+                    tuple(table[name].to_pylist()) if name in table.column_names else None
+                    for name in ("country", "tile", "month")
+                ),
+            )
+        except (OSError, pa.ArrowException, KeyError, TypeError, ValueError) as error:
+            if isinstance(error, RunError | LabelsError | ConfigError | EmptySplitError):
+                raise
+            raise RunError(
+                f"{path} does not hold predictions as reben writes them: "
+                f"{type(error).__name__} {error}. Write them with: reben evaluate MODEL --data "
+                "STORE --out FOLDER"
+            ) from None
+
+
+def require_same_patches(first: Predictions, second: Predictions) -> None:
+    """Check that two sets of predictions are about the same patches, in the same order.
+
+    Raises:
+        LabelsError: If the labels or their order differ.
+        ConfigError: If the patches, their order or their labels differ.
+    """
+    if first.label_names != second.label_names:
+        odd = sorted(set(first.label_names) ^ set(second.label_names))
+        raise LabelsError(
+            f"{first.subject.name} and {second.subject.name} have other labels: "
+            f"{'; '.join(odd) or 'the same ones in another order'}."
+        )
+    if first.patch_ids != second.patch_ids or (first.labels != second.labels).any():
+        raise ConfigError(
+            f"{first.subject.name} was measured on {len(first)} patches and {second.subject.name} "
+            f"on {len(second)}, and they are not the same, have other labels, or come in another "
+            "order. Evaluate both models on the same split of the same store."
+        )
+
+
+def _matrix(table: pa.Table, start: str, names: Sequence[str], dtype: type) -> NDArray[Any]:
+    return np.stack([table[start + name].to_numpy().astype(dtype) for name in names], axis=1)
+
+
+def _parse_names(
+    patch_ids: Sequence[str],
+) -> tuple[tuple[str, ...] | None, tuple[int, ...] | None]:
+    """Return tiles and months of patches; None, None if a name is not one of the data set's."""
+    try:
+        patches = [Sentinel2Patch.parse(name) for name in patch_ids]
+    except PatchNameError:
+        return None, None
+    return tuple(patch.tile for patch in patches), tuple(patch.acquired.month for patch in patches)
+
+
+def _check_values(scores: NDArray[np.float32], labels: NDArray[np.uint8]) -> None:
+    if labels.max(initial=0) > 1:
+        raise LabelsError("Labels are zeros and ones; there are other values among them.")
+    nan = np.isnan(scores)
+    if nan.any():
+        raise ConfigError(
+            f"{int(nan.sum())} of {scores.size} scores are NaN, in {int(nan.any(1).sum())} of "
+            f"{len(scores)} patches. The weights of the model are damaged, or its training "
+            "diverged."
+        )
+    low, high = float(scores.min(initial=0)), float(scores.max(initial=1))
+    if low < 0 or high > 1:
+        raise ConfigError(
+            f"Scores must lie in 0..1; these reach from {low:.4g} to {high:.4g}. If they are "
+            "logits, apply the sigmoid first."
+        )

@@ -1,0 +1,187 @@
+"""Reports: what a model reached on the patches of a split, as a file that can be read again."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Self
+
+from reben.data.files import write_text
+from reben.errors import RunError
+from reben.learn.bootstrap import Intervals
+from reben.learn.breakdown import Breakdowns, CoOccurrence
+from reben.learn.curves import PrecisionRecall, Reliability
+from reben.learn.metrics import THRESHOLD, ClassFigures, Figures, Metrics, SampleFigures
+from reben.learn.plain import from_plain, to_plain
+from reben.learn.predictions import Calibration
+
+REPORT_FILE = "report.json"
+"""The report in a folder of its own, beside pictures and predictions."""
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+@dataclass(frozen=True)
+class Calibrated:
+    """What a model reaches at the temperature and thresholds it was calibrated to.
+
+    Args:
+        calibration: Temperature and thresholds, and the patches they were tuned on, which are
+            others than those of the report.
+        metrics: The figures at these thresholds.
+        reliability: How far scores are probabilities at this temperature.
+    """
+
+    calibration: Calibration
+    metrics: Metrics
+    reliability: Reliability
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a model reached on the patches of a split.
+
+    Args:
+        name: Name of the model: its run, folder, id on the Hub, or what it is made of.
+        backbone: Name of its timm architecture.
+        bands: Its bands, in the order of the channels.
+        labels: Its labels, in the order of the outputs.
+        split: The split, as the data set names it; several ones are separated by commas.
+        num_patches: Patches that were measured on.
+        fingerprint: SHA-256 of the names and labels of these patches.
+        metrics: The figures.
+        filters: What else the patches were chosen by, such as country or month.
+        threshold: A label counts as found where its score is greater than this.
+        reben_version: The version that measured.
+        created: When, in ISO 8601, UTC.
+        intervals: How sure the figures are, with ``tile`` or ``patch`` resampled.
+        breakdowns: Figures by country, month and number of labels.
+        co_occurrence: Which labels occur together.
+        curves: Label -> precision against recall; labels that no patch has are left out.
+        reliability: How far scores are probabilities, at temperature 1.
+        calibrated: The same figures after calibration; None if there are none.
+        why_not_calibrated: Why there are none.
+    """
+
+    name: str
+    backbone: str
+    bands: tuple[str, ...]
+    labels: tuple[str, ...]
+    split: str
+    num_patches: int
+    fingerprint: str
+    metrics: Metrics
+    filters: Mapping[str, str] = field(default_factory=dict)
+    threshold: float = THRESHOLD
+    reben_version: str = field(default_factory=lambda: version("reben"))
+    created: str = field(default_factory=_now)
+    intervals: Mapping[str, Intervals] = field(default_factory=dict)
+    breakdowns: Breakdowns | None = None
+    co_occurrence: CoOccurrence | None = None
+    curves: Mapping[str, PrecisionRecall] = field(default_factory=dict)
+    reliability: Reliability | None = None
+    calibrated: Calibrated | None = None
+    why_not_calibrated: str | None = None
+
+    @property
+    def macro(self) -> Figures:
+        """Means over the labels, each label counting the same."""
+        return self.metrics.macro
+
+    @property
+    def micro(self) -> Figures:
+        """Figures over all decisions at once."""
+        return self.metrics.micro
+
+    @property
+    def per_sample(self) -> SampleFigures | None:
+        """Figures of each patch by itself, averaged; None in reports of reben 0.1."""
+        return self.metrics.per_sample
+
+    @property
+    def per_class(self) -> Mapping[str, ClassFigures]:
+        """Label -> its own figures."""
+        return self.metrics.per_class
+
+    @property
+    def absent(self) -> tuple[str, ...]:
+        """Labels that no patch has; they count as 0 in the macro figures."""
+        return self.metrics.absent
+
+    @property
+    def in_every_patch(self) -> tuple[str, ...]:
+        """Labels that all patches have; their AUROC counts as 0."""
+        return self.metrics.in_every_patch
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report as plain values, as JSON has them."""
+        values: dict[str, Any] = to_plain(self)
+        return values
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Return the report that `to_dict` wrote.
+
+        Raises:
+            RunError: If a value is missing or of another kind.
+        """
+        try:
+            return from_plain(cls, values)
+        except (KeyError, TypeError) as error:
+            raise RunError(
+                f"This is not a report as reben {version('reben')} writes it: "
+                f"{type(error).__name__} {error}. Evaluate the model again."
+            ) from None
+
+    def to_json(self) -> str:
+        """Return the report as JSON text."""
+        return json.dumps(self.to_dict(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Return the report that `to_json` wrote.
+
+        Raises:
+            RunError: If the text is no such report.
+        """
+        try:
+            values = json.loads(text)
+        except ValueError as error:
+            raise RunError(f"This is not a report, since it is no JSON: {error}.") from None
+        return cls.from_dict(values)
+
+    def save(self, path: str | Path) -> Path:
+        """Write the report to ``path``, whole or not at all, and return it.
+
+        Raises:
+            OutputError: If the file cannot be written.
+        """
+        write_text(path, self.to_json())
+        return Path(path)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Return the report that `save` wrote.
+
+        Args:
+            path: The file, or a folder that holds it as ``report.json``.
+
+        Raises:
+            RunError: If there is no such file, or it is no report.
+        """
+        if Path(path).is_dir():
+            path = Path(path) / REPORT_FILE
+        try:
+            text = Path(path).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise RunError(
+                f"No report can be read from {path}: {error}. Evaluate the model first."
+            ) from None
+        try:
+            return cls.from_json(text)
+        except RunError as error:
+            raise RunError(f"{path}: {error}") from None

@@ -1,0 +1,131 @@
+"""Run folders: what one training left behind.
+
+::
+
+    config.toml         the settings
+    summary.json        what came of them: best epoch, counts, data, status
+    environment.json    versions, git, device
+    metrics.csv         one line an epoch
+    train.log           what happened when
+    checkpoints/        best.ckpt and last.ckpt, weights with the state of the training
+    best/               the model of the best epoch, as Classifier.from_pretrained reads it
+    report-test/        what it reached on a split, in report.json; other splits lie beside it
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from reben.errors import ConfigError, RunError
+from reben.learn.config import TrainConfig
+from reben.learn.report import REPORT_FILE, Report
+
+CONFIG_FILE = "config.toml"
+SUMMARY_FILE = "summary.json"
+ENVIRONMENT_FILE = "environment.json"
+METRICS_FILE = "metrics.csv"
+LOG_FILE = "train.log"
+CHECKPOINT_FOLDER = "checkpoints"
+BEST_FOLDER = "best"
+
+_CONTENT = (
+    f"A run is a folder that reben train wrote: {CONFIG_FILE}, {SUMMARY_FILE}, {METRICS_FILE} and "
+    f"the model of its best epoch in {BEST_FOLDER}/"
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """One training and what came of it. Get it from `open` or from `reben.train`.
+
+    Args:
+        path: The run folder.
+        config: The settings.
+        summary: What came of them, as ``summary.json`` has it: ``best_epoch`` and ``epochs_run``
+            (from 1), ``best_validation_macro_average_precision``, ``steps``, ``total_steps``,
+            ``warmup_steps``, ``num_train``, ``num_validation``, ``seconds``, ``filters``,
+            ``data`` (``store``, ``fingerprint``), ``not_applied``, ``stopped_early`` and
+            ``status`` (running, finished, interrupted or failed).
+    """
+
+    path: Path
+    config: TrainConfig
+    summary: Mapping[str, Any]
+
+    @classmethod
+    def open(cls, path: str | Path) -> Self:
+        """Return the run in a folder.
+
+        Args:
+            path: The run folder, or the folder ``best`` in it.
+
+        Raises:
+            RunError: If it is not a run, or one in which no epoch was finished.
+        """
+        folder = run_folder(path)
+        if folder is None:
+            raise RunError(f"{path} is not a run. {_CONTENT}.")
+        try:
+            config = TrainConfig.from_toml((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+            summary = json.loads((folder / SUMMARY_FILE).read_text(encoding="utf-8"))
+        except (OSError, ConfigError, ValueError) as error:
+            raise RunError(f"The run {folder} cannot be read: {error}. {_CONTENT}.") from None
+        if not (folder / BEST_FOLDER / "config.json").is_file():
+            raise RunError(
+                f"The run {folder} has status {summary.get('status')} and holds no model, since "
+                f"no epoch was finished; {LOG_FILE} in it may tell why. Train again."
+            )
+        return cls(folder, config, summary)
+
+    @property
+    def name(self) -> str:
+        """Name of the run folder."""
+        return self.path.resolve().name
+
+    @property
+    def best(self) -> Path:
+        """The folder with the model of the best epoch."""
+        return self.path / BEST_FOLDER
+
+    def report_folder(self, split: str = "test") -> Path:
+        """Return the folder of the report on ``split``, with pictures and predictions."""
+        return self.path / f"report-{split}"
+
+    def report_path(self, split: str = "test") -> Path:
+        """Return where the report on ``split`` lies, once there is one."""
+        return self.report_folder(split) / REPORT_FILE
+
+    def report(self, split: str = "test") -> Report:
+        """Return what the best model reached on ``split``.
+
+        Raises:
+            RunError: If it was not evaluated on that split.
+        """
+        path = self.report_path(split)
+        # Runs of reben 0.1 have the file without a folder around it.
+        path = path if path.is_file() else path.parent.with_suffix(".json")
+        if not path.is_file():
+            found = sorted(
+                file.relative_to(self.path).as_posix()
+                for pattern in (f"report-*/{REPORT_FILE}", "report-*.json")
+                for file in self.path.glob(pattern)
+            )
+            raise RunError(
+                f"The run {self.path} holds no report-{split}/{REPORT_FILE}; its reports are: "
+                f"{', '.join(found) or 'none'}. Write one with: reben evaluate {self.path} "
+                f"--data STORE --split {split}"
+            )
+        return Report.load(path)
+
+
+def run_folder(path: str | Path) -> Path | None:
+    """Return the run folder that ``path`` is, or is the folder ``best`` of; None if neither."""
+    folder = Path(path)
+    if (folder / SUMMARY_FILE).is_file():
+        return folder
+    resolved = folder.resolve()
+    if resolved.name == BEST_FOLDER and (resolved.parent / SUMMARY_FILE).is_file():
+        return folder.parent if folder.name == BEST_FOLDER else resolved.parent
+    return None

@@ -1,0 +1,189 @@
+"""The same classifier, quicker: for inference alone, with logits within 1e-4 of the plain one.
+
+Axes: B patches, C channels, H rows, W columns, K labels.
+"""
+
+import copy
+import logging
+import os
+import shutil
+from pathlib import Path
+from typing import Self, cast
+
+import torch
+from torch import Tensor, nn
+
+from reben.errors import ConfigError
+from reben.model.classifier import Classifier
+from reben.model.fold import fold_batch_norms
+
+TOLERANCE = 1e-4
+"""How far a logit may be from that of the plain model."""
+PATCHES_AT_A_TIME = 32
+"""On a CPU, larger batches go through the network in parts of this size, which stay in its cache
+and in memory that is used again; `benchmarks/inference.py` measures it."""
+
+logger = logging.getLogger(__name__)
+
+
+class InferenceClassifier(Classifier):
+    """A classifier that can predict and nothing else. Get it from `optimise_for_inference`.
+
+    Attributes:
+        optimisations: What was done to the network, in words.
+        max_difference: Highest |logit - logit of the plain model| on the images of the check.
+    """
+
+    optimisations: tuple[str, ...]
+    max_difference: float
+
+    def __init__(self, classifier: Classifier, network: nn.Module) -> None:
+        nn.Module.__init__(self)
+        self.config = classifier.config
+        self.not_applied = classifier.not_applied
+        self.preprocess = copy.deepcopy(classifier.preprocess)
+        self.model = network  # type: ignore[assignment]
+        self._channels_last = False
+        self.optimisations = ()
+        self.max_difference = 0.0
+        self.eval().requires_grad_(requires_grad=False)
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        """Return logits [B, K] of normalised images, float32 [B, C, H, W]; no gradients flow."""
+        with torch.inference_mode():
+            if self._channels_last:
+                x_BCHW = x_BCHW.contiguous(memory_format=torch.channels_last)
+            if x_BCHW.device.type != "cpu" or len(x_BCHW) <= PATCHES_AT_A_TIME:
+                return cast("Tensor", self.model(x_BCHW))
+            return torch.cat([self.model(part) for part in x_BCHW.split(PATCHES_AT_A_TIME)])
+
+    def train(self, mode: bool = True) -> Self:
+        """Stay in eval mode.
+
+        Raises:
+            ConfigError: If train mode is asked for.
+        """
+        if mode:
+            raise ConfigError(
+                "This classifier was optimised for inference and cannot be trained. Train the one "
+                "that it was made from."
+            )
+        return super().train(mode=False)
+
+    def save_pretrained(self, folder: str | Path) -> Path:
+        """Refuse: the weights are no longer those of the architecture.
+
+        Raises:
+            ConfigError: Always.
+        """
+        raise ConfigError(
+            f"Nothing was written to {folder}: this classifier was optimised for inference. Save "
+            "the one that it was made from."
+        )
+
+
+def optimise_for_inference(
+    classifier: Classifier, *, compile: bool = False
+) -> InferenceClassifier:
+    """Return a copy of a classifier that predicts the same more quickly.
+
+    Batch norms are folded into convolutions, convolutions run in channels_last, and large batches
+    go through a CPU in parts. Each step is kept only if the logits of random images stay within
+    1e-4 of those of ``classifier``, which itself is not changed. Threads are left as they are.
+
+    Args:
+        classifier: The classifier, in either mode, on any device.
+        compile: Whether to compile the network too. That takes up to minutes, once for the first
+            batch and once more for the first of another size; it pays for thousands of patches.
+            Without a C++ compiler a warning says so, and the network is not compiled.
+
+    Example:
+        >>> model = Classifier("test_resnet", "rgb")
+        >>> fast = optimise_for_inference(model)
+        >>> fast.max_difference < 1e-4, fast.config == model.config
+        (True, True)
+    """
+    if isinstance(classifier, InferenceClassifier):
+        raise ConfigError("This classifier is optimised for inference already. Use it as it is.")
+    plain = copy.deepcopy(classifier.model).eval()
+    images_BCHW = _random_images(classifier)
+    with torch.no_grad():
+        wanted_BK = plain(images_BCHW)
+    fast = InferenceClassifier(classifier, plain)
+    for fold, channels_last in ((True, True), (False, True)):
+        candidate = _rearranged(classifier, images_BCHW, fold=fold, channels_last=channels_last)
+        candidate.max_difference = _difference(candidate, images_BCHW, wanted_BK)
+        if candidate.max_difference <= TOLERANCE:
+            fast = candidate
+            break
+        logger.info(
+            "Not used, since logits change by %.1e: %s.",
+            candidate.max_difference,
+            ", ".join(candidate.optimisations),
+        )
+    if fast.device.type == "cpu":
+        fast.optimisations += (f"at most {PATCHES_AT_A_TIME} patches at a time",)
+    return _compiled(fast, images_BCHW, wanted_BK) if compile else fast
+
+
+def _rearranged(
+    classifier: Classifier, images_BCHW: Tensor, *, fold: bool, channels_last: bool
+) -> InferenceClassifier:
+    """Return a copy with another layout in memory and, if so wanted, batch norms folded."""
+    network = copy.deepcopy(classifier.model).eval()
+    done: list[str] = []
+    if fold and (count := fold_batch_norms(network, images_BCHW[:1])):
+        done.append(f"{count} batch norms folded")
+    if channels_last and any(isinstance(module, nn.Conv2d) for module in network.modules()):
+        network = network.to(memory_format=torch.channels_last)
+        done.append("channels_last")
+    fast = InferenceClassifier(classifier, network)
+    fast._channels_last = "channels_last" in done
+    fast.optimisations = tuple(done)
+    return fast
+
+
+def _compiled(
+    fast: InferenceClassifier, images_BCHW: Tensor, wanted_BK: Tensor
+) -> InferenceClassifier:
+    """Return ``fast`` compiled, or ``fast`` itself if that fails or changes the logits."""
+    if fast.device.type == "cpu" and not _cpp_compiler():
+        logger.warning("There is no C++ compiler (g++ or $CXX), so the network is not compiled.")
+        return fast
+    compiled = copy.copy(fast)
+    compiled._modules = dict(fast._modules)
+    compiled.model = torch.compile(fast.model, options={"freezing": True})  # type: ignore[assignment]
+    try:
+        compiled.max_difference = _difference(compiled, images_BCHW, wanted_BK)
+    except RuntimeError as error:  # what the compiler raises when it cannot do its work
+        logger.warning(
+            "The network is not compiled: %s", (str(error).strip().splitlines() or ["failed"])[0]
+        )
+        return fast
+    if compiled.max_difference > TOLERANCE:
+        logger.warning(
+            "The network is not compiled, since that changes logits by %.1e.",
+            compiled.max_difference,
+        )
+        return fast
+    compiled.optimisations = (*fast.optimisations, "compiled")
+    return compiled
+
+
+def _random_images(classifier: Classifier) -> Tensor:
+    """Return two images as normalised ones are: mean 0, standard deviation 1; always the same."""
+    size = classifier.config.image_size
+    shape = (2, classifier.config.channels, size, size)
+    images_BCHW = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    return images_BCHW.to(classifier.device)
+
+
+def _difference(fast: InferenceClassifier, images_BCHW: Tensor, wanted_BK: Tensor) -> float:
+    """Return the highest |difference| of logits; infinite if one is not a number."""
+    difference = (fast(images_BCHW) - wanted_BK).abs().max().item()
+    return difference if difference == difference else float("inf")  # noqa: PLR0124 - NaN
+
+
+def _cpp_compiler() -> str | None:
+    names = (os.environ.get("CXX"), "g++", "clang++", "c++", "cl")
+    return next(filter(None, (shutil.which(name) for name in names if name)), None)

@@ -1,0 +1,166 @@
+import dataclasses
+import subprocess
+import sys
+import tomllib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reben.errors import BandsError, ConfigError, UnknownBandError
+from reben.learn.config import TrainConfig
+
+NAMES = [field.name for field in dataclasses.fields(TrainConfig)]
+configs = st.builds(
+    TrainConfig,
+    backbone=st.text(st.characters(exclude_categories=["Cs"]), min_size=1).map(lambda x: f"a{x}b"),
+    bands=st.sampled_from(["s1", "s2", "all", "B08,B04"]),
+    epochs=st.integers(1, 10_000),
+    learning_rate=st.floats(1e-300, 1e300),
+    weight_decay=st.floats(0, 1e9),
+    warmup_steps=st.none() | st.integers(0, 10**12),
+    drop_rate=st.floats(0, 0.999),
+    seed=st.integers(0, 2**32 - 1),
+    flips=st.booleans(),
+    upsampling=st.sampled_from(["nearest", "bilinear", "bicubic"]),
+    image_size=st.sampled_from([60, 120, 128]),
+    precision=st.sampled_from(["32-true", "16-mixed", "bf16-mixed"]),
+)
+
+
+def test_the_defaults_are_the_recipe_of_the_paper():
+    config = TrainConfig()
+
+    recipe = (config.batch_size, config.epochs, config.patience, config.learning_rate)
+    assert recipe == (512, 100, 5, 0.001)
+    assert (config.weight_decay, config.drop_rate, config.drop_path_rate) == (0.01, 0.15, 0.15)
+    assert (config.seed, config.flips, config.upsampling, config.pretrained) == (
+        42,
+        True,
+        "nearest",
+        False,
+    )
+    assert (config.image_size, config.warmup_steps) == (120, None)
+
+
+@given(configs)
+def test_settings_survive_toml(config):
+    assert TrainConfig.from_toml(config.to_toml()) == config
+
+
+def test_toml_is_flat_and_leaves_out_what_is_unset():
+    values = tomllib.loads(TrainConfig(learning_rate=2.5e-5, bands="all").to_toml())
+
+    assert list(values) == [name for name in NAMES if name != "warmup_steps"]
+    assert (values["learning_rate"], values["bands"], values["flips"]) == (2.5e-5, "all", True)
+
+
+def test_what_toml_does_not_name_keeps_its_default():
+    assert TrainConfig.from_toml("epochs = 7\n") == TrainConfig(epochs=7)
+
+
+def test_an_unknown_setting_is_an_error_that_lists_the_known_ones():
+    with pytest.raises(ConfigError, match=r"learning_rte.*Did you mean learning_rate\?.*backbone"):
+        TrainConfig.from_toml("learning_rte = 0.1")
+
+
+def test_a_text_that_is_no_toml_is_an_error():
+    with pytest.raises(ConfigError, match="TOML"):
+        TrainConfig.from_toml("epochs: 7")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("backbone", ""),
+        ("backbone", None),
+        ("epochs", 0),
+        ("epochs", 2.0),
+        ("epochs", True),
+        ("epochs", "10"),
+        ("batch_size", 0),
+        ("patience", 0),
+        ("devices", 0),
+        ("learning_rate", 0.0),
+        ("learning_rate", -0.1),
+        ("learning_rate", float("nan")),
+        ("learning_rate", float("inf")),
+        ("weight_decay", -1e-9),
+        ("warmup_steps", -1),
+        ("drop_rate", 1.0),
+        ("drop_path_rate", -0.1),
+        ("seed", -1),
+        ("seed", 2**32),
+        ("flips", 1),
+        ("upsampling", "cubic"),
+        ("image_size", 100),
+        ("pretrained", "yes"),
+        ("accelerator", "abacus"),
+        ("precision", "bf16-true"),
+    ],
+)
+def test_a_value_that_cannot_be_is_an_error_that_names_the_setting_and_the_value(name, value):
+    with pytest.raises(ConfigError) as caught:
+        TrainConfig(**{name: value})
+
+    assert name in str(caught.value)
+    assert str(value) in str(caught.value)
+
+
+def test_unknown_bands_are_an_error():
+    with pytest.raises(UnknownBandError, match="B10"):
+        TrainConfig(bands="B02,B10")
+
+
+def test_repeated_bands_are_an_error():
+    with pytest.raises(BandsError, match="B02"):
+        TrainConfig(bands="B02,B02")
+
+
+def test_a_whole_number_may_stand_for_a_float():
+    assert repr(TrainConfig(learning_rate=1).learning_rate) == "1.0"
+
+
+def test_the_band_set_keeps_the_order_of_the_text():
+    assert TrainConfig(bands="B08,B04").band_set.names == ("B08", "B04")
+
+
+def test_the_defaults_do_not_differ_from_the_paper():
+    assert TrainConfig().differences_from_paper() == []
+
+
+def test_differences_from_the_paper_give_both_values():
+    config = TrainConfig(epochs=40, batch_size=6, warmup_steps=4)
+
+    assert config.differences_from_paper() == [
+        ("epochs", 100, 40),
+        ("batch_size", 512, 6),
+        ("warmup_steps", 1000, 4),
+    ]
+
+
+def test_backbone_bands_and_hardware_are_no_difference_from_the_paper():
+    config = TrainConfig(backbone="resnet18", bands="all", accelerator="cpu", devices=4)
+
+    assert config.differences_from_paper() == []
+
+
+def test_the_papers_own_warm_up_is_no_difference():
+    assert TrainConfig(warmup_steps=1000).differences_from_paper() == []
+
+
+def test_settings_cannot_be_changed():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        TrainConfig().epochs = 3
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_setting_is_described(name):
+    assert f"\n        {name}: " in f"\n{TrainConfig.__doc__}"
+
+
+def test_settings_need_no_heavy_package():
+    code = "import sys, reben.learn.config; print({'torch', 'numpy'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert done.stdout.strip() == "set()"

@@ -1,0 +1,177 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from made_up import patch, patch_id, row, write_metadata
+from reben.data.loader import open_dataset
+from reben.data.metadata import METADATA_FILE
+from reben.data.store import StoreWriter
+from reben.errors import (
+    BandsMismatchError,
+    ConfigError,
+    EmptySplitError,
+    ModelFolderError,
+    UnknownLabelError,
+)
+from reben.learn.config import TrainConfig
+from reben.learn.evaluate import evaluate, evaluation_mode
+from reben.learn.metrics import compute_metrics
+from reben.learn.run import Run
+from reben.model.classifier import Classifier
+from reben.spec.labels import LABELS
+
+
+@pytest.fixture(scope="module")
+def model():
+    torch.manual_seed(3)
+    return Classifier("test_resnet", "B08,VV,B11").eval()
+
+
+@pytest.fixture
+def run(model, tmp_path):
+    folder = tmp_path / "my-run"
+    model.save_pretrained(folder / "best")
+    (folder / "config.toml").write_text(TrainConfig().to_toml())
+    (folder / "summary.json").write_text(json.dumps({"status": "finished"}))
+    return Run.open(folder)
+
+
+def test_the_figures_are_those_of_predicting_patch_by_patch(model, dataset):
+    split = dataset["train"]
+    patches = [split.patch(position) for position in range(len(split))]
+    scores = np.stack([model.predict(bands).values for bands in patches])
+    expected = compute_metrics(scores, split.table.multi_hot(), LABELS)
+
+    found = evaluate(model, split)
+
+    assert found.macro.average_precision == pytest.approx(expected.macro.average_precision)
+    assert found.micro.auroc == pytest.approx(expected.micro.auroc)
+    assert found.per_class["Urban fabric"] == expected.per_class["Urban fabric"]
+
+
+def test_the_report_says_what_was_measured_on_what(model, dataset):
+    split = dataset["validation"]
+
+    report = evaluate(model, split)
+
+    assert (report.backbone, report.bands) == ("test_resnet", ("B08", "VV", "B11"))
+    assert (report.name, report.labels) == ("test_resnet-B08,VV,B11", LABELS)
+    assert (report.split, report.num_patches) == ("validation", 5)
+    assert report.fingerprint == split.table.fingerprint()
+    assert report.filters == {"snow": "false", "cloud": "false"}
+    assert report.threshold == 0.5
+    assert "Marine waters" in report.absent
+
+
+def test_several_splits_are_all_named(model, dataset):
+    assert evaluate(model, dataset).split == "train, validation, test"
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 100])
+def test_the_batch_size_does_not_matter(model, dataset, batch_size):
+    expected = evaluate(model, dataset).macro
+
+    found = evaluate(model, dataset, batch_size=batch_size).macro
+
+    assert found.average_precision == pytest.approx(expected.average_precision)
+    assert found.auroc == pytest.approx(expected.auroc)
+
+
+def test_a_run_its_folder_and_its_model_give_the_same_figures(model, dataset, run):
+    expected = evaluate(model, dataset).metrics
+
+    for given in (run, run.path, str(run.best)):
+        report = evaluate(given, dataset)
+        assert report.metrics == expected
+        assert report.name == "my-run"
+
+
+def test_a_model_folder_gives_its_name(model, dataset, tmp_path):
+    folder = model.save_pretrained(tmp_path / "some-model")
+
+    assert evaluate(folder, dataset["test"]).name == "some-model"
+
+
+def test_a_place_without_a_model_is_an_error(dataset, tmp_path):
+    with pytest.raises(ModelFolderError, match="nothing-here"):
+        evaluate(tmp_path / "nothing-here", dataset)
+
+
+def test_progress_is_told_in_patches(model, dataset):
+    told = []
+
+    evaluate(model, dataset["train"], batch_size=3, progress=lambda *counts: told.append(counts))
+
+    assert told == [(3, 7), (6, 7), (7, 7)]
+
+
+def test_dropout_is_off_and_every_module_comes_back_into_its_mode(dataset):
+    model = Classifier("test_resnet", "rgb", drop_rate=0.9).train()
+    model.preprocess.eval()
+    modes = [module.training for module in model.modules()]
+
+    first, second = evaluate(model, dataset), evaluate(model, dataset)
+
+    assert first.metrics == second.metrics
+    assert [module.training for module in model.modules()] == modes
+
+
+def test_every_module_comes_back_into_its_mode_after_an_error():
+    model = torch.nn.Sequential(torch.nn.Dropout(), torch.nn.Dropout().eval())
+
+    def fail():
+        with evaluation_mode(model):
+            raise KeyError(model[0].training)
+
+    with pytest.raises(KeyError, match="False"):
+        fail()
+    assert [module.training for module in model.modules()] == [True, True, False]
+
+
+def test_a_band_that_the_store_lacks_is_an_error(model, tmp_path):
+    with StoreWriter(tmp_path) as writer:
+        writer.put(patch_id(0), patch(0, ["B02", "B08"]))
+    write_metadata(tmp_path / METADATA_FILE, [row(0)])
+
+    with pytest.raises(BandsMismatchError, match="B11"):
+        evaluate(model, open_dataset(tmp_path))
+
+
+def test_a_label_that_the_model_does_not_know_is_an_error(dataset):
+    model = Classifier("test_resnet", "rgb", labels=LABELS[:-1])
+
+    with pytest.raises(UnknownLabelError, match="Urban fabric"):
+        evaluate(model, dataset)
+
+
+def test_labels_in_another_order_give_the_same_figures(dataset):
+    torch.manual_seed(1)
+    model = Classifier("test_resnet", "rgb").eval()
+    turned = Classifier("test_resnet", "rgb", labels=LABELS[::-1]).eval()
+    weights = model.state_dict()
+    for name in ("model.vision_encoder.fc.weight", "model.vision_encoder.fc.bias"):
+        weights[name] = weights[name].flip(0)
+    turned.load_state_dict(weights)
+
+    expected, found = evaluate(model, dataset), evaluate(turned, dataset)
+
+    assert found.macro.average_precision == pytest.approx(expected.macro.average_precision)
+    assert found.per_class["Pastures"].support == expected.per_class["Pastures"].support
+
+
+def test_no_patch_is_an_error(model, dataset):
+    empty = dataset["test"]
+    object.__setattr__(empty, "table", empty.table.take([]))
+
+    with pytest.raises(EmptySplitError, match="no patch"):
+        evaluate(model, empty)
+
+
+def test_weights_that_are_nan_are_an_error(dataset):
+    model = Classifier("test_resnet", "rgb")
+    torch.nn.init.constant_(model.model.vision_encoder.fc.bias, float("nan"))
+
+    with pytest.raises(ConfigError, match="57 of 57 scores are NaN"):
+        evaluate(model, dataset["test"])

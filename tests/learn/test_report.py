@@ -1,0 +1,100 @@
+import dataclasses
+import json
+from datetime import datetime, timedelta
+
+import numpy as np
+import pytest
+
+import reben
+from reben.errors import OutputError, RunError
+from reben.learn.metrics import compute_metrics
+from reben.learn.report import Report
+
+LABELS = ("Arable land", "Marine waters", "Wörter, mit Komma")
+
+
+@pytest.fixture
+def report():
+    scores = np.float32([[0.9, 0.1, 0.6], [0.3, 0.2, 0.7], [0.61, 0.3, 0.8]])
+    labels = np.array([[1, 0, 1], [0, 0, 1], [0, 0, 1]])
+    return Report(
+        name="r50-s2",
+        backbone="resnet50",
+        bands=("B08", "B04"),
+        labels=LABELS,
+        split="test",
+        num_patches=3,
+        fingerprint="ab12",
+        metrics=compute_metrics(scores, labels, LABELS),
+        filters={"countries": "Austria"},
+    )
+
+
+def test_a_report_survives_json(report):
+    assert Report.from_json(report.to_json()) == report
+
+
+def test_a_report_survives_its_file(report, tmp_path):
+    path = report.save(tmp_path / "new" / "report.json")
+
+    assert Report.load(path) == report
+
+
+def test_figures_are_at_hand(report):
+    assert report.macro is report.metrics.macro
+    assert report.micro.recall == report.metrics.micro.recall
+    assert report.per_class["Arable land"].precision == 0.5
+    assert report.absent == ("Marine waters",)
+    assert report.in_every_patch == ("Wörter, mit Komma",)
+
+
+def test_json_says_which_labels_are_absent(report):
+    values = json.loads(report.to_json())
+
+    assert values["metrics"]["absent"] == ["Marine waters"]
+    assert values["metrics"]["per_class"]["Wörter, mit Komma"]["support"] == 3
+
+
+def test_a_report_says_who_made_it_and_when_in_utc(report):
+    created = datetime.fromisoformat(report.created)
+
+    assert report.reben_version == reben.__version__
+    assert created.utcoffset() == timedelta(0)
+
+
+def test_nan_never_gets_into_a_file(report, tmp_path):
+    macro = dataclasses.replace(report.macro, f1=float("nan"))
+    broken = dataclasses.replace(report, metrics=dataclasses.replace(report.metrics, macro=macro))
+
+    with pytest.raises(ValueError, match="JSON"):
+        broken.save(tmp_path / "report.json")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_file_is_an_error(tmp_path):
+    with pytest.raises(RunError, match=r"report-test\.json.*Evaluate"):
+        Report.load(tmp_path / "report-test.json")
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "{}", '"text"', '{"metrics": {"macro": 3}}'])
+def test_a_file_that_is_no_report_is_an_error_that_names_it(tmp_path, text):
+    (tmp_path / "other.json").write_text(text)
+
+    with pytest.raises(RunError, match=r"other\.json"):
+        Report.load(tmp_path / "other.json")
+
+
+@pytest.mark.parametrize("key", ["split", "fingerprint", "labels", "metrics"])
+def test_a_missing_value_is_an_error_that_names_it(report, key):
+    values = report.to_dict()
+    del values[key]
+
+    with pytest.raises(RunError, match=key):
+        Report.from_dict(values)
+
+
+def test_a_place_that_cannot_be_written_is_an_error(report, tmp_path):
+    (tmp_path / "file").write_text("")
+
+    with pytest.raises(OutputError, match="file"):
+        report.save(tmp_path / "file" / "report.json")
