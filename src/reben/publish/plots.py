@@ -1,0 +1,258 @@
+"""Pictures of a report: bars, curves and maps, each a matplotlib figure.
+
+Every picture is drawn in ink on a clear ground, so that a page can show it on white or on black.
+Labels that no patch has are named in each of them.
+"""
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from reben.errors import MissingExtraError
+from reben.learn.report import Report
+from reben.publish.markdown import thousands
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from reben.learn.breakdown import Group
+    from reben.learn.curves import Reliability
+
+INK, FAINT, TRACK = "#1f2933", "#7b8794", "#c5ced8"
+MAIN, OTHER = "#0b8a5a", "#d9822b"
+_STYLE = {
+    "axes.edgecolor": FAINT,
+    "axes.labelcolor": INK,
+    "axes.labelsize": 9,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.titlecolor": INK,
+    "axes.titlesize": 9,
+    "font.size": 9,
+    "grid.color": TRACK,
+    "grid.linewidth": 0.6,
+    "legend.frameon": False,
+    "svg.hashsalt": "reben",
+    "text.color": INK,
+    "xtick.color": FAINT,
+    "xtick.labelcolor": INK,
+    "ytick.color": FAINT,
+    "ytick.labelcolor": INK,
+}
+
+
+def draw_all(report: Report) -> "dict[str, Figure]":
+    """Return name -> picture, for all sections that a report has.
+
+    Raises:
+        MissingExtraError: If matplotlib is not installed.
+    """
+    try:
+        from matplotlib import rc_context
+    except ImportError:
+        raise MissingExtraError(
+            "Pictures of a report need matplotlib. Install it with: pip install 'reben[plots]', "
+            "or leave the pictures out: --no-figures."
+        ) from None
+    from reben.publish.heatmap import draw_co_occurrence
+
+    with rc_context(_STYLE):
+        pictures = {"average_precision": draw_bars(report)}
+        if report.curves:
+            pictures["precision_recall"] = draw_curves(report)
+        if report.reliability is not None:
+            pictures["reliability"] = draw_reliability(report)
+        if report.co_occurrence is not None:
+            pictures["co_occurrence"] = draw_co_occurrence(report)
+        for kind, title in (
+            ("country", "Country"),
+            ("month", "Month of acquisition"),
+            ("num_labels", "Labels of a patch"),
+        ):
+            groups = None if report.breakdowns is None else getattr(report.breakdowns, kind)
+            if groups:
+                pictures[kind] = draw_groups(groups, title)
+    return pictures
+
+
+def new_figure(width: float, height: float) -> "Figure":
+    """Return an empty figure of this size in inches, which arranges its parts itself."""
+    from matplotlib.figure import Figure
+
+    return Figure((width, height), layout="constrained", facecolor="none")
+
+
+def draw_bars(report: Report) -> "Figure":
+    """Return the average precision of each label, best first, with intervals and support."""
+    per_class = report.per_class
+    names = sorted(per_class, key=lambda name: (per_class[name].support > 0, _ap(report, name)))
+    figure = new_figure(8, 1 + 0.3 * len(names))
+    axes = figure.add_subplot()
+    places = np.arange(len(names))
+    values = [_ap(report, name) for name in names]
+    axes.barh(places, values, 0.62, color=MAIN)
+    intervals, unit = _best_intervals(report)
+    for place, name in zip(places, names, strict=True):
+        interval = intervals.get(name)
+        end = values[place]
+        if interval is not None:
+            axes.plot([interval.low, interval.high], [place, place], color=INK, linewidth=1.4)
+            end = max(end, interval.high)
+        absent = per_class[name].support == 0
+        text = "no patch has it" if absent else f"{values[place]:.3f}"
+        axes.text(end + 0.012, place, text, va="center", color=FAINT if absent else INK)
+    axes.axvline(report.macro.average_precision, color=OTHER, linewidth=1.2, linestyle="--")
+    axes.text(
+        report.macro.average_precision,
+        len(names) - 0.35,
+        f"macro {report.macro.average_precision:.3f}",
+        color=OTHER,
+        ha="center",
+        va="bottom",
+    )
+    axes.set_yticks(places, [f"{_two_lines(name)}" for name in names])
+    counts = axes.secondary_yaxis("right")
+    counts.set_yticks(places, [thousands(per_class[name].support) for name in names])
+    counts.tick_params(length=0)
+    counts.spines["right"].set_visible(False)
+    counts.set_ylabel("patches with the label")
+    _bounded(axes, (0, 1.12), (-0.6, len(names) + 0.4))
+    axes.set_xticks(np.linspace(0, 1, 6))
+    axes.spines["left"].set_visible(False)
+    axes.tick_params(axis="y", length=0)
+    axes.grid(axis="x")
+    axes.set_xlabel(f"average precision{f', 95 % interval by {unit}' if unit else ''}")
+    return figure
+
+
+def draw_curves(report: Report) -> "Figure":
+    """Return precision against recall, one panel a label, in the order of the model."""
+    columns = 5
+    rows = -(-len(report.labels) // columns)
+    figure = new_figure(10, 2.15 * rows + 0.3)
+    grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    for place, axes in enumerate(grid.flat):
+        if place >= len(report.labels):
+            axes.set_visible(False)
+            continue
+        name = report.labels[place]
+        curve = report.curves.get(name)
+        axes.set_title(_two_lines(name, 26), fontsize=8, loc="left")
+        axes.grid()
+        if curve is None:
+            axes.text(0.5, 0.5, "no patch has it", ha="center", va="center", color=FAINT)
+            continue
+        share = report.per_class[name].support / report.num_patches
+        axes.axhline(share, color=FAINT, linewidth=1, linestyle=":")
+        axes.plot(curve.recall, curve.precision, color=MAIN, linewidth=1.6)
+        axes.text(0.04, 0.05, f"AP {_ap(report, name):.3f}", fontsize=8)
+        _bounded(axes, (-0.02, 1.02), (-0.02, 1.04))
+        axes.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
+        axes.set_yticks([0, 0.5, 1], ["0", "0.5", "1"])
+    figure.supxlabel("recall", fontsize=9)
+    figure.supylabel("precision", fontsize=9)
+    return figure
+
+
+def draw_reliability(report: Report) -> "Figure":
+    """Return how often labels are right against their scores, and how often scores occur."""
+    figure = new_figure(6.4, 5.6)
+    above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+    above.plot([0, 1], [0, 1], color=FAINT, linewidth=1, linestyle=":")
+    lines: list[tuple[str, str, Reliability]] = []
+    if report.reliability is not None:
+        lines.append(("as trained", MAIN, report.reliability))
+    if report.calibrated is not None:
+        warmth = report.calibrated.calibration.temperature
+        lines.append((f"temperature {warmth:.2f}", OTHER, report.calibrated.reliability))
+    for name, colour, measured in lines:
+        points = [
+            (score, share)
+            for score, share in zip(measured.score, measured.share, strict=True)
+            if share is not None
+        ]
+        label = f"{name}: expected error {measured.expected_error:.4f}"
+        above.plot(*zip(*points, strict=True), "o-", color=colour, label=label, markersize=4)
+        edges = np.linspace(0, 1, len(measured.count) + 1)
+        below.stairs(measured.count, edges, color=colour, linewidth=1.4)
+    above.legend(loc="upper left")
+    above.set_ylabel("part that is right")
+    below.set_ylabel("decisions")
+    below.set_xlabel(f"score, {len(edges) - 1} bins of equal width")
+    below.set_yscale("log")
+    _bounded(above, (0, 1), (0, 1.02))
+    for axes in (above, below):
+        axes.grid()
+    return figure
+
+
+def draw_groups(groups: "Mapping[str, Group]", title: str) -> "Figure":
+    """Return the average precision of groups of patches: macro over their labels, and micro."""
+    numeric = all(name.isdigit() for name in groups)
+    names = sorted(groups, key=int) if numeric else sorted(groups)
+    figure = new_figure(8, 1.1 + 0.36 * len(names))
+    axes = figure.add_subplot()
+    for place, name in enumerate(reversed(names)):
+        group = groups[name]
+        pair = (group.macro_average_precision, group.micro_average_precision)
+        if pair[0] is None or pair[1] is None:
+            axes.text(0.02, place, "no labels", va="center", color=FAINT)
+            continue
+        axes.plot(pair, [place, place], color=TRACK, linewidth=3, zorder=1)
+        axes.plot(pair[0], place, "o", color=MAIN, markersize=7)
+        axes.plot(pair[1], place, "D", color=OTHER, markersize=6)
+    axes.set_yticks(range(len(names)), [_group_name(name, title) for name in reversed(names)])
+    counts = axes.secondary_yaxis("right")
+    counts.set_yticks(
+        range(len(names)), [_in_numbers(groups[name]) for name in reversed(names)], color=INK
+    )
+    counts.tick_params(length=0)
+    counts.spines["right"].set_visible(False)
+    axes.plot([], [], "o", color=MAIN, label="macro, over the labels that occur")
+    axes.plot([], [], "D", color=OTHER, label="micro")
+    figure.legend(loc="outside upper left", ncols=2)
+    _bounded(axes, (0, 1), (-0.6, len(names) - 0.4))
+    axes.spines["left"].set_visible(False)
+    axes.tick_params(axis="y", length=0)
+    axes.grid()
+    axes.set_xlabel("average precision")
+    return figure
+
+
+def _ap(report: Report, name: str) -> float:
+    return report.per_class[name].average_precision
+
+
+def _best_intervals(report: Report) -> tuple[Mapping[str, Any], str]:
+    """Return label -> interval, by tile if there are any, and what was drawn."""
+    for unit in ("tile", "patch"):
+        intervals = report.intervals.get(unit)
+        if intervals is not None and intervals.average_precision:
+            return intervals.average_precision, unit
+    return {}, ""
+
+
+def _in_numbers(group: "Group") -> str:
+    absent = f", {len(group.absent)} labels absent" if group.absent else ""
+    return f"{thousands(group.num_patches)} {'patch' if group.num_patches == 1 else 'patches'}{absent}"
+
+
+def _group_name(name: str, title: str) -> str:
+    months = "January February March April May June July August September October November December"
+    if title.startswith("Month"):
+        return months.split()[int(name) - 1]
+    if title.startswith("Labels"):
+        return f"{name} label{'' if name == '1' else 's'}"
+    return name
+
+
+def _two_lines(name: str, width: int = 40) -> str:
+    return "\n".join(textwrap.wrap(name, width, max_lines=2, placeholder=" ..."))
+
+
+def _bounded(axes: "Axes", x: Sequence[float], y: Sequence[float]) -> None:
+    axes.set_xlim(*x)
+    axes.set_ylim(*y)
