@@ -1,0 +1,1 @@
+"""Whole Sentinel scenes: nothing yet but their place in the house."""

@@ -1,0 +1,186 @@
+import json
+import os
+import subprocess
+import sys
+import warnings
+from dataclasses import fields
+
+import pytest
+
+import reben
+from reben.app import cli
+from reben.errors import ChecksumError, MissingExtraError, OutputError
+from reben.learn.config import TrainConfig
+
+VERBS = ("sample", "synthesize", "inspect", "train", "evaluate", "card", "predict")
+
+
+def reben_command(*words, **options):
+    """Run the command in a process of its own."""
+    command = [sys.executable, "-m", "reben", *map(str, words)]
+    options = {"capture_output": True, "text": True, "timeout": 60, **options}
+    return subprocess.run(command, check=False, **options)
+
+
+def failing_inspect(monkeypatch, error):
+    def fail(_):
+        raise error
+
+    monkeypatch.setattr("reben.data.inspection.summarise_store", fail)
+    return cli.run(["inspect", "x"])
+
+
+def test_the_version_is_printed_to_stdout():
+    done = reben_command("--version")
+    assert (done.returncode, done.stdout) == (0, f"reben {reben.__version__}\n")
+
+
+def test_help_names_every_verb():
+    done = reben_command("--help")
+    assert done.returncode == 0
+    for verb in VERBS:
+        assert f" {verb} " in done.stdout
+
+
+def test_help_imports_nothing_heavy():
+    code = (
+        "import sys; from reben.app.cli import run; run(['--help']); "
+        "print([name for name in ('torch', 'numpy', 'pyarrow', 'lightning', 'timm', 'lmdb', 'PIL',"
+        " 'huggingface_hub', 'jinja2') if name in sys.modules], file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr.strip() == "[]"
+
+
+def test_help_takes_under_three_tenths_of_a_second_of_computing():
+    # Computing time, not time on the clock: a busy machine must not fail the test.
+    def seconds():
+        before = os.times()
+        reben_command("--help")
+        after = os.times()
+        return (
+            after.children_user
+            - before.children_user
+            + (after.children_system - before.children_system)
+        )
+
+    assert min(seconds() for _ in range(4)) < 0.3
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_has_help_with_its_json_flag(verb, capsys):
+    assert cli.run([verb, "--help"]) == 0
+    assert "--json" in capsys.readouterr().out
+
+
+def test_train_has_a_flag_for_every_setting(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    cli.run(["train", "--help"])
+    shown = capsys.readouterr().out
+    for setting in fields(TrainConfig):
+        assert f"--{setting.name.replace('_', '-')}" in shown
+
+
+def test_an_unknown_option_is_one_line_with_the_right_one_and_where_help_is(capsys):
+    assert cli.run(["train", "--data", "x", "--out", "y", "--epoch", "3"]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.startswith("UsageError: Unknown option: --epoch. Did you mean --epochs?")
+    assert said.err.endswith("See: reben train --help\n")
+
+
+def test_an_unknown_verb_is_one_line(capsys):
+    assert cli.run(["trian"]) == 2
+    said = capsys.readouterr()
+    assert "trian" in said.err
+    assert said.err.count("\n") == 1
+
+
+def test_a_missing_store_is_one_paragraph_without_a_traceback(tmp_path):
+    done = reben_command("inspect", tmp_path / "nowhere")
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr == (
+        f"StoreError: There is no folder {tmp_path / 'nowhere'}. "
+        "A store is a folder that holds data.mdb.\n"
+    )
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_debug_shows_the_traceback_wherever_it_stands(place, tmp_path, capsys):
+    words = ["inspect", str(tmp_path)]
+    words.insert(place, "--debug")
+    assert cli.run(words) == 2
+    said = capsys.readouterr().err
+    assert "Traceback (most recent call last)" in said
+    assert "StoreError" in said
+
+
+def test_an_unknown_band_is_one_paragraph_that_lists_the_bands(tmp_path, capsys):
+    out = tmp_path / "run"
+    assert cli.run(["train", "--data", str(tmp_path), "--out", str(out), "--bands", "B10"]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("UnknownBandError: No band or band set B10. Bands: VV, VH, B01,")
+    assert said.count("\n") == 1
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (OutputError("disk full"), 1),
+        (ChecksumError("another file"), 1),
+        (MissingExtraError("install reben[geo]"), 2),
+        (KeyboardInterrupt(), 130),
+    ],
+)
+def test_exit_codes_tell_who_can_cure_it(error, code, monkeypatch, capsys):
+    assert failing_inspect(monkeypatch, error) == code
+    said = capsys.readouterr().err
+    assert said in (f"{type(error).__name__}: {error}\n", "Interrupted.\n")
+
+
+def test_what_nobody_foresaw_is_not_swallowed(monkeypatch):
+    with pytest.raises(ZeroDivisionError):
+        failing_inspect(monkeypatch, ZeroDivisionError())
+
+
+def test_a_message_of_several_lines_becomes_one_paragraph(monkeypatch, capsys):
+    failing_inspect(monkeypatch, OutputError("first\n  second"))
+    assert capsys.readouterr().err == "OutputError: first second\n"
+
+
+def test_a_warning_is_one_line_on_stderr(monkeypatch, capsys):
+    def warn(_):
+        warnings.warn("mind\nthis", UserWarning, stacklevel=2)
+        raise OutputError("done")
+
+    monkeypatch.setattr("reben.data.inspection.summarise_store", warn)
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        cli.run(["inspect", "x"])
+    assert capsys.readouterr().err == "UserWarning: mind this\nOutputError: done\n"
+
+
+def test_a_reader_that_went_away_is_no_error():
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = reben_command("--help", capture_output=False, stdout=writing, stderr=subprocess.PIPE)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
+def test_inspect_says_what_the_real_sample_holds(real_store, capsys):
+    assert cli.run(["inspect", str(real_store)]) == 0
+    shown = capsys.readouterr().out
+    assert "B8A 60x60 uint16" in shown
+    assert "VV 120x120 float32" in shown
+    assert "Named there but missing in the store, Sentinel-1: 0" in shown
+
+
+def test_inspect_writes_json(real_store, capsys):
+    assert cli.run(["inspect", str(real_store), "--json"]) == 0
+    said = capsys.readouterr()
+    summary = json.loads(said.out)
+    assert summary["values"] == {"Sentinel-2": 24, "Sentinel-1": 24}
+    assert said.err == ""
