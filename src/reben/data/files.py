@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from reben.errors import OutputError
+from reben.errors import OutputError, RebenError
 
 
 @contextmanager
@@ -33,7 +33,7 @@ def atomic_file(path: str | Path) -> Iterator[Path]:
         yield temporary
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
-    except OutputError:
+    except RebenError:
         raise
     except OSError as error:
         raise output_error(path, error) from error
