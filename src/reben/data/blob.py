@@ -1,6 +1,7 @@
 """Safetensors blobs in memory: where each tensor lies, without copying anything.
 
-A store has half a million blobs with a few kinds of headers, so a header is parsed once.
+A store has half a million blobs with a few kinds of headers, so a header is parsed once, and
+written once.
 """
 
 import json
@@ -88,3 +89,29 @@ def view_tensor(blob: Any, place: TensorPlace) -> NDArray[Any]:  # noqa: ANN401 
     """Return the tensor at ``place`` as a view into the blob, valid as long as the blob is."""
     flat = np.frombuffer(blob, place.dtype, place.num_values, place.offset)
     return flat.reshape(place.shape)
+
+
+@lru_cache(maxsize=64)
+def blob_header(dtype: np.dtype[Any], shapes: tuple[tuple[str, tuple[int, ...]], ...]) -> bytes:
+    """Return the bytes with which a blob of these tensors starts; the values follow, no gaps.
+
+    Args:
+        dtype: Dtype of every tensor.
+        shapes: Names and shapes. In the order of their names they give the very bytes that the
+            safetensors package writes.
+
+    Example:
+        >>> blob_header(np.dtype("<u2"), (("Data", (1, 2)),))[8:]
+        b'{"Data":{"dtype":"U16","shape":[1,2],"data_offsets":[0,4]}}     '
+
+    Source: https://github.com/huggingface/safetensors, section "Format".
+    """
+    code = next(code for code, known in _DTYPES.items() if known == dtype)
+    entries: dict[str, dict[str, object]] = {}
+    end = 0
+    for name, shape in shapes:
+        start, end = end, end + int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+        entries[name] = {"dtype": code, "shape": shape, "data_offsets": [start, end]}
+    text = json.dumps(entries, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text

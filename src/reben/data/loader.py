@@ -1,153 +1,64 @@
-"""Store, table and preprocessing put together: patches by position, and batches for models.
+"""Dataset and preprocessing put together: batches for models.
 
 Axes: B patches, C channels, H rows, W columns, K labels.
 """
 
-import math
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Any, NamedTuple
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from reben.data.metadata import METADATA_FILE, SNOW_CLOUD_FILE, PatchTable
-from reben.data.preprocess import Preprocess, check_bands
-from reben.data.store import Store
-from reben.errors import ConfigError, MetadataError, PatchShapeError
-from reben.spec.bands import BandSet
+from reben.data.batches import Batch, RawBatch, flip
+from reben.data.buffers import Buffers
+from reben.data.dataset import Dataset, as_band_set, open_dataset
+from reben.data.epochs import Epochs, Filling
+from reben.data.filling import BandFiller, ImageFiller, read_checked
+from reben.data.masks import Masks
+from reben.data.preprocess import Preprocess
 from reben.spec.labels import LABELS
-from reben.spec.patches import SPLITS
+
+__all__ = [
+    "Batch",
+    "Dataset",
+    "Loader",
+    "RawBatch",
+    "RawLoader",
+    "as_band_set",
+    "flip",
+    "open_dataset",
+]
 
 
-class Batch(NamedTuple):
-    """Images, their labels and their names."""
+class Loader(Epochs[Tensor, Batch]):
+    """Batches of normalised images, the same for the same seed and epoch.
 
-    images: Tensor
-    """Normalised images, float32 [B, C, H, W]."""
-    multi_hot: Tensor
-    """Labels as zeros and ones in alphabetical order, float32 [B, K]."""
-    names: list[str]
-    """Sentinel-2 patch names."""
-
-
-@dataclass(frozen=True, eq=False)
-class Dataset:
-    """The patches of a table, with their pixels in a store.
-
-    Args:
-        store: Where the pixels are.
-        table: Which patches, in which order, with which labels.
-        bands: The bands that reading returns.
-        filters: What the table was filtered by, for the record.
-    """
-
-    store: Store
-    table: PatchTable
-    bands: BandSet
-    filters: tuple[tuple[str, str], ...] = field(default=())
-
-    def __len__(self) -> int:
-        """Count the patches."""
-        return len(self.table)
-
-    def __getitem__(self, split: str) -> "Dataset":
-        """Return the patches of ``split``: train, validation or test.
-
-        Raises:
-            MetadataError: If there is no such split.
-            EmptySplitError: If it has no patch.
-        """
-        return replace(
-            self,
-            table=self.table.filter(split=split),
-            filters=(*self.filters, ("split", split)),
-        )
-
-    def with_bands(self, bands: BandSet | str) -> "Dataset":
-        """Return the same patches, read with other bands."""
-        return replace(self, bands=as_band_set(bands))
-
-    @property
-    def splits(self) -> tuple[str, ...]:
-        """The splits that have patches, in the order train, validation, test."""
-        counts = self.table.counts("split")
-        return tuple(split for split in SPLITS if split in counts)
-
-    def read(self, positions: Iterable[int]) -> dict[str, NDArray[Any]]:
-        """Return the raw values of several patches.
-
-        Args:
-            positions: Rows of the table.
-
-        Returns:
-            Band -> array [B, h, w] at native size: digital numbers uint16 (Sentinel-2), dB
-            float32 (Sentinel-1).
-
-        Raises:
-            MissingPatchError: If the store lacks a patch; the message names it.
-            BandsMismatchError: If a patch lacks a band.
-            PatchShapeError: If a band has not the same size in all patches.
-        """
-        rows = list(positions)
-        patches = [self._read_one(row) for row in rows]
-        stacked = {}
-        for name in self.bands:
-            shapes = {patch[name].shape for patch in patches}
-            if len(shapes) > 1:
-                odd = next(
-                    self.table.patch_ids[row]
-                    for row, patch in zip(rows, patches, strict=True)
-                    if patch[name].shape != patches[0][name].shape
-                )
-                raise PatchShapeError(
-                    f"Band {name} has several sizes in the store {self.store.path}: "
-                    f"{', '.join(map(str, sorted(shapes)))}. Look at patch {odd}."
-                )
-            stacked[name] = np.stack([patch[name] for patch in patches])
-        return stacked
-
-    def patch(self, which: int | str) -> dict[str, NDArray[Any]]:
-        """Return the raw values of one patch, by position or Sentinel-2 patch name.
-
-        Returns:
-            Band -> array [h, w] at native size.
-
-        Raises:
-            MissingPatchError: If the table or the store lacks it.
-        """
-        row = self.table.position(which) if isinstance(which, str) else range(len(self))[which]
-        return self._read_one(row)
-
-    def _read_one(self, row: int) -> dict[str, NDArray[Any]]:
-        sentinel1 = self.bands.of_sensor("Sentinel-1")
-        sentinel2 = self.bands.of_sensor("Sentinel-2")
-        tensors: dict[str, NDArray[Any]] = {}
-        if sentinel2:
-            tensors |= self.store.get(self.table.patch_ids[row], sentinel2)
-        if sentinel1:
-            tensors |= self.store.get(self.table.s1_names[row], sentinel1)
-        return {name: tensors[name] for name in self.bands}
-
-
-class Loader:
-    """Batches of a dataset, the same for the same seed and epoch.
+    What a batch holds does not depend on the number of workers. Images of 120 pixels with
+    ``nearest`` upsampling, the published ones, are made by a compiled loop straight from the
+    store; others by ``preprocess`` itself, which takes longer.
 
     Args:
-        dataset: The patches; they are read with the bands of ``preprocess``.
-        preprocess: What turns raw values into images; a model has its own.
-        batch_size: Patches in a batch; the last batch may hold fewer.
+        dataset: The patches; they are read with the bands of ``preprocess``, and no others.
+        preprocess: What turns raw values into images; a model has its own. Images are put where
+            it is.
+        batch_size: Patches in a batch, all ranks together; the last batch may hold fewer.
         shuffle: Whether each epoch has an order of its own.
         flips: Whether each image is flipped left to right, and top to bottom, each with
             probability one half.
         seed: What order and flips follow from, together with the epoch.
         labels: The labels, in the order of the columns of `Batch.multi_hot`.
+        num_workers: Threads that load ahead; with zero each batch is loaded when it is asked for.
+        prefetch: How many batches they load ahead.
+        dtype: Of the images: float32, bfloat16 or float16.
+        masks: Whether batches have reference maps too, as CORINE ``codes``, or as ``classes``:
+            positions in ``labels``, and `reben.data.masks.UNLABELLED` where there is none.
+        rank: Which piece of each batch to yield, where several processes train one model.
+        world_size: How many processes there are. Their pieces differ by one patch at most, and a
+            last batch of fewer patches than processes is joined to the one before.
 
     Raises:
-        ConfigError: If ``batch_size`` is below one.
+        ConfigError: If a setting cannot be.
     """
 
     def __init__(  # noqa: PLR0913 - all after the third are named
@@ -160,126 +71,109 @@ class Loader:
         flips: bool = False,
         seed: int = 0,
         labels: Sequence[str] = LABELS,
+        num_workers: int = 0,
+        prefetch: int = 2,
+        dtype: torch.dtype = torch.float32,
+        masks: Masks | None = None,
+        rank: int = 0,
+        world_size: int = 1,
     ) -> None:
-        if batch_size < 1:
-            raise ConfigError(f"A batch of {batch_size} patches cannot be. Take one at least.")
-        self.dataset = dataset.with_bands(preprocess.bands)
+        super().__init__(
+            dataset.with_bands(preprocess.bands),
+            batch_size,
+            shuffle=shuffle,
+            flips=flips,
+            seed=seed,
+            labels=labels,
+            num_workers=num_workers,
+            prefetch=prefetch,
+            masks=masks,
+            rank=rank,
+            world_size=world_size,
+        )
         self.preprocess = preprocess
-        self.batch_size = batch_size
-        self.shuffle = shuffle
-        self.flips = flips
-        self.seed = seed
-        self.epoch = 0
-        self._multi_hot = torch.from_numpy(dataset.table.multi_hot(labels)).float()
+        self.dtype = dtype
+        self._filler = ImageFiller(self.dataset, preprocess, dtype)
 
-    def __len__(self) -> int:
-        """Count the batches of an epoch, the last short one included."""
-        return math.ceil(len(self.dataset) / self.batch_size)
+    def _start(self, num_patches: int, buffers: Buffers) -> Tensor:
+        return self._filler.start(num_patches, buffers)
 
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch that the next iteration is of."""
-        self.epoch = epoch
+    def _fill(self, filling: Filling[Tensor], part: slice) -> None:
+        rows = filling.rows[part].tolist()
+        self._filler.fill(filling.pixels[part], rows, filling.flips[part])
 
-    def __iter__(self) -> Iterator[Batch]:
-        """Yield the batches of the epoch.
-
-        Raises:
-            MissingPatchError: If the store lacks a patch.
-            PixelsError: If the values of a patch cannot be right.
-        """
-        generator = np.random.default_rng([self.seed, self.epoch])
-        num_patches = len(self.dataset)
-        order = generator.permutation(num_patches) if self.shuffle else np.arange(num_patches)
-        flips = generator.random((num_patches, 2)) < 0.5
-        for first in range(0, num_patches, self.batch_size):
-            rows = order[first : first + self.batch_size]
-            bands = check_bands(self.dataset.read(rows), self.preprocess.bands)
-            with torch.no_grad():
-                images = self.preprocess(bands)
-            if self.flips:
-                images = flip(images, torch.from_numpy(flips[rows]))
-            names = [self.dataset.table.patch_ids[row] for row in rows]
-            yield Batch(images, self._multi_hot[torch.from_numpy(rows)], names)
+    def _finish(self, filling: Filling[Tensor]) -> Batch:
+        multi_hot, names, masks = self._known(filling)
+        return Batch(filling.pixels.to(self.preprocess.mean.device), multi_hot, names, masks)
 
 
-def flip(images: Tensor, which: Tensor) -> Tensor:
-    """Return images flipped left to right and top to bottom.
+class RawLoader(Epochs[dict[str, Tensor], RawBatch]):
+    """Batches of raw bands at native size, for an accelerator to make images of.
+
+    `RawBatch.finish` makes them, with the very flips that a `Loader` of the same settings applies,
+    so both give the same images. A raw batch takes a third of the bytes.
 
     Args:
-        images: [B, C, H, W].
-        which: Booleans [B, 2]: whether to flip left to right, and whether top to bottom.
-    """
-    which = which.to(images.device)
-    images = torch.where(which[:, 0, None, None, None], images.flip(3), images)
-    return torch.where(which[:, 1, None, None, None], images.flip(2), images)
-
-
-def open_dataset(  # noqa: PLR0913 - all after the second are named
-    path: str | Path,
-    bands: BandSet | str = "all_full",
-    *,
-    metadata: str | Path | Iterable[str | Path] | None = None,
-    countries: Iterable[str] | None = None,
-    months: Iterable[int] | None = None,
-    snow: bool | None = False,
-    cloud: bool | None = False,
-) -> Dataset:
-    """Return the patches of a store.
-
-    Args:
-        path: Folder of the store.
-        bands: The bands that reading returns: a band set, its word, or names with commas.
-        metadata: Parquet files that list the patches; by default those inside the store.
-        countries: Keep patches of these countries only.
-        months: Keep patches of these months of acquisition only, 1 to 12.
-        snow: Keep patches with (True) or without (False) seasonal snow, or both (None).
-        cloud: Keep patches with (True) or without (False) cloud or shadow, or both (None). The
-            official splits are those without snow and without cloud, hence the defaults.
+        dataset: The patches, with the bands to read.
+        batch_size: As for `Loader`, like all that follow.
+        shuffle: Whether each epoch has an order of its own.
+        flips: Whether images will be flipped.
+        seed: What order and flips follow from, together with the epoch.
+        labels: The labels, in the order of the columns of `RawBatch.multi_hot`.
+        num_workers: Threads that load ahead.
+        prefetch: How many batches they load ahead.
+        masks: Whether batches have reference maps too: ``codes`` or ``classes``.
+        rank: Which piece of each batch to yield.
+        world_size: How many processes there are.
 
     Raises:
-        StoreError: If the folder is not a store.
-        MetadataError: If there are no metadata, or a filter names what cannot be.
-        EmptySplitError: If the filters leave no patch.
-
-    Example:
-        >>> data = open_dataset("store/", "s2", countries=["Austria"])  # doctest: +SKIP
-        >>> data["test"].patch(0)["B02"].shape  # doctest: +SKIP
-        (120, 120)
+        ConfigError: If a setting cannot be.
     """
-    store = Store.open(path)
-    table = PatchTable.read(*_metadata_files(store, metadata))
-    asked = {"countries": countries, "months": months, "snow": snow, "cloud": cloud}
-    kept = {
-        name: list(value) if isinstance(value, Iterable) and not isinstance(value, str) else value
-        for name, value in asked.items()
-        if value is not None
-    }
-    filters = tuple(
-        (name, ", ".join(map(str, value)) if isinstance(value, list) else str(value).lower())
-        for name, value in kept.items()
-    )
-    return Dataset(store, table.filter(**kept), as_band_set(bands), filters)  # type: ignore[arg-type]
 
-
-def as_band_set(bands: BandSet | str | Sequence[str]) -> BandSet:
-    """Return a band set from itself, from its word, or from names."""
-    if isinstance(bands, BandSet):
-        return bands
-    return BandSet.parse(bands) if isinstance(bands, str) else BandSet(tuple(bands))
-
-
-def _metadata_files(
-    store: Store, metadata: str | Path | Iterable[str | Path] | None
-) -> list[str | Path]:
-    if metadata is not None:
-        return [metadata] if isinstance(metadata, str | Path) else list(metadata)
-    folder = store.path
-    found: list[str | Path] = [
-        folder / name for name in (METADATA_FILE, SNOW_CLOUD_FILE) if (folder / name).is_file()
-    ]
-    if not found:
-        raise MetadataError(
-            f"The store {folder} holds no {METADATA_FILE}, so nothing says which patches there "
-            "are and what their labels are. Pass metadata=, or copy the file into the store."
+    def __init__(  # noqa: PLR0913 - all after the second are named
+        self,
+        dataset: Dataset,
+        batch_size: int,
+        *,
+        shuffle: bool = False,
+        flips: bool = False,
+        seed: int = 0,
+        labels: Sequence[str] = LABELS,
+        num_workers: int = 0,
+        prefetch: int = 2,
+        masks: Masks | None = None,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        super().__init__(
+            dataset,
+            batch_size,
+            shuffle=shuffle,
+            flips=flips,
+            seed=seed,
+            labels=labels,
+            num_workers=num_workers,
+            prefetch=prefetch,
+            masks=masks,
+            rank=rank,
+            world_size=world_size,
         )
-    return found
+        self._filler = BandFiller(dataset)
+
+    def _start(self, num_patches: int, buffers: Buffers) -> dict[str, Tensor]:
+        return self._filler.start(num_patches, buffers)
+
+    def _fill(self, filling: Filling[dict[str, Tensor]], part: slice) -> None:
+        rows = filling.rows[part].tolist()
+        if not self._filler.fill(filling.pixels, part.start, rows):
+            filling.is_unusual = True
+
+    def _finish(self, filling: Filling[dict[str, Tensor]]) -> RawBatch:
+        bands = filling.pixels
+        if filling.is_unusual:
+            bands = read_checked(self.dataset, filling.rows.tolist())
+        multi_hot, names, masks = self._known(filling)
+        return RawBatch(bands, torch.from_numpy(filling.flips), multi_hot, names, masks)
+
+    def _mask_flips(self, filling: Filling[dict[str, Tensor]]) -> NDArray[np.bool_]:
+        return np.zeros_like(filling.flips)

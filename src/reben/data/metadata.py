@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Self, cast
@@ -44,18 +44,25 @@ class PatchTable:
 
     Args:
         rows: A table with at least the columns `COLUMNS`. Build it with `read`, which checks.
+        labels: The labels that patches can have, in the order of vectors: the 19, unless the
+            patches have labels of their own.
     """
 
     rows: pa.Table
+    labels: tuple[str, ...] = LABELS
 
     @classmethod
-    def read(cls, *paths: str | Path) -> Self:
+    def read(cls, *paths: str | Path, labels: Sequence[str] = LABELS) -> Self:
         """Return the patches of one or several parquet files, in the order of the files.
+
+        Args:
+            paths: The files.
+            labels: The labels that patches can have.
 
         Raises:
             MetadataError: If a file is not there or no parquet file, if it lacks a column, holds
                 an empty cell or an unknown split, or if a patch occurs twice.
-            UnknownLabelError: If a label is not one of the 19; the message names it.
+            UnknownLabelError: If a label is not one of ``labels``; the message names it.
         """
         if not paths:
             raise MetadataError("No metadata file was given; name at least one.")
@@ -64,13 +71,13 @@ class PatchTable:
             key: note for table in tables for key, note in (table.schema.metadata or {}).items()
         }
         rows = pa.concat_tables([table.replace_schema_metadata(notes) for table in tables])
-        return cls.from_arrow(rows)
+        return cls.from_arrow(rows, labels=labels)
 
     @classmethod
-    def from_arrow(cls, rows: pa.Table) -> Self:
+    def from_arrow(cls, rows: pa.Table, *, labels: Sequence[str] = LABELS) -> Self:
         """Return the patches of an Arrow table after the checks that `read` does."""
-        _check_values(rows)
-        return cls(rows.combine_chunks())
+        _check_values(rows, labels)
+        return cls(rows.combine_chunks(), tuple(labels))
 
     def __len__(self) -> int:
         """Count the patches."""
@@ -102,12 +109,13 @@ class PatchTable:
         """The labels of each patch, as the file lists them."""
         return [tuple(names) for names in self.rows.column("labels").to_pylist()]
 
-    def multi_hot(self, order: Sequence[str] = LABELS) -> NDArray[np.uint8]:
-        """Return labels as zeros and ones, uint8 [N, K], columns in ``order``.
+    def multi_hot(self, order: Sequence[str] | None = None) -> NDArray[np.uint8]:
+        """Return labels as zeros and ones, uint8 [N, K], columns in ``order`` or that of `labels`.
 
         Raises:
             UnknownLabelError: If a patch has a label that is not in ``order``.
         """
+        order = self.labels if order is None else order
         labels = self.rows.column("labels").combine_chunks()
         columns = pc.index_in(pc.list_flatten(labels), value_set=pa.array(order, pa.string()))
         if columns.null_count:
@@ -163,7 +171,7 @@ class PatchTable:
             if flag is not None:
                 keep = pc.and_(keep, pc.equal(self._column(column), flag))
                 asked.append(f"{'with' if flag else 'without'} {text}")
-        kept = type(self)(self.rows.filter(keep).combine_chunks())
+        kept = replace(self, rows=self.rows.filter(keep).combine_chunks())
         if not len(kept):
             raise EmptySplitError(
                 f"No patch is left for {', '.join(asked) or 'this table'}. "
@@ -174,7 +182,7 @@ class PatchTable:
 
     def take(self, positions: Sequence[int] | NDArray[np.integer]) -> Self:
         """Return the patches at ``positions``, in that order."""
-        return type(self)(self.rows.take(pa.array(np.asarray(positions, np.int64))))
+        return replace(self, rows=self.rows.take(pa.array(np.asarray(positions, np.int64))))
 
     def position(self, patch_id: str) -> int:
         """Return the row of patch ``patch_id``.
@@ -237,7 +245,7 @@ def _read_columns(path: Path) -> pa.Table:
         raise MetadataError(f"{path} has columns of other types than expected: {error}") from None
 
 
-def _check_values(rows: pa.Table) -> None:
+def _check_values(rows: pa.Table, labels: Sequence[str]) -> None:
     for name in COLUMNS:
         empty = rows.column(name).null_count
         if empty:
@@ -251,7 +259,7 @@ def _check_values(rows: pa.Table) -> None:
         raise MetadataError(
             f"Patch {first} occurs more than once in the metadata. Name each file only once."
         )
-    _require_known_labels(rows, LABELS)
+    _require_known_labels(rows, labels)
 
 
 def _require_known_labels(rows: pa.Table, order: Sequence[str]) -> None:

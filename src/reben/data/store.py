@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from reben.data.blob import blob_layout, view_tensor
 from reben.data.environment import Environment, close_shared, open_lmdb, shared_environment
 from reben.data.files import output_error
+from reben.data.store_names import stored_names
 from reben.errors import BandsMismatchError, MissingPatchError, OutputError, StoreError
 
 DATA_FILE = "data.mdb"
@@ -77,10 +78,8 @@ class Store:
             return transaction.get(name.encode()) is not None
 
     def names(self) -> Iterator[str]:
-        """Yield all names in byte order."""
-        with self._open().begin() as transaction, transaction.cursor() as cursor:
-            for key in cursor.iternext(keys=True, values=False):
-                yield key.decode()
+        """Yield all names in byte order; no value is read for that."""
+        return stored_names(self.path)
 
     def get(self, name: str, tensors: Iterable[str] | None = None) -> dict[str, NDArray[Any]]:
         """Return the tensors of patch ``name``.

@@ -114,6 +114,7 @@ class _BandsError(Exception):
 
 
 def _read(content: bytes) -> Strips | None:
+    _require_inside(content, 8, "its header")
     start = int.from_bytes(content[4:8], "little") + 2
     end = start + _ENTRY.size * int.from_bytes(content[start - 2 : start], "little")
     _require_inside(content, max(start, end), "its directory")

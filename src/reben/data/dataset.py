@@ -1,0 +1,191 @@
+"""Store and table put together: which patches there are, and their raw values.
+
+Axes: B patches, H rows, W columns.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reben.data.metadata import METADATA_FILE, SNOW_CLOUD_FILE, PatchTable
+from reben.data.store import Store
+from reben.errors import MetadataError, PatchShapeError
+from reben.spec.bands import BandSet
+from reben.spec.labels import LABELS
+from reben.spec.patches import SPLITS
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """The patches of a table, with their pixels in a store.
+
+    Args:
+        store: Where the pixels are.
+        table: Which patches, in which order, with which labels.
+        bands: The bands that reading returns.
+        filters: What the table was filtered by, for the record.
+    """
+
+    store: Store
+    table: PatchTable
+    bands: BandSet
+    filters: tuple[tuple[str, str], ...] = field(default=())
+
+    def __len__(self) -> int:
+        """Count the patches."""
+        return len(self.table)
+
+    def __getitem__(self, split: str) -> "Dataset":
+        """Return the patches of ``split``: train, validation or test.
+
+        Raises:
+            MetadataError: If there is no such split.
+            EmptySplitError: If it has no patch.
+        """
+        return replace(
+            self,
+            table=self.table.filter(split=split),
+            filters=(*self.filters, ("split", split)),
+        )
+
+    def with_bands(self, bands: BandSet | str) -> "Dataset":
+        """Return the same patches, read with other bands."""
+        return replace(self, bands=as_band_set(bands))
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The splits that have patches, in the order train, validation, test."""
+        counts = self.table.counts("split")
+        return tuple(split for split in SPLITS if split in counts)
+
+    def read(self, positions: Iterable[int]) -> dict[str, NDArray[Any]]:
+        """Return the raw values of several patches.
+
+        Args:
+            positions: Rows of the table.
+
+        Returns:
+            Band -> array [B, h, w] at native size: digital numbers uint16 (Sentinel-2), dB
+            float32 (Sentinel-1).
+
+        Raises:
+            MissingPatchError: If the store lacks a patch; the message names it.
+            BandsMismatchError: If a patch lacks a band.
+            PatchShapeError: If a band has not the same size in all patches.
+        """
+        rows = list(positions)
+        patches = [self._read_one(row) for row in rows]
+        stacked = {}
+        for name in self.bands:
+            shapes = {patch[name].shape for patch in patches}
+            if len(shapes) > 1:
+                odd = next(
+                    self.table.patch_ids[row]
+                    for row, patch in zip(rows, patches, strict=True)
+                    if patch[name].shape != patches[0][name].shape
+                )
+                raise PatchShapeError(
+                    f"Band {name} has several sizes in the store {self.store.path}: "
+                    f"{', '.join(map(str, sorted(shapes)))}. Look at patch {odd}."
+                )
+            stacked[name] = np.stack([patch[name] for patch in patches])
+        return stacked
+
+    def patch(self, which: int | str) -> dict[str, NDArray[Any]]:
+        """Return the raw values of one patch, by position or Sentinel-2 patch name.
+
+        Returns:
+            Band -> array [h, w] at native size.
+
+        Raises:
+            MissingPatchError: If the table or the store lacks it.
+        """
+        row = self.table.position(which) if isinstance(which, str) else range(len(self))[which]
+        return self._read_one(row)
+
+    def _read_one(self, row: int) -> dict[str, NDArray[Any]]:
+        sentinel1 = self.bands.of_sensor("Sentinel-1")
+        sentinel2 = self.bands.of_sensor("Sentinel-2")
+        tensors: dict[str, NDArray[Any]] = {}
+        if sentinel2:
+            tensors |= self.store.get(self.table.patch_ids[row], sentinel2)
+        if sentinel1:
+            tensors |= self.store.get(self.table.s1_names[row], sentinel1)
+        return {name: tensors[name] for name in self.bands}
+
+
+def open_dataset(  # noqa: PLR0913 - all after the second are named
+    path: str | Path,
+    bands: BandSet | str = "all_full",
+    *,
+    metadata: str | Path | Iterable[str | Path] | None = None,
+    countries: Iterable[str] | None = None,
+    months: Iterable[int] | None = None,
+    snow: bool | None = False,
+    cloud: bool | None = False,
+    labels: Sequence[str] = LABELS,
+) -> Dataset:
+    """Return the patches of a store.
+
+    Args:
+        path: Folder of the store.
+        bands: The bands that reading returns: a band set, its word, or names with commas.
+        metadata: Parquet files that list the patches; by default those inside the store.
+        countries: Keep patches of these countries only.
+        months: Keep patches of these months of acquisition only, 1 to 12.
+        snow: Keep patches with (True) or without (False) seasonal snow, or both (None).
+        cloud: Keep patches with (True) or without (False) cloud or shadow, or both (None). The
+            official splits are those without snow and without cloud, hence the defaults.
+        labels: The labels that patches can have, if they are not the 19.
+
+    Raises:
+        StoreError: If the folder is not a store.
+        MetadataError: If there are no metadata, or a filter names what cannot be.
+        EmptySplitError: If the filters leave no patch.
+
+    Example:
+        >>> data = open_dataset("store/", "s2", countries=["Austria"])  # doctest: +SKIP
+        >>> data["test"].patch(0)["B02"].shape  # doctest: +SKIP
+        (120, 120)
+    """
+    store = Store.open(path)
+    table = PatchTable.read(*_metadata_files(store, metadata), labels=labels)
+    asked = {"countries": countries, "months": months, "snow": snow, "cloud": cloud}
+    kept = {
+        name: list(value) if isinstance(value, Iterable) and not isinstance(value, str) else value
+        for name, value in asked.items()
+        if value is not None
+    }
+    filters = tuple(
+        (name, ", ".join(map(str, value)) if isinstance(value, list) else str(value).lower())
+        for name, value in kept.items()
+    )
+    return Dataset(store, table.filter(**kept), as_band_set(bands), filters)  # type: ignore[arg-type]
+
+
+def as_band_set(bands: BandSet | str | Sequence[str]) -> BandSet:
+    """Return a band set from itself, from its word, or from names."""
+    if isinstance(bands, BandSet):
+        return bands
+    return BandSet.parse(bands) if isinstance(bands, str) else BandSet(tuple(bands))
+
+
+def _metadata_files(
+    store: Store, metadata: str | Path | Iterable[str | Path] | None
+) -> list[str | Path]:
+    if metadata is not None:
+        return [metadata] if isinstance(metadata, str | Path) else list(metadata)
+    folder = store.path
+    found: list[str | Path] = [
+        folder / name for name in (METADATA_FILE, SNOW_CLOUD_FILE) if (folder / name).is_file()
+    ]
+    if not found:
+        raise MetadataError(
+            f"The store {folder} holds no {METADATA_FILE}, so nothing says which patches there "
+            "are and what their labels are. Pass metadata=, or copy the file into the store."
+        )
+    return found

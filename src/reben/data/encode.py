@@ -1,0 +1,291 @@
+"""Band files become a store: from folders or archives, at the speed of the machine.
+
+Every worker process reads files, joins their pixels to values and writes these itself, in
+transactions of some 32 MB; see `reben.data.encode_pool`. A store is valid at every moment, and
+whatever stops an encoding, the same call goes on from there.
+"""
+
+import json
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from itertools import chain
+from pathlib import Path
+
+from reben.data.encode_job import Job
+from reben.data.encode_pool import EncodePool
+from reben.data.encode_report import EncodeReport, Failure, Step, Tally
+from reben.data.encode_selection import Selection, keep_metadata, select
+from reben.data.encode_source import FolderScan, Source
+from reben.data.files import write_text
+from reben.data.flush import Flusher, boot_id
+from reben.data.name_set import NameSet
+from reben.data.store import DATA_FILE
+from reben.data.store_names import stored_names
+from reben.data.store_record import SourceRecord, StoreRecord, count_values
+from reben.data.value import REFERENCE_MAP, SENTINEL1, SENTINEL2
+from reben.data.value_writer import ValueWriter
+from reben.errors import ArchiveError, ConfigError, EncodeError
+
+REPORT_FILE = "encode-report.json"
+"""Where the report of the last encoding lies in the folder of the store."""
+
+Progress = Callable[[int, int | None, int], None]
+"""Called with patches done, patches in all as far as known, and bytes written."""
+
+_log = logging.getLogger(__name__)
+
+
+def encode(  # noqa: PLR0913
+    out: str | Path,
+    *,
+    s1: str | Path | None = None,
+    s2: str | Path | None = None,
+    reference_maps: str | Path | None = None,
+    metadata: Iterable[str | Path] = (),
+    workers: int | None = None,
+    split: str | None = None,
+    countries: Sequence[str] | None = None,
+    limit: int | None = None,
+    strict: bool = False,
+    progress: Progress | None = None,
+) -> EncodeReport:
+    """Write the patches of folders or archives into a store, and return what was done.
+
+    Each input is an unpacked folder; or an archive as published, ``.tar``, ``.tar.gz`` or
+    ``.tar.zst``; or the first of the parts that an archive was split into; or ``-``, an archive
+    on stdin. Archives are read as streams and never unpacked to disk.
+
+    What the store has already is passed over by its name, unread: to verify a store, use
+    `reben.data.verification.verify_store`. A second call may add other inputs to the same store.
+
+    A patch with a file that is damaged, missing, unknown, or of another size or dtype is left out
+    whole, and named in the report; so is the second of two patches of the same name and
+    different pixels. The same input gives the same bytes for every value.
+
+    Args:
+        out: Folder of the store; made if it is not there.
+        s1: Sentinel-1 patches, float32 in dB.
+        s2: Sentinel-2 patches, uint16.
+        reference_maps: Reference maps, uint16 CORINE codes.
+        metadata: Metadata tables, which are kept in the store. Those of an earlier call count
+            as well.
+        workers: Processes; as many as there are processors by default. An archive keeps one of
+            them busy.
+        split: Encode only this split.
+        countries: Encode only patches of these countries.
+        limit: Encode only this many patches, the first ones of the metadata.
+        strict: Stop at the first patch that would be left out.
+        progress: Called now and then with patches done, patches in all (None as long as nobody
+            knows; an estimate for archives) and bytes written.
+
+    Returns:
+        Counts, and the patches that were left out (none).
+
+    Raises:
+        EncodeError: If patches were left out, after everything else was done; the report is its
+            attribute ``report``, and lies in the store as ``encode-report.json``.
+        ArchiveError: If an archive is damaged or not to be trusted, also at the end.
+        ConfigError: If there is no input, two come from stdin, or a filter lacks metadata.
+        MetadataError: If the metadata cannot be read, or leave no patch.
+        OutputError: If the store cannot be written, for example for want of space; what was
+            written before is valid.
+    """
+    started = time.perf_counter()
+    sources = _find_sources(s1, s2, reference_maps)
+    num_workers = _count_workers(workers)
+    store = Path(out)
+    with ValueWriter(store):
+        record = StoreRecord.read(store)
+    files = keep_metadata(metadata, store)
+    selection = select(files, split, countries, limit)
+    record = replace(
+        record.with_sources(_records(sources, selection)),
+        metadata=tuple(file.name for file in files),
+        values=None,
+        written_since_boot=boot_id(),
+    )
+    record.write(store)
+    run = _Run(store, sources, selection, strict=strict, progress=progress)
+    try:
+        with Flusher(store / DATA_FILE):
+            run.work(num_workers)
+    except KeyboardInterrupt:
+        replace(record, written_since_boot="").write(store)
+        _log.warning(
+            "Interrupted after %d new patches. The store is valid; the same command goes on "
+            "from there.",
+            run.tally.new.total(),
+        )
+        raise
+    report = run.report(time.perf_counter() - started)
+    write_text(store / REPORT_FILE, json.dumps(report.to_dict(), indent=2) + "\n")
+    if not run.is_stopped:
+        record = record.with_sources(_records(sources, selection, run.tally))
+    counts = count_values(stored_names(store))
+    replace(record, values=counts, written_since_boot="").write(store)
+    run.raise_errors(report)
+    return report
+
+
+def _find_sources(
+    s1: str | Path | None, s2: str | Path | None, reference_maps: str | Path | None
+) -> list[Source]:
+    given = ((SENTINEL2, s2), (SENTINEL1, s1), (REFERENCE_MAP, reference_maps))
+    sources = [Source.find(kind, path) for kind, path in given if path is not None]
+    if not sources:
+        raise ConfigError("There is nothing to encode. Pass s1, s2 or reference_maps.")
+    if sum(source.is_pipe for source in sources) > 1:
+        raise ConfigError("Only one input can come from stdin. Encode the others by another call.")
+    return sources
+
+
+def _count_workers(workers: int | None) -> int:
+    if workers is None:
+        if hasattr(os, "sched_getaffinity"):
+            return len(os.sched_getaffinity(0))
+        return os.cpu_count() or 1
+    if workers < 1:
+        raise ConfigError(f"workers must be at least 1, and it is {workers}.")
+    return workers
+
+
+def _records(
+    sources: Iterable[Source], selection: Selection, tally: Tally | None = None
+) -> Iterator[SourceRecord]:
+    for source in sources:
+        kind = source.kind.name
+        num_failures = tally.failed[kind] if tally else 0
+        is_finished = tally is not None and kind not in tally.broken
+        yield SourceRecord(kind, source.name, selection.asked, num_failures, is_finished)
+
+
+class _Run:
+    """One encoding: what is done so far, and what has gone wrong."""
+
+    def __init__(
+        self,
+        store: Path,
+        sources: list[Source],
+        selection: Selection,
+        *,
+        strict: bool,
+        progress: Progress | None,
+    ) -> None:
+        self.tally = Tally()
+        self._store = store
+        self._sources = sources
+        self._selection = selection
+        self._strict = strict
+        self._progress = progress
+        self._num_folders: dict[str, int] = {}
+        self.is_stopped = False
+
+    def work(self, num_workers: int) -> None:
+        """Do everything that the store does not have."""
+        pipe = sys.stdin.fileno() if any(source.is_pipe for source in self._sources) else None
+        there = NameSet(stored_names(self._store))
+        with EncodePool(self._store, num_workers, strict=self._strict, pipe=pipe) as pool:
+            archives: list[Job] = []
+            scans = []
+            for source in self._sources:
+                wanted = self._selection.wanted.get(source.kind.name)
+                if source.folder is None:
+                    archives.append(source.archive_job(wanted, there))
+                else:
+                    scan = FolderScan(source, wanted, there, num_workers)
+                    self._num_folders[source.kind.name] = scan.num_folders + scan.num_there
+                    self._take(Step(source.kind.name, num_there=scan.num_there))
+                    scans.append(scan)
+            folders = (job for scan in scans for job in scan.jobs())
+            late = (job for scan in scans for job in scan.late_jobs())
+            for jobs in (chain(archives, folders), late):
+                for step in pool.run(jobs):
+                    self._take(step)
+                    if self._strict and (step.failures or step.broken):
+                        self.is_stopped = True
+                        return
+        for source in self._sources:
+            self._require_patches(source)
+
+    def report(self, seconds: float) -> EncodeReport:
+        """Return what was done."""
+        tally, wanted = self.tally, self._selection.wanted
+        kinds = [source.kind.name for source in self._sources]
+        return EncodeReport(
+            store=self._store.resolve().name,
+            new={kind: tally.new[kind] for kind in kinds},
+            there={kind: tally.there[kind] for kind in kinds},
+            same={kind: tally.same[kind] for kind in kinds},
+            absent={kind: max(0, len(wanted[kind]) - tally.seen(kind)) for kind in kinds if wanted},
+            failed={kind: tally.failed[kind] for kind in kinds},
+            broken=tuple(tally.broken.values()),
+            failures=tuple(sorted(tally.failures)),
+            num_bytes=tally.num_bytes,
+            seconds=seconds,
+            finished=not tally.broken and not self.is_stopped,
+        )
+
+    def raise_errors(self, report: EncodeReport) -> None:
+        """Raise what has gone wrong, if anything has.
+
+        Raises:
+            ArchiveError: If an input could not be read to its end.
+            EncodeError: If patches were left out.
+        """
+        num_failed = sum(report.failed.values())
+        if not num_failed and not report.broken:
+            return
+        first = [*report.broken, *report.failures][0]
+        left_out = (
+            f"{num_failed} of {sum(map(self.tally.seen, report.failed))} patches were left out, "
+            f"the first one {first.name}: {first.reason}. "
+        )
+        error = EncodeError(
+            f"{left_out}All are listed in {REPORT_FILE} in the store. Mend the files and give "
+            "the same command again: it does only what is missing."
+        )
+        if report.broken:
+            error = ArchiveError(
+                f"{first.reason} {num_failed} patches were left out as well."
+                if num_failed
+                else first.reason
+            )
+        elif self.is_stopped:
+            error = EncodeError(f"Stopped at {first.name}: {first.reason}. The store is valid.")
+        error.report = report
+        raise error
+
+    def _take(self, step: Step) -> None:
+        self.tally.add(step)
+        if self._progress is not None:
+            kinds = [source.kind.name for source in self._sources]
+            done = sum(map(self.tally.seen, kinds))
+            self._progress(done, self._count_all(), self.tally.num_bytes)
+
+    def _count_all(self) -> int | None:
+        """Return how many patches there are, as far as it is known."""
+        total = 0
+        for source in self._sources:
+            kind = source.kind.name
+            if kind in self._num_folders:
+                total += self._num_folders[kind]
+            elif self._selection.wanted:
+                total += len(self._selection.wanted[source.kind.name])
+            elif source.num_bytes and self.tally.read_bytes[kind]:
+                share = self.tally.read_bytes[kind] / source.num_bytes
+                total += round(self.tally.seen(kind) / min(share, 1))
+            else:
+                return None
+        return total
+
+    def _require_patches(self, source: Source) -> None:
+        kind = source.kind.name
+        if self.tally.seen(kind) or kind in self.tally.broken:
+            return
+        asked = " that was asked for" if self._selection.wanted else ""
+        reason = f"There is no {kind} patch{asked} in {source.name}. Is it the right input?"
+        self._take(Step(kind, broken=Failure(kind, source.name, reason)))

@@ -1,0 +1,240 @@
+"""Tar archives as streams of members, several times as fast as the standard library reads them.
+
+An archive of the data set has six million small members. `tarfile` takes 54 microseconds for
+each, three times as long as everything else that is done with it; this takes six. It knows the
+formats ustar, pax and GNU, and only what a folder of files needs: everything else is refused.
+
+Source: POSIX.1-2017, pax, "ustar Interchange Format"; GNU tar manual, "Basic Tar Format".
+"""
+
+import zlib
+from collections.abc import Callable, Iterator
+from typing import NamedTuple, NoReturn
+
+from reben.errors import ArchiveError
+
+_BLOCK = 512
+_ZEROS = bytes(_BLOCK)
+_MAX_DESCRIPTION = 1 << 20
+_FILES = frozenset({b"0", b"\0", b"7"})
+_FOLDER, _LONG_NAME, _PAX = b"5", b"L", b"x"
+_DESCRIPTIONS = frozenset({_LONG_NAME, b"K", _PAX, b"g"})
+"""Members that say something of the next one, or (``g``) of all that follow."""
+_REFUSED = {
+    b"1": "a hard link",
+    b"2": "a symbolic link",
+    b"3": "a device",
+    b"4": "a device",
+    b"6": "a pipe",
+    b"S": "a sparse file",
+    b"M": "a part of a file",
+}
+
+
+class Member(NamedTuple):
+    """A file in an archive.
+
+    Args:
+        name: Its path in the archive, with slashes.
+        content: Its bytes.
+    """
+
+    name: str
+    content: bytes
+
+
+class _Bytes:
+    """A stream of chunks that is read in pieces of any size."""
+
+    def __init__(self, chunks: Iterator[bytes]) -> None:
+        self._chunks = chunks
+        self._chunk = b""
+        self._position = 0
+
+    def take(self, size: int) -> bytes:
+        """Return the next ``size`` bytes; fewer at the end."""
+        end = self._position + size
+        if end <= len(self._chunk):
+            piece = self._chunk[self._position : end]
+            self._position = end
+            return piece
+        pieces = [self._chunk[self._position :]]
+        missing = end - len(self._chunk)
+        while missing and (chunk := next(self._chunks, b"")):
+            self._chunk, self._position = chunk, min(missing, len(chunk))
+            pieces.append(chunk[: self._position])
+            missing -= self._position
+        if missing:
+            self._chunk, self._position = b"", 0
+        return b"".join(pieces)
+
+    def skip(self, size: int) -> bool:
+        """Pass over the next ``size`` bytes; tell whether there were as many."""
+        while size > len(self._chunk) - self._position:
+            size -= len(self._chunk) - self._position
+            self._chunk, self._position = next(self._chunks, b""), 0
+            if not self._chunk:
+                return False
+        self._position += size
+        return True
+
+
+class _Header(NamedTuple):
+    kind: bytes
+    name: str
+    size: int
+
+
+def read_members(
+    chunks: Iterator[bytes], archive: str, wants: Callable[[str, int], bool]
+) -> Iterator[Member]:
+    """Yield the files of a tar archive for which ``wants(name, size)`` is true.
+
+    Archives that were joined one behind another are read as one.
+
+    Args:
+        chunks: The bytes of the archive, in pieces of any size.
+        archive: What it is called in error messages.
+        wants: Asked for every file; what it does not want is passed over.
+
+    Raises:
+        ArchiveError: If the bytes are no tar archive, damaged or end too early; if a member is a
+            link or a device, or has a name that leads out of the archive's folder.
+    """
+    stream = _Bytes(chunks)
+    for kind, name, size in _read_headers(stream, archive):
+        padding = -size % _BLOCK
+        if kind == _FOLDER:
+            continue
+        if not wants(name, size):
+            if not stream.skip(size + padding):
+                _refuse_end(archive, name)
+            continue
+        content = stream.take(size)
+        if len(content) < size:
+            _refuse_end(archive, name)
+        stream.skip(padding)
+        yield Member(name, content)
+
+
+def _read_headers(stream: _Bytes, archive: str) -> Iterator[_Header]:
+    """Yield the headers of files and folders; the contents lie between them in the stream."""
+    last, ended = "", False
+    said = _Said(None, None)
+    while block := stream.take(_BLOCK):
+        if block == _ZEROS:
+            ended = True
+            continue
+        kind, name, size = _parse_header(block, archive, "its end" if ended else last)
+        ended = False
+        if kind in _DESCRIPTIONS:
+            said = _read_description(stream, archive, last, _Header(kind, name, size), said)
+            continue
+        last = said.name or name
+        _check_member(archive, last, kind)
+        if kind in _FILES and last.endswith("/"):
+            kind = _FOLDER
+        yield _Header(kind, last, size if said.size is None else said.size)
+        said = _Said(None, None)
+    if not ended:
+        _refuse_end(archive, last)
+
+
+class _Said(NamedTuple):
+    """What descriptions said of the next member."""
+
+    name: str | None
+    size: int | None
+
+
+def _read_description(
+    stream: _Bytes, archive: str, last: str, header: _Header, said: _Said
+) -> _Said:
+    content = stream.take(min(header.size, _MAX_DESCRIPTION))
+    if len(content) < header.size or not stream.skip(-header.size % _BLOCK):
+        _refuse_end(archive, last)
+    if header.kind == _LONG_NAME:
+        return said._replace(name=_decode(content.split(b"\0", 1)[0]))
+    if header.kind != _PAX:
+        return said
+    name, size = _parse_pax(content, archive)
+    return _Said(name or said.name, said.size if size is None else size)
+
+
+def _parse_header(block: bytes, archive: str, behind: str) -> _Header:
+    if len(block) < _BLOCK:
+        _refuse_end(archive, behind)
+    field = block[148:156]
+    try:
+        stored = int(field.strip(b"\0 ") or b"x", 8)
+        size = _parse_number(block[124:136])
+    except ValueError:
+        stored = size = -1
+    # Adler-32 from zero has the sum of the bytes, modulo 65521, in its lower half.
+    total = (zlib.adler32(block, 0) & 0xFFFF) - (zlib.adler32(field, 0) & 0xFFFF) + 8 * 32
+    if size < 0 or (total - stored) % 65521:
+        what = f"what follows {behind} is no member" if behind else "it starts like no tar archive"
+        _refuse(archive, what)
+    name = block[:100].split(b"\0", 1)[0]
+    if block[345] and block[257:263] == b"ustar\0":
+        name = block[345:500].split(b"\0", 1)[0] + b"/" + name
+    return _Header(block[156:157], _decode(name), size)
+
+
+def _parse_number(field: bytes) -> int:
+    """Return a number in octal digits, or, where they did not suffice, in base 256."""
+    if field[0] & 0x80:
+        return int.from_bytes(field, "big") - (0x80 << 8 * (len(field) - 1))
+    return int(field.strip(b"\0 ") or b"0", 8)
+
+
+def _parse_pax(content: bytes, archive: str) -> tuple[str | None, int | None]:
+    """Return name and size of the next member as far as its description gives them."""
+    name, size = None, None
+    while content.strip(b"\0"):
+        length, _, rest = content.partition(b" ")
+        end = int(length) - len(length) - 1 if length.isdigit() else 0
+        key, equals, value = rest[: max(end - 1, 0)].partition(b"=")
+        if not equals or rest[end - 1 : end] != b"\n":
+            _refuse(archive, "the description of a member cannot be read")
+        if key == b"path":
+            name = _decode(value)
+        elif key == b"size" and value.isdigit():
+            size = int(value)
+        elif key.startswith((b"GNU.sparse", b"size")):
+            _refuse(archive, f"a member has {_decode(key)} {_decode(value)}")
+        content = rest[end:]
+    return name, size
+
+
+def _check_member(archive: str, name: str, kind: bytes) -> None:
+    if kind not in _FILES and kind != _FOLDER:
+        what = _REFUSED.get(kind, f"of the unknown kind {kind!r}")
+        raise ArchiveError(
+            f"{archive} holds {name!r}, which is {what}; an archive of the data set holds files "
+            "and folders only. Do not trust it: fetch the archive from where the data set is "
+            "published."
+        )
+    if name.startswith("/") or "\\" in name or ".." in name.split("/") or name[1:2] == ":":
+        raise ArchiveError(
+            f"{archive} holds {name!r}, a name that leads out of the archive's folder. Do not "
+            "trust it: fetch the archive from where the data set is published."
+        )
+
+
+def _decode(name: bytes) -> str:
+    return name.decode("utf-8", "backslashreplace")
+
+
+def _refuse(archive: str, reason: str) -> NoReturn:
+    raise ArchiveError(
+        f"{archive} cannot be read as a tar archive: {reason}. Fetch it again; what was complete "
+        "before is kept."
+    )
+
+
+def _refuse_end(archive: str, last: str) -> NoReturn:
+    behind = f", behind {last}" if last else ""
+    raise ArchiveError(
+        f"{archive} ends too early{behind}. Fetch it again; what was complete before is kept."
+    )

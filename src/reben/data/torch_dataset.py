@@ -1,0 +1,67 @@
+"""A dataset as torch's own loaders want it, for training loops that are not reben's.
+
+Axes: C channels, H rows, W columns, K labels.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+import torch.utils.data
+from torch import Tensor
+
+from reben.data.buffers import Buffers
+from reben.data.dataset import Dataset
+from reben.data.filling import ImageFiller
+from reben.data.preprocess import Preprocess
+from reben.spec.labels import LABELS
+
+Item = tuple[Tensor, Tensor]
+"""An image, float32 [C, H, W], and its labels as zeros and ones, float32 [K]."""
+
+
+class TorchDataset(torch.utils.data.Dataset[Item]):
+    """Patches by position, for ``torch.utils.data.DataLoader`` and whoever works like it.
+
+    It can be handed to worker processes, forked or spawned; each opens the store itself. A
+    `reben.data.loader.Loader` is faster, since it needs neither processes nor copies.
+
+    Args:
+        dataset: The patches; they are read with the bands of ``preprocess``.
+        preprocess: What turns raw values into images; a model has its own. It has to be on the CPU.
+        labels: The labels, in the order of the vectors.
+
+    Example:
+        >>> patches = TorchDataset(data["train"], model.preprocess)  # doctest: +SKIP
+        >>> loader = torch.utils.data.DataLoader(patches, 64, num_workers=2)  # doctest: +SKIP
+    """
+
+    def __init__(
+        self, dataset: Dataset, preprocess: Preprocess, *, labels: Sequence[str] = LABELS
+    ) -> None:
+        self.dataset = dataset.with_bands(preprocess.bands)
+        self.preprocess = preprocess
+        self._multi_hot = dataset.table.multi_hot(labels)
+        self._filler = ImageFiller(self.dataset, preprocess, torch.float32)
+
+    def __len__(self) -> int:
+        """Count the patches."""
+        return len(self.dataset)
+
+    def __getitem__(self, position: int) -> Item:
+        """Return the image and the labels of one patch.
+
+        Raises:
+            IndexError: If there is no such position.
+            MissingPatchError: If the store lacks the patch.
+            PixelsError: If its values cannot be right.
+        """
+        return self.__getitems__([range(len(self))[position]])[0]
+
+    def __getitems__(self, positions: Sequence[int]) -> list[Item]:
+        """Return several patches at once, as torch's loaders ask for them."""
+        rows = [int(position) for position in positions]
+        images = self._filler.start(len(rows), Buffers())
+        self._filler.fill(images, rows, np.zeros((len(rows), 2), np.bool_))
+        labels = torch.from_numpy(self._multi_hot[rows]).float()
+        return list(zip(images, labels, strict=True))

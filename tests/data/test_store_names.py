@@ -1,0 +1,88 @@
+import lmdb
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from made_up import patch_id
+from reben.data.environment import close_shared, open_lmdb
+from reben.data.name_set import NameSet
+from reben.data.store_names import stored_names
+from reben.errors import StoreError
+
+
+def write(folder, values):
+    environment = open_lmdb(folder, map_size=1 << 26)
+    with environment.begin(write=True) as transaction:
+        for name, value in values.items():
+            transaction.put(name.encode(), value)
+    environment.close()
+
+
+def names_by_lmdb(folder):
+    environment = open_lmdb(folder, readonly=True)
+    with environment.begin() as transaction:
+        names = [key.decode() for key in transaction.cursor().iternext(values=False)]
+    environment.close()
+    return names
+
+
+@given(values=st.dictionaries(st.text("abä_1", min_size=1, max_size=90), st.binary(max_size=9000)))
+def test_names_are_those_that_lmdb_lists(tmp_path_factory, values):
+    folder = tmp_path_factory.mktemp("store")
+    write(folder, values)
+    expected = names_by_lmdb(folder)
+    assert list(stored_names(folder)) == expected
+    close_shared(folder)
+
+
+@pytest.mark.parametrize("num_names", [1, 30, 500, 20_000])
+def test_trees_of_any_depth_are_walked(num_names, tmp_path):
+    names = [f"{patch_id(number % 8000)}_{number}" for number in range(num_names)]
+    write(tmp_path, dict.fromkeys(names, b"x"))
+    assert list(stored_names(tmp_path)) == sorted(names)
+
+
+def test_the_last_commit_counts(tmp_path):
+    for number in range(5):
+        write(tmp_path, {f"name{number}": bytes(number * 5000)})
+    assert list(stored_names(tmp_path)) == [f"name{number}" for number in range(5)]
+
+
+def test_removed_names_are_gone(tmp_path):
+    write(tmp_path, {f"{number:04d}": bytes(100) for number in range(2000)})
+    environment = open_lmdb(tmp_path, map_size=1 << 26)
+    with environment.begin(write=True) as transaction:
+        for number in range(0, 2000, 3):
+            transaction.delete(f"{number:04d}".encode())
+    environment.close()
+    assert list(stored_names(tmp_path)) == [f"{n:04d}" for n in range(2000) if n % 3]
+
+
+def test_an_empty_store_has_no_names(tmp_path):
+    write(tmp_path, {})
+    assert list(stored_names(tmp_path)) == []
+
+
+def test_a_damaged_tree_is_an_error_of_ours(tmp_path):
+    write(tmp_path, {f"{number:04d}": bytes(100) for number in range(2000)})
+    content = bytearray((tmp_path / "data.mdb").read_bytes())
+    content[3 * 4096 :] = b"\xff" * (len(content) - 3 * 4096)
+    (tmp_path / "data.mdb").write_bytes(content)
+    with pytest.raises(StoreError):
+        list(stored_names(tmp_path))
+
+
+def test_the_names_of_the_real_sample_are_listed(real_store):
+    assert len(list(stored_names(real_store))) == 48
+
+
+def test_a_name_set_holds_its_names_and_no_others():
+    names = NameSet(patch_id(number) for number in range(0, 3000, 2))
+    assert len(names) == 1500
+    assert all((patch_id(number) in names) == (number % 2 == 0) for number in range(3000))
+    assert 5 not in names
+    assert "x" not in NameSet([])
+
+
+def test_lmdb_is_of_the_version_whose_pages_are_walked():
+    assert lmdb.version()[:2] == (0, 9)
