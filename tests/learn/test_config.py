@@ -1,4 +1,5 @@
 import dataclasses
+import inspect
 import subprocess
 import sys
 import tomllib
@@ -24,7 +25,15 @@ configs = st.builds(
     flips=st.booleans(),
     upsampling=st.sampled_from(["nearest", "bilinear", "bicubic"]),
     image_size=st.sampled_from([60, 120, 128]),
-    precision=st.sampled_from(["32-true", "16-mixed", "bf16-mixed"]),
+    precision=st.sampled_from(["auto", "32-true", "16-mixed", "bf16-mixed"]),
+    accumulate=st.integers(1, 8),
+    gradient_clip=st.none() | st.floats(1e-9, 1e9),
+    loss=st.sampled_from(["bce", "focal", "asymmetric"]),
+    ema_decay=st.none() | st.floats(0, 0.9999),
+    init=st.none() | st.just("some/model"),
+    labels=st.lists(st.text(st.characters(exclude_categories=["Cs"]), min_size=1), unique=True).map(
+        tuple
+    ),
 )
 
 
@@ -51,7 +60,8 @@ def test_settings_survive_toml(config):
 def test_toml_is_flat_and_leaves_out_what_is_unset():
     values = tomllib.loads(TrainConfig(learning_rate=2.5e-5, bands="all").to_toml())
 
-    assert list(values) == [name for name in NAMES if name != "warmup_steps"]
+    unset = {"warmup_steps", "num_workers", "gradient_clip", "ema_decay", "init", "labels"}
+    assert list(values) == [name for name in NAMES if name not in unset]
     assert (values["learning_rate"], values["bands"], values["flips"]) == (2.5e-5, "all", True)
 
 
@@ -97,6 +107,21 @@ def test_a_text_that_is_no_toml_is_an_error():
         ("pretrained", "yes"),
         ("accelerator", "abacus"),
         ("precision", "bf16-true"),
+        ("num_nodes", 0),
+        ("accumulate", 0),
+        ("compile", "yes"),
+        ("channels_last", True),
+        ("num_workers", -1),
+        ("checkpoint_minutes", 0.0),
+        ("gradient_clip", -1.0),
+        ("loss", "hinge"),
+        ("label_smoothing", 1.0),
+        ("ema_decay", 1.0),
+        ("band_dropout", 1.5),
+        ("init", " "),
+        ("layer_decay", 0.0),
+        ("labels", "Pastures"),
+        ("labels", ("Pastures", "Pastures")),
     ],
 )
 def test_a_value_that_cannot_be_is_an_error_that_names_the_setting_and_the_value(name, value):
@@ -149,6 +174,22 @@ def test_the_papers_own_warm_up_is_no_difference():
     assert TrainConfig(warmup_steps=1000).differences_from_paper() == []
 
 
+def test_differences_from_another_config_give_both_values():
+    changed = TrainConfig(seed=7).differences_from(TrainConfig(epochs=3))
+
+    assert changed == [("epochs", 3, 100), ("seed", 42, 7)]
+
+
+def test_a_batch_that_cannot_be_shared_is_an_error():
+    with pytest.raises(ConfigError, match=r"batch_size 7.*4 devices in 2 parts"):
+        TrainConfig(batch_size=7, devices=2, num_nodes=2, accumulate=2)
+
+
+def test_two_kinds_of_first_weights_are_an_error():
+    with pytest.raises(ConfigError, match="init some/model and pretrained"):
+        TrainConfig(init="some/model", pretrained=True)
+
+
 def test_settings_cannot_be_changed():
     with pytest.raises(dataclasses.FrozenInstanceError):
         TrainConfig().epochs = 3
@@ -156,7 +197,7 @@ def test_settings_cannot_be_changed():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_setting_is_described(name):
-    assert f"\n        {name}: " in f"\n{TrainConfig.__doc__}"
+    assert f"\n    {name}: " in inspect.getdoc(TrainConfig)
 
 
 def test_settings_need_no_heavy_package():

@@ -1,4 +1,9 @@
+import dataclasses
 import json
+import os
+import socket
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -16,8 +21,9 @@ from reben.errors import (
     UnknownLabelError,
 )
 from reben.learn.config import TrainConfig
-from reben.learn.evaluate import evaluate, evaluation_mode
+from reben.learn.evaluate import evaluate, evaluation_mode, measure, predict_dataset
 from reben.learn.metrics import compute_metrics
+from reben.learn.predictions import Predictions
 from reben.learn.run import Run
 from reben.model.classifier import Classifier
 from reben.spec.labels import LABELS
@@ -175,3 +181,76 @@ def test_weights_that_are_nan_are_an_error(dataset):
 
     with pytest.raises(ConfigError, match="57 of 57 scores are NaN"):
         evaluate(model, dataset["test"])
+
+
+# Predictions -------------------------------------------------------------------------------------
+
+
+def test_the_report_can_be_computed_again_from_the_file(model, dataset, tmp_path):
+    split = dataset["train"]
+    path = predict_dataset(model, split).save(tmp_path / "predictions.parquet")
+
+    again = measure(Predictions.load(path))
+
+    assert dataclasses.replace(again, created="") == dataclasses.replace(
+        evaluate(model, split), created=""
+    )
+
+
+def test_predictions_know_what_the_table_and_the_names_tell(model, dataset):
+    found = predict_dataset(model, dataset["test"])
+
+    assert found.patch_ids == tuple(dataset["test"].table.patch_ids)
+    assert set(found.tiles) == {"33UUP"}
+    assert set(found.months) == {6}
+    assert set(found.countries) == {"Austria", "Finland"}
+    assert (found.labels == dataset["test"].table.multi_hot()).all()
+
+
+def test_one_tile_gives_no_interval_by_tile(model, dataset):
+    report = evaluate(model, dataset["train"], rounds=10)
+
+    assert "one tile" in report.intervals["tile"].reason
+    assert report.intervals["patch"].macro
+
+
+def test_no_rounds_give_no_intervals(model, dataset):
+    assert evaluate(model, dataset["test"], rounds=0).intervals == {}
+
+
+SHARED = """
+import sys
+import numpy as np, torch
+from reben.data.loader import open_dataset
+from reben.learn.evaluate import joined_processes, predict_dataset
+torch.set_num_threads(1)
+store, model, out = sys.argv[1:]
+with joined_processes() as first:
+    found = predict_dataset(model, open_dataset(store), batch_size=2)
+    if first:
+        found.save(out)
+"""
+
+
+def test_two_processes_predict_each_patch_once(model, dataset, tmp_path):
+    """Fifteen patches, so that the parts are not of the same size."""
+    folder = model.save_pretrained(tmp_path / "model")
+    (tmp_path / "predict.py").write_text(SHARED)
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+    words = [tmp_path / "predict.py", dataset.store.path, folder, tmp_path / "p.parquet"]
+    known = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    processes = [
+        subprocess.Popen(
+            [sys.executable, *map(str, words)], env={**os.environ, **known, "RANK": str(rank)}
+        )
+        for rank in range(2)
+    ]
+
+    assert [process.wait(timeout=120) for process in processes] == [0, 0]
+    expected = predict_dataset(folder, dataset)
+    found = Predictions.load(tmp_path / "p.parquet")
+    assert found.patch_ids == expected.patch_ids
+    assert found.scores == pytest.approx(expected.scores, abs=1e-6)
+    assert (found.labels == expected.labels).all()

@@ -244,3 +244,39 @@ def test_labels_other_than_zero_and_one_are_an_error():
 def test_a_threshold_outside_zero_to_one_is_an_error(threshold):
     with pytest.raises(ConfigError, match="threshold"):
         compute_metrics(np.zeros((1, 2)), np.zeros((1, 2)), ("A", "B"), threshold)
+
+
+# Each patch by itself ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["f1", "precision", "recall", "accuracy"])
+def test_figures_of_each_patch_are_the_published_ones(published, reference, name):
+    expected = reference["metrics"][f"test/Multilabel{PUBLISHED[name]}_sample"]
+
+    assert getattr(published.per_sample, name) == pytest.approx(expected, abs=1e-6)
+
+
+def test_figures_of_each_patch_are_those_of_scikit_learn(random):
+    scores, labels = random
+    found = compute_metrics(scores, labels, LETTERS, threshold=0.4).per_sample
+    above = scores > 0.4
+
+    assert found.subset_accuracy == sklearn.metrics.accuracy_score(labels, above)
+    assert found.hamming_distance == pytest.approx(sklearn.metrics.hamming_loss(labels, above))
+    expected = sklearn.metrics.f1_score(labels, above, average="samples", zero_division=0)
+    assert found.f1 == pytest.approx(expected)
+
+
+def test_each_label_can_have_a_threshold_of_its_own(random):
+    scores, labels = random
+    limits = [0.1, 0.2, 0.35, 0.5, 0.9]
+    found = compute_metrics(scores, labels, LETTERS, limits).per_class
+
+    for k, letter in enumerate(LETTERS):
+        expected = sklearn.metrics.f1_score(labels[:, k], scores[:, k] > limits[k])
+        assert found[letter].f1 == pytest.approx(expected)
+
+
+def test_another_number_of_thresholds_than_labels_is_an_error(random):
+    with pytest.raises(ConfigError, match="2 thresholds for 5 labels"):
+        compute_metrics(*random, LETTERS, [0.5, 0.5])

@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 
 import reben
+from learn.predicted import predicted
 from reben.errors import OutputError, RunError
+from reben.learn.calibrate import calibrate_predictions
+from reben.learn.evaluate import measure
 from reben.learn.metrics import compute_metrics
 from reben.learn.report import Report
 
@@ -98,3 +101,49 @@ def test_a_place_that_cannot_be_written_is_an_error(report, tmp_path):
 
     with pytest.raises(OutputError, match="file"):
         report.save(tmp_path / "file" / "report.json")
+
+
+@pytest.fixture(scope="module")
+def full():
+    tuned = calibrate_predictions(predicted(split="validation", fingerprint="cd34"))
+    return measure(predicted(calibration=tuned), rounds=20)
+
+
+def test_a_report_with_all_sections_survives_json(full):
+    assert full.calibrated is not None
+    assert Report.from_json(full.to_json()) == full
+
+
+def test_a_report_of_an_earlier_version_can_be_read(full):
+    values = full.to_dict()
+    later = ("intervals", "breakdowns", "co_occurrence", "curves", "reliability", "calibrated")
+    for name in (*later, "why_not_calibrated"):
+        del values[name]
+    del values["metrics"]["per_sample"]
+    report = Report.from_dict(values)
+
+    assert report.macro == full.macro
+    assert report.per_sample is report.breakdowns is report.calibrated is None
+
+
+def test_a_report_can_be_loaded_by_its_folder(report, tmp_path):
+    report.save(tmp_path / "report.json")
+
+    assert Report.load(tmp_path) == report
+
+
+def test_a_value_of_another_type_is_an_error_that_says_where(full):
+    values = full.to_dict()
+    values["intervals"]["tile"]["macro"]["f1"]["low"] = "0.3"
+
+    with pytest.raises(RunError, match=r"intervals\.tile\.macro\.f1\.low"):
+        Report.from_dict(values)
+
+
+def test_every_label_that_is_absent_is_named_in_every_section(full):
+    (name,) = full.absent
+
+    assert name not in full.curves
+    assert full.intervals["tile"].average_precision[name] is None
+    assert all(name in group.absent for group in full.breakdowns.country.values())
+    assert full.calibrated.calibration.kept == (name,)

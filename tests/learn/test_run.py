@@ -89,5 +89,7 @@ def test_a_missing_report_is_an_error_that_lists_those_there_are(folder):
     run = Run.open(folder)
     report("validation").save(run.report_path("validation"))
 
-    with pytest.raises(RunError, match=r"no report-test/report\.json.*report-validation/report\.json.*evaluate"):
+    with pytest.raises(
+        RunError, match=r"no report-test/report\.json.*report-validation/report\.json.*evaluate"
+    ):
         run.report()

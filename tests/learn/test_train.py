@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 import timm
 import torch
-from lightning.pytorch.callbacks import ModelCheckpoint
 from safetensors.torch import load_file
 
 from made_up import patch, patch_id, row, s1_name, write_metadata
@@ -23,6 +22,7 @@ from reben.errors import (
     BandsMismatchError,
     ConfigError,
     EmptySplitError,
+    ModelFolderError,
     OutputError,
     RunError,
     TrainingError,
@@ -117,6 +117,7 @@ def test_the_summary_counts_what_was_done(run, dataset):
     assert summary["data"] == {
         "store": str(dataset.store.path),
         "fingerprint": dataset.table.fingerprint(),
+        "made_up_by": None,
     }
     assert summary["not_applied"] == list(Classifier("test_resnet", "rgb").not_applied)
 
@@ -177,7 +178,7 @@ def test_tensorboard_gets_the_figures_where_it_is_installed(run):
 
 
 def test_tensorboard_is_not_needed(dataset, tiny, tmp_path, monkeypatch):
-    monkeypatch.setattr("reben.learn.train.find_spec", lambda name: None)
+    monkeypatch.setattr("reben.learn.loggers.find_spec", lambda name: None)
 
     run = train(tiny(epochs=1), dataset, tmp_path / "run")
 
@@ -296,10 +297,16 @@ def test_nothing_is_printed_and_lightning_logs_nothing(dataset, tiny, tmp_path, 
     assert {record.name.split(".")[0] for record in caplog.records} == {"reben"}
 
 
-def test_a_progress_bar_is_shown_on_request(dataset, tiny, tmp_path, capfd):
-    train(tiny(epochs=1), dataset, tmp_path / "run", progress=True)
+def test_whoever_asks_is_told_how_far_the_training_is(dataset, tiny, tmp_path):
+    seen = []
 
-    assert "Epoch 0" in capfd.readouterr().out
+    run = train(tiny(), dataset, tmp_path / "run", progress=seen.append)
+
+    assert [(p.epoch, p.batch) for p in seen] == [(1, 1), (1, 2), (1, 3), (2, 1), (2, 2), (2, 3)]
+    assert {(p.epochs, p.batches) for p in seen} == {(2, 3)}
+    assert all(p.loss > 0 and p.images_per_second > 0 for p in seen)
+    assert seen[2].best is None
+    assert seen[3].best == pytest.approx(rows(run.path)[0][MONITORED], rel=1e-6)
 
 
 # Errors before there is a folder -----------------------------------------------------------------
@@ -310,7 +317,7 @@ def test_a_progress_bar_is_shown_on_request(dataset, tiny, tmp_path, capfd):
     [
         ({"backbone": "resnet_of_mine"}, BackboneError, "resnet_of_mine"),
         ({"warmup_steps": 6}, ConfigError, r"warm-up of 6 steps.*run of 6"),
-        ({"devices": 2}, ConfigError, "devices is 2"),
+        ({"init": "no/such folder"}, ModelFolderError, "no/such folder"),
     ],
 )
 def test_settings_that_cannot_be_used_are_an_error_before_there_is_a_folder(
@@ -440,7 +447,7 @@ def test_a_full_disk_is_an_error_that_names_the_folder(dataset, tiny, tmp_path, 
     def fail(*_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(ModelCheckpoint, "_save_checkpoint", fail)
+    monkeypatch.setattr(torch, "save", fail)
 
-    with pytest.raises(OutputError, match=r"run: No space left on device.*MB are free"):
+    with pytest.raises(OutputError, match=r"last.ckpt: No space left on device.*MB are free"):
         train(tiny(), dataset, tmp_path / "run")

@@ -11,6 +11,7 @@ figures of a report (threshold 0.5, temperature 1) never depend on a calibration
 Axes: N patches, K labels.
 """
 
+import logging
 from dataclasses import replace
 from typing import Any
 
@@ -23,6 +24,7 @@ from reben.learn.ranking import trace_curve
 from reben.model.classifier import Classifier
 from reben.model.config import DEFAULT_THRESHOLD, ModelConfig, TunedOn
 
+_logger = logging.getLogger(__name__)
 _LOWEST, _HIGHEST = 0.05, 20.0
 _STEPS = 100
 _LARGEST_LOGIT = 17.0  # float32 scores of larger ones are 1
@@ -42,6 +44,13 @@ def calibrate_predictions(predictions: Predictions) -> Calibration:
     subject = predictions.subject
     require_tunable(subject.split)
     temperature = fit_temperature(predictions.scores, predictions.labels)
+    if not _LOWEST < temperature < _HIGHEST:
+        _logger.warning(
+            "The temperature ended at %g, the end of its range: scores of this model say next to "
+            "nothing of probabilities, or %d patches are too few to tell.",
+            temperature,
+            len(predictions),
+        )
     scores = at_temperature(predictions.scores, temperature)
     present = predictions.labels.sum(0) > 0
     return Calibration(
@@ -88,7 +97,8 @@ def best_threshold(scores: NDArray[Any], labels: NDArray[Any]) -> float:
         0.2
     """
     curve = trace_curve(scores.astype(np.float64), labels)
-    f1 = curve.f1
+    # No threshold is below a score of 0, so that nothing finds it.
+    f1 = np.where(curve.scores > 0, curve.f1, -1)
     # Half way down to the next score, or to 0 below the lowest one.
     limits = (curve.scores + np.append(curve.scores[1:], 0.0)) / 2
     best = np.flatnonzero(f1 >= f1.max() - 1e-12)

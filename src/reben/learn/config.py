@@ -4,17 +4,21 @@ import difflib
 import json
 import math
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
+from pathlib import Path
 from types import MappingProxyType, UnionType
 from typing import Any, Literal, NamedTuple, Self, get_args, get_origin, get_type_hints
 
 from reben.errors import ConfigError
 from reben.spec.bands import BandSet
+from reben.spec.labels import LABELS
 from reben.spec.statistics import Upsampling, published_sizes
 
 Accelerator = Literal["auto", "cpu", "gpu", "cuda", "mps"]
-Precision = Literal["32-true", "16-mixed", "bf16-mixed"]
+Precision = Literal["auto", "32-true", "16-mixed", "bf16-mixed"]
+ChannelsLast = Literal["auto", "yes", "no"]
+Loss = Literal["bce", "focal", "asymmetric"]
 
 PAPER_WARMUP_STEPS = 1000
 """Steps of the warm-up. Source: default of the published training script."""
@@ -49,8 +53,31 @@ class TrainConfig:
         image_size: Side length of the images in pixels.
         pretrained: Start from timm's pretrained weights, adapted to the number of channels.
         accelerator: Hardware to train on.
-        devices: How many devices to train on; this version takes 1.
-        precision: Number format of the computation.
+        devices: How many devices of a machine to train on; they share each batch.
+        num_nodes: How many machines train together.
+        accumulate: Parts that a device works through a batch in, one after the other, so that it
+            needs less memory. The gradient is that of the whole batch.
+        precision: Number format of the computation; auto is bf16-mixed on GPUs that have it, and
+            32-true elsewhere.
+        compile: Whether to compile the network first, which takes up to minutes.
+        channels_last: Whether images lie in memory pixel by pixel; auto is yes for networks of
+            convolutions.
+        num_workers: Threads that load batches ahead. Default: 0 on a CPU, else up to 8.
+        checkpoint_minutes: Minutes between checkpoints within an epoch; one follows each epoch.
+        gradient_clip: Highest norm of the gradient, which is shortened to it. Default: no limit.
+        loss: bce (binary cross-entropy), focal, or asymmetric.
+        class_weights: Weigh the presence of a label by how many patches lack it for each that has
+            it in the train split.
+        label_smoothing: How far targets are moved from 0 and 1 towards one half, 0 to 1.
+        ema_decay: Keep a moving average of the weights with this decay for each step; it is what
+            is validated and published. Default: none.
+        turns: Turn training images by 0, 90, 180 or 270 degrees, each equally often.
+        band_dropout: Probability of setting a band of a training image to its mean.
+        freeze_backbone: Train the classification head alone.
+        init: Folder or Hub id of a model to start from; its bands must be these bands.
+        layer_decay: Factor of the learning rate for each layer further away from the head; 1 is
+            one rate for all.
+        labels: Names of the labels, for patches that have other ones than the 19.
 
     Raises:
         ConfigError: If a value cannot be; the message names the setting.
@@ -83,7 +110,24 @@ class TrainConfig:
     pretrained: bool = False
     accelerator: Accelerator = "auto"
     devices: int = 1
-    precision: Precision = "32-true"
+    num_nodes: int = 1
+    accumulate: int = 1
+    precision: Precision = "auto"
+    compile: bool = False
+    channels_last: ChannelsLast = "auto"
+    num_workers: int | None = None
+    checkpoint_minutes: float = 30.0
+    gradient_clip: float | None = None
+    loss: Loss = "bce"
+    class_weights: bool = False
+    label_smoothing: float = 0.0
+    ema_decay: float | None = None
+    turns: bool = False
+    band_dropout: float = 0.0
+    freeze_backbone: bool = False
+    init: str | None = None
+    layer_decay: float = 1.0
+    labels: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Check each value for its type and range."""
@@ -99,6 +143,26 @@ class TrainConfig:
                 f"image_size {self.image_size} has no published band statistics; choose {sizes}."
             )
         BandSet.parse(self.bands)
+        if self.batch_size < self.world_size * self.accumulate:
+            raise ConfigError(
+                f"batch_size {self.batch_size} cannot be shared by {self.world_size} devices in "
+                f"{self.accumulate} parts each. Raise it, or lower devices, num_nodes or "
+                "accumulate."
+            )
+        if self.init is not None and self.pretrained:
+            raise ConfigError(
+                f"init {self.init} and pretrained both say which weights to start from. Set one."
+            )
+
+    @property
+    def world_size(self) -> int:
+        """How many processes train together, each on a device of its own."""
+        return self.devices * self.num_nodes
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """The labels in the order of the outputs: the 19, or the own ones."""
+        return self.labels or LABELS
 
     @property
     def band_set(self) -> BandSet:
@@ -121,10 +185,22 @@ class TrainConfig:
             and (name != "warmup_steps" or self.warmup_steps is not None)
         ]
 
+    def differences_from(self, other: Self) -> list[Difference]:
+        """Return the settings in which two configs differ: name, the other's value, own value."""
+        return [
+            Difference(field.name, getattr(other, field.name), getattr(self, field.name))
+            for field in fields(self)
+            if getattr(other, field.name) != getattr(self, field.name)
+        ]
+
     def to_toml(self) -> str:
-        """Return the settings as TOML that `from_toml` reads; settings of None are left out."""
+        """Return the settings as TOML that `from_toml` reads; what is unset is left out."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
-        lines = [f"{name} = {_toml(value)}" for name, value in values.items() if value is not None]
+        lines = [
+            f"{name} = {_toml(value)}"
+            for name, value in values.items()
+            if value is not None and value != ()
+        ]
         return "\n".join(lines) + "\n"
 
     @classmethod
@@ -138,6 +214,15 @@ class TrainConfig:
             values = tomllib.loads(text)
         except tomllib.TOMLDecodeError as error:
             raise ConfigError(f"The settings are not valid TOML: {error}.") from None
+        return cls.from_values(values)
+
+    @classmethod
+    def from_values(cls, values: Mapping[str, Any]) -> Self:
+        """Return the settings by name; what is not named keeps its default.
+
+        Raises:
+            ConfigError: If a setting is unknown, or a value cannot be.
+        """
         known = [field.name for field in fields(cls)]
         unknown = [name for name in values if name not in known]
         if unknown:
@@ -149,24 +234,73 @@ class TrainConfig:
         return cls(**values)
 
 
-_FREE = frozenset({"backbone", "bands", "accelerator", "devices"})
+_FREE = frozenset(
+    {
+        *("backbone", "bands", "accelerator", "devices", "num_nodes", "accumulate", "compile"),
+        *("channels_last", "num_workers", "checkpoint_minutes"),
+    }
+)
 _RANGES: Mapping[str, tuple[Callable[[Any], bool], str]] = MappingProxyType(
     {
         "backbone": (lambda value: value == value.strip() != "", "the name of an architecture"),
         **dict.fromkeys(
-            ("epochs", "batch_size", "patience", "devices"),
+            ("epochs", "batch_size", "patience", "devices", "num_nodes", "accumulate"),
             (lambda value: value >= 1, "at least 1"),
         ),
         "learning_rate": (lambda value: 0 < value < math.inf, "above 0 and finite"),
         "weight_decay": (lambda value: 0 <= value < math.inf, "at least 0 and finite"),
-        "warmup_steps": (lambda value: value >= 0, "at least 0"),
+        **dict.fromkeys(("warmup_steps", "num_workers"), (lambda value: value >= 0, "at least 0")),
         **dict.fromkeys(
-            ("drop_rate", "drop_path_rate"),
+            ("checkpoint_minutes", "gradient_clip"),
+            (lambda value: 0 < value < math.inf, "above 0 and finite"),
+        ),
+        "layer_decay": (lambda value: 0 < value <= 1, "above 0 and at most 1"),
+        "init": (lambda value: value.strip() != "", "a folder or the id of a model"),
+        "labels": (
+            lambda value: all(value) and len(set(value)) == len(value),
+            "names that occur only once",
+        ),
+        **dict.fromkeys(
+            ("drop_rate", "drop_path_rate", "label_smoothing", "ema_decay", "band_dropout"),
             (lambda value: 0 <= value < 1, "at least 0 and below 1"),
         ),
         "seed": (lambda value: 0 <= value < 2**32, "at least 0 and below 2**32"),
     }
 )
+
+
+def read_config_file(path: Path) -> dict[str, Any]:
+    """Return the settings that a TOML file names.
+
+    Raises:
+        ConfigError: If it cannot be read.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"The settings in {path} cannot be read: {error}.") from None
+
+
+def read_assignments(texts: Iterable[str]) -> dict[str, Any]:
+    """Return settings given as ``name=value``, with values as in TOML; quotes may be left out.
+
+    Raises:
+        ConfigError: If a text is not of that form.
+
+    Example:
+        >>> read_assignments(["epochs=3", "flips=false", "bands=s1"])
+        {'epochs': 3, 'flips': False, 'bands': 's1'}
+    """
+    values: dict[str, Any] = {}
+    for text in texts:
+        name, equals, value = (part.strip() for part in text.partition("="))
+        if not name or not equals:
+            raise ConfigError(f"{text!r} does not set anything. Write name=value.")
+        try:
+            values[name] = tomllib.loads(f"value = {value}")["value"]
+        except tomllib.TOMLDecodeError:
+            values[name] = value
+    return values
 
 
 def _hints() -> dict[str, Any]:
@@ -180,6 +314,10 @@ def _typed(name: str, value: object, hint: Any) -> object:  # noqa: ANN401 - a t
             choices = ", ".join(map(str, get_args(hint)))
             raise ConfigError(f"{name} must be one of {choices}; got {value!r}.")
         return value
+    if get_origin(hint) is tuple:
+        if isinstance(value, tuple | list) and all(isinstance(text, str) for text in value):
+            return tuple(value)
+        raise ConfigError(f"{name} must be a list of names; got {value!r}.")
     kinds = get_args(hint) if isinstance(hint, UnionType) else (hint,)
     if float in kinds and type(value) is int:
         return float(value)
@@ -195,4 +333,6 @@ def _toml(value: object) -> str:
     if isinstance(value, str):
         # JSON's escapes are TOML's, but for DEL, which JSON leaves as it is.
         return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(_toml, value))}]"
     return repr(value)

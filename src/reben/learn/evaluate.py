@@ -3,6 +3,7 @@
 Axes: B patches of a batch, N patches, K labels.
 """
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -134,6 +135,22 @@ def predict_dataset(
     return Predictions.of_table(
         dataset.table, _describe(name, classifier, dataset), scores, classifier.labels
     )
+
+
+@contextmanager
+def joined_processes() -> Iterator[bool]:
+    """Join the processes that torchrun started, if it did; yield whether this is the first.
+
+    Only the first one has to compute figures and to write them.
+    """
+    alone = int(os.environ.get("WORLD_SIZE", "1")) == 1 or distributed.is_initialized()
+    if not alone:
+        distributed.init_process_group("gloo")
+    try:
+        yield _rank_and_size()[0] == 0
+    finally:
+        if not alone:
+            distributed.destroy_process_group()
 
 
 def measure(
@@ -271,5 +288,10 @@ def _resolve(model: Classifier | Run | str | Path) -> tuple[str, Classifier]:
 
 
 def _load(model: str | Path) -> Classifier:
-    device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    device = None
+    if torch.accelerator.is_available():
+        # Each process of one machine takes a device of its own.
+        rank = int(os.environ.get("LOCAL_RANK", "0"))
+        torch.accelerator.set_device_index(rank % torch.accelerator.device_count())
+        device = torch.accelerator.current_accelerator()
     return Classifier.from_pretrained(model, device=device)

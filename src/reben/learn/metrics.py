@@ -131,7 +131,11 @@ def compute_metrics(
     labels_NK = labels_NK.long()
     # One number is compared in the scores' own precision, so that 0.4 is not above 0.4; thresholds
     # for each label may lie between two neighbouring scores, and keep all their digits.
-    limits = threshold if isinstance(threshold, float | int) else torch.tensor(threshold).double()
+    limits = (
+        threshold
+        if isinstance(threshold, float | int)
+        else torch.tensor(threshold, dtype=torch.float64)
+    )
     found_NK, real_NK = scores_NK > limits, labels_NK.bool()
     support = labels_NK.sum(0).tolist()
     columns = list(zip(scores_NK.T, labels_NK.T, strict=True))

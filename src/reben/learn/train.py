@@ -3,34 +3,39 @@
 import errno
 import json
 import logging
-import signal
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from reben.data.files import output_error, write_text
 from reben.data.loader import Dataset
 from reben.data.preprocess import check_bands
-from reben.errors import ConfigError, OutputError
+from reben.errors import OutputError, TrainingError
 from reben.learn.config import TrainConfig
 from reben.learn.environment import describe_environment
-from reben.learn.run import CHECKPOINT_FOLDER, CONFIG_FILE, ENVIRONMENT_FILE, Run
-from reben.learn.schedule import count_steps, default_warmup, require_schedule
+from reben.learn.ranks import is_first_rank
+from reben.learn.resume import Interrupted, require_same, run_facts
+from reben.learn.run import CONFIG_FILE, ENVIRONMENT_FILE, Run
+from reben.learn.schedule import default_warmup, require_schedule
 
 if TYPE_CHECKING:
-    from lightning.pytorch import Callback, Trainer
+    from lightning.pytorch import Trainer
 
-    from reben.learn.recorder import RunRecorder
+    from reben.learn.checkpoints import CheckpointKeeper
+    from reben.learn.recorder import ProgressObserver, RunRecorder
     from reben.learn.task import BigEarthNetData, ClassificationTask
+    from reben.model.classifier import Classifier
 
 __all__ = ["Run", "train"]
+
+logger = logging.getLogger(__name__)
 
 _KNOWN_WARNINGS = (
     "GPU available but not used",  # the user chose it
     r"`isinstance\(treespec, LeafSpec\)` is deprecated",  # Lightning 2.6's own business with torch
+    r"Found \d+ module\(s\) in eval mode",  # a frozen backbone is meant to be
 )
 """Starts of warnings that no user can do anything about."""
 _CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
@@ -38,28 +43,42 @@ _LIGHTNING_LOGS = ("lightning.pytorch", "lightning.fabric")
 
 
 def train(
-    config: TrainConfig, dataset: Dataset, out: str | Path, *, progress: bool | None = None
+    config: TrainConfig,
+    dataset: Dataset,
+    out: str | Path,
+    *,
+    resume: bool = False,
+    loggers: Sequence[str] = (),
+    progress: "ProgressObserver | None" = None,
 ) -> Run:
     """Train a classifier; return the run, whose folder holds the model of the best epoch.
 
     Whatever can be found wrong with settings or data is found before the folder is made. Ctrl-C
-    ends the training in good order: the best model so far is kept.
+    ends the training in good order: the best model so far is kept, and so is a checkpoint to go
+    on from.
 
     Args:
         config: The settings.
         dataset: Patches of the train and the validation split; read with the bands of ``config``.
-        out: The run folder, which must be new or empty.
-        progress: Whether to show a progress bar.
+        out: The run folder, which must be new or empty, unless ``resume`` is set.
+        resume: Go on with the run in ``out`` from its last checkpoint. Settings and data must be
+            the same; on a CPU the weights will be, bit for bit, those of a training that nothing
+            came between. A finished run is returned as it is.
+        loggers: wandb, mlflow or trackio, beside CSV and TensorBoard.
+        progress: What to call after each batch.
 
     Raises:
         OutputError: If the folder is not empty or cannot be written.
-        ConfigError: If a setting cannot be used on this machine, or the warm-up does not fit.
+        ConfigError: If a setting cannot be used on this machine, the warm-up does not fit, or a
+            setting is not that of the run to go on with.
+        RunError: If there is no run to go on with, or it had other data.
+        MissingExtraError: If a logger is not installed.
         BackboneError: If timm does not know the backbone or cannot build it.
         EmptySplitError: If there is no patch to train or to validate on.
         StoreError: If the store lacks a patch, or holds a damaged one.
         PixelsError: If the values of a patch cannot be right.
         UnknownLabelError: If a patch has a label that the model does not know.
-        TrainingError: If the loss is NaN or infinite.
+        TrainingError: If the loss is NaN or infinite, or the memory of the device is full.
 
     Example:
         >>> data = open_dataset("store/")  # doctest: +SKIP
@@ -69,56 +88,97 @@ def train(
     """
     from lightning.pytorch import seed_everything
 
+    from reben.learn.checkpoints import CheckpointKeeper
+    from reben.learn.hardware import build_loggers, build_trainer
     from reben.learn.recorder import RunRecorder
-    from reben.learn.task import BigEarthNetData, ClassificationTask
-    from reben.model.classifier import Classifier
+    from reben.learn.start import first_classifier
+    from reben.learn.task import BigEarthNetData
 
     out = Path(out)
-    _require_new(out)
+    checkpoint = None
+    if resume:
+        run = Interrupted.open(out)
+        require_same(run, config, dataset)
+        if run.is_finished:
+            logger.info("The run %s is finished; there is nothing to do.", out)
+            return Run.open(out)
+        checkpoint = run.checkpoint
+    elif is_first_rank():
+        _require_new(out)
     seed_everything(config.seed, verbose=False)
-    classifier = Classifier(
-        config.backbone,
-        config.band_set,
-        pretrained=config.pretrained,
-        image_size=config.image_size,
-        upsampling=config.upsampling,
-        drop_rate=config.drop_rate,
-        drop_path_rate=config.drop_path_rate,
-    )
+    classifier = first_classifier(config)
     data = BigEarthNetData(dataset, classifier, config)
     for loader in (data.train_loader, data.validation_loader):
         check_bands(loader.dataset.read([0]), classifier.bands)
-    num_train = len(data.train_loader.dataset)
-    total_steps = count_steps(num_train, config.batch_size, config.epochs)
+    facts = _facts(config, dataset, classifier, data)
+    recorder = RunRecorder(out, facts, patience=config.patience, progress=progress)
+    keeper = CheckpointKeeper(
+        recorder, minutes=config.checkpoint_minutes, facts=run_facts(config, dataset)
+    )
+    with quiet_lightning():
+        task = _make_task(classifier, config, data, facts)
+        boards = build_loggers(loggers, out, config)
+        trainer = build_trainer(config, out, [recorder, keeper], boards)
+        _begin(config, trainer, recorder, checkpoint)
+        _fit(trainer, task, data, keeper, checkpoint)
+        trainer.strategy.barrier()  # the others wait until the first rank has written all
+    return Run.open(out)
+
+
+def _facts(
+    config: TrainConfig, dataset: Dataset, classifier: "Classifier", data: "BigEarthNetData"
+) -> dict[str, Any]:
+    """Return what the summary says of a run before its first step.
+
+    Raises:
+        ConfigError: If the warm-up does not fit.
+    """
+    from reben.learn.hardware import choose_channels_last, choose_precision
+
+    total_steps = len(data.train_loader) * config.epochs
     warmup_steps = config.warmup_steps
     if warmup_steps is None:
         warmup_steps = default_warmup(total_steps)
     require_schedule(total_steps=total_steps, warmup_steps=warmup_steps)
-    recorder = RunRecorder(
-        out,
-        classifier,
-        {
-            "total_steps": total_steps,
-            "warmup_steps": warmup_steps,
-            "num_train": num_train,
-            "num_validation": len(data.validation_loader.dataset),
-            "filters": dict(dataset.filters),
-            "data": {
-                "store": str(dataset.store.path.resolve()),
-                "fingerprint": dataset.table.fingerprint(),
-                "made_up_by": dataset.table.made_up_by,
-            },
-            "not_applied": list(classifier.not_applied),
+    return {
+        "total_steps": total_steps,
+        "warmup_steps": warmup_steps,
+        "num_train": len(data.train_loader.dataset),
+        "num_validation": len(data.validation_loader.dataset),
+        "filters": dict(dataset.filters),
+        "data": {
+            "store": str(dataset.store.path.resolve()),
+            "fingerprint": dataset.table.fingerprint(),
+            "made_up_by": dataset.table.made_up_by,
         },
+        "not_applied": list(classifier.not_applied),
+        "precision": choose_precision(config),
+        "channels_last": choose_channels_last(config, classifier),
+    }
+
+
+def _make_task(
+    classifier: "Classifier", config: TrainConfig, data: "BigEarthNetData", facts: dict[str, Any]
+) -> "ClassificationTask":
+    from reben.learn.losses import presence_weights
+    from reben.learn.task import ClassificationTask
+
+    weights = None
+    if config.class_weights:
+        table = data.train_loader.dataset.table
+        weights = presence_weights(table.multi_hot(classifier.labels))
+    task = ClassificationTask(
+        classifier,
+        config,
+        total_steps=facts["total_steps"],
+        warmup_steps=facts["warmup_steps"],
+        class_weights=weights,
+        channels_last=facts["channels_last"],
     )
-    with quiet_lightning():
-        trainer = _build_trainer(config, out, recorder, progress=bool(progress))
-        _begin(out, config, trainer, recorder)
-        task = ClassificationTask(
-            classifier, config, total_steps=total_steps, warmup_steps=warmup_steps
-        )
-        _fit(trainer, task, data, recorder)
-    return Run.open(out)
+    task.configure_optimizers()  # what is wrong with its settings shows before there is a folder
+    if config.compile:
+        classifier.model.compile()  # in place, so that weights keep their names
+    return task
 
 
 def _require_new(out: Path) -> None:
@@ -130,69 +190,31 @@ def _require_new(out: Path) -> None:
     if out.is_dir() and not any(out.iterdir()):
         return
     if out.exists():
+        resumable = (
+            f" If it is a run that was interrupted, go on with: reben train --resume {out}"
+            if (out / CONFIG_FILE).is_file()
+            else ""
+        )
         raise OutputError(
             f"{out} is there already{' and is not empty' if out.is_dir() else ''}; a run is never "
-            "written over another. Choose another folder, or delete this one."
+            f"written over another. Choose another folder, or delete this one.{resumable}"
         )
 
 
-def _build_trainer(
-    config: TrainConfig, out: Path, recorder: "RunRecorder", *, progress: bool
-) -> "Trainer":
-    """Return Lightning's trainer, set up by ``config``.
-
-    Raises:
-        ConfigError: If this machine has no such accelerator, or it cannot compute like that.
-    """
-    from lightning.fabric.utilities.exceptions import MisconfigurationException
-    from lightning.pytorch import Trainer
-    from lightning.pytorch.loggers import TensorBoardLogger
-
-    if config.devices != 1:
-        raise ConfigError(
-            f"devices is {config.devices}; this version of reben trains on one device. Set it to 1."
-        )
-    boards = [TensorBoardLogger(out, name="tensorboard", version="")] if _has_tensorboard() else []
-    try:
-        return Trainer(
-            accelerator=config.accelerator,
-            devices=config.devices,
-            precision=config.precision,
-            max_epochs=config.epochs,
-            logger=boards,
-            callbacks=[recorder, *_checkpoints(config, out)],
-            default_root_dir=out,
-            num_sanity_val_steps=0,
-            log_every_n_steps=1,
-            enable_model_summary=False,
-            enable_progress_bar=progress,
-        )
-    except (MisconfigurationException, ValueError, RuntimeError) as error:
-        raise ConfigError(
-            f"accelerator {config.accelerator} with precision {config.precision} cannot be used "
-            f"here: {error}"
-        ) from error
-
-
-def _checkpoints(config: TrainConfig, out: Path) -> "list[Callback]":
-    from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
-
-    from reben.learn.task import MONITORED
-
-    folder = out / CHECKPOINT_FOLDER
-    return [
-        EarlyStopping(MONITORED, mode="max", patience=config.patience),
-        ModelCheckpoint(folder, "best", MONITORED, mode="max", enable_version_counter=False),
-        ModelCheckpoint(folder, "last", enable_version_counter=False),
-    ]
-
-
-def _begin(out: Path, config: TrainConfig, trainer: "Trainer", recorder: "RunRecorder") -> None:
+def _begin(
+    config: TrainConfig, trainer: "Trainer", recorder: "RunRecorder", checkpoint: Path | None
+) -> None:
     """Make the run folder and write what is known before the first step.
 
     Raises:
         OutputError: If the folder cannot be written.
     """
+    if not recorder.writes:
+        return
+    out = recorder.folder
+    if checkpoint is not None:
+        recorder.say(f"Going on from {checkpoint}.")
+        return
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -218,36 +240,49 @@ def _fit(
     trainer: "Trainer",
     task: "ClassificationTask",
     data: "BigEarthNetData",
-    recorder: "RunRecorder",
+    keeper: "CheckpointKeeper",
+    checkpoint: Path | None,
 ) -> None:
     """Train, and record how it ended.
 
     Raises:
         KeyboardInterrupt: After Ctrl-C, once all is recorded.
         OutputError: If a checkpoint cannot be written.
+        TrainingError: If the memory of the device is full.
     """
-    on_interrupt = signal.getsignal(signal.SIGINT)
+    recorder = keeper.recorder
     try:
-        trainer.fit(task, datamodule=data)
+        with keeper.interruptible():
+            trainer.fit(task, datamodule=data, ckpt_path=checkpoint, weights_only=True)
     except SystemExit as error:
+        # Lightning makes Ctrl-C an exit with code 1.
         if not isinstance(error.__context__, KeyboardInterrupt):
             raise
-        # Lightning makes Ctrl-C an exit with code 1 and leaves the program deaf to the next one.
-        signal.signal(signal.SIGINT, on_interrupt or signal.SIG_DFL)
         recorder.finish("interrupted")
+        recorder.say(f"Go on with: reben train --resume {recorder.folder}")
         raise KeyboardInterrupt from None
     except Exception as error:
+        told = _told(error, task)
         with suppress(OutputError):
-            recorder.say(f"{type(error).__name__}: {error}")
+            recorder.say(f"{type(told).__name__}: {told}")
             recorder.finish("failed")
         if isinstance(error, OSError) and error.errno in _CANNOT_WRITE:
             raise output_error(recorder.folder, error) from error
+        if told is not error:
+            raise told from error
         raise
     recorder.finish("finished", stopped_early=recorder.summary["epochs_run"] < task.config.epochs)
 
 
-def _has_tensorboard() -> bool:
-    return find_spec("tensorboard") is not None
+def _told(error: Exception, task: "ClassificationTask") -> Exception:
+    """Return the error as users are told it."""
+    import torch
+
+    if isinstance(error, torch.OutOfMemoryError) and not isinstance(error, TrainingError):
+        from reben.learn.hardware import out_of_memory
+
+        return out_of_memory(error, task)
+    return error
 
 
 @contextmanager

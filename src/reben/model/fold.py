@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
-from timm.layers import BatchNormAct2d
+from timm.layers.norm_act import BatchNormAct2d
 from torch import Tensor, nn
 from torch.nn.functional import batch_norm, conv2d
 from torch.nn.utils.fusion import fuse_conv_bn_weights
@@ -74,7 +74,9 @@ def fold_batch_norms(network: nn.Module, example_BCHW: Tensor) -> int:
         (parent, name, module)
         for parent in network.modules()
         for name, module in parent.named_children()
-        if type(module) in (nn.BatchNorm2d, BatchNormAct2d) and not module.training
+        if isinstance(module, nn.BatchNorm2d)
+        and type(module) in (nn.BatchNorm2d, BatchNormAct2d)  # not what others derive from them
+        and not module.training
     ]
     folded = 0
     for parent, name, norm in norms:

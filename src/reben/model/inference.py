@@ -20,8 +20,8 @@ from reben.model.fold import fold_batch_norms
 TOLERANCE = 1e-4
 """How far a logit may be from that of the plain model."""
 PATCHES_AT_A_TIME = 32
-"""On a CPU, larger batches go through the network in parts of this size, which stay in its cache
-and in memory that is used again; `benchmarks/inference.py` measures it."""
+"""On a CPU, larger batches go through the network in parts of this size, so that what layers hand on
+stays small enough for memory that is at hand already."""
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +55,7 @@ class InferenceClassifier(Classifier):
                 x_BCHW = x_BCHW.contiguous(memory_format=torch.channels_last)
             if x_BCHW.device.type != "cpu" or len(x_BCHW) <= PATCHES_AT_A_TIME:
                 return cast("Tensor", self.model(x_BCHW))
-            return torch.cat([self.model(part) for part in x_BCHW.split(PATCHES_AT_A_TIME)])
+            return torch.cat([self.model(part) for part in torch.split(x_BCHW, PATCHES_AT_A_TIME)])
 
     def train(self, mode: bool = True) -> Self:
         """Stay in eval mode.
@@ -82,9 +82,7 @@ class InferenceClassifier(Classifier):
         )
 
 
-def optimise_for_inference(
-    classifier: Classifier, *, compile: bool = False
-) -> InferenceClassifier:
+def optimise_for_inference(classifier: Classifier, *, compile: bool = False) -> InferenceClassifier:
     """Return a copy of a classifier that predicts the same more quickly.
 
     Batch norms are folded into convolutions, convolutions run in channels_last, and large batches

@@ -11,8 +11,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
-_FAINT = "#7b8794"
-
 
 def draw_co_occurrence(report: Report) -> "Figure":
     """Return which labels go with which: in truth at the left, in prediction at the right.
@@ -23,12 +21,12 @@ def draw_co_occurrence(report: Report) -> "Figure":
     Args:
         report: A report with `Report.co_occurrence`.
     """
-    from reben.publish.plots import new_figure
+    from matplotlib.figure import Figure
 
     counts = report.co_occurrence
     number = len(report.labels)
     side = 0.27 * number + 0.6
-    figure = new_figure(2 * side + 3.4, side + 0.9)
+    figure = Figure((2 * side + 3.4, side + 0.9), layout="constrained", facecolor="none")
     if counts is None:
         return figure
     truth, prediction = figure.subplots(1, 2, sharey=True)
@@ -55,18 +53,18 @@ def draw_co_occurrence(report: Report) -> "Figure":
 
 
 def _draw(axes: "Axes", counts: "NDArray[np.float64]") -> None:
+    from matplotlib.colors import LinearSegmentedColormap
+
+    ramp = LinearSegmentedColormap.from_list("greens", ("#ffffff", "#7cc4a3", "#0b6b48"))
+    greens = ramp.with_extremes(bad="#c5ced8")
     own = np.diag(counts)[:, None]
     share = np.where(own > 0, counts / np.maximum(own, 1), np.nan)
-    np.fill_diagonal(share, np.nan)
-    axes.imshow(share, cmap="BuGn", vmin=0, vmax=1, aspect="equal")
+    axes.imshow(share, cmap=greens, vmin=0, vmax=1, aspect="equal")
     for (row, column), value in np.ndenumerate(share):
-        if row == column:
-            axes.text(column, row, "\u00b7", ha="center", va="center", color=_FAINT)
-        elif value >= 0.005:
+        if value >= 0.005:
             ink = "#ffffff" if value > 0.55 else "#12312a"
-            axes.text(
-                column, row, f"{100 * value:.0f}", ha="center", va="center", color=ink, fontsize=6.5
-            )
+            text = f"{100 * value:.0f}"
+            axes.text(column, row, text, ha="center", va="center", color=ink, fontsize=6.2)
 
 
 def _short(name: str) -> str:

@@ -5,14 +5,15 @@ Labels that no patch has are named in each of them.
 """
 
 import textwrap
+from calendar import month_name
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from reben.errors import MissingExtraError
+from reben.learn.curves import NUM_BINS
 from reben.learn.report import Report
-from reben.publish.markdown import thousands
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -59,7 +60,7 @@ def draw_all(report: Report) -> "dict[str, Figure]":
         ) from None
     from reben.publish.heatmap import draw_co_occurrence
 
-    with rc_context(_STYLE):
+    with rc_context(_STYLE):  # type: ignore[arg-type]
         pictures = {"average_precision": draw_bars(report)}
         if report.curves:
             pictures["precision_recall"] = draw_curves(report)
@@ -91,35 +92,22 @@ def draw_bars(report: Report) -> "Figure":
     names = sorted(per_class, key=lambda name: (per_class[name].support > 0, _ap(report, name)))
     figure = new_figure(8, 1 + 0.3 * len(names))
     axes = figure.add_subplot()
-    places = np.arange(len(names))
+    places = range(len(names))
     values = [_ap(report, name) for name in names]
-    axes.barh(places, values, 0.62, color=MAIN)
+    axes.barh(list(places), values, 0.62, color=MAIN)
     intervals, unit = _best_intervals(report)
     for place, name in zip(places, names, strict=True):
         interval = intervals.get(name)
-        end = values[place]
         if interval is not None:
             axes.plot([interval.low, interval.high], [place, place], color=INK, linewidth=1.4)
-            end = max(end, interval.high)
-        absent = per_class[name].support == 0
-        text = "no patch has it" if absent else f"{values[place]:.3f}"
-        axes.text(end + 0.012, place, text, va="center", color=FAINT if absent else INK)
-    axes.axvline(report.macro.average_precision, color=OTHER, linewidth=1.2, linestyle="--")
-    axes.text(
-        report.macro.average_precision,
-        len(names) - 0.35,
-        f"macro {report.macro.average_precision:.3f}",
-        color=OTHER,
-        ha="center",
-        va="bottom",
-    )
-    axes.set_yticks(places, [f"{_two_lines(name)}" for name in names])
-    counts = axes.secondary_yaxis("right")
-    counts.set_yticks(places, [thousands(per_class[name].support) for name in names])
-    counts.tick_params(length=0)
-    counts.spines["right"].set_visible(False)
-    counts.set_ylabel("patches with the label")
-    _bounded(axes, (0, 1.12), (-0.6, len(names) + 0.4))
+        if not per_class[name].support:
+            axes.text(0.012, place, "no patch has it", va="center", color=FAINT)
+    mean = report.macro.average_precision
+    axes.plot([mean, mean], [-0.6, len(names) - 0.5], color=OTHER, linewidth=1.2, linestyle="--")
+    axes.text(mean, len(names) - 0.4, f"macro {mean:.3f}", color=OTHER, ha="center", va="bottom")
+    axes.set_yticks(places, [_two_lines(name) for name in names])
+    _name_at_right(axes, [_figure_of(report, name) for name in names])
+    _bounded(axes, (0, 1), (-0.6, len(names) + 0.4))
     axes.set_xticks(np.linspace(0, 1, 6))
     axes.spines["left"].set_visible(False)
     axes.tick_params(axis="y", length=0)
@@ -132,15 +120,17 @@ def draw_curves(report: Report) -> "Figure":
     """Return precision against recall, one panel a label, in the order of the model."""
     columns = 5
     rows = -(-len(report.labels) // columns)
-    figure = new_figure(10, 2.15 * rows + 0.3)
+    figure = new_figure(10, 2.25 * rows + 0.3)
     grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     for place, axes in enumerate(grid.flat):
         if place >= len(report.labels):
             axes.set_visible(False)
+            grid.flat[place - columns].tick_params(labelbottom=True)
             continue
         name = report.labels[place]
         curve = report.curves.get(name)
-        axes.set_title(_two_lines(name, 26), fontsize=8, loc="left")
+        figures = "" if curve is None else f"\nAP {_ap(report, name):.3f}"
+        axes.set_title(_two_lines(name, 26) + figures, fontsize=8, loc="left")
         axes.grid()
         if curve is None:
             axes.text(0.5, 0.5, "no patch has it", ha="center", va="center", color=FAINT)
@@ -148,7 +138,6 @@ def draw_curves(report: Report) -> "Figure":
         share = report.per_class[name].support / report.num_patches
         axes.axhline(share, color=FAINT, linewidth=1, linestyle=":")
         axes.plot(curve.recall, curve.precision, color=MAIN, linewidth=1.6)
-        axes.text(0.04, 0.05, f"AP {_ap(report, name):.3f}", fontsize=8)
         _bounded(axes, (-0.02, 1.02), (-0.02, 1.04))
         axes.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
         axes.set_yticks([0, 0.5, 1], ["0", "0.5", "1"])
@@ -176,12 +165,11 @@ def draw_reliability(report: Report) -> "Figure":
         ]
         label = f"{name}: expected error {measured.expected_error:.4f}"
         above.plot(*zip(*points, strict=True), "o-", color=colour, label=label, markersize=4)
-        edges = np.linspace(0, 1, len(measured.count) + 1)
-        below.stairs(measured.count, edges, color=colour, linewidth=1.4)
+        below.stairs(measured.count, np.linspace(0, 1, NUM_BINS + 1), color=colour, linewidth=1.4)
     above.legend(loc="upper left")
     above.set_ylabel("part that is right")
     below.set_ylabel("decisions")
-    below.set_xlabel(f"score, {len(edges) - 1} bins of equal width")
+    below.set_xlabel(f"score, {NUM_BINS} bins of equal width")
     below.set_yscale("log")
     _bounded(above, (0, 1), (0, 1.02))
     for axes in (above, below):
@@ -197,20 +185,14 @@ def draw_groups(groups: "Mapping[str, Group]", title: str) -> "Figure":
     axes = figure.add_subplot()
     for place, name in enumerate(reversed(names)):
         group = groups[name]
-        pair = (group.macro_average_precision, group.micro_average_precision)
-        if pair[0] is None or pair[1] is None:
-            axes.text(0.02, place, "no labels", va="center", color=FAINT)
-            continue
-        axes.plot(pair, [place, place], color=TRACK, linewidth=3, zorder=1)
-        axes.plot(pair[0], place, "o", color=MAIN, markersize=7)
-        axes.plot(pair[1], place, "D", color=OTHER, markersize=6)
+        macro, micro = group.macro_average_precision, group.micro_average_precision
+        if macro is None or micro is None:
+            continue  # without labels there is nothing to find
+        axes.plot([macro, micro], [place, place], color=TRACK, linewidth=3, zorder=1)
+        axes.plot(macro, place, "o", color=MAIN, markersize=7)
+        axes.plot(micro, place, "D", color=OTHER, markersize=6)
     axes.set_yticks(range(len(names)), [_group_name(name, title) for name in reversed(names)])
-    counts = axes.secondary_yaxis("right")
-    counts.set_yticks(
-        range(len(names)), [_in_numbers(groups[name]) for name in reversed(names)], color=INK
-    )
-    counts.tick_params(length=0)
-    counts.spines["right"].set_visible(False)
+    _name_at_right(axes, [_in_numbers(groups[name]) for name in reversed(names)])
     axes.plot([], [], "o", color=MAIN, label="macro, over the labels that occur")
     axes.plot([], [], "D", color=OTHER, label="micro")
     figure.legend(loc="outside upper left", ncols=2)
@@ -235,15 +217,32 @@ def _best_intervals(report: Report) -> tuple[Mapping[str, Any], str]:
     return {}, ""
 
 
+def _figure_of(report: Report, name: str) -> str:
+    support = report.per_class[name].support
+    return f"{_ap(report, name):.3f}  of {_patches(support)}" if support else "absent"
+
+
 def _in_numbers(group: "Group") -> str:
-    absent = f", {len(group.absent)} labels absent" if group.absent else ""
-    return f"{thousands(group.num_patches)} {'patch' if group.num_patches == 1 else 'patches'}{absent}"
+    absent = len(group.absent)
+    words = f", {absent} label{'' if absent == 1 else 's'} absent" if absent else ""
+    return _patches(group.num_patches) + words
+
+
+def _patches(count: int) -> str:
+    return f"{count:,} {'patch' if count == 1 else 'patches'}"
+
+
+def _name_at_right(axes: "Axes", texts: Sequence[str]) -> None:
+    """Write a text at the right of each place of the y axis."""
+    right = axes.secondary_yaxis("right")
+    right.set_yticks(range(len(texts)), list(texts))
+    right.tick_params(length=0)
+    right.spines["right"].set_visible(False)
 
 
 def _group_name(name: str, title: str) -> str:
-    months = "January February March April May June July August September October November December"
     if title.startswith("Month"):
-        return months.split()[int(name) - 1]
+        return month_name[int(name)]
     if title.startswith("Labels"):
         return f"{name} label{'' if name == '1' else 's'}"
     return name

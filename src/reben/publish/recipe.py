@@ -26,7 +26,24 @@ SETTING_NAMES = {
     "pretrained": "Pretrained weights",
     "accelerator": "Accelerator",
     "devices": "Devices",
+    "num_nodes": "Machines",
+    "accumulate": "Parts of a batch",
     "precision": "Precision",
+    "compile": "Compiled",
+    "channels_last": "Channels last",
+    "num_workers": "Threads that load",
+    "checkpoint_minutes": "Minutes between checkpoints",
+    "gradient_clip": "Highest norm of the gradient",
+    "loss": "Loss",
+    "class_weights": "Class weights",
+    "label_smoothing": "Label smoothing",
+    "ema_decay": "Decay of averaged weights",
+    "turns": "Turns",
+    "band_dropout": "Band dropout",
+    "freeze_backbone": "Backbone frozen",
+    "init": "Weights to start from",
+    "layer_decay": "Learning rate decay by layer",
+    "labels": "Labels",
 }
 """Every setting of a `TrainConfig`, with its name for people."""
 
@@ -56,16 +73,18 @@ def recipe(run: Run) -> list[Line]:
     try:
         return [
             *_data_lines(summary),
-            Line("Start", "timm's pretrained weights" if config.pretrained else "random weights"),
-            Line("Loss", "binary cross-entropy of logits, mean over the labels"),
+            Line("Start", _start(config)),
+            Line("Loss", _loss(config)),
             Line("Optimiser", f"AdamW, weight decay {config.weight_decay:g} on all weights"),
             Line("Learning rate", _schedule(config, summary["warmup_steps"])),
             Line("Batch size", thousands(config.batch_size)),
             Line("Steps", _steps(summary)),
             Line("Augmentation", _augmentation(config)),
             *_dropout_lines(config, summary["not_applied"]),
+            *_option_lines(config),
             Line("Seed", config.seed),
-            Line("Precision", code(config.precision)),
+            # Runs of reben 0.1 have no such entry; their setting was never auto.
+            Line("Precision", code(summary.get("precision", config.precision))),
             *_environment_lines(run),
             Line("Training time", format_seconds(summary["seconds"])),
         ]
@@ -125,10 +144,50 @@ def _steps(summary: Any) -> str:  # noqa: ANN401 - JSON
     )
 
 
+def _start(config: TrainConfig) -> str:
+    if config.init is not None:
+        return f"the weights of {config.init}"
+    return "timm's pretrained weights" if config.pretrained else "random weights"
+
+
+def _loss(config: TrainConfig) -> str:
+    kinds = {
+        "bce": "binary cross-entropy of logits",
+        "focal": "focal loss of logits (gamma 2)",
+        "asymmetric": "asymmetric loss of logits (gamma 4 and 0, shift 0.05)",
+    }
+    parts = [kinds[config.loss], "mean over the labels"]
+    if config.class_weights:
+        parts.append("presence weighted by how rare a label is")
+    if config.label_smoothing:
+        parts.append(f"label smoothing {config.label_smoothing:g}")
+    return ", ".join(parts)
+
+
 def _augmentation(config: TrainConfig) -> str:
-    if not config.flips:
-        return "none"
-    return "flips left to right and top to bottom, each with probability one half"
+    done = []
+    if config.flips:
+        done.append("flips left to right and top to bottom, each with probability one half")
+    if config.turns:
+        done.append("turns by 0, 90, 180 or 270 degrees")
+    if config.band_dropout:
+        done.append(f"bands set to their mean with probability {config.band_dropout:g}")
+    return "; ".join(done) or "none"
+
+
+def _option_lines(config: TrainConfig) -> list[Line]:
+    """Return what is off unless it was asked for."""
+    lines = []
+    if config.freeze_backbone:
+        lines.append(Line("Trained weights", "those of the classification head alone"))
+    if config.ema_decay is not None:
+        text = f"exponential moving average of the weights, decay {config.ema_decay:g}"
+        lines.append(Line("Published weights", text))
+    if config.layer_decay != 1:
+        lines.append(Line(SETTING_NAMES["layer_decay"], f"{config.layer_decay:g}"))
+    if config.gradient_clip is not None:
+        lines.append(Line(SETTING_NAMES["gradient_clip"], f"{config.gradient_clip:g}"))
+    return lines
 
 
 def _dropout_lines(config: TrainConfig, not_applied: list[str]) -> list[Line]:
@@ -163,4 +222,8 @@ def _shown(value: object) -> Markdown | str:
         return "yes" if value else "no"
     if isinstance(value, int):
         return thousands(value)
+    if isinstance(value, tuple):
+        return f"{len(value)} own ones" if value else "the 19"
+    if value is None:
+        return "none"
     return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,55 @@
+"""Several processes that train one model: what each has is brought together.
+
+With one process everything here returns what it was given.
+
+Axes: N rows, K columns.
+"""
+
+import torch
+import torch.distributed
+from torch import Tensor
+
+
+def num_ranks() -> int:
+    """Return how many processes train together."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        return torch.distributed.get_world_size()
+    return 1
+
+
+def gather_rows(rows_NK: Tensor) -> Tensor:
+    """Return the rows of all ranks, rank by rank; they may have different numbers of them."""
+    world_size = num_ranks()
+    if world_size == 1:
+        return rows_NK
+    counts = [torch.zeros(1, dtype=torch.int64, device=rows_NK.device) for _ in range(world_size)]
+    torch.distributed.all_gather(counts, torch.tensor([len(rows_NK)], device=rows_NK.device))
+    sizes = [int(count) for count in counts]
+    padded_NK = rows_NK.new_zeros(max(sizes), *rows_NK.shape[1:])
+    padded_NK[: len(rows_NK)] = rows_NK
+    pieces = [torch.empty_like(padded_NK) for _ in sizes]
+    torch.distributed.all_gather(pieces, padded_NK)
+    return torch.cat([piece[:size] for piece, size in zip(pieces, sizes, strict=True)])
+
+
+def sum_over_ranks(values: Tensor) -> Tensor:
+    """Return the sum of a tensor over all ranks."""
+    if num_ranks() > 1:
+        values = values.clone()
+        torch.distributed.all_reduce(values)
+    return values
+
+
+def any_rank(flags: list[bool], device: torch.device) -> list[bool]:
+    """Return for each flag whether it is set on any rank."""
+    if num_ranks() == 1:
+        return flags
+    counts = sum_over_ranks(torch.tensor(flags, dtype=torch.int64, device=device))
+    return [bool(count) for count in counts]
+
+
+def is_first_rank() -> bool:
+    """Return whether this is the process that writes files, also before the others are known."""
+    from lightning.pytorch.utilities import rank_zero_only
+
+    return bool(vars(rank_zero_only).get("rank", 0) == 0)

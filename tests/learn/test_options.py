@@ -1,0 +1,158 @@
+"""Options of a training that are off by default."""
+
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from made_up import patch, patch_id, row, s1_name, write_metadata
+from reben.data.loader import open_dataset
+from reben.data.metadata import METADATA_FILE
+from reben.data.store import StoreWriter
+from reben.errors import ConfigError, UnknownLabelError
+from reben.learn.averaging import AveragedWeights
+from reben.learn.optimiser import make_optimiser
+from reben.learn.task import ClassificationTask
+from reben.learn.train import train
+from reben.model.classifier import Classifier
+
+OWN = ("barley", "maize", "wheat")
+
+
+def weights(run):
+    return load_file(run.best / "model.safetensors")
+
+
+@pytest.fixture(scope="module")
+def start(dataset, tmp_path_factory):
+    """A published model to start from; not to be written to."""
+    torch.manual_seed(5)
+    return Classifier("test_resnet", "rgb").save_pretrained(tmp_path_factory.mktemp("init") / "m")
+
+
+@pytest.fixture(scope="module")
+def own_store(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("own") / "store"
+    table = [
+        row(number, split, labels=[OWN[number % 3]])
+        for number, split in enumerate(["train"] * 4 + ["validation"] * 3)
+    ]
+    with StoreWriter(folder) as writer:
+        for number in range(len(table)):
+            writer.put(patch_id(number), patch(number, ["B02", "B03", "B04"]))
+            writer.put(s1_name(number), patch(number, ["VV", "VH"]))
+    write_metadata(folder / METADATA_FILE, table)
+    return folder
+
+
+def test_a_frozen_backbone_stays_as_it_was(dataset, tiny, tmp_path, start):
+    config = tiny(init=str(start), freeze_backbone=True, epochs=1, learning_rate=0.1)
+
+    run = train(config, dataset, tmp_path / "run")
+
+    before, after = load_file(start / "model.safetensors"), weights(run)
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert changed == {"model.vision_encoder.fc.weight", "model.vision_encoder.fc.bias"}
+
+
+def test_a_training_starts_from_the_weights_of_another_model(dataset, tiny, tmp_path, start):
+    config = tiny(init=str(start), epochs=1, learning_rate=1e-30, weight_decay=0.0)
+
+    run = train(config, dataset, tmp_path / "run")
+
+    before, after = load_file(start / "model.safetensors"), weights(run)
+    name = "model.vision_encoder.conv1.0.weight"
+    name = name if name in before else next(iter(before))
+    assert torch.equal(before[name], after[name])
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"bands": "B02,B03,B04"}, "takes the bands B04, B03, B02"),
+        ({"backbone": "test_vit3"}, "has the backbone test_resnet"),
+        ({"image_size": 60}, "has the image size 120"),
+    ],
+)
+def test_a_model_to_start_from_that_does_not_fit_is_refused(
+    dataset, tiny, tmp_path, start, changes, said
+):
+    with pytest.raises(ConfigError, match=said):
+        train(tiny(init=str(start), **changes), dataset, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_own_labels_get_a_head_of_their_own(own_store, tiny, tmp_path, start):
+    data = open_dataset(own_store, labels=OWN)
+
+    run = train(tiny(labels=OWN, init=str(start), epochs=1), data, tmp_path / "run")
+
+    assert Classifier.from_pretrained(run.best).labels == OWN
+    assert json.loads((run.best / "config.json").read_text())["classes"] == 3
+    assert run.config.labels == OWN
+
+
+def test_labels_that_are_not_the_19_are_an_error_unless_they_are_named(own_store):
+    with pytest.raises(UnknownLabelError, match="barley"):
+        open_dataset(own_store)
+
+
+def test_averaged_weights_follow_the_formula():
+    model = torch.nn.Linear(2, 1)
+    first = model.weight.detach().clone()
+    average = AveragedWeights(model, 0.1)
+    with torch.no_grad():
+        model.weight += 1
+
+    average.update(model)
+
+    with average.swapped_in(model):
+        assert torch.allclose(model.weight, first + 0.9)
+    assert torch.allclose(model.weight, first + 1)
+
+
+def test_averaged_weights_are_validated_and_published(dataset, tiny, tmp_path):
+    run = train(tiny(ema_decay=0.5, epochs=1, learning_rate=0.01), dataset, tmp_path / "run")
+
+    checkpoint = torch.load(run.path / "checkpoints/last.ckpt", weights_only=True)
+    average, raw = checkpoint["task"]["average"]["tensors"], checkpoint["state_dict"]
+    published = weights(run)
+    assert all(torch.equal(published[name], average[name]) for name in published)
+    assert any(not torch.equal(published[name], raw[f"classifier.{name}"]) for name in published)
+
+
+def test_rates_fall_from_the_head_to_the_first_layer(tiny):
+    config = tiny(backbone="test_vit3", layer_decay=0.5, learning_rate=0.1)
+    classifier = Classifier("test_vit3", "rgb")
+
+    groups = make_optimiser(classifier, config).param_groups
+
+    rates = [group["lr"] for group in groups]
+    assert rates == sorted(rates, reverse=True)
+    assert rates[:3] == pytest.approx([0.1, 0.05, 0.025])
+    assert sum(len(group["params"]) for group in groups) == len(list(classifier.parameters()))
+
+
+def test_a_long_gradient_is_shortened(tiny):
+    classifier = Classifier("test_resnet", "rgb")
+    task = ClassificationTask(classifier, tiny(gradient_clip=0.5), total_steps=2, warmup_steps=0)
+    optimiser = task.configure_optimizers()["optimizer"]
+    for weight in classifier.parameters():
+        weight.grad = torch.ones_like(weight)
+
+    task.on_before_optimizer_step(optimiser)
+
+    norm = torch.cat([weight.grad.flatten() for weight in classifier.parameters()]).norm()
+    assert float(norm) == pytest.approx(0.5, rel=1e-3)
+
+
+def test_full_memory_says_what_fits(dataset, tiny, tmp_path, monkeypatch):
+    def fail(self, images):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+
+    monkeypatch.setattr(Classifier, "forward", fail)
+
+    with pytest.raises(RuntimeError, match=r"full with 2 patches.*accumulate 2.*accumulate to 4"):
+        train(tiny(batch_size=4, accumulate=2), dataset, tmp_path / "run")
+    assert "TrainingError" in (tmp_path / "run" / "train.log").read_text()

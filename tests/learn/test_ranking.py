@@ -1,0 +1,52 @@
+import numpy as np
+import pytest
+import sklearn.metrics
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reben.learn.ranking import average_precision, trace_curve
+
+
+@st.composite
+def weighted(draw):
+    """Scores with many ties, labels with a positive of some weight, whole weights with zeros."""
+    size = draw(st.integers(1, 30))
+    scores = draw(st.lists(st.integers(0, 6), min_size=size, max_size=size))
+    labels = draw(st.lists(st.integers(0, 1), min_size=size, max_size=size))
+    weights = draw(st.lists(st.integers(0, 3), min_size=size, max_size=size))
+    labels[0], weights[0] = 1, 2
+    return np.array(scores) / 6, np.array(labels), np.array(weights)
+
+
+@given(weighted())
+def test_weighted_average_precision_is_that_of_scikit_learn(values):
+    scores, labels, weights = values
+    expected = sklearn.metrics.average_precision_score(labels, scores, sample_weight=weights)
+
+    assert average_precision(scores, labels, weights) == pytest.approx(expected, abs=1e-12)
+
+
+@given(weighted())
+def test_a_weight_is_the_number_of_times_a_patch_is_there(values):
+    scores, labels, weights = values
+    expected = average_precision(np.repeat(scores, weights), np.repeat(labels, weights))
+
+    assert average_precision(scores, labels, weights) == pytest.approx(expected, abs=1e-12)
+
+
+@given(weighted())
+def test_the_f1_of_a_curve_is_that_of_scikit_learn_at_each_score(values):
+    scores, labels, _ = values
+    curve = trace_curve(scores, labels)
+
+    expected = [sklearn.metrics.f1_score(labels, scores >= limit) for limit in curve.scores]
+
+    assert curve.f1 == pytest.approx(expected, abs=1e-12)
+
+
+def test_without_positives_it_is_zero():
+    assert average_precision(np.array([0.3, 0.2]), np.zeros(2)) == 0
+
+
+def test_without_patches_it_is_zero():
+    assert average_precision(np.array([]), np.array([])) == 0

@@ -1,0 +1,139 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from made_up import write_store
+
+SCRIPT = """
+import json, os, sys
+import lightning.pytorch as pl
+import torch
+
+torch.set_num_threads(1)
+from reben import TrainConfig, open_dataset
+from reben.learn.checkpoints import CheckpointKeeper
+from reben.learn.ranks import gather_rows
+from reben.learn.task import ClassificationTask
+from reben.learn.train import train
+
+store, out, config, figures, die_at = sys.argv[1:]
+losses, seen = [], []
+step, validate = ClassificationTask.training_step, ClassificationTask.validation_step
+
+
+def training_step(self, batch, batch_idx=0):
+    if self.global_step == int(die_at) and self.global_rank == 1:
+        os._exit(9)
+    loss = step(self, batch, batch_idx)
+    both = gather_rows(torch.tensor([[float(loss) * len(batch.names), len(batch.names)]]))
+    losses.append(float(both[:, 0].sum() / both[:, 1].sum()))
+    return loss
+
+
+def validation_step(self, batch):
+    seen.extend(batch.names)
+    validate(self, batch)
+
+
+ClassificationTask.training_step = training_step
+ClassificationTask.validation_step = validation_step
+resume = die_at == "-1" and os.path.exists(out)
+run = train(TrainConfig.from_toml(config), open_dataset(store), out, resume=resume)
+rank = int(os.environ.get("RANK", 0))
+with open(f"{figures}.{rank}", "w") as file:
+    json.dump({"losses": losses, "seen": seen, "summary": dict(run.summary)}, file)
+"""
+
+
+def settings(devices, accumulate=1):
+    # A network without batch norm: those see each rank's piece of the batch alone.
+    return f"""
+backbone = "test_vit3"
+bands = "rgb"
+accelerator = "cpu"
+devices = {devices}
+accumulate = {accumulate}
+batch_size = 6
+epochs = 4
+patience = 9
+learning_rate = 1e-3
+drop_rate = 0.0
+drop_path_rate = 0.0
+turns = false
+checkpoint_minutes = 1e-9
+"""
+
+
+def run_with(tmp_path, store, devices, accumulate=1, name=None, die_at=-1):
+    name = name or f"{devices}-{accumulate}"
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT)
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(devices)]
+    words = [*(launcher if devices > 1 else []), str(script), str(store), str(tmp_path / name)]
+    done = subprocess.run(
+        [
+            *(sys.executable, *words, settings(devices, accumulate)),
+            *(str(tmp_path / f"{name}-figures"), str(die_at)),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    found = [Path(f"{tmp_path / name}-figures.{rank}") for rank in range(devices)]
+    return done, [json.loads(file.read_text()) for file in found if file.is_file()]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A store of 29 train patches, whose last batch of an epoch is short, and one process's run."""
+    folder = tmp_path_factory.mktemp("ranks")
+    store = write_store(folder / "store", num_train=29, num_validation=11, num_test=3)
+    done, (alone,) = run_with(folder, store, 1)
+    assert done.returncode == 0, done.stderr
+    return folder, store, alone
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("devices", "accumulate"), [(2, 1), (1, 3), (2, 2)])
+def test_the_loss_curve_does_not_depend_on_processes_and_parts(place, devices, accumulate):
+    folder, store, alone = place
+
+    done, found = run_with(folder, store, devices, accumulate)
+
+    assert done.returncode == 0, done.stderr
+    assert len(alone["losses"]) == 20
+    for figures in found:
+        assert figures["losses"] == pytest.approx(alone["losses"], abs=1e-4)
+    assert found[0]["summary"]["steps"] == 20
+    best = "best_validation_macro_average_precision"
+    assert found[0]["summary"][best] == pytest.approx(alone["summary"][best], abs=1e-3)
+
+
+@pytest.mark.slow
+def test_validation_counts_each_patch_once_over_all_processes(place):
+    folder, store, alone = place
+
+    done, found = run_with(folder, store, 2, name="seen")
+
+    assert done.returncode == 0, done.stderr
+    both = [name for figures in found for name in figures["seen"]]
+    assert sorted(both) == sorted(alone["seen"])
+
+
+@pytest.mark.slow
+def test_when_one_process_dies_the_others_stop_and_the_run_can_go_on(place):
+    folder, store, alone = place
+
+    died, _ = run_with(folder, store, 2, name="died", die_at=7)
+    done, found = run_with(folder, store, 2, name="died")
+
+    assert died.returncode != 0
+    assert done.returncode == 0, done.stderr
+    assert found[0]["summary"]["status"] == "finished"
+    num_left = len(found[0]["losses"])
+    assert num_left == 20 - 7
+    assert found[0]["losses"] == pytest.approx(alone["losses"][-num_left:], abs=1e-4)

@@ -1,0 +1,291 @@
+import csv
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from reben.data.loader import Loader
+from reben.errors import ConfigError, RunError
+from reben.learn.checkpoints import CheckpointKeeper
+from reben.learn.recorder import RunRecorder
+from reben.learn.train import Run, train
+
+SCRIPT = """
+import sys
+import torch
+from reben import TrainConfig, open_dataset
+from reben.learn.train import train
+
+torch.set_num_threads(1)
+store, out, config, resume = sys.argv[1:]
+train(TrainConfig.from_toml(config), open_dataset(store), out, resume=resume == "yes")
+"""
+ALL_OPTIONS = {
+    "drop_rate": 0.3,
+    "drop_path_rate": 0.2,
+    "turns": True,
+    "band_dropout": 0.3,
+    "ema_decay": 0.9,
+    "accumulate": 2,
+    "gradient_clip": 1.0,
+}
+
+
+class KilledError(Exception):
+    """Stands for the end of a process."""
+
+
+def rows(folder):
+    with (Path(folder) / "metrics.csv").open(newline="") as file:
+        return [{k: x for k, x in row.items() if k != "seconds"} for row in csv.DictReader(file)]
+
+
+def weights(folder):
+    return load_file(Path(folder) / "best" / "model.safetensors")
+
+
+def last(folder):
+    return torch.load(Path(folder) / "checkpoints" / "last.ckpt", weights_only=True)
+
+
+def flat(value, name=""):
+    """All tensors and numbers in a nest of containers, by their place."""
+    if isinstance(value, dict):
+        return {k: x for key, part in value.items() for k, x in flat(part, f"{name}.{key}").items()}
+    if isinstance(value, list | tuple):
+        return {k: x for i, part in enumerate(value) for k, x in flat(part, f"{name}.{i}").items()}
+    return {name: value}
+
+
+def require_same_end(one, other):
+    """Two runs ended the same: weights, optimiser, schedule, figures, to the last bit."""
+    ours, theirs = weights(one), weights(other)
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+    for part in ("state_dict", "optimizer_states", "lr_schedulers", "task"):
+        first, second = flat(last(one)[part]), flat(last(other)[part])
+        assert first.keys() == second.keys()
+        for name, value in first.items():
+            same = torch.equal(value, second[name]) if torch.is_tensor(value) else None
+            assert same or value == second[name], name
+    assert rows(one) == rows(other)
+    summaries = [
+        {k: x for k, x in Run.open(run).summary.items() if k != "seconds"} for run in (one, other)
+    ]
+    assert summaries[0] == summaries[1]
+
+
+def killed_at(monkeypatch, epoch, batch):
+    """Let the process end before a batch of an epoch, both from 0, with what is written then."""
+    real = Loader.__iter__
+
+    def iterate(self):
+        done = self._num_done
+        for number, item in enumerate(real(self)):
+            if self.shuffle and self.epoch == epoch and number + done == batch:
+                raise KilledError
+            yield item
+
+    monkeypatch.setattr(Loader, "__iter__", iterate)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(dataset, tmp_path_factory):
+    """A run with all that draws random numbers; its folder is not to be written to."""
+    return train(settings(), dataset, tmp_path_factory.mktemp("whole") / "run").path
+
+
+def settings(**changes):
+    from reben.learn.config import TrainConfig
+
+    tiny = {"backbone": "test_resnet", "bands": "rgb", "accelerator": "cpu", "batch_size": 2}
+    every_batch = {"checkpoint_minutes": 1e-9, "learning_rate": 0.01}
+    return TrainConfig(**{**tiny, "epochs": 3, **every_batch, **ALL_OPTIONS, **changes})
+
+
+@pytest.mark.parametrize(("epoch", "batch"), [(0, 0), (0, 1), (1, 0), (1, 2), (1, 3), (2, 3)])
+def test_a_run_that_goes_on_ends_like_one_that_was_never_stopped(
+    dataset, undisturbed, tmp_path, monkeypatch, epoch, batch
+):
+    with monkeypatch.context() as patch:
+        killed_at(patch, epoch, batch)
+        with pytest.raises(KilledError):
+            train(settings(), dataset, tmp_path / "run")
+
+    train(settings(), dataset, tmp_path / "run", resume=True)
+
+    require_same_end(tmp_path / "run", undisturbed)
+
+
+def test_a_run_stopped_between_checkpoint_and_its_files_ends_the_same(
+    dataset, undisturbed, tmp_path, monkeypatch
+):
+    def fail(self, task):
+        if self.summary["epochs_run"] == 2:
+            raise KilledError
+        real(self, task)
+
+    real = RunRecorder.write_epoch
+    with monkeypatch.context() as patch:
+        patch.setattr(RunRecorder, "write_epoch", fail)
+        with pytest.raises(KilledError):
+            train(settings(), dataset, tmp_path / "run")
+
+    train(settings(), dataset, tmp_path / "run", resume=True)
+
+    require_same_end(tmp_path / "run", undisturbed)
+
+
+def test_a_run_stopped_after_its_last_checkpoint_is_brought_to_its_end(
+    dataset, undisturbed, tmp_path, monkeypatch
+):
+    with monkeypatch.context() as patch:
+        patch.setattr(RunRecorder, "finish", lambda *_args, **_more: None)
+        train(settings(), dataset, tmp_path / "run")
+
+    run = train(settings(), dataset, tmp_path / "run", resume=True)
+
+    assert run.summary["status"] == "finished"
+    require_same_end(tmp_path / "run", undisturbed)
+
+
+def test_patience_that_was_over_stays_over(dataset, tmp_path, monkeypatch):
+    config = settings(epochs=9, patience=1, learning_rate=1e-12, ema_decay=None)
+    whole = train(config, dataset, tmp_path / "whole")
+    with monkeypatch.context() as patch:
+        patch.setattr(RunRecorder, "finish", lambda *_args, **_more: None)
+        train(config, dataset, tmp_path / "run")
+
+    run = train(config, dataset, tmp_path / "run", resume=True)
+
+    assert run.summary["epochs_run"] < 9
+    assert run.summary["stopped_early"]
+    require_same_end(run.path, whole.path)
+
+
+def test_ctrl_c_writes_a_checkpoint_and_says_how_to_go_on(
+    dataset, undisturbed, tmp_path, monkeypatch
+):
+    config = settings()
+    real = Loader.__iter__
+
+    def iterate(self):
+        for number, item in enumerate(real(self)):
+            if self.shuffle and (self.epoch, number) == (1, 1):
+                os.kill(os.getpid(), signal.SIGINT)
+            yield item
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Loader, "__iter__", iterate)
+        with pytest.raises(KeyboardInterrupt):
+            train(config, dataset, tmp_path / "run")
+
+    assert last(tmp_path / "run")["global_step"] == 6
+    assert f"reben train --resume {tmp_path / 'run'}" in (tmp_path / "run/train.log").read_text()
+    train(config, dataset, tmp_path / "run", resume=True)
+    require_same_end(tmp_path / "run", undisturbed)
+
+
+def test_a_finished_run_is_left_as_it_is_and_says_so(dataset, undisturbed, caplog):
+    before = {file: file.stat().st_mtime_ns for file in undisturbed.rglob("*")}
+
+    with caplog.at_level("INFO"):
+        train(settings(), dataset, undisturbed, resume=True)
+
+    assert "is finished; there is nothing to do" in caplog.text
+    assert {file: file.stat().st_mtime_ns for file in undisturbed.rglob("*")} == before
+
+
+def test_another_setting_is_refused_and_shown(dataset, undisturbed):
+    with pytest.raises(ConfigError, match=r"learning_rate 0\.01, now 0\.5"):
+        train(settings(learning_rate=0.5), dataset, undisturbed, resume=True)
+
+
+def test_other_data_are_refused(dataset, undisturbed):
+    fewer = type(dataset)(dataset.store, dataset.table.take(range(13)), dataset.bands)
+
+    with pytest.raises(RunError, match="other patches"):
+        train(settings(), fewer, undisturbed, resume=True)
+
+
+def test_the_checkpoint_of_another_model_is_refused(dataset, undisturbed, tmp_path, monkeypatch):
+    shutil.copytree(undisturbed, tmp_path / "run")
+    other = train(settings(backbone="test_efficientnet", epochs=1), dataset, tmp_path / "other")
+    shutil.copy(other.path / "checkpoints/last.ckpt", tmp_path / "run/checkpoints/last.ckpt")
+
+    with pytest.raises(ConfigError, match=r"backbone 'test_efficientnet', now 'test_resnet'"):
+        train(settings(), dataset, tmp_path / "run", resume=True)
+
+
+def test_a_folder_that_is_no_run_is_refused(dataset, tmp_path):
+    with pytest.raises(RunError, match="no run to go on with"):
+        train(settings(), dataset, tmp_path, resume=True)
+
+
+def test_a_checkpoint_that_would_run_code_is_refused(dataset, undisturbed, tmp_path):
+    shutil.copytree(undisturbed, tmp_path / "run")
+    torch.save({"run": Path("x"), "model": KilledError()}, tmp_path / "run/checkpoints/last.ckpt")
+
+    with pytest.raises(RunError, match="cannot be opened"):
+        train(settings(), dataset, tmp_path / "run", resume=True)
+
+
+def test_a_new_run_is_not_written_over_one_that_can_go_on(dataset, undisturbed):
+    with pytest.raises(OSError, match="go on with: reben train --resume"):
+        train(settings(), dataset, undisturbed)
+
+
+def test_checkpoints_follow_the_clock(dataset, tmp_path, monkeypatch):
+    saved = []
+    real = CheckpointKeeper._save
+    monkeypatch.setattr(
+        CheckpointKeeper, "_save", lambda self, t: (saved.append(t.global_step), real(self, t))
+    )
+
+    train(settings(checkpoint_minutes=60.0, epochs=2), dataset, tmp_path / "run")
+
+    assert saved == [4, 8]
+
+
+@pytest.mark.slow
+def test_a_run_killed_at_random_moments_ends_like_one_that_was_never_stopped(dataset, tmp_path):
+    config = settings(epochs=60, patience=60)
+    command = [sys.executable, "-c", SCRIPT, str(dataset.store.path)]
+    words = [config.to_toml()]
+    subprocess.run([*command, str(tmp_path / "whole"), *words, "no"], check=True, timeout=300)
+    chance, num_kills = random.Random(3), 0
+    resume = "no"
+    for _ in range(25):
+        process = subprocess.Popen([*command, str(tmp_path / "run"), *words, resume])
+        started = tmp_path / "run" / "config.toml"
+        while process.poll() is None and not started.is_file():
+            time.sleep(0.01)
+        before = last_changed(tmp_path / "run")
+        while process.poll() is None and last_changed(tmp_path / "run") == before:
+            time.sleep(0.01)
+        time.sleep(chance.random() * 3)
+        if process.poll() is None:
+            process.send_signal(signal.SIGKILL)
+            num_kills += 1
+        process.wait()
+        resume = "yes"
+        if process.returncode == 0:
+            break
+        assert process.returncode == -signal.SIGKILL
+
+    assert num_kills >= 3
+    assert Run.open(tmp_path / "run").summary["status"] == "finished"
+    require_same_end(tmp_path / "run", tmp_path / "whole")
+
+
+def last_changed(folder):
+    file = folder / "checkpoints" / "last.ckpt"
+    return file.stat().st_mtime_ns if file.is_file() else 0

@@ -1,0 +1,102 @@
+import csv
+import io
+import re
+from dataclasses import replace
+
+import pytest
+from PIL import Image
+
+from reben.learn.bootstrap import Comparison, Difference, Interval, Intervals
+from reben.learn.metrics import compute_metrics
+from reben.learn.report import Report
+from reben.publish.compare import Group, Leaderboard
+from reben.publish.entries import Entry
+from reben.publish.leaderboard import to_csv, to_html, to_markdown, write_leaderboard
+
+EVIL = '=r50|<script>alert("x")</script>$&_'
+
+
+def report(name, shift=0.0):
+    scores = [[0.9 - shift, 0.2], [0.3, 0.8], [0.7, 0.6 + shift]]
+    return Report(
+        name=name,
+        backbone="resnet50",
+        bands=("B04", "B03", "B02"),
+        labels=("Pastures", "Arable land"),
+        split="test",
+        num_patches=3,
+        fingerprint="ab12cd34ef",
+        metrics=compute_metrics(scores, [[1, 0], [0, 1], [1, 0]], ("Pastures", "Arable land")),
+        intervals={
+            "tile": Intervals("tile", 9, 10, 0.95, 0, macro={"f1": Interval(0.123456, 0.98765)})
+        },
+    )
+
+
+@pytest.fixture
+def board():
+    first = Entry(EVIL, report(EVIL), None, 23_540_000, 4.125, 61.26, "cpu: test")
+    second = Entry("r18", replace(report("r18", 0.3), backbone="resnet18"))
+    found = Comparison("tile", 9, 10, 0.95, 0, macro={"f1": Difference(0.2, 0.1, 0.3, 0.01)})
+    groups = (Group((first, second), {(EVIL, "r18"): found}),)
+    return Leaderboard(groups, "macro", "f1", ("A note with <b>tags</b>.",))
+
+
+def test_csv_holds_all_digits_of_the_figures(board):
+    rows = list(csv.DictReader(io.StringIO(to_csv(board))))
+    for row, entry in zip(rows, board.groups[0].entries, strict=True):
+        assert float(row["macro_f1"]) == entry.report.macro.f1
+        assert float(row["micro_average_precision"]) == entry.report.micro.average_precision
+        assert float(row["macro_f1_low"]) == 0.123456
+        assert row["micro_f1_low"] == ""
+    assert (rows[0]["parameters"], rows[1]["parameters"]) == ("23540000", "")
+
+
+def test_no_name_is_a_formula_for_a_spreadsheet(board):
+    rows = list(csv.DictReader(io.StringIO(to_csv(board))))
+    assert rows[0]["name"] == f"'{EVIL}"
+
+
+def test_markdown_has_a_cell_for_each_column_whatever_the_names(board):
+    text = to_markdown(board)
+    for table in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE):
+        counts = {len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines()}
+        assert len(counts) == 1
+    assert "<script>" not in text
+
+
+def test_markdown_shows_figures_and_intervals(board):
+    entry = board.groups[0].entries[0]
+    assert f"| {entry.report.macro.f1:.4f} (0.1235 to 0.9877) |" in to_markdown(board)
+
+
+def test_markdown_says_which_differences_are_real(board):
+    assert "+0.2000 (+0.1000 to +0.3000) real" in to_markdown(board)
+    assert "-0.2000 (-0.3000 to -0.1000) real" in to_markdown(board)
+
+
+def test_html_is_escaped_and_needs_no_other_file(board):
+    page = to_html(board)
+    assert "<script" not in page
+    assert "<b>tags" not in page
+    assert not re.search(r"(?:src|href)\s*=|url\(|@import", page)
+
+
+def test_html_shows_the_figures_of_the_reports(board):
+    page = to_html(board)
+    for entry in board.groups[0].entries:
+        assert f"<td>{entry.report.micro.average_precision:.4f}" in page
+    assert "23,540,000" in page
+
+
+def test_a_folder_holds_every_form(board, tmp_path):
+    pytest.importorskip("matplotlib")
+    folder = write_leaderboard(board, tmp_path / "new" / "board")
+    names = {f"leaderboard.{kind}" for kind in ("md", "csv", "html", "png")}
+    assert {file.name for file in folder.iterdir()} == names
+    with Image.open(folder / "leaderboard.png") as picture:
+        assert picture.width > 800
+
+
+def test_without_a_picture_there_is_none(board, tmp_path):
+    assert not (write_leaderboard(board, tmp_path, picture=False) / "leaderboard.png").exists()

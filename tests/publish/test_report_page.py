@@ -1,0 +1,159 @@
+import re
+import sys
+from html.parser import HTMLParser
+
+import pytest
+from PIL import Image
+
+from learn.predicted import predicted
+from reben.errors import MissingExtraError, OutputError
+from reben.learn.calibrate import calibrate_predictions
+from reben.learn.evaluate import measure
+from reben.learn.predictions import Predictions
+from reben.learn.report import Report
+from reben.publish.plots import draw_all
+from reben.publish.report_page import render_page, write_report
+from reben.spec.labels import LABELS
+
+PICTURES = {
+    "average_precision",
+    "precision_recall",
+    "reliability",
+    "co_occurrence",
+    "country",
+    "month",
+    "num_labels",
+}
+VOID = {"meta", "br", "link", "img", "input", "hr"}
+
+
+class Tags(HTMLParser):
+    """Counts what is open; every tag must be closed by its own kind."""
+
+    def __init__(self):
+        super().__init__()
+        self.open = []
+        self.links = []
+
+    def handle_starttag(self, tag, attrs):
+        self.links += [value for name, value in attrs if name in ("href", "src", "xlink:href")]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.links += [value for name, value in attrs if name in ("href", "src", "xlink:href")]
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+@pytest.fixture(scope="module")
+def predictions():
+    tuned = calibrate_predictions(predicted(split="validation", fingerprint="cd34"))
+    return predicted(calibration=tuned)
+
+
+@pytest.fixture(scope="module")
+def report(predictions):
+    return measure(predictions, rounds=20)
+
+
+@pytest.fixture(scope="module")
+def folder(report, predictions, tmp_path_factory):
+    return write_report(report, tmp_path_factory.mktemp("page") / "report", predictions=predictions)
+
+
+@pytest.fixture(scope="module")
+def page(folder):
+    return (folder / "report.html").read_text(encoding="utf-8")
+
+
+def test_the_folder_holds_report_page_predictions_and_pictures(folder, report, predictions):
+    assert Report.load(folder) == report
+    assert Predictions.load(folder / "predictions.parquet").patch_ids == predictions.patch_ids
+    assert {file.stem for file in (folder / "figures").iterdir()} == PICTURES
+    for file in (folder / "figures").iterdir():
+        with Image.open(file) as picture:
+            assert picture.width > 600
+            assert picture.convert("L").getextrema()[0] < 100  # something is drawn
+
+
+def test_the_page_is_well_formed_and_asks_nobody_for_anything(page):
+    tags = Tags()
+    tags.feed(page)
+
+    assert tags.open == []
+    assert all(link.startswith(("#", "data:")) for link in tags.links)
+    assert "url(http" not in page
+    assert "<script" not in page
+
+
+def test_the_page_shows_the_figures_of_the_report(page, report):
+    found = set(re.findall(r"\d\.\d{4}", page))
+
+    for figures in (report.macro, report.micro, *report.per_class.values()):
+        assert f"{figures.average_precision:.4f}" in found
+        assert f"{figures.f1:.4f}" in found
+    assert f"{report.per_sample.subset_accuracy:.4f}" in found
+    assert f"{report.calibrated.metrics.micro.f1:.4f}" in found
+    assert f"{report.intervals['tile'].macro['f1'].low:.4f}" in found
+
+
+def test_the_page_names_the_absent_label(page):
+    assert f"No patch has <b>{LABELS[1]}</b>" in page
+
+
+def test_the_page_goes_light_and_dark_and_its_pictures_with_it(page):
+    assert "prefers-color-scheme: dark" in page
+    assert "fill: var(--ink)" in page
+    assert 'name="viewport"' in page
+
+
+def test_a_hostile_name_stays_text(report):
+    import dataclasses
+
+    page = render_page(dataclasses.replace(report, name="<script>alert(1)</script>"), {})
+
+    assert "<script" not in page
+
+
+def test_a_page_of_one_tile_says_why_there_is_no_interval_by_tile():
+    found = measure(predicted(40, num_tiles=1), rounds=10)
+
+    page = render_page(found, {})
+    assert "There are no intervals by tile: All is of one tile" in page
+    assert "with whole patches drawn" not in page
+
+
+def test_a_report_of_an_earlier_version_has_a_page_too(report):
+    import dataclasses
+
+    metrics = dataclasses.replace(report.metrics, per_sample=None)
+    old = Report(
+        report.name, report.backbone, report.bands, report.labels, "test", 300, "ab", metrics
+    )
+
+    assert set(draw_all(old)) == {"average_precision"}
+    assert f"{report.macro.f1:.4f}" in render_page(old, draw_all(old))
+
+
+def test_without_matplotlib_there_is_an_error_that_names_the_extra(report, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+
+    with pytest.raises(MissingExtraError, match=r"reben\[plots\].*--no-figures"):
+        write_report(report, tmp_path / "report")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_figures_matplotlib_is_not_needed(report, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    folder = write_report(report, tmp_path / "report", figures=False)
+
+    assert {file.name for file in folder.iterdir()} == {"report.json", "report.html"}
+
+
+def test_a_place_that_cannot_be_written_is_an_error(report, tmp_path):
+    (tmp_path / "file").write_text("")
+
+    with pytest.raises(OutputError):
+        write_report(report, tmp_path / "file", figures=False)
