@@ -10,21 +10,34 @@ if TYPE_CHECKING:
     __version__: str
 
     from reben.data.download import download
-    from reben.data.loader import Batch, Dataset, Loader, open_dataset
+    from reben.data.encode import encode
+    from reben.data.encode_report import EncodeReport
+    from reben.data.loader import (
+        Batch,
+        Dataset,
+        Loader,
+        RawBatch,
+        RawLoader,
+        open_dataset,
+    )
     from reben.data.metadata import PatchTable
     from reben.data.patch_folder import read_patch_folder
     from reben.data.preprocess import Preprocess
     from reben.data.sample import fetch_sample
     from reben.data.store import Store, StoreWriter
     from reben.data.synthesize import synthesize
+    from reben.data.torch_dataset import TorchDataset
     from reben.errors import RebenError
+    from reben.learn.calibrate import apply_calibration
     from reben.learn.config import TrainConfig
-    from reben.learn.evaluate import Report, evaluate
+    from reben.learn.evaluate import Report, calibrate, evaluate, measure, predict_dataset
+    from reben.learn.predictions import Predictions
     from reben.learn.train import Run, train
     from reben.model.classifier import Classifier
     from reben.model.config import ModelConfig
     from reben.model.scores import Scores
     from reben.publish.card import write_card
+    from reben.publish.report_page import write_report
     from reben.spec.bands import BAND_SETS, BandSet
     from reben.spec.labels import LABELS, PAPER_LABELS, from_multi_hot, to_multi_hot
     from reben.spec.patches import Sentinel1Patch, Sentinel2Patch
@@ -32,16 +45,20 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "BAND_SETS": "reben.spec.bands",
-    "Batch": "reben.data.loader",
     "BandSet": "reben.spec.bands",
+    "Batch": "reben.data.loader",
     "Classifier": "reben.model.classifier",
     "Dataset": "reben.data.loader",
+    "EncodeReport": "reben.data.encode_report",
     "LABELS": "reben.spec.labels",
     "Loader": "reben.data.loader",
     "ModelConfig": "reben.model.config",
     "PAPER_LABELS": "reben.spec.labels",
     "PatchTable": "reben.data.metadata",
+    "Predictions": "reben.learn.predictions",
     "Preprocess": "reben.data.preprocess",
+    "RawBatch": "reben.data.loader",
+    "RawLoader": "reben.data.loader",
     "RebenError": "reben.errors",
     "Report": "reben.learn.evaluate",
     "Run": "reben.learn.train",
@@ -51,18 +68,25 @@ _HOMES = {
     "Statistics": "reben.spec.statistics",
     "Store": "reben.data.store",
     "StoreWriter": "reben.data.store",
+    "TorchDataset": "reben.data.torch_dataset",
     "TrainConfig": "reben.learn.config",
+    "apply_calibration": "reben.learn.calibrate",
+    "calibrate": "reben.learn.evaluate",
     "download": "reben.data.download",
+    "encode": "reben.data.encode",
     "evaluate": "reben.learn.evaluate",
     "fetch_sample": "reben.data.sample",
     "from_multi_hot": "reben.spec.labels",
+    "measure": "reben.learn.evaluate",
     "open_dataset": "reben.data.loader",
+    "predict_dataset": "reben.learn.evaluate",
     "published_statistics": "reben.spec.statistics",
     "read_patch_folder": "reben.data.patch_folder",
     "synthesize": "reben.data.synthesize",
     "to_multi_hot": "reben.spec.labels",
     "train": "reben.learn.train",
     "write_card": "reben.publish.card",
+    "write_report": "reben.publish.report_page",
 }
 
 __all__ = [
@@ -73,10 +97,14 @@ __all__ = [
     "Batch",
     "Classifier",
     "Dataset",
+    "EncodeReport",
     "Loader",
     "ModelConfig",
     "PatchTable",
+    "Predictions",
     "Preprocess",
+    "RawBatch",
+    "RawLoader",
     "RebenError",
     "Report",
     "Run",
@@ -86,19 +114,26 @@ __all__ = [
     "Statistics",
     "Store",
     "StoreWriter",
+    "TorchDataset",
     "TrainConfig",
     "__version__",
+    "apply_calibration",
+    "calibrate",
     "download",
+    "encode",
     "evaluate",
     "fetch_sample",
     "from_multi_hot",
+    "measure",
     "open_dataset",
+    "predict_dataset",
     "published_statistics",
     "read_patch_folder",
     "synthesize",
     "to_multi_hot",
     "train",
     "write_card",
+    "write_report",
 ]
 
 

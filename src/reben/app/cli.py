@@ -12,7 +12,16 @@ from collections.abc import Callable, Sequence
 from cyclopts import App, CycloptsError
 
 import reben
-from reben.app import data_verbs, download_verbs, model_verbs
+from reben.app import (
+    benchmark_verbs,
+    compare_verbs,
+    data_verbs,
+    download_verbs,
+    encode_verbs,
+    measure_verbs,
+    model_verbs,
+    train_verb,
+)
 from reben.app.terminal import one_line_warnings, talk
 from reben.errors import RebenError
 
@@ -38,11 +47,15 @@ _VERBS: tuple[Callable[..., None], ...] = (
     data_verbs.sample,
     download_verbs.download,
     data_verbs.synthesize,
+    encode_verbs.encode,
     data_verbs.inspect,
-    model_verbs.train,
-    model_verbs.evaluate,
+    train_verb.train,
+    measure_verbs.evaluate,
+    measure_verbs.calibrate,
     model_verbs.card,
     model_verbs.predict,
+    benchmark_verbs.benchmark,
+    compare_verbs.compare,
 )
 for _position, _verb in enumerate(_VERBS):
     app.command(sort_key=_position)(_verb)

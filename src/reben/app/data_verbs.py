@@ -14,12 +14,16 @@ from reben.app.terminal import (
     rows_of,
     talk,
 )
+from reben.errors import StoreError
 
 if TYPE_CHECKING:
     from reben.data.inspection import StoreSummary
+    from reben.data.verification import Verification
 
 AsJson = Annotated[bool, Parameter(name="--json", negative="")]
 """The flag that every verb has."""
+Verify = Annotated[bool, Parameter(negative="")]
+_SHOWN = 20
 
 
 def sample(folder: Path, /, *, from_wheel: Path | None = None, as_json: AsJson = False) -> None:
@@ -56,20 +60,46 @@ def synthesize(folder: Path, /, *, patches: int, seed: int = 0, as_json: AsJson 
     _print_place("tree", tree, as_json=as_json)
 
 
-def inspect(store: Path, /, *, as_json: AsJson = False) -> None:
+def inspect(store: Path, /, *, verify: Verify = False, as_json: AsJson = False) -> None:
     """Show what a store holds: counts, sizes, shapes, and what is missing.
 
     Args:
         store: Folder of the store.
+        verify: Also read every value, and say which are not as they should be.
         as_json: Write the result as JSON.
     """
     from reben.data.inspection import summarise_store
 
     summary = summarise_store(store)
+    found = _verify(store) if verify else None
     if as_json:
-        print_json(summary.to_dict())
+        print_json(summary.to_dict() | ({} if found is None else {"verified": found.to_dict()}))
     else:
         _print_summary(summary)
+        if found is not None:
+            _print_verification(found)
+    if found is not None and found.problems:
+        first = found.problems[0]
+        raise StoreError(
+            f"{found.num_problems} of the {found.num_values} values in {store} are not as they "
+            f"should be, the first one {first.name}: {first.reason}. Encode the store anew."
+        )
+
+
+def _verify(store: Path) -> "Verification":
+    from reben.data.verification import verify_store
+
+    with progress_bar("values") as progress:
+        return verify_store(store, progress)
+
+
+def _print_verification(found: "Verification") -> None:
+    size = format_bytes(found.num_bytes)
+    print_text(f"\nVerified: {found.num_values} values, {size}; {found.num_problems} problems")
+    if found.problems:
+        print_table(("value", "problem"), found.problems[:_SHOWN])
+    if found.num_problems > _SHOWN:
+        print_text(f"... and {found.num_problems - _SHOWN} more; --json lists them")
 
 
 def _print_place(what: str, folder: Path, *, as_json: bool) -> None:

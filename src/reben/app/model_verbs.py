@@ -1,99 +1,21 @@
-"""The verbs that make and use models: train, evaluate, card, predict."""
+"""The verbs that use models: card, predict."""
 
-import sys
-from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter, validators
 
 from reben.app.data_verbs import AsJson
-from reben.app.terminal import print_json, print_table, print_text, progress_bar, talk
+from reben.app.terminal import print_json, print_table, print_text, talk
 from reben.errors import ConfigError
-from reben.learn.config import TrainConfig
 from reben.spec.bands import BandSet
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from reben.learn.report import Report
     from reben.learn.run import Run
     from reben.model.classifier import Classifier
     from reben.model.scores import Scores
-
-_RECIPE = TrainConfig()
-
-
-def train(
-    config: Annotated[TrainConfig, Parameter(name="*")] = _RECIPE,
-    *,
-    data: Path,
-    out: Path,
-    as_json: AsJson = False,
-) -> None:
-    """Train a classifier on the train split of a store, and keep its best epoch.
-
-    The best epoch is the one with the highest macro average precision on the validation split.
-    The settings default to the recipe of the BigEarthNet v2.0 paper.
-
-    Args:
-        config: The settings, each a flag of its own.
-        data: Folder of the store.
-        out: Folder of the run, new or empty.
-        as_json: Write the result as JSON.
-    """
-    from reben.data.loader import open_dataset
-    from reben.learn.train import train as fit
-
-    with redirect_stdout(sys.stderr):  # Lightning's bar goes to stdout, where only data belong
-        run = fit(config, open_dataset(data, config.bands), out, progress=sys.stderr.isatty())
-    if run.summary["not_applied"]:
-        talk(f"{config.backbone} takes no {', no '.join(run.summary['not_applied'])}.")
-    if as_json:
-        print_json({"run": str(run.path), "best": str(run.best), "summary": run.summary})
-        return
-    talk(f"The model of the best epoch is in {run.best}.")
-    print_text(str(run.path))
-
-
-def evaluate(  # noqa: PLR0913 - all but the first are flags
-    model: str,
-    /,
-    *,
-    data: Path,
-    split: str = "test",
-    out: Path | None = None,
-    batch_size: Annotated[int, Parameter(validator=validators.Number(gte=1))] = 64,
-    bands: str | None = None,
-    as_json: AsJson = False,
-) -> None:
-    """Measure a model on one split of a store.
-
-    Args:
-        model: A run folder, a model folder, or the name of a model on the Hub.
-        data: Folder of the store.
-        split: train, validation or test.
-        out: Where to write the report. Default: into the run, as report-SPLIT.json.
-        batch_size: Patches to predict at a time; it does not change the figures.
-        bands: Bands of the model in their order, for a published model whose name does not say.
-        as_json: Write the report as JSON.
-    """
-    from reben.data.loader import open_dataset
-    from reben.learn.evaluate import evaluate as measure
-
-    run = _open_run(model)
-    subject = (run or model) if bands is None else _load_model(model, bands)
-    dataset = open_dataset(data)[split]
-    with progress_bar("patches") as progress:
-        report = measure(subject, dataset, batch_size=batch_size, progress=progress)
-    place = out if out is not None or run is None else run.report_path(split)
-    if place is not None:
-        report.save(place)
-        talk(f"The report is in {place}.")
-    if as_json:
-        print_json(report.to_dict())
-    else:
-        _print_report(report)
 
 
 def card(
@@ -110,7 +32,7 @@ def card(
     Args:
         run: Folder of the run.
         out: Folder to write; one that an earlier call wrote is replaced, any other is refused.
-        report: The report to tell of. Default: report-test.json in the run.
+        report: The report to tell of, or its folder. Default: report-test in the run.
         data: Store to take the example from. Default: the one that the run was trained on.
         as_json: Write the result as JSON.
     """
@@ -150,7 +72,7 @@ def predict(
         bands: Bands of the model in their order, for a published model whose name does not say.
         as_json: Write the result as JSON.
     """
-    classifier = _load_model(model, bands)
+    classifier = load_model(model, bands)
     values, true_labels = _read_input(inputs, patch, classifier.bands)
     scores = classifier.predict(values)
     if as_json:
@@ -160,18 +82,18 @@ def predict(
         _print_scores(scores, top, true_labels)
 
 
-def _open_run(model: str) -> "Run | None":
+def open_run(model: str) -> "Run | None":
     """Return the run that ``model`` is the folder of, or None if it is none."""
     from reben.learn.run import Run, run_folder
 
     return None if run_folder(model) is None else Run.open(model)
 
 
-def _load_model(model: str, bands: str | None = None) -> "Classifier":
+def load_model(model: str, bands: str | None = None) -> "Classifier":
     """Return the best model of a run, or the model of a folder or a name on the Hub."""
     from reben.model.classifier import Classifier
 
-    run = _open_run(model)
+    run = open_run(model)
     return Classifier.from_pretrained(model if run is None else run.best, bands=bands)
 
 
@@ -223,19 +145,3 @@ def _print_scores(scores: "Scores", top: int, true_labels: list[str] | None) -> 
     print_table(columns if true_labels is None else (*columns, "true label"), rows)
     if true_labels is not None:
         print_text(f"True labels: {'; '.join(true_labels) or 'none'}")
-
-
-def _print_report(report: "Report") -> None:
-    from dataclasses import asdict
-
-    print_text(f"{report.name} on {report.num_patches} patches of the {report.split} split")
-    macro, micro = asdict(report.macro), asdict(report.micro)
-    rows = [(name.replace("_", " "), f"{macro[name]:.4f}", f"{micro[name]:.4f}") for name in macro]
-    print_table(("figure", "macro>", "micro>"), rows)
-    labels = [
-        (label, figures.support, f"{figures.average_precision:.4f}", f"{figures.f1:.4f}")
-        for label, figures in report.per_class.items()
-    ]
-    print_table(("label", "patches>", "average precision>", "F1>"), labels)
-    if report.absent:
-        print_text(f"No patch has, so 0 in the macro figures: {'; '.join(report.absent)}")

@@ -1,0 +1,197 @@
+"""The verbs that measure models: evaluate, calibrate."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter, validators
+
+from reben.app.data_verbs import AsJson
+from reben.app.model_verbs import load_model, open_run
+from reben.app.terminal import print_json, print_table, print_text, progress_bar, talk
+from reben.errors import ConfigError
+
+if TYPE_CHECKING:
+    from reben.learn.predictions import Predictions
+    from reben.learn.report import Report
+
+
+def evaluate(  # noqa: PLR0913 - all but the first are flags
+    model: str | None = None,
+    /,
+    *,
+    data: Path | None = None,
+    predictions: Path | None = None,
+    split: str = "test",
+    out: Path | None = None,
+    batch_size: Annotated[int, Parameter(validator=validators.Number(gte=1))] = 64,
+    rounds: Annotated[int, Parameter(validator=validators.Number(gte=0))] = 1000,
+    figures: bool = True,
+    bands: str | None = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure a model on one split of a store, or predictions that were made before.
+
+    The folder of a report holds report.json, report.html, pictures, and predictions.parquet, from
+    which every figure can be computed again without the model. Under torchrun the patches are
+    shared among the processes, each predicted once.
+
+    Args:
+        model: A run folder, a model folder, or the name of a model on the Hub.
+        data: Folder of the store.
+        predictions: Measure what is in this file; then neither model nor data are needed.
+        split: train, validation or test.
+        out: Folder to write the report into. Default: into the run, as report-SPLIT.
+        batch_size: Patches to predict at a time; it does not change the figures.
+        rounds: Resamples that the 95 % intervals are from; 0 leaves the intervals out.
+        figures: Draw pictures, which needs matplotlib.
+        bands: Bands of the model in their order, for a published model whose name does not say.
+        as_json: Write the report as JSON.
+    """
+    from reben.learn.evaluate import joined_processes, measure
+    from reben.learn.predictions import Predictions
+
+    place = out
+    if predictions is not None:
+        if model is not None or data is not None or bands is not None:
+            raise ConfigError(
+                f"--predictions {predictions} is measured by itself. Leave the model, --data and "
+                "--bands out, or leave --predictions out."
+            )
+        found = Predictions.load(predictions)
+    else:
+        run = None if model is None else open_run(model)
+        with joined_processes() as first:
+            found = _predict_split(model, data, split, batch_size=batch_size, bands=bands)
+        if not first:
+            return
+        place = run.report_folder(split) if out is None and run is not None else out
+    with progress_bar("resamples") as progress:
+        report = measure(found, rounds=rounds, progress=progress)
+    if place is not None:
+        from reben.publish.report_page import PAGE_FILE, write_report
+
+        write_report(report, place, predictions=found, figures=figures)
+        talk(f"The report is in {place}; to look at: {place / PAGE_FILE}")
+    if as_json:
+        print_json(report.to_dict())
+    else:
+        _print_report(report)
+
+
+def calibrate(  # noqa: PLR0913 - all but the first are flags
+    model: str,
+    /,
+    *,
+    data: Path,
+    split: str = "validation",
+    out: Path | None = None,
+    batch_size: Annotated[int, Parameter(validator=validators.Number(gte=1))] = 64,
+    bands: str | None = None,
+    as_json: AsJson = False,
+) -> None:
+    """Tune temperature and thresholds of a model on the validation split, into its config.
+
+    The weights stay as they are, and so do the figures at 0.5 that can be compared with published
+    ones. Reports show the tuned figures beside them.
+
+    Args:
+        model: A run folder, a model folder, or the name of a model on the Hub.
+        data: Folder of the store.
+        split: validation or train; nothing may be tuned on test.
+        out: Folder to write the calibrated model into. Default: the model's own folder, whose
+            config is replaced; a model on the Hub needs one.
+        batch_size: Patches to predict at a time; it does not change the result.
+        bands: Bands of the model in their order, for a published model whose name does not say.
+        as_json: Write the calibration as JSON.
+    """
+    from reben.data.files import write_text
+    from reben.learn.calibrate import apply_calibration, calibrate_predictions, require_tunable
+    from reben.learn.plain import to_plain
+    from reben.model.folder import CONFIG_FILE
+
+    require_tunable(split)
+    run = open_run(model)
+    own = Path(model) if run is None else run.best
+    if out is None and not own.is_dir():
+        raise ConfigError(f"{model} is not a folder here. Say where to write it calibrated: --out.")
+    found = calibrate_predictions(
+        _predict_split(model, data, split, batch_size=batch_size, bands=bands)
+    )
+    classifier = load_model(model, bands)
+    apply_calibration(classifier, found)
+    if out is None:
+        write_text(own / CONFIG_FILE, classifier.config.to_json())
+    else:
+        classifier.save_pretrained(out)
+    talk(f"The calibrated model is in {out or own}; its weights are what they were.")
+    if as_json:
+        print_json(to_plain(found))
+        return
+    print_text(f"temperature {found.temperature:.4f}, from {found.num_patches} patches")
+    rows = [
+        (label, f"{threshold:.4f}", "no patch has it" if label in found.kept else "")
+        for label, threshold in zip(classifier.labels, found.thresholds, strict=True)
+    ]
+    print_table(("label", "threshold>", "note"), rows)
+
+
+def _predict_split(
+    model: str | None, data: Path | None, split: str, *, batch_size: int, bands: str | None
+) -> "Predictions":
+    """Return what a model says of the patches of a split.
+
+    Raises:
+        ConfigError: If the model or the data are not named.
+    """
+    from reben.data.loader import open_dataset
+    from reben.learn.evaluate import predict_dataset
+
+    if model is None or data is None:
+        missing = "the model" if model is None else "its data: --data STORE"
+        raise ConfigError(f"Name {missing}, or measure a file of predictions: --predictions FILE.")
+    subject = (open_run(model) or model) if bands is None else load_model(model, bands)
+    dataset = open_dataset(data)[split]
+    with progress_bar("patches") as progress:
+        return predict_dataset(subject, dataset, batch_size=batch_size, progress=progress)
+
+
+def _print_report(report: "Report") -> None:
+    from dataclasses import asdict
+
+    print_text(f"{report.name} on {report.num_patches} patches of the {report.split} split")
+    columns: tuple[str, ...] = ("figure", "macro>", "micro>")
+    parts = [asdict(report.macro), asdict(report.micro)]
+    if report.calibrated is not None:
+        columns += ("macro, tuned>", "micro, tuned>")
+        tuned = report.calibrated.metrics
+        parts += [asdict(tuned.macro), asdict(tuned.micro)]
+    rows = [(name.replace("_", " "), *(f"{part[name]:.4f}" for part in parts)) for name in parts[0]]
+    print_table(columns, rows)
+    for line in _describe_intervals(report):
+        print_text(line)
+    labels = [
+        (label, figures.support, f"{figures.average_precision:.4f}", f"{figures.f1:.4f}")
+        for label, figures in report.per_class.items()
+    ]
+    print_table(("label", "patches>", "average precision>", "F1>"), labels)
+    if report.absent:
+        print_text(f"No patch has, so 0 in the macro figures: {'; '.join(report.absent)}")
+
+
+def _describe_intervals(report: "Report") -> list[str]:
+    """Return one line for each way of resampling."""
+    lines = []
+    for by, found in report.intervals.items():
+        if found.reason is not None:
+            lines.append(f"No 95 % interval by {by}: {found.reason}")
+            continue
+        words = [
+            f"{means} average precision {interval.low:.4f} to {interval.high:.4f}"
+            for means, interval in (
+                ("macro", found.macro["average_precision"]),
+                ("micro", found.micro["average_precision"]),
+            )
+        ]
+        caution = f" {found.caution}" if found.caution else ""
+        lines.append(f"95 % interval by {by} ({found.num_units}): {', '.join(words)}.{caution}")
+    return lines

@@ -1,0 +1,159 @@
+import json
+import os
+import pty
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from made_up import patch_id, row, s1_name, write_metadata
+from made_up_files import COMPRESS, archive_of, write_archives, write_tree
+from reben.app import cli
+from reben.data.metadata import METADATA_FILE
+from reben.data.store import Store, StoreWriter
+from reben.data.store_names import stored_names
+
+NUMBERS = range(4)
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory):
+    return write_tree(tmp_path_factory.mktemp("tree"), NUMBERS)
+
+
+@pytest.fixture
+def store(tmp_path):
+    return tmp_path / "store"
+
+
+def words_for(inputs, store):
+    flags = [(f"--{which.replace('_', '-')}", str(path)) for which, path in inputs.items()]
+    return ["encode", *(word for flag in flags for word in flag), "--out", str(store)]
+
+
+def test_help_explains_inputs_and_resuming(capsys):
+    assert cli.run(["encode", "--help"]) == 0
+    shown = capsys.readouterr().out
+    for word in ("--s1", "--s2", "--reference-maps", "--metadata", "--country", "--json", "stdin"):
+        assert word in shown
+
+
+def test_a_store_is_written_and_counted(tree, store, capsys):
+    assert cli.run([*words_for(tree, store), "--workers", "1"]) == 0
+    said = capsys.readouterr()
+    assert "Sentinel-2" in said.out
+    assert "patches/s" in said.err
+    assert len(Store.open(store)) == 12
+
+
+def test_json_is_the_report_and_nothing_else(tree, store, capsys):
+    assert cli.run([*words_for(tree, store), "--workers", "1", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["new"] == {"Sentinel-2": 4, "Sentinel-1": 4, "reference map": 4}
+    assert report["finished"]
+
+
+def test_filters_and_metadata_have_flags(tree, store, tmp_path):
+    rows = [row(number, "test" if number else "train") for number in NUMBERS]
+    path = write_metadata(tmp_path / METADATA_FILE, rows)
+    words = [*words_for(tree, store), "--workers", "1", "--metadata", str(path)]
+    assert cli.run([*words, "--split", "test", "--country", "Austria", "--limit", "1"]) == 0
+    assert list(stored_names(store)) == sorted(
+        [patch_id(1), s1_name(1), patch_id(1) + "_reference_map"]
+    )
+
+
+def test_a_bad_patch_is_said_and_the_exit_code_is_not_zero(tmp_path, store, capsys):
+    tree = write_tree(tmp_path, NUMBERS, ["s1"])
+    next(tree["s1"].rglob("*_VH.tif")).unlink()
+    assert cli.run([*words_for(tree, store), "--workers", "1"]) == 2
+    said = capsys.readouterr()
+    assert "Left out: Sentinel-1 S1B_" in said.err
+    assert "VH is missing" in said.err
+    assert said.err.splitlines()[-1].startswith("EncodeError: 1 of 4 patches were left out")
+    assert len(Store.open(store)) == 3
+    assert cli.run([*words_for(tree, store), "--workers", "1", "--json"]) == 2
+    assert json.loads(capsys.readouterr().out)["failed"] == {"Sentinel-1": 1}
+
+
+def test_strict_has_a_flag(tmp_path, store, capsys):
+    tree = write_tree(tmp_path, NUMBERS, ["s1"])
+    next(tree["s1"].rglob("*_VH.tif")).unlink()
+    assert cli.run([*words_for(tree, store), "--workers", "1", "--strict"]) == 2
+    assert "EncodeError: Stopped at" in capsys.readouterr().err
+
+
+def test_an_archive_comes_through_a_pipe(store):
+    done = subprocess.run(
+        [sys.executable, "-m", "reben", "encode", "--s2", "-", "--out", store, "--workers", "1"],
+        input=COMPRESS[".tar.zst"](archive_of("s2", NUMBERS)),
+        capture_output=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    assert len(Store.open(store)) == 4
+
+
+@pytest.mark.skipif(not hasattr(os, "openpty"), reason="needs a terminal")
+def test_nothing_piped_in_is_said(store):
+    ours, theirs = pty.openpty()
+    done = subprocess.run(
+        [sys.executable, "-m", "reben", "encode", "--s2", "-", "--out", store],
+        stdin=theirs,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    os.close(ours)
+    os.close(theirs)
+    assert done.returncode == 2
+    assert "nothing is piped in" in done.stderr
+
+
+@pytest.mark.skipif(not hasattr(os, "openpty"), reason="needs a terminal")
+def test_a_terminal_shows_a_bar_with_rate_and_time_left(tmp_path, store):
+    archives = write_archives(tmp_path, NUMBERS, ".tar.gz")
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "reben", *words_for(archives, store)],
+        stderr=theirs,
+        stdout=subprocess.DEVNULL,
+        env=os.environ | {"TERM": "xterm", "COLUMNS": "120"},
+    )
+    os.close(theirs)
+    shown = b""
+    while True:
+        try:
+            piece = os.read(ours, 4096)
+        except OSError:  # Linux says so at the end of a terminal
+            break
+        if not piece:
+            break
+        shown += piece
+    os.close(ours)
+    assert process.wait(timeout=60) == 0
+    assert b"12/12" in shown
+    assert b"/s" in shown
+
+
+def test_inspect_verifies_what_encode_wrote(tree, store, capsys):
+    cli.run([*words_for(tree, store), "--workers", "1"])
+    capsys.readouterr()
+    assert cli.run(["inspect", str(store), "--verify"]) == 0
+    assert "Verified: 12 values" in capsys.readouterr().out
+    assert cli.run(["inspect", str(store), "--verify", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["verified"]["num_problems"] == 0
+
+
+def test_inspect_says_what_is_wrong_with_a_store(store, capsys):
+    with StoreWriter(store) as writer:
+        writer.put(s1_name(1), {"VV": np.full((120, 120), np.nan, np.float32)})
+    assert cli.run(["inspect", str(store), "--verify"]) == 2
+    said = capsys.readouterr()
+    assert "it lacks VH" in said.out
+    assert "StoreError: 1 of the 1 values" in said.err
+    assert cli.run(["inspect", str(store), "--verify", "--json"]) == 2
+    assert json.loads(capsys.readouterr().out)["verified"]["problems"][0]["name"] == s1_name(1)

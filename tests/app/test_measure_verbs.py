@@ -1,0 +1,128 @@
+import json
+import shutil
+
+import pytest
+
+from made_up import write_store
+from reben.app.cli import run
+from reben.learn.report import Report
+from reben.model.classifier import Classifier
+from reben.spec.labels import LABELS
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    return write_store(tmp_path_factory.mktemp("measure") / "store")
+
+
+@pytest.fixture
+def model(tmp_path):
+    return Classifier("test_resnet", "rgb").save_pretrained(tmp_path / "model")
+
+
+@pytest.fixture
+def run_folder(model, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(model, folder / "best")
+    (folder / "config.toml").write_text("")
+    (folder / "summary.json").write_text(json.dumps({"status": "finished"}))
+    return folder
+
+
+def test_evaluate_writes_the_folder_of_a_report(model, store, tmp_path, capsys):
+    out = tmp_path / "report"
+
+    assert run(["evaluate", str(model), "--data", str(store), "--out", str(out), "--json"]) == 0
+
+    told = capsys.readouterr()
+    assert Report.from_json(told.out) == Report.load(out)
+    assert "report.html" in told.err
+    assert sorted(file.name for file in out.iterdir()) == [
+        "figures",
+        "predictions.parquet",
+        "report.html",
+        "report.json",
+    ]
+
+
+def test_the_report_of_a_run_goes_into_the_run(run_folder, store, capsys):
+    words = ["evaluate", str(run_folder), "--data", str(store), "--no-figures", "--rounds", "0"]
+    assert run([*words, "--split", "validation"]) == 0
+
+    assert Report.load(run_folder / "report-validation").split == "validation"
+    assert not (run_folder / "report-validation" / "figures").exists()
+
+
+def test_predictions_give_the_same_report_without_model_and_data(model, store, tmp_path, capsys):
+    out = tmp_path / "report"
+    run(["evaluate", str(model), "--data", str(store), "--out", str(out), "--no-figures", "--json"])
+    first = json.loads(capsys.readouterr().out)
+
+    assert run(["evaluate", "--predictions", str(out / "predictions.parquet"), "--json"]) == 0
+
+    again = json.loads(capsys.readouterr().out)
+    assert {**again, "created": ""} == {**first, "created": ""}
+
+
+def test_evaluate_says_how_sure_the_figures_are(model, store, capsys):
+    assert run(["evaluate", str(model), "--data", str(store), "--rounds", "20"]) == 0
+
+    told = capsys.readouterr().out
+    assert "No 95 % interval by tile: All is of one tile" in told
+    assert "95 % interval by patch (3): macro average precision" in told
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "Name the model"),
+        (["model"], "--data STORE"),
+        (["model", "--predictions", "p.parquet"], "measured by itself"),
+        (["--predictions", "p.parquet"], "p.parquet"),
+    ],
+)
+def test_what_cannot_be_measured_is_an_error(words, message, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    assert run(["evaluate", *words]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_calibrate_writes_into_the_config_and_leaves_the_weights(model, store, capsys):
+    weights = (model / "model.safetensors").read_bytes()
+
+    assert run(["calibrate", str(model), "--data", str(store), "--json"]) == 0
+
+    found = json.loads(capsys.readouterr().out)
+    config = Classifier.from_pretrained(model).config
+    assert config.temperature == found["temperature"]
+    assert list(config.thresholds) == found["thresholds"]
+    assert (config.tuned_on.split, config.tuned_on.num_patches) == ("validation", 3)
+    assert (model / "model.safetensors").read_bytes() == weights
+
+
+def test_calibrate_of_a_run_changes_its_best_model(run_folder, store, capsys):
+    assert run(["calibrate", str(run_folder), "--data", str(store)]) == 0
+
+    told = capsys.readouterr().out
+    assert "temperature" in told
+    assert Classifier.from_pretrained(run_folder / "best").config.tuned_on is not None
+
+
+def test_calibrate_can_write_elsewhere(model, store, tmp_path, capsys):
+    before = (model / "config.json").read_text()
+    words = ["calibrate", str(model), "--data", str(store), "--out", str(tmp_path / "tuned")]
+
+    assert run(words) == 0
+    assert (model / "config.json").read_text() == before
+    assert Classifier.from_pretrained(tmp_path / "tuned").labels == LABELS
+
+
+def test_calibrate_refuses_the_test_split(model, store, capsys):
+    assert run(["calibrate", str(model), "--data", str(store), "--split", "test"]) == 2
+    assert "Nothing may be tuned on the split test" in capsys.readouterr().err
+
+
+def test_a_model_on_the_hub_needs_a_place_to_be_written_to(store, capsys):
+    assert run(["calibrate", "some/model", "--data", str(store)]) == 2
+    assert "--out" in capsys.readouterr().err
