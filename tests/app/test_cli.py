@@ -12,7 +12,20 @@ from reben.app import cli
 from reben.errors import ChecksumError, MissingExtraError, OutputError
 from reben.learn.config import TrainConfig
 
-VERBS = ("sample", "synthesize", "inspect", "train", "evaluate", "card", "predict")
+VERBS = (
+    "sample",
+    "download",
+    "synthesize",
+    "encode",
+    "inspect",
+    "train",
+    "evaluate",
+    "calibrate",
+    "card",
+    "predict",
+    "benchmark",
+    "compare",
+)
 
 
 def reben_command(*words, **options):

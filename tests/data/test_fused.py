@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from made_up import patch
-from reben.data import fused
 from reben.data.batches import flip
+from reben.data.buffers import Buffers
+from reben.data.compiled import compiled
 from reben.data.fused import BFLOAT16, FLOAT16, FLOAT32, copy_bands, fill_images
 from reben.data.preprocess import Preprocess, check_bands
 from reben.spec.bands import ALL_FULL, S1, BandSet, native_size, sensor
@@ -34,7 +35,7 @@ def addresses_of(arrays):
 def filled(arrays, preprocess, flips=TURNS, storage=FLOAT32):
     bands = preprocess.bands
     figures = torch.stack([preprocess.mean.flatten(), preprocess.std.flatten()], 1).numpy()
-    images = torch.empty(len(flips), len(bands), 120, 120, dtype=STORED[storage])
+    images = Buffers().take((len(flips), len(bands), 120, 120), STORED[storage])
     addresses = np.ascontiguousarray(addresses_of(arrays))
     doubtful = fill_images(addresses, formats_of(bands), figures, flips, images.data_ptr(), storage)
     return images, doubtful
@@ -75,14 +76,23 @@ def test_values_of_16_bits_are_rounded_as_torch_does(storage, scale):
     assert torch.equal(images.view(torch.int16), expected_images.view(torch.int16))
 
 
+def copied(arrays):
+    bands = BandSet(tuple(arrays))
+    copies = {
+        name: Buffers().take(array.shape, torch.from_numpy(array).dtype)
+        for name, array in arrays.items()
+    }
+    targets = np.array([array.data_ptr() for array in copies.values()], np.uint64)
+    addresses = np.ascontiguousarray(addresses_of(arrays))
+    return copies, copy_bands(addresses, formats_of(bands), targets)
+
+
 def test_bands_are_copied_as_they_are():
     arrays = stacked()
-    copies = {name: np.zeros_like(array) for name, array in arrays.items()}
-    targets = np.array([array.ctypes.data for array in copies.values()], np.uint64)
-    addresses = np.ascontiguousarray(addresses_of(arrays))
-    assert copy_bands(addresses, formats_of(ALL_FULL), targets) == -1
+    copies, doubtful = copied(arrays)
+    assert doubtful == -1
     for name, array in arrays.items():
-        np.testing.assert_array_equal(copies[name], array)
+        np.testing.assert_array_equal(copies[name].numpy(), array)
 
 
 @pytest.mark.parametrize("value", [np.nan, -np.nan, np.inf, -np.inf])
@@ -93,10 +103,7 @@ def test_the_first_patch_that_is_not_finite_is_found(value, place):
     arrays["VV"][(3, *place)] = value
     _, doubtful = filled(arrays, Preprocess(S1, published_statistics()))
     assert doubtful == 2
-    copies = np.empty_like(arrays["VV"]), np.empty_like(arrays["VH"])
-    targets = np.array([copy.ctypes.data for copy in copies], np.uint64)
-    addresses = np.ascontiguousarray(addresses_of(arrays))
-    assert copy_bands(addresses, formats_of(S1), targets) == 2
+    assert copied(arrays)[1] == 2
 
 
 @pytest.mark.parametrize(
@@ -128,4 +135,4 @@ def test_loops_are_compiled_where_nothing_can_be_kept_too(monkeypatch):
         return lambda function: (function, options)
 
     monkeypatch.setattr(numba, "njit", njit)
-    assert fused._compiled(len) == (len, {"nogil": True, "error_model": "numpy"})
+    assert compiled(len) == (len, {"nogil": True, "error_model": "numpy"})

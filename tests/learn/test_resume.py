@@ -257,7 +257,7 @@ def test_checkpoints_follow_the_clock(dataset, tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_a_run_killed_at_random_moments_ends_like_one_that_was_never_stopped(dataset, tmp_path):
-    config = settings(epochs=60, patience=60)
+    config = settings(epochs=25, patience=25)
     command = [sys.executable, "-c", SCRIPT, str(dataset.store.path)]
     words = [config.to_toml()]
     subprocess.run([*command, str(tmp_path / "whole"), *words, "no"], check=True, timeout=300)
@@ -271,7 +271,7 @@ def test_a_run_killed_at_random_moments_ends_like_one_that_was_never_stopped(dat
         before = last_changed(tmp_path / "run")
         while process.poll() is None and last_changed(tmp_path / "run") == before:
             time.sleep(0.01)
-        time.sleep(chance.random() * 3)
+        time.sleep(chance.random() * 2)
         if process.poll() is None:
             process.send_signal(signal.SIGKILL)
             num_kills += 1

@@ -15,7 +15,8 @@ from cyclopts import Parameter
 from reben.app.data_verbs import AsJson
 from reben.app.terminal import print_json, print_text, talk
 from reben.errors import ConfigError
-from reben.learn.config import TrainConfig, read_assignments, read_config_file
+from reben.learn.config import TrainConfig
+from reben.learn.overrides import read_assignments, read_config_file
 
 if TYPE_CHECKING:
     from reben.data.loader import Dataset

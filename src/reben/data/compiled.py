@@ -43,9 +43,7 @@ def _stream(num_bytes: int) -> Callable[..., _Typed]:
             vector = ir.VectorType(ir.IntType(8), num_bytes)
             places = [builder.inttoptr(value, ir.PointerType(vector)) for value in values]
             store = builder.store(builder.load(places[1], align=1), places[0], align=num_bytes)
-            store.set_metadata(
-                "nontemporal", builder.module.add_metadata([ir.IntType(32)(1)])
-            )
+            store.set_metadata("nontemporal", builder.module.add_metadata([ir.IntType(32)(1)]))
             return context.get_dummy_value()
 
         return types.void(target, source), generate

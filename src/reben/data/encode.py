@@ -111,7 +111,7 @@ def encode(  # noqa: PLR0913
     record.write(store)
     run = _Run(store, sources, selection, strict=strict, progress=progress)
     try:
-        with Flusher(store / DATA_FILE):
+        with Flusher(store / DATA_FILE) as flusher:
             run.work(num_workers)
     except KeyboardInterrupt:
         replace(record, written_since_boot="").write(store)
@@ -121,7 +121,7 @@ def encode(  # noqa: PLR0913
             run.tally.new.total(),
         )
         raise
-    report = run.report(time.perf_counter() - started)
+    report = run.report(time.perf_counter() - started, flusher.seconds)
     write_text(store / REPORT_FILE, json.dumps(report.to_dict(), indent=2) + "\n")
     if not run.is_stopped:
         record = record.with_sources(_records(sources, selection, run.tally))
@@ -211,7 +211,7 @@ class _Run:
         for source in self._sources:
             self._require_patches(source)
 
-    def report(self, seconds: float) -> EncodeReport:
+    def report(self, seconds: float, flush_seconds: float) -> EncodeReport:
         """Return what was done."""
         tally, wanted = self.tally, self._selection.wanted
         kinds = [source.kind.name for source in self._sources]
@@ -226,6 +226,7 @@ class _Run:
             failures=tuple(sorted(tally.failures)),
             num_bytes=tally.num_bytes,
             seconds=seconds,
+            flush_seconds=flush_seconds,
             finished=not tally.broken and not self.is_stopped,
         )
 

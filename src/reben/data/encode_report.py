@@ -37,7 +37,8 @@ class EncodeReport:
         failed: Kind -> patches that were left out.
         broken: Inputs that could not be read to their end, or hold no patch at all.
         failures: The patches that were left out, `MAX_LISTED` at most, by kind and name.
-        seconds: Time it took.
+        seconds: Time it took, until everything was on the disk.
+        flush_seconds: How much of that was waiting for the disk at the end.
         finished: Whether every input was gone through to its end.
     """
 
@@ -51,6 +52,7 @@ class EncodeReport:
     broken: tuple[Failure, ...]
     failures: tuple[Failure, ...]
     seconds: float
+    flush_seconds: float
     finished: bool
 
     def to_dict(self) -> dict[str, object]:

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from reben.data.files import write_bytes
-from reben.data.metadata import METADATA_FILE, SNOW_CLOUD_FILE, PatchTable
 from reben.data.name_set import NameSet
 from reben.data.value import REFERENCE_MAP, SENTINEL1, SENTINEL2, KindName
 from reben.errors import ConfigError, MetadataError
@@ -36,8 +35,13 @@ def keep_metadata(files: Iterable[str | Path], store: Path) -> list[Path]:
             store has another one of that name.
         OutputError: If a file cannot be written.
     """
+    paths = [Path(file) for file in files]
+    if not paths and not any(store.glob("*.parquet")):
+        return []
+    from reben.data.metadata import METADATA_FILE, SNOW_CLOUD_FILE, PatchTable
+
     given: dict[str, Path] = {}
-    for path in map(Path, files):
+    for path in paths:
         name = path.name if path.name in (METADATA_FILE, SNOW_CLOUD_FILE) else METADATA_FILE
         if name in given and given[name] != path:
             raise MetadataError(
@@ -84,10 +88,12 @@ def select(
     if not files:
         raise ConfigError(
             f"{', '.join(asked)} cannot be applied without metadata. Pass the data set's "
-            f"{METADATA_FILE} as well."
+            "metadata.parquet as well."
         )
     if limit is not None and limit < 1:
         raise ConfigError(f"limit must be at least 1, and it is {limit}.")
+    from reben.data.metadata import PatchTable
+
     table = PatchTable.read(*files).filter(split=split, countries=countries)
     if limit is not None:
         table = table.take(range(min(limit, len(table))))

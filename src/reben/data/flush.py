@@ -6,6 +6,7 @@ values are copied; so workers commit without waiting, and this does the waiting 
 
 import os
 import threading
+import time
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -29,6 +30,8 @@ class Flusher:
     """
 
     def __init__(self, path: Path) -> None:
+        self.seconds = 0.0
+        """How long leaving the context took."""
         self._path = path
         self._descriptor = os.open(path, os.O_RDWR)
         self._stopped = threading.Event()
@@ -47,6 +50,7 @@ class Flusher:
         traceback: TracebackType | None,
     ) -> None:
         """Wait for what is not on the disk yet, and stop."""
+        started = time.perf_counter()
         self._stopped.set()
         self._thread.join()
         try:
@@ -57,6 +61,7 @@ class Flusher:
             raise output_error(self._path, failure) from failure
         finally:
             os.close(self._descriptor)
+            self.seconds = time.perf_counter() - started
 
     def _work(self) -> None:
         while not self._stopped.wait(_SECONDS):

@@ -90,77 +90,82 @@ def _coarse(row: _Values, flip: bool, mean: np.float32, std: np.float32, line: _
 
 
 @compiled
-def _to_bfloat16(line: _Values, words: _Values) -> None:
+def _to_bfloat16(line: np.uint64, words: np.uint64) -> None:
     """Round to nearest, ties to even, as torch does; the values are finite."""
-    bits = line.view(np.uint32)
+    bits = numba.carray(pointer(line), _SIDE, np.uint32)
+    rounded = numba.carray(pointer(words), _SIDE, np.uint16)
     for i in range(_SIDE):
         half = np.uint32(0x7FFF) + ((bits[i] >> np.uint32(16)) & np.uint32(1))
-        words[i] = np.uint16((bits[i] + half) >> np.uint32(16))
+        rounded[i] = np.uint16((bits[i] + half) >> np.uint32(16))
 
 
 @compiled
-def _to_float16(line: _Values, shifted: _Values, words: _Values) -> None:
+def _to_float16(line: np.uint64, shifted: np.uint64, words: np.uint64) -> None:
     """Round to nearest, ties to even, as torch does; the values are finite."""
-    bits, tiny = line.view(np.uint32), shifted.view(np.uint32)
+    values = numba.carray(pointer(line), _SIDE, np.float32)
+    sums = numba.carray(pointer(shifted), _SIDE, np.float32)
     for i in range(_SIDE):
         # Adding one half leaves no more bits of a tiny value than a subnormal of 16 bits has.
-        shifted[i] = abs(line[i]) + np.float32(0.5)
+        sums[i] = abs(values[i]) + np.float32(0.5)
+    bits = numba.carray(pointer(line), _SIDE, np.uint32)
+    tiny = numba.carray(pointer(shifted), _SIDE, np.uint32)
+    rounded = numba.carray(pointer(words), _SIDE, np.uint16)
     for i in range(_SIDE):
         sign = (bits[i] >> np.uint32(16)) & np.uint32(0x8000)
         size = bits[i] & np.uint32(0x7FFFFFFF)
         odd = (size >> np.uint32(13)) & np.uint32(1)
-        rounded = (size - np.uint32(0x38000000) + np.uint32(0xFFF) + odd) >> np.uint32(13)
+        word = (size - np.uint32(0x38000000) + np.uint32(0xFFF) + odd) >> np.uint32(13)
         if size < np.uint32(0x38800000):
-            rounded = tiny[i] - np.uint32(0x3F000000)
+            word = tiny[i] - np.uint32(0x3F000000)
         if size >= np.uint32(0x47800000):
-            rounded = np.uint32(0x7C00)
-        words[i] = np.uint16(sign | rounded)
+            word = np.uint32(0x7C00)
+        rounded[i] = np.uint16(sign | word)
 
 
 @compiled
-def _put(scratch: Any, target: np.uint64, times: int, storage: int) -> None:  # noqa: ANN401
+def _put(line: np.uint64, target: np.uint64, times: int, storage: int) -> None:
     """Write a line as so many lines of an image, in the dtype of the image."""
-    line, shifted, words = scratch
-    if storage == BFLOAT16:
-        _to_bfloat16(line, words)
-    elif storage == FLOAT16:
-        _to_float16(line, shifted, words)
     if storage == FLOAT32:
-        source = np.uint64(line.ctypes.data)
         for i in range(times):
             for step in range(0, 4 * _SIDE, 32):
                 place = np.uint64(i * 4 * _SIDE + step)
-                stream_32(target + place, source + np.uint64(step))
+                stream_32(target + place, line + np.uint64(step))
+        return
+    shifted, words = line + np.uint64(4 * _SIDE), line + np.uint64(8 * _SIDE)
+    if storage == BFLOAT16:
+        _to_bfloat16(line, words)
     else:
-        source = np.uint64(words.ctypes.data)
-        for i in range(times):
-            for step in range(0, 2 * _SIDE, 16):
-                place = np.uint64(i * 2 * _SIDE + step)
-                stream_16(target + place, source + np.uint64(step))
+        _to_float16(line, shifted, words)
+    for i in range(times):
+        for step in range(0, 2 * _SIDE, 16):
+            place = np.uint64(i * 2 * _SIDE + step)
+            stream_16(target + place, words + np.uint64(step))
 
 
 @compiled
-def _plane(  # noqa: PLR0913
+def _plane(  # noqa: PLR0913, PLR0917 - arrays of scratch would be counted at each row
     address: np.uint64,
     side: int,
     like: _Values,
-    flips: _Values,
-    figures: _Values,
-    scratch: Any,  # noqa: ANN401 - a tuple of arrays
+    flip_x: bool,
+    flip_y: bool,
+    mean: np.float32,
+    std: np.float32,
+    scratch: np.uint64,
     target: np.uint64,
     storage: int,
 ) -> None:
-    flip_x, flip_y, mean, std = flips[0], flips[1], figures[0], figures[1]
     times = _SIDE // side
     num_bytes = times * _SIDE * (4 if storage == FLOAT32 else 2)
+    line = numba.carray(pointer(scratch), _SIDE, np.float32)
     for y in range(side):
         row = _row(address, y, side, like)
         if side == _SIDE:
-            _fine(row, flip_x, mean, std, scratch[0])
+            _fine(row, flip_x, mean, std, line)
         elif side == _MIDDLE:
-            _middle(row, flip_x, mean, std, scratch[0])
+            _middle(row, flip_x, mean, std, line)
         else:
-            _coarse(row, flip_x, mean, std, scratch[0])
+            _coarse(row, flip_x, mean, std, line)
         place = side - 1 - y if flip_y else y
         _put(scratch, target + np.uint64(place * num_bytes), times, storage)
 
@@ -191,23 +196,23 @@ def fill_images(
     """
     doubtful = -1
     like_s1, like_s2 = np.empty(0, np.float32), np.empty(0, np.uint16)
-    scratch = (
-        np.empty(_SIDE, np.float32),
-        np.empty(_SIDE, np.float32),
-        np.empty(_SIDE, np.uint16),
-    )
+    memory = np.empty(10 * _SIDE, np.uint8)
+    scratch = np.uint64(memory.ctypes.data)
     target = np.uint64(images)
     for patch in range(addresses.shape[0]):
         for band in range(addresses.shape[1]):
             address, side = addresses[patch, band], formats[band, 0]
-            turn, figure = flips[patch], figures[band]
+            flip_x, flip_y = flips[patch, 0], flips[patch, 1]
+            mean, std = figures[band, 0], figures[band, 1]
             if formats[band, 1] > 2:
                 if doubtful < 0 and _is_doubtful(address):
                     doubtful = patch
-                _plane(address, _SIDE, like_s1, turn, figure, scratch, target, storage)
+                _plane(address, _SIDE, like_s1, flip_x, flip_y, mean, std, scratch, target, storage)
             else:
-                _plane(address, side, like_s2, turn, figure, scratch, target, storage)
+                _plane(address, side, like_s2, flip_x, flip_y, mean, std, scratch, target, storage)
             target += np.uint64(_PLANE * (4 if storage == FLOAT32 else 2))
+    # An array is freed after its last use, and an address is no use.
+    memory[0] = 0
     fence()
     return doubtful
 

@@ -35,19 +35,16 @@ _Values = tuple[int, Sequence[float] | bytes]
 
 
 class GeoTransform(NamedTuple):
-    """Where the pixels of a band lie on the ground, in metres of a UTM zone.
-
-    Args:
-        west: Easting of the left edge.
-        north: Northing of the upper edge.
-        pixel_metres: Side length of a pixel.
-        epsg: Code of the UTM zone on WGS 84: 32601 to 32660 north, 32701 to 32760 south.
-    """
+    """Where the pixels of a band lie on the ground, in metres of a UTM zone."""
 
     west: float
+    """Easting of the left edge."""
     north: float
+    """Northing of the upper edge."""
     pixel_metres: float
+    """Side length of a pixel."""
     epsg: int
+    """Code of the UTM zone on WGS 84: 32601 to 32660 north, 32701 to 32760 south."""
 
     @property
     def zone(self) -> str:

@@ -20,8 +20,8 @@ from reben.model.fold import fold_batch_norms
 TOLERANCE = 1e-4
 """How far a logit may be from that of the plain model."""
 PATCHES_AT_A_TIME = 32
-"""On a CPU, larger batches go through the network in parts of this size, so that what layers hand on
-stays small enough for memory that is at hand already."""
+"""On a CPU, larger batches go through the network in parts of this size, so that what layers hand
+on stays small enough for memory that is at hand already."""
 
 logger = logging.getLogger(__name__)
 
