@@ -1,8 +1,10 @@
 import json
 import os
 import pty
+import signal
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -137,6 +139,28 @@ def test_a_terminal_shows_a_bar_with_rate_and_time_left(tmp_path, store):
     assert process.wait(timeout=60) == 0
     assert b"12/12" in shown
     assert b"/s" in shown
+
+
+def test_an_interruption_is_said_in_two_lines_and_can_be_resumed(tmp_path, store):
+    tree = write_tree(tmp_path, range(150), ["s1", "s2"])
+    process = subprocess.Popen(
+        [sys.executable, "-m", "reben", *words_for(tree, store)],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+        start_new_session=True,
+    )
+    data = store / "data.mdb"
+    while process.poll() is None and (not data.exists() or data.stat().st_blocks < 4000):
+        time.sleep(0.005)
+    os.killpg(process.pid, signal.SIGINT)  # as Ctrl-C does: to the workers as well
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert said.count("\n") == 2
+    assert said.startswith("Interrupted after ")
+    assert "the same command goes on from there.\nInterrupted.\n" in said
+    assert cli.run([*words_for(tree, store), "--workers", "1"]) == 0
+    assert len(Store.open(store)) == 300
 
 
 def test_inspect_verifies_what_encode_wrote(tree, store, capsys):

@@ -69,10 +69,10 @@ def test_evaluate_keeps_the_report_of_a_run_in_the_run(trained):
 
 
 def test_evaluate_writes_where_it_is_told(trained, store, tmp_path, capsys):
-    out = tmp_path / "there.json"
+    out = tmp_path / "there"
     words = ["evaluate", f"{trained}/best", "--data", store, "--split", "validation"]
     assert run([*words, "--out", str(out), "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == json.loads(out.read_text())
+    assert json.loads(capsys.readouterr().out) == json.loads((out / "report.json").read_text())
     assert Report.load(out).split == "validation"
 
 

@@ -8,10 +8,12 @@ import ctypes
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
@@ -27,6 +29,7 @@ _JOBS_AHEAD = 2
 """Jobs that a worker has at a time, so that it never waits for the next one."""
 
 
+_SWITCH_SECONDS = 0.0005
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 """Names of settings; source: malloc.h of glibc."""
 
@@ -181,13 +184,15 @@ def _start(store: Path, *, strict: bool, pipe: int | None) -> _Worker:
 
 @contextmanager
 def _interrupts_blocked() -> Iterator[None]:
-    """Hold interruptions back, also for good in processes that are started meanwhile.
+    """Hold interruptions back, also in processes that are started meanwhile.
 
     Ctrl-C reaches every process of a terminal; it is for the first one to end the others.
     """
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
+    # Starting this helper, which multiprocessing does at need, would let them through again.
+    resource_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -202,8 +207,11 @@ def _work(
     pipe: "Connection[None, None] | None",
 ) -> None:
     """Do the jobs that come through ``connection``; end when the first process does."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     _keep_freed_memory()
+    # The thread that decompresses should not wait long for its turn to hand on a chunk.
+    sys.setswitchinterval(_SWITCH_SECONDS)
     descriptor = None if pipe is None else pipe.fileno()
     try:
         with ValueWriter(store) as writer:

@@ -1,14 +1,19 @@
 """Which patches to encode, by the metadata; and the metadata that a store keeps."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from reben.data.files import write_bytes
 from reben.data.name_set import NameSet
 from reben.data.value import REFERENCE_MAP, SENTINEL1, SENTINEL2, KindName
 from reben.errors import ConfigError, MetadataError
+
+if TYPE_CHECKING:
+    from reben.data.metadata import PatchTable
+
+_AT_ONCE = 10_000
 
 
 @dataclass(frozen=True)
@@ -97,10 +102,17 @@ def select(
     table = PatchTable.read(*files).filter(split=split, countries=countries)
     if limit is not None:
         table = table.take(range(min(limit, len(table))))
-    sentinel2 = NameSet(table.patch_ids)
+    sentinel2 = NameSet(_texts(table, "patch_id"))
     wanted = {
         SENTINEL2.name: sentinel2,
-        SENTINEL1.name: NameSet(table.s1_names),
+        SENTINEL1.name: NameSet(_texts(table, "s1_name")),
         REFERENCE_MAP.name: sentinel2,
     }
     return Selection(wanted, asked)
+
+
+def _texts(table: "PatchTable", column: str) -> Iterator[str]:
+    """Yield the texts of a column, few of them at a time as Python objects."""
+    texts = table.rows.column(column)
+    for start in range(0, len(texts), _AT_ONCE):
+        yield from texts.slice(start, _AT_ONCE).to_pylist()

@@ -77,8 +77,11 @@ class ImageFiller:
             images.copy_(flip(self._preprocess(bands), torch.from_numpy(flips)))
 
     def _fill_fast(self, images: Tensor, rows: Sequence[int], flips: NDArray[np.bool_]) -> bool:
-        from reben.data.fused import fill_images
+        from reben.data.fused import ALIGNMENT, fill_images
 
+        # A wide store to another address would end the process.
+        if images.data_ptr() % ALIGNMENT:
+            return False
         with self._gather.addresses(rows) as addresses:
             if addresses is None:
                 return False
@@ -119,9 +122,11 @@ class BandFiller:
             Whether it was done. If not, the values are unusual, and `read_checked` is to read the
             whole batch.
         """
-        from reben.data.fused import copy_bands
+        from reben.data.fused import ALIGNMENT, copy_bands
 
         targets = np.array([band[first:].data_ptr() for band in bands.values()], np.uint64)
+        if (targets % ALIGNMENT).any():
+            return False
         with self._gather.addresses(rows) as addresses:
             return addresses is not None and copy_bands(addresses, self._formats, targets) < 0
 

@@ -13,12 +13,12 @@ from typing import Self
 
 from reben.data.files import output_error
 
-_SECONDS = 0.5
+_SECONDS = 2.0
 _sync = getattr(os, "fdatasync", os.fsync)
 
 
 class Flusher:
-    """Asks the system twice a second to write a file to the disk; use it as a context manager.
+    """Asks the system now and then to write a file to the disk; use it as a context manager.
 
     Leaving the context waits until all of the file is on the disk.
 

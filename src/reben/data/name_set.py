@@ -1,5 +1,7 @@
 """Sets of names that take eight bytes a name: a million and a half of them are no burden."""
 
+from array import array
+from bisect import bisect_left
 from collections.abc import Iterable
 from hashlib import blake2b
 
@@ -18,15 +20,18 @@ class NameSet:
     """
 
     def __init__(self, names: Iterable[str]) -> None:
-        self._hashes = np.unique(np.fromiter(map(_hash, names), np.uint64))
+        hashes = np.unique(np.fromiter(map(_hash, names), np.uint64))
+        self._hashes = array("Q", hashes.tobytes())
 
     def __contains__(self, name: object) -> bool:
         """Tell whether ``name`` is in the set."""
         if not isinstance(name, str):
             return False
+        if not self._hashes:
+            return False
         number = _hash(name)
-        place = int(self._hashes.searchsorted(np.uint64(number)))
-        return place < len(self._hashes) and int(self._hashes[place]) == number
+        place = bisect_left(self._hashes, number)
+        return place < len(self._hashes) and self._hashes[place] == number
 
     def __len__(self) -> int:
         """Count the names."""

@@ -32,8 +32,8 @@ def plan_epoch(num_patches: int, *, seed: int, epoch: int, shuffle: bool, flips:
         flips: Whether patches are flipped, each way with probability one half.
 
     Example:
-        >>> plan_epoch(4, seed=1, epoch=0, shuffle=True, flips=False).order
-        array([1, 3, 0, 2])
+        >>> plan_epoch(4, seed=1, epoch=0, shuffle=False, flips=False).order
+        array([0, 1, 2, 3])
     """
     generator = np.random.default_rng([seed, epoch])
     order = generator.permutation(num_patches) if shuffle else np.arange(num_patches)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from reben.data.tar import Member, read_members
+from reben.data.tar import read_members
 from reben.data.value import Kind, PatchFilesError, is_tiff
 from reben.errors import ArchiveError
 
@@ -132,7 +132,7 @@ def patches_of_archive(
     try:
         for member in read_members(chunks, archive, grouping.wants):
             yield from grouping.take_finished()
-            grouping.add(member)
+            grouping.add(member.content)
     except ArchiveError:
         grouping.leave()
         yield from grouping.take_finished()
@@ -150,33 +150,34 @@ class _Grouping:
         self._kind = kind
         self._wants_patch = wants
         self._folder: str | None = None
-        self._is_wanted = False
+        self._patch: PatchFiles | None = None
+        self._file = ""
         self._waiting_bytes = 0
         self._finished: list[PatchFiles] = []
 
     def wants(self, path: str, size: int) -> bool:
         """Tell whether to read a member; it is added next, if so."""
-        folder, _, file = path.rpartition("/")
+        folder, _, self._file = path.rpartition("/")
         if folder != self._folder:
             self.leave()
-            self._folder = folder
-            self._is_wanted = self._enter(folder)
-        if not self._is_wanted or not is_tiff(file):
+            self._enter(folder)
+        patch = self._patch
+        if patch is None or not is_tiff(self._file):
             return False
-        patch = self._patch(folder)
-        if patch.problem is None and not self._kind.is_folder(patch.name):
-            patch.problem = self._kind.folder_problem(patch.name)
+        if folder not in self.waiting:
+            self.waiting[folder] = patch
+            if not self._kind.is_folder(patch.name):
+                patch.problem = self._kind.folder_problem(patch.name)
         if size > _MAX_FILE_BYTES:
-            patch.problem = patch.problem or f"the file {file} has {size} bytes"
+            patch.problem = patch.problem or f"the file {self._file} has {size} bytes"
         return patch.problem is None
 
-    def add(self, member: Member) -> None:
+    def add(self, content: bytes) -> None:
         """Take the member that was wanted last."""
-        folder, _, file = member.name.rpartition("/")
-        patch = self._patch(folder)
-        before = patch.num_bytes
-        patch.add(self._kind, file, member.content)
-        self._waiting_bytes += patch.num_bytes - before
+        if self._patch is not None:
+            before = self._patch.num_bytes
+            self._patch.add(self._kind, self._file, content)
+            self._waiting_bytes += self._patch.num_bytes - before
 
     def leave(self) -> None:
         """Finish the patch of the current folder, if nothing of it is missing."""
@@ -191,17 +192,12 @@ class _Grouping:
         while self._finished:
             yield self._finished.pop(0)
 
-    def _enter(self, folder: str) -> bool:
+    def _enter(self, folder: str) -> None:
+        self._folder = folder
         name = folder.rpartition("/")[2]
-        if self._kind.is_folder(name):
-            return self._wants_patch(name)
-        return self._kind.may_hold(name)
-
-    def _patch(self, folder: str) -> PatchFiles:
-        patch = self.waiting.get(folder)
-        if patch is None:
-            patch = self.waiting[folder] = PatchFiles(folder.rpartition("/")[2])
-        return patch
+        is_folder = self._kind.is_folder(name)
+        is_wanted = self._wants_patch(name) if is_folder else self._kind.may_hold(name)
+        self._patch = self.waiting.get(folder, PatchFiles(name)) if is_wanted else None
 
     def _finish(self, folder: str) -> None:
         patch = self.waiting.pop(folder)

@@ -8,6 +8,7 @@ Source: TIFF revision 6.0 (Adobe, 1992); deflate: Adobe Photoshop TIFF Technical
 
 import struct
 import zlib
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -56,8 +57,9 @@ class Strips(NamedTuple):
     content: bytes | memoryview
 
 
-class _Directory(NamedTuple):
-    """What is the same in all files with the same directory.
+@dataclass(frozen=True, eq=False, slots=True)
+class _Directory:
+    """What is the same in all files with the same directory; it is remembered by its identity.
 
     ``offsets`` and ``sizes`` are lists in the file: format of a number, first byte, end.
     """

@@ -79,10 +79,8 @@ class _Bytes:
         return True
 
 
-class _Header(NamedTuple):
-    kind: bytes
-    name: str
-    size: int
+_Header = tuple[bytes, str, int]
+"""Kind, name and size of a member."""
 
 
 def read_members(
@@ -103,9 +101,9 @@ def read_members(
     """
     stream = _Bytes(chunks)
     for kind, name, size in _read_headers(stream, archive):
-        padding = -size % _BLOCK
         if kind == _FOLDER:
             continue
+        padding = -size % _BLOCK
         if not wants(name, size):
             if not stream.skip(size + padding):
                 _refuse_end(archive, name)
@@ -120,45 +118,43 @@ def read_members(
 def _read_headers(stream: _Bytes, archive: str) -> Iterator[_Header]:
     """Yield the headers of files and folders; the contents lie between them in the stream."""
     last, ended = "", False
-    said = _Said(None, None)
+    said_name: str | None = None
+    said_size: int | None = None
     while block := stream.take(_BLOCK):
         if block == _ZEROS:
             ended = True
             continue
-        kind, name, size = _parse_header(block, archive, "its end" if ended else last)
+        header = _parse_header(block, archive, "its end" if ended else last)
         ended = False
+        kind, name, size = header
         if kind in _DESCRIPTIONS:
-            said = _read_description(stream, archive, last, _Header(kind, name, size), said)
+            name_there, size_there = _read_description(stream, archive, last, header)
+            said_name = name_there or said_name
+            said_size = said_size if size_there is None else size_there
             continue
-        last = said.name or name
+        last = said_name or name
         _check_member(archive, last, kind)
-        if kind in _FILES and last.endswith("/"):
-            kind = _FOLDER
-        yield _Header(kind, last, size if said.size is None else said.size)
-        said = _Said(None, None)
+        yield (
+            _FOLDER if last.endswith("/") else kind,
+            last,
+            size if said_size is None else said_size,
+        )
+        said_name = said_size = None
     if not ended:
         _refuse_end(archive, last)
 
 
-class _Said(NamedTuple):
-    """What descriptions said of the next member."""
-
-    name: str | None
-    size: int | None
-
-
 def _read_description(
-    stream: _Bytes, archive: str, last: str, header: _Header, said: _Said
-) -> _Said:
-    content = stream.take(min(header.size, _MAX_DESCRIPTION))
-    if len(content) < header.size or not stream.skip(-header.size % _BLOCK):
+    stream: _Bytes, archive: str, last: str, header: _Header
+) -> tuple[str | None, int | None]:
+    """Return name and size of the next member as far as a description gives them."""
+    kind, _, size = header
+    content = stream.take(min(size, _MAX_DESCRIPTION))
+    if len(content) < size or not stream.skip(-size % _BLOCK):
         _refuse_end(archive, last)
-    if header.kind == _LONG_NAME:
-        return said._replace(name=_decode(content.split(b"\0", 1)[0]))
-    if header.kind != _PAX:
-        return said
-    name, size = _parse_pax(content, archive)
-    return _Said(name or said.name, said.size if size is None else size)
+    if kind == _LONG_NAME:
+        return _decode(content.split(b"\0", 1)[0]), None
+    return _parse_pax(content, archive) if kind == _PAX else (None, None)
 
 
 def _parse_header(block: bytes, archive: str, behind: str) -> _Header:
@@ -166,7 +162,7 @@ def _parse_header(block: bytes, archive: str, behind: str) -> _Header:
         _refuse_end(archive, behind)
     field = block[148:156]
     try:
-        stored = int(field.strip(b"\0 ") or b"x", 8)
+        stored = int(field.strip(b"\0 "), 8)
         size = _parse_number(block[124:136])
     except ValueError:
         stored = size = -1
@@ -178,7 +174,7 @@ def _parse_header(block: bytes, archive: str, behind: str) -> _Header:
     name = block[:100].split(b"\0", 1)[0]
     if block[345] and block[257:263] == b"ustar\0":
         name = block[345:500].split(b"\0", 1)[0] + b"/" + name
-    return _Header(block[156:157], _decode(name), size)
+    return block[156:157], _decode(name), size
 
 
 def _parse_number(field: bytes) -> int:
@@ -215,7 +211,8 @@ def _check_member(archive: str, name: str, kind: bytes) -> None:
             "and folders only. Do not trust it: fetch the archive from where the data set is "
             "published."
         )
-    if name.startswith("/") or "\\" in name or ".." in name.split("/") or name[1:2] == ":":
+    leads_up = ".." in name and ".." in name.split("/")
+    if leads_up or name.startswith("/") or "\\" in name or name[1:2] == ":":
         raise ArchiveError(
             f"{archive} holds {name!r}, a name that leads out of the archive's folder. Do not "
             "trust it: fetch the archive from where the data set is published."

@@ -62,6 +62,8 @@ class ValueWriter:
         there = path / DATA_FILE
         size = there.stat().st_size if there.exists() else 0
         self._environment = open_lmdb(path, sync=False, map_size=_grown(size))
+        # A process that was killed while it read would keep pages from being used again.
+        self._environment.reader_check()
 
     def __enter__(self) -> Self:
         """Return the writer."""
