@@ -17,7 +17,7 @@ from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
-from types import TracebackType
+from types import ModuleType, TracebackType
 from typing import NoReturn, Self
 
 from reben.data.encode_job import BATCH_BYTES, ArchiveJob, Job
@@ -135,8 +135,7 @@ class _Worker:
     def _raise_death(self) -> NoReturn:
         self.process.join()
         raise EncodeError(
-            f"A worker process died (exit code {self.process.exitcode}). In a script, call encode "
-            'under `if __name__ == "__main__":`, as worker processes need; if memory ran out, use '
+            f"A worker process died (exit code {self.process.exitcode}). If memory ran out, use "
             "fewer workers. The same command goes on from there."
         ) from None
 
@@ -174,7 +173,7 @@ def _start(store: Path, *, strict: bool, pipe: int | None) -> _Worker:
     # A Connection is how a descriptor gets into a spawned process.
     carried = None if pipe is None else Connection(os.dup(pipe), writable=False)
     process = context.Process(target=_work, args=(theirs, store, strict, carried), daemon=True)
-    with _interrupts_blocked():
+    with _interrupts_blocked(), _main_module_hidden():
         process.start()
     theirs.close()
     if carried is not None:
@@ -198,6 +197,20 @@ def _interrupts_blocked() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def _main_module_hidden() -> Iterator[None]:
+    """Keep spawned processes from importing the user's program, which they do not need.
+
+    It might import torch, or be a script without a guard, which would encode once more.
+    """
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 def _work(
