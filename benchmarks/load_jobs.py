@@ -1,6 +1,6 @@
 """reben's loaders, timed in a process of their own; `load.py` starts it.
 
-python benchmarks/load_jobs.py images STORE OUT.json --workers 0 --passes 3
+python benchmarks/load_jobs.py images STORE OUT.json --workers 0 --passes 6
 """
 
 import argparse
@@ -97,7 +97,7 @@ def main() -> None:
     parser.add_argument("--bands", default="all")
     parser.add_argument("--workers", type=int, default=0)
     parser.add_argument("--patches", type=int, default=1)
-    parser.add_argument("--passes", type=int, default=3)
+    parser.add_argument("--passes", type=int, default=6)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     arguments.out.write_text(json.dumps(time_passes(arguments)), encoding="utf-8")
