@@ -114,7 +114,7 @@ def test_bands_under_wrong_names_are_refused_or_change_the_logits(session):
     refused = Exception  # ONNX Runtime's kinds of error have nothing else above them
     with pytest.raises(refused, match=r"B05.*\n? *index: 1 Got: 120 Expected: 60"):
         session.run(None, {**right, "B02": right["B05"], "B05": right["B02"]})
-    with pytest.raises(refused, match="Invalid input name: B10|Invalid Feed Input Name: ?B10"):
+    with pytest.raises(refused, match=r"Invalid (input name|Feed Input Name): ?B10"):
         session.run(None, {**right, "B10": right["B05"]})
     with pytest.raises(ValueError, match=r"Required inputs \(\['VH'\]\) are missing"):
         session.run(None, {name: pixels for name, pixels in right.items() if name != "VH"})
