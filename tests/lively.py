@@ -24,10 +24,11 @@ def lively(backbone, bands, seed=0, **settings):
             if isinstance(module, nn.BatchNorm2d):
                 module.running_mean.normal_(0, 0.2)
                 module.running_var.uniform_(0.5, 1.5)
-        images = torch.randn(8, len(model.bands), 120, 120)
+        images = torch.randn(8, len(model.bands), *(2 * [model.config.image_size]))
         images += torch.randn(8, len(model.bands), 1, 1)
         head = model.model.vision_encoder.get_classifier()
         head.weight.normal_(0, 1)
         head.bias.zero_()
         head.weight /= model(images).std(0).mean() / 3
+        head.bias -= model(images).mean(0)
     return model

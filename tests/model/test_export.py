@@ -75,7 +75,8 @@ def random_patches(num_patches, names):
 def assert_same(model, session, bands, dtype=np.float32):
     scores, logits = session.run(None, as_inputs(bands, model.bands, dtype))
     expected = model.predict(bands)
-    np.testing.assert_allclose(logits, expected.logits, rtol=0, atol=TOLERANCE)
+    # Values at the ends of the range give logits of hundreds, where float32 ends at 3e-5.
+    np.testing.assert_allclose(logits, expected.logits, rtol=1e-5, atol=TOLERANCE)
     np.testing.assert_allclose(scores, expected.values, rtol=0, atol=TOLERANCE)
     return logits
 
