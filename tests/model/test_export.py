@@ -1,7 +1,10 @@
+import ast
 import json
 import re
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -254,15 +257,18 @@ def test_the_reference_logits_of_a_transformer(golden, real_store, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_file_runs_where_neither_torch_nor_reben_can_be_imported(written):
-    code = f"""
-import sys
-sys.modules.update(torch=None, reben=None)
-import json, numpy as np, onnxruntime
-session = onnxruntime.InferenceSession({str(written.path)!r})
-bands = {{i.name: np.ones((2, *i.shape[1:]), np.float32) for i in session.get_inputs()}}
-scores, logits = session.run(None, bands)
-print(scores.shape, len(json.loads(session.get_modelmeta().custom_metadata_map["labels"])))
-"""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "(2, 19) 19"
+def test_the_lines_of_the_docs_run_where_neither_torch_nor_reben_can_be_imported(
+    model, written, tmp_path
+):
+    page = (Path(__file__).parents[2] / "docs" / "export.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(import json\n.*?)```", page, re.DOTALL)
+    shutil.copy(written.path, tmp_path / "model.onnx")
+    for name, pixels in patch(1, model.bands).items():
+        np.save(tmp_path / f"{name}.npy", pixels)
+    blocked = f"import sys\nsys.modules.update(torch=None, reben=None)\n{code}"
+    done = subprocess.run(
+        [sys.executable, "-c", blocked], capture_output=True, text=True, check=True, cwd=tmp_path
+    )
+    above = model.predict(patch(1)).above()
+    assert sorted(ast.literal_eval(done.stdout)) == sorted(above)
+    assert above

@@ -6,11 +6,11 @@ import sys
 import pytest
 
 from learn.predicted import predicted
-from reben.errors import MissingExtraError, OutputError
+from reben.errors import MissingExtraError, ModelFolderError, OutputError
 from reben.learn.evaluate import measure
 from reben.model.classifier import Classifier
 from reben.model.config import ModelConfig
-from reben.publish.mlm import check_mlm, mlm_item, write_mlm
+from reben.publish.mlm import add_file, check_mlm, mlm_item, write_mlm
 from reben.spec.bands import ALL, ALL_FULL, S1, S2, BandSet, sensor
 from reben.spec.labels import COLOURS, LABELS
 from reben.spec.statistics import published_statistics
@@ -283,6 +283,27 @@ def test_figures_that_are_not_those_of_the_report_are_found(tmp_path):
     assert check_mlm(tmp_path, schema=True) == ()
     change(tmp_path, lambda i: i["properties"]["reben:metrics"]["macro"].update(f1=0.99))
     assert check_mlm(tmp_path) == ("reben:metrics: macro is not that of report.json",)
+
+
+def test_a_file_that_came_later_is_added(folder):
+    (folder / "model.onnx").write_bytes(b"another ONNX file")
+    assert check_mlm(folder)
+    before = item_of(folder)
+    add_file(folder, "model.onnx")
+    assert check_mlm(folder, schema=True) == ()
+    after = item_of(folder)
+    assert {**after, "assets": None} == {**before, "assets": None}
+    assert after["assets"]["weights"] == before["assets"]["weights"]
+
+
+@pytest.mark.parametrize("text", [None, "{", "[]", '{"properties": {"bands": []}}'])
+def test_a_file_cannot_be_added_to_what_is_no_item(tmp_path, text):
+    (tmp_path / "model.onnx").write_bytes(b"an ONNX file")
+    if text is not None:
+        (tmp_path / "mlm.json").write_text(text)
+    with pytest.raises(ModelFolderError, match=r"is no item that model\.onnx could be added to"):
+        add_file(tmp_path, "model.onnx")
+    assert (tmp_path / "mlm.json").exists() == (text is not None)
 
 
 def test_without_the_extra_an_item_is_written_and_the_rest_checked(folder, monkeypatch, caplog):

@@ -23,6 +23,7 @@ def export(
     """Write a model as one ONNX file: raw bands in, scores out, preprocessing inside.
 
     The file is compared with the model in ONNX Runtime and kept only if logits agree within 1e-4.
+    If it goes into the model's own folder as model.onnx, the mlm.json there describes it too.
 
     Args:
         model: A run folder, a model folder, or the name of a model on the Hub.
@@ -40,6 +41,7 @@ def export(
         opset=OPSET if opset is None else opset,
         sentinel2_dtype=sentinel2_dtype,
     )
+    _describe(Path(model), out)
     checked = (
         "not compared with the model, since ONNX Runtime is not installed"
         if written.max_difference is None
@@ -62,3 +64,14 @@ def export(
         )
     else:
         print_text(str(written.path))
+
+
+def _describe(model: Path, out: Path) -> None:
+    """Add the file to the description of the model that it lies beside."""
+    from reben.publish.mlm import MLM_FILE, add_file
+    from reben.publish.mlm_check import ONNX_FILE
+
+    folder = out.absolute().parent
+    if out.name == ONNX_FILE and folder == model.absolute() and (folder / MLM_FILE).is_file():
+        add_file(folder, ONNX_FILE)
+        talk(f"{folder / MLM_FILE} describes it.")

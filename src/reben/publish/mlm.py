@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from reben.data.files import write_text
-from reben.errors import OutputError
+from reben.errors import ModelFolderError, OutputError
 from reben.learn.report import REPORT_FILE, Report
 from reben.model.classifier import Classifier
 from reben.model.folder import CONFIG_FILE, WEIGHTS_FILE
@@ -33,7 +33,7 @@ from reben.publish.mlm_fields import band_fields, hyperparameters, input_fields,
 from reben.spec.bands import PIXEL_METRES, Sensor
 from reben.spec.extent import BOUNDS, COUNTRIES, FIRST_SECOND, LAST_SECOND
 
-__all__ = ["MLM_FILE", "check_mlm", "mlm_item", "write_mlm"]
+__all__ = ["MLM_FILE", "add_file", "check_mlm", "mlm_item", "write_mlm"]
 
 DATASET = "BigEarthNet v2.0"
 _INSTRUMENTS: Mapping[Sensor, str] = {"Sentinel-1": "c-sar", "Sentinel-2": "msi"}
@@ -180,8 +180,40 @@ def write_mlm(  # noqa: PLR0913 - all after the second are named
         num_train=num_train,
         made_up=made_up,
     )
-    write_text(folder / MLM_FILE, json.dumps(item, indent=2, ensure_ascii=False) + "\n")
+    write_text(folder / MLM_FILE, _json(item))
     return folder / MLM_FILE
+
+
+def add_file(folder: str | Path, file: str) -> Path:
+    """Describe one more file, or one that changed, in the ``mlm.json`` of a folder.
+
+    Args:
+        folder: The folder, with its ``mlm.json``.
+        file: Name of the file in it, for example ``model.onnx``.
+
+    Raises:
+        ModelFolderError: If there is no ``mlm.json``, or it is none.
+        OutputError: If the file cannot be read, or ``mlm.json`` cannot be written.
+    """
+    path = Path(folder) / MLM_FILE
+    try:
+        item = json.loads(path.read_text(encoding="utf-8"))
+        bands = item["properties"]["bands"]
+        key, asset = _asset(file, path.parent / file, bands)
+        item["assets"][key] = asset
+    except OutputError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelFolderError(
+            f"{path} is no item that {file} could be added to: {type(error).__name__} {error}. "
+            "Write it anew with write_mlm."
+        ) from error
+    write_text(path, _json(item))
+    return path
+
+
+def _json(item: Mapping[str, Any]) -> str:
+    return json.dumps(item, indent=2, ensure_ascii=False) + "\n"
 
 
 def _place() -> dict[str, Any]:
