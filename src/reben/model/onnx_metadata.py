@@ -1,14 +1,14 @@
 """What an ONNX file says of itself: bands, units, statistics, labels, thresholds."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 from reben.model.classifier import Classifier
 from reben.spec.bands import PIXEL_METRES, native_size, sensor
 
 if TYPE_CHECKING:
-    from onnx import ModelProto
+    from onnx import GraphProto, ModelProto, NodeProto
 
 Sentinel2Dtype = Literal["float32", "uint16"]
 """What the Sentinel-2 inputs of a file are of; Sentinel-1 inputs are float32 always."""
@@ -19,19 +19,30 @@ FORMAT = "1"
 def remove_traces(proto: "ModelProto") -> None:
     """Take out what the exporter notes of the machine: paths of source files, stack traces."""
     proto.doc_string = ""
-    graphs = [proto.graph, *proto.functions]
-    del proto.graph.metadata_props[:]
-    for graph in graphs:
-        graph.doc_string = ""
-        for node in graph.node:
-            node.doc_string = ""
-            del node.metadata_props[:]
-    for value in (*proto.graph.input, *proto.graph.output, *proto.graph.value_info):
-        value.doc_string = ""
-        del value.metadata_props[:]
-    for tensor in proto.graph.initializer:
-        tensor.doc_string = ""
-        del tensor.metadata_props[:]
+    for function in proto.functions:
+        function.doc_string = ""
+        del function.metadata_props[:]
+        _remove_of_nodes(function.node)
+    _remove_of_graph(proto.graph)
+
+
+def _remove_of_graph(graph: "GraphProto") -> None:
+    parts = (graph, *graph.input, *graph.output, *graph.value_info, *graph.initializer)
+    for part in parts:
+        part.doc_string = ""
+        del part.metadata_props[:]
+    _remove_of_nodes(graph.node)
+
+
+def _remove_of_nodes(nodes: Iterable["NodeProto"]) -> None:
+    for node in nodes:
+        node.doc_string = ""
+        del node.metadata_props[:]
+        for attribute in node.attribute:
+            attribute.doc_string = ""
+            inside = [attribute.g] if attribute.HasField("g") else attribute.graphs
+            for graph in inside:  # branches and bodies of loops
+                _remove_of_graph(graph)
 
 
 def describe(
