@@ -1,8 +1,9 @@
 """An environment of its own for the loader that is compared with: ConfigILM 0.7.1 and its pins.
 
-    python benchmarks/reference_venv.py FOLDER [--python PYTHON]
+    python benchmarks/reference_venv.py FOLDER [--python PYTHON] [--models]
 
-makes it in FOLDER unless it is there, and prints its interpreter.
+makes it in FOLDER unless it is there, and prints its interpreter. With --models it can build
+networks too, not only read patches.
 """
 
 import argparse
@@ -16,7 +17,9 @@ NEEDS = (
     "torch", "torchvision", "numpy<2", "lmdb<2", "pyarrow<20", "pandas<3", "safetensors",
     "transformers<5", "appdirs<2",
 )  # fmt: skip
+MODELS_NEED = ("timm>=1,<2",)  # its own needs are among those above
 _MODULE = "configilm.extra.DataSets.BENv2_DataSet"
+_MODELS_MODULE = "configilm.ConfigILM"
 
 
 class NoReferenceError(RuntimeError):
@@ -54,14 +57,29 @@ def reference_python(folder: Path, python: str = sys.executable) -> Path:
     return interpreter
 
 
+def add_models(interpreter: Path) -> None:
+    """Install at need what ConfigILM builds networks with.
+
+    Raises:
+        NoReferenceError: If that fails, with what pip said last.
+    """
+    if _works(interpreter, _MODELS_MODULE):
+        return
+    step = [*_pip(interpreter), "--no-deps", *MODELS_NEED]
+    done = subprocess.run(step, capture_output=True, text=True, check=False)
+    if done.returncode or not _works(interpreter, _MODELS_MODULE):
+        said = (done.stderr or done.stdout).strip().splitlines()[-1:]
+        raise NoReferenceError(f"No timm beside ConfigILM {VERSION}: {' '.join(said)}.")
+
+
 def _pip(interpreter: Path) -> list[str]:
     return [str(interpreter), "-m", "pip", "install", "--quiet"]
 
 
-def _works(interpreter: Path) -> bool:
+def _works(interpreter: Path, module: str = _MODULE) -> bool:
     if not interpreter.is_file():
         return False
-    command = [str(interpreter), "-c", f"import pyarrow.parquet, {_MODULE}"]
+    command = [str(interpreter), "-c", f"import pyarrow.parquet, {module}"]
     return not subprocess.run(command, capture_output=True, check=False).returncode
 
 
@@ -70,9 +88,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--python", default=sys.executable)
+    parser.add_argument("--models", action="store_true")
     arguments = parser.parse_args()
     try:
-        print(reference_python(arguments.folder, arguments.python))
+        interpreter = reference_python(arguments.folder, arguments.python)
+        if arguments.models:
+            add_models(interpreter)
+        print(interpreter)
     except NoReferenceError as error:
         sys.exit(str(error))
 

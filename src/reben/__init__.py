@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from reben.learn.train import Run, train
     from reben.model.classifier import Classifier
     from reben.model.config import ModelConfig
+    from reben.model.export import OnnxFile, export_onnx
     from reben.model.scores import Scores
     from reben.publish.card import write_card
     from reben.publish.report_page import write_report
@@ -53,6 +54,7 @@ _HOMES = {
     "LABELS": "reben.spec.labels",
     "Loader": "reben.data.loader",
     "ModelConfig": "reben.model.config",
+    "OnnxFile": "reben.model.export",
     "PAPER_LABELS": "reben.spec.labels",
     "PatchTable": "reben.data.metadata",
     "Predictions": "reben.learn.predictions",
@@ -75,6 +77,7 @@ _HOMES = {
     "download": "reben.data.download",
     "encode": "reben.data.encode",
     "evaluate": "reben.learn.evaluate",
+    "export_onnx": "reben.model.export",
     "fetch_sample": "reben.data.sample",
     "from_multi_hot": "reben.spec.labels",
     "measure": "reben.learn.evaluate",
@@ -100,6 +103,7 @@ __all__ = [
     "EncodeReport",
     "Loader",
     "ModelConfig",
+    "OnnxFile",
     "PatchTable",
     "Predictions",
     "Preprocess",
@@ -122,6 +126,7 @@ __all__ = [
     "download",
     "encode",
     "evaluate",
+    "export_onnx",
     "fetch_sample",
     "from_multi_hot",
     "measure",

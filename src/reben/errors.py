@@ -28,7 +28,8 @@ The tree:
     │   ├── BackboneError             timm does not know or cannot build the architecture
     │   ├── ModelFolderError          a folder or repository without a usable config or weights
     │   ├── WeightsMismatchError      weights that are not exactly the model's
-    │   └── UnsafeWeightsError        pickled weights, which are never opened
+    │   ├── UnsafeWeightsError        pickled weights, which are never opened
+    │   └── ExportError               a model that cannot be written in another format
     ├── RunError (ValueError)         a folder that is not a run, or one that is not finished
     ├── TrainingError (RuntimeError)  training cannot go on
     ├── DownloadError (OSError)       a file that could not be fetched
@@ -139,6 +140,10 @@ class WeightsMismatchError(ModelError):
 
 class UnsafeWeightsError(ModelError):
     """Weights are pickled; opening them could run code, so reben never does."""
+
+
+class ExportError(ModelError):
+    """A model cannot be written in another format, or says something else there."""
 
 
 class RunError(RebenError, ValueError):

@@ -18,6 +18,7 @@ from reben.app import (
     data_verbs,
     download_verbs,
     encode_verbs,
+    export_verbs,
     measure_verbs,
     model_verbs,
     train_verb,
@@ -54,6 +55,7 @@ _VERBS: tuple[Callable[..., None], ...] = (
     measure_verbs.calibrate,
     model_verbs.card,
     model_verbs.predict,
+    export_verbs.export,
     benchmark_verbs.benchmark,
     compare_verbs.compare,
 )

@@ -1,0 +1,322 @@
+import hashlib
+import json
+import os
+import sys
+
+import pytest
+
+from learn.predicted import predicted
+from reben.errors import MissingExtraError, ModelFolderError, OutputError
+from reben.learn.evaluate import measure
+from reben.model.classifier import Classifier
+from reben.model.config import ModelConfig
+from reben.publish.mlm import add_file, check_mlm, mlm_item, write_mlm
+from reben.spec.bands import ALL, ALL_FULL, S1, S2, BandSet, sensor
+from reben.spec.labels import COLOURS, LABELS
+from reben.spec.statistics import published_statistics
+from reben.spec.wavelengths import POLARISATION, SPECTRUM
+
+
+def write(folder, bands="all", **settings):
+    model = Classifier("test_resnet", bands, **settings)
+    model.save_pretrained(folder)
+    (folder / "model.onnx").write_bytes(b"an ONNX file")
+    (folder / "README.md").write_text("a card")
+    write_mlm(folder, model, name="made-up name v1.0", licence="mit", num_train=1234)
+    return model
+
+
+@pytest.fixture(scope="module")
+def described(tmp_path_factory):
+    """A folder with its mlm.json, for tests that change neither."""
+    folder = tmp_path_factory.mktemp("described")
+    return write(folder), folder
+
+
+@pytest.fixture
+def folder(tmp_path):
+    write(tmp_path)
+    return tmp_path
+
+
+def item_of(folder):
+    return json.loads((folder / "mlm.json").read_text(encoding="utf-8"))
+
+
+def change(folder, edit):
+    item = item_of(folder)
+    edit(item)
+    (folder / "mlm.json").write_text(json.dumps(item))
+
+
+@pytest.mark.parametrize("bands", ["s1", "s2", "all", "all_full", "B8A,VV"])
+def test_what_is_written_is_valid(tmp_path, bands):
+    write(tmp_path, bands)
+    assert check_mlm(tmp_path, schema=True) == ()
+
+
+def test_stac_model_writes_the_same(described):
+    from stac_model.schema import MLModelProperties
+
+    written = {k: v for k, v in item_of(described[1])["properties"].items() if k[:4] == "mlm:"}
+    parsed = MLModelProperties.model_validate(written)
+    assert json.loads(parsed.model_dump_json(by_alias=True)) == written
+
+
+def test_pystac_reads_it_and_finds_the_files(described):
+    import pystac
+
+    item = pystac.Item.from_file(str(described[1] / "mlm.json"))
+    assert item.id == "made-up name v1.0"
+    assert item.common_metadata.start_datetime.year == 2017
+    assert {asset.href for asset in item.get_assets(role="mlm:model").values()} == {
+        "./model.safetensors",
+        "./model.onnx",
+    }
+
+
+def test_bands_have_their_wavelengths_and_polarisations(described):
+    item = item_of(described[1])
+    bands = {band["name"]: band for band in item["properties"]["bands"]}
+    assert tuple(bands) == ALL.names
+    red = bands["B04"]
+    assert (red["eo:common_name"], red["eo:center_wavelength"], red["gsd"]) == ("red", 0.6646, 10)
+    assert bands["B12"]["eo:full_width_half_max"] == 0.175
+    assert (bands["VH"]["sar:polarizations"], bands["VH"]["unit"]) == (["VH"], "dB")
+    assert bands["VV"]["sar:center_frequency"] == 5.405
+    assert item["assets"]["weights"]["bands"] == item["properties"]["bands"]
+
+
+def test_every_band_has_a_spectrum_or_a_polarisation():
+    assert {*SPECTRUM, *POLARISATION} == set(ALL_FULL)
+    assert set(POLARISATION) == {name for name in ALL_FULL if sensor(name) == "Sentinel-1"}
+    order = sorted(SPECTRUM, key=lambda name: SPECTRUM[name].centre_micrometres)
+    assert order == [
+        *("B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B09", "B11", "B12")
+    ]
+
+
+def test_the_input_says_order_shape_and_scaling():
+    model = Classifier("test_resnet", "B11,VV,B03", upsampling="bicubic", image_size=128)
+    item = mlm_item(model, name="name", files={}, licence="mit")
+    (entry,) = item["properties"]["mlm:input"]
+    figures = published_statistics(128, "bicubic")
+    assert entry["bands"] == ["B11", "VV", "B03"]
+    assert entry["input"]["shape"] == [-1, 3, 128, 128]
+    assert entry["resize_type"] == "interpolation-cubic"
+    assert entry["value_scaling"][2] == {
+        "type": "z-score",
+        "mean": figures.mean["B03"],
+        "stddev": figures.std["B03"],
+    }
+
+
+def test_the_output_says_labels_colours_and_sigmoid(described):
+    properties = item_of(described[1])["properties"]
+    (entry,) = properties["mlm:output"]
+    classes = entry["classification:classes"]
+    assert [one["description"] for one in classes] == list(LABELS)
+    assert [one["value"] for one in classes] == list(range(19))
+    assert classes[2]["name"] == "beaches-dunes-sands"
+    assert [f"#{one['color_hint'].lower()}" for one in classes] == [COLOURS[x] for x in LABELS]
+    assert entry["result"]["shape"] == [-1, 19]
+    assert entry["post_processing_function"]["expression"] == "torch.sigmoid(logits)"
+    assert properties["mlm:hyperparameters"]["thresholds"] == [0.5] * 19
+
+
+def test_the_temperature_of_a_calibrated_model_is_said():
+    model = Classifier("test_resnet", "s1")
+    model.config = ModelConfig.from_dict({**model.config.to_dict(), "temperature": 1.5})
+    output = mlm_item(model, name="n", files={}, licence="mit")["properties"]["mlm:output"][0]
+    assert output["post_processing_function"]["expression"] == "torch.sigmoid(logits / 1.5)"
+
+
+def test_files_are_there_with_size_and_checksum(described):
+    model, folder = described
+    item = item_of(folder)
+    weights = item["assets"]["weights"]
+    content = (folder / "model.safetensors").read_bytes()
+    assert weights["file:checksum"] == "1220" + hashlib.sha256(content).hexdigest()
+    assert weights["file:size"] == len(content)
+    assert set(item["assets"]) == {"weights", "onnx", "config", "card"}
+    expected = sum(weight.numel() for weight in model.parameters())
+    assert item["properties"]["mlm:total_parameters"] == expected
+
+
+def test_made_up_patches_have_no_place_on_earth(tmp_path):
+    model = Classifier("test_resnet", "s1")
+    model.save_pretrained(tmp_path)
+    write_mlm(tmp_path, model, licence="mit", made_up=True)
+    item = item_of(tmp_path)
+    assert (item["geometry"], item["links"]) == (None, [])
+    assert "made up" in item["properties"]["mlm:pretrained_source"]
+    assert check_mlm(tmp_path, schema=True) == ()
+
+
+def test_names_that_the_extension_does_not_allow_are_cleaned(tmp_path):
+    model = Classifier("test_resnet", "s1")
+    for name in ("18 (ours)", "é", "résumé/x", "a"):
+        item = mlm_item(model, name=name, files={}, licence="mit")
+        assert item["id"] == name
+        (tmp_path / "mlm.json").write_text(json.dumps(item))
+        assert not [fault for fault in check_mlm(tmp_path) if "mlm:name" in fault]
+
+
+def drop_last_class(item):
+    del item["properties"]["mlm:output"][0]["classification:classes"][-1]
+
+
+FAULTS = {
+    "swap two bands": (
+        lambda i: i["properties"]["mlm:input"][0]["bands"].reverse(),
+        "mlm:input has the bands B12, B11",
+    ),
+    "another mean": (
+        lambda i: i["properties"]["mlm:input"][0]["value_scaling"][3].update(mean=0.5),
+        "value_scaling is not what follows from config.json",
+    ),
+    "another resize": (
+        lambda i: i["properties"]["mlm:input"][0].update(resize_type="interpolation-cubic"),
+        "resize_type is not what follows",
+    ),
+    "paper order": (
+        lambda i: i["properties"]["mlm:output"][0]["classification:classes"].reverse(),
+        "classification:classes is not what follows",
+    ),
+    "a class less": (drop_last_class, "classification:classes is not what follows"),
+    "another threshold": (
+        lambda i: i["properties"]["mlm:hyperparameters"]["thresholds"].__setitem__(4, 0.4),
+        "thresholds is not what follows",
+    ),
+    "a wavelength": (
+        lambda i: i["properties"]["bands"][2].update({"eo:center_wavelength": 0.7}),
+        "definitions of the bands are not those",
+    ),
+    "undefined band": (
+        lambda i: i["properties"]["mlm:input"][0]["bands"].append("B10"),
+        "names bands that are not defined: B10",
+    ),
+    "another backbone": (
+        lambda i: i["properties"].update({"mlm:architecture": "resnet50"}),
+        "mlm:architecture is resnet50, not test_resnet",
+    ),
+    "no role": (
+        lambda i: i["assets"]["weights"].update(roles=["data"]),
+        "asset weights: the role mlm:model and mlm:artifact_type belong together",
+    ),
+    "outside": (
+        lambda i: i["assets"]["weights"].update(href="../model.safetensors"),
+        "asset weights lies outside the folder",
+    ),
+    "elsewhere": (
+        lambda i: i["assets"]["weights"].update(href="https://host/model.safetensors"),
+        "asset weights lies outside the folder",
+    ),
+    "file not there": (
+        lambda i: i["assets"]["weights"].update(href="./other.safetensors"),
+        "there is no file other.safetensors",
+    ),
+    "onnx left out": (lambda i: i["assets"].pop("onnx"), "does not describe model.onnx"),
+    "no input": (lambda i: i["properties"].pop("mlm:input"), "mlm:input: Field required"),
+    "unknown task": (
+        lambda i: i["properties"].update({"mlm:tasks": ["guessing"]}),
+        "MLM: mlm:tasks",
+    ),
+    "unknown field": (
+        lambda i: i["properties"].update({"mlm:mood": "good"}),
+        "there is no field mlm:mood",
+    ),
+    "no bbox": (lambda i: i.pop("bbox"), "STAC: "),
+    "no date": (lambda i: i["properties"].pop("end_datetime"), "STAC: "),
+    "bad version": (lambda i: i.update(stac_version="9.9.9"), "stac_version '9.9.9'"),
+    "no extension": (
+        lambda i: i["stac_extensions"].pop(0),
+        "stac_extensions lacks https://stac-extensions.github.io/mlm",
+    ),
+    "assets a list": (lambda i: i.update(assets=[1]), "of another kind"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_is_found(described, tmp_path, fault):
+    for file in described[1].iterdir():
+        os.link(file, tmp_path / file.name)
+    edit, expected = FAULTS[fault]
+    item = item_of(tmp_path)
+    edit(item)
+    (tmp_path / "mlm.json").unlink()
+    (tmp_path / "mlm.json").write_text(json.dumps(item))
+    assert expected in "\n".join(check_mlm(tmp_path, schema=True))
+
+
+def test_other_weights_are_found_by_their_checksum(folder):
+    content = bytearray((folder / "model.safetensors").read_bytes())
+    content[-1] ^= 1
+    (folder / "model.safetensors").write_bytes(content)
+    assert check_mlm(folder) == (
+        "model.safetensors is not the file that mlm.json describes: its checksum is another",
+    )
+
+
+def test_a_config_of_other_bands_is_found(folder):
+    Classifier("test_resnet", BandSet((*S2, *S1))).save_pretrained(folder)
+    faults = "\n".join(check_mlm(folder / "mlm.json"))
+    assert "mlm:input has the bands VV, VH, B02" in faults
+    assert "the config has B02,B03" in faults
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "null", "{}", '{"properties": 1}'])
+def test_a_file_that_is_no_item_is_said_to_be_none(tmp_path, text):
+    (tmp_path / "mlm.json").write_text(text)
+    assert check_mlm(tmp_path, schema=True)
+    assert check_mlm(tmp_path / "nothing.json")
+
+
+def test_figures_that_are_not_those_of_the_report_are_found(tmp_path):
+    model = Classifier("test_resnet", "s1")
+    report = measure(predicted(40), rounds=0)
+    model.save_pretrained(tmp_path)
+    report.save(tmp_path / "report.json")
+    write_mlm(tmp_path, model, licence="mit", report=report)
+    figures = item_of(tmp_path)["properties"]["reben:metrics"]
+    assert figures["macro"]["average_precision"] == report.macro.average_precision
+    assert check_mlm(tmp_path, schema=True) == ()
+    change(tmp_path, lambda i: i["properties"]["reben:metrics"]["macro"].update(f1=0.99))
+    assert check_mlm(tmp_path) == ("reben:metrics: macro is not that of report.json",)
+
+
+def test_a_file_that_came_later_is_added(folder):
+    (folder / "model.onnx").write_bytes(b"another ONNX file")
+    assert check_mlm(folder)
+    before = item_of(folder)
+    add_file(folder, "model.onnx")
+    assert check_mlm(folder, schema=True) == ()
+    after = item_of(folder)
+    assert {**after, "assets": None} == {**before, "assets": None}
+    assert after["assets"]["weights"] == before["assets"]["weights"]
+
+
+@pytest.mark.parametrize("text", [None, "{", "[]", '{"properties": {"bands": []}}'])
+def test_a_file_cannot_be_added_to_what_is_no_item(tmp_path, text):
+    (tmp_path / "model.onnx").write_bytes(b"an ONNX file")
+    if text is not None:
+        (tmp_path / "mlm.json").write_text(text)
+    with pytest.raises(ModelFolderError, match=r"is no item that model\.onnx could be added to"):
+        add_file(tmp_path, "model.onnx")
+    assert (tmp_path / "mlm.json").exists() == (text is not None)
+
+
+def test_without_the_extra_an_item_is_written_and_the_rest_checked(folder, monkeypatch, caplog):
+    monkeypatch.setitem(sys.modules, "stac_model.schema", None)
+    model = Classifier.from_pretrained(folder)
+    write_mlm(folder, model, licence="mit")
+    assert check_mlm(folder) == ()
+    assert "was not held against the schemas" in caplog.text
+    with pytest.raises(MissingExtraError, match=r"reben\[mlm\]"):
+        check_mlm(folder, schema=True)
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path):
+    model = Classifier("test_resnet", "s1")
+    with pytest.raises(OutputError, match=r"gone\.bin.*cannot be read"):
+        mlm_item(model, name="n", files={"gone.bin": tmp_path / "gone.bin"}, licence="mit")
