@@ -20,6 +20,7 @@ from reben.app import (
     encode_verbs,
     measure_verbs,
     model_verbs,
+    predict_verbs,
     train_verb,
 )
 from reben.app.terminal import one_line_warnings, talk
@@ -53,7 +54,8 @@ _VERBS: tuple[Callable[..., None], ...] = (
     measure_verbs.evaluate,
     measure_verbs.calibrate,
     model_verbs.card,
-    model_verbs.predict,
+    predict_verbs.predict,
+    predict_verbs.embed,
     benchmark_verbs.benchmark,
     compare_verbs.compare,
 )
