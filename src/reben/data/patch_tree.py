@@ -142,7 +142,11 @@ def _find(folder: str, wanted: Sensor, depth: int) -> Iterator[PatchPlace]:
     named = is_sentinel2_name if wanted == "Sentinel-2" else is_sentinel1_name
     other = is_sentinel1_name if wanted == "Sentinel-2" else is_sentinel2_name
     if named(name):
-        yield PatchPlace(name, (folder,))
+        # The folder of a reference map has the very name of its patch.
+        inside = os.listdir(folder)  # noqa: PTH208 - half a million times
+        maps = (Path(file).stem.endswith(REFERENCE_MAP_SUFFIX) for file in inside)
+        if not inside or not all(maps):
+            yield PatchPlace(name, (folder,))
         return
     if other(name):
         return
