@@ -194,8 +194,8 @@ def test_memory_does_not_grow_with_the_rows(tmp_path, ending):
         return most
 
     many = Rows(IDS * 20, np.tile(SCORES, (20, 1)), rings_of(PLACES) * 20)
-    few, some = peak(10), peak(20)
-    assert peak(200) < 2 * max(few, some)
+    few, some = peak(5), peak(10)
+    assert peak(80) < 2 * max(few, some)
 
 
 def test_polygons_across_the_date_line_are_in_one_piece():
