@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from reben.model.scores import Scores
     from reben.publish.card import write_card
     from reben.publish.report_page import write_report
+    from reben.scene.patch_options import PredictOptions, PredictOutcome
+    from reben.scene.patches import embed_patches, find_patches, predict_patches
     from reben.spec.bands import BAND_SETS, BandSet
     from reben.spec.labels import LABELS, PAPER_LABELS, from_multi_hot, to_multi_hot
     from reben.spec.patches import Sentinel1Patch, Sentinel2Patch
@@ -57,6 +59,8 @@ _HOMES = {
     "OnnxFile": "reben.model.export",
     "PAPER_LABELS": "reben.spec.labels",
     "PatchTable": "reben.data.metadata",
+    "PredictOptions": "reben.scene.patch_options",
+    "PredictOutcome": "reben.scene.patch_options",
     "Predictions": "reben.learn.predictions",
     "Preprocess": "reben.data.preprocess",
     "RawBatch": "reben.data.loader",
@@ -75,14 +79,17 @@ _HOMES = {
     "apply_calibration": "reben.learn.calibrate",
     "calibrate": "reben.learn.evaluate",
     "download": "reben.data.download",
+    "embed_patches": "reben.scene.patches",
     "encode": "reben.data.encode",
     "evaluate": "reben.learn.evaluate",
     "export_onnx": "reben.model.export",
     "fetch_sample": "reben.data.sample",
+    "find_patches": "reben.scene.patches",
     "from_multi_hot": "reben.spec.labels",
     "measure": "reben.learn.evaluate",
     "open_dataset": "reben.data.loader",
     "predict_dataset": "reben.learn.evaluate",
+    "predict_patches": "reben.scene.patches",
     "published_statistics": "reben.spec.statistics",
     "read_patch_folder": "reben.data.patch_folder",
     "synthesize": "reben.data.synthesize",
@@ -105,6 +112,8 @@ __all__ = [
     "ModelConfig",
     "OnnxFile",
     "PatchTable",
+    "PredictOptions",
+    "PredictOutcome",
     "Predictions",
     "Preprocess",
     "RawBatch",
@@ -124,14 +133,17 @@ __all__ = [
     "apply_calibration",
     "calibrate",
     "download",
+    "embed_patches",
     "encode",
     "evaluate",
     "export_onnx",
     "fetch_sample",
+    "find_patches",
     "from_multi_hot",
     "measure",
     "open_dataset",
     "predict_dataset",
+    "predict_patches",
     "published_statistics",
     "read_patch_folder",
     "synthesize",

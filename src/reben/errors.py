@@ -31,6 +31,7 @@ The tree:
     │   ├── UnsafeWeightsError        pickled weights, which are never opened
     │   └── ExportError               a model that cannot be written in another format
     ├── RunError (ValueError)         a folder that is not a run, or one that is not finished
+    ├── PredictError (ValueError)     patches that could not all be predicted
     ├── TrainingError (RuntimeError)  training cannot go on
     ├── DownloadError (OSError)       a file that could not be fetched
     │   └── ChecksumError             a file that is not the one that was asked for
@@ -148,6 +149,10 @@ class ExportError(ModelError):
 
 class RunError(RebenError, ValueError):
     """A folder is not a training run, or the run lacks what is needed."""
+
+
+class PredictError(RebenError, ValueError):
+    """Patches are damaged, missing or otherwise unfit, so not all of them were predicted."""
 
 
 class TrainingError(RebenError, RuntimeError):

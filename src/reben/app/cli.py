@@ -21,6 +21,7 @@ from reben.app import (
     export_verbs,
     measure_verbs,
     model_verbs,
+    predict_verbs,
     train_verb,
 )
 from reben.app.terminal import one_line_warnings, talk
@@ -54,8 +55,9 @@ _VERBS: tuple[Callable[..., None], ...] = (
     measure_verbs.evaluate,
     measure_verbs.calibrate,
     model_verbs.card,
-    model_verbs.predict,
     export_verbs.export,
+    predict_verbs.predict,
+    predict_verbs.embed,
     benchmark_verbs.benchmark,
     compare_verbs.compare,
 )

@@ -7,21 +7,18 @@ forked child of a process that has torch or LMDB loaded is not safe to use.
 import ctypes
 import multiprocessing
 import os
-import signal
 import sys
-import threading
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
-from types import ModuleType, TracebackType
+from types import TracebackType
 from typing import NoReturn, Self
 
 from reben.data.encode_job import BATCH_BYTES, ArchiveJob, Job
 from reben.data.encode_report import Failure, Step
+from reben.data.spawned import belong_to_parent, interrupts_blocked, main_module_hidden
 from reben.data.value_writer import ValueWriter
 from reben.errors import ArchiveError, EncodeError, RebenError
 
@@ -173,44 +170,12 @@ def _start(store: Path, *, strict: bool, pipe: int | None) -> _Worker:
     # A Connection is how a descriptor gets into a spawned process.
     carried = None if pipe is None else Connection(os.dup(pipe), writable=False)
     process = context.Process(target=_work, args=(theirs, store, strict, carried), daemon=True)
-    with _interrupts_blocked(), _main_module_hidden():
+    with interrupts_blocked(), main_module_hidden():
         process.start()
     theirs.close()
     if carried is not None:
         carried.close()
     return _Worker(process, ours)
-
-
-@contextmanager
-def _interrupts_blocked() -> Iterator[None]:
-    """Hold interruptions back, also in processes that are started meanwhile.
-
-    Ctrl-C reaches every process of a terminal; it is for the first one to end the others.
-    """
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    # Starting this helper, which multiprocessing does at need, would let them through again.
-    resource_tracker.ensure_running()
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-@contextmanager
-def _main_module_hidden() -> Iterator[None]:
-    """Keep spawned processes from importing the user's program, which they do not need.
-
-    It might import torch, or be a script without a guard, which would encode once more.
-    """
-    main = sys.modules["__main__"]
-    sys.modules["__main__"] = ModuleType("__main__")
-    try:
-        yield
-    finally:
-        sys.modules["__main__"] = main
 
 
 def _work(
@@ -220,8 +185,7 @@ def _work(
     pipe: "Connection[None, None] | None",
 ) -> None:
     """Do the jobs that come through ``connection``; end when the first process does."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    belong_to_parent()
     _keep_freed_memory()
     # The thread that decompresses should not wait long for its turn to hand on a chunk.
     sys.setswitchinterval(_SWITCH_SECONDS)
@@ -250,13 +214,6 @@ def _keep_freed_memory() -> None:
         return  # another C library, which decides for itself
     mallopt(_M_TRIM_THRESHOLD, 4 * BATCH_BYTES)
     mallopt(_M_MMAP_THRESHOLD, BATCH_BYTES)
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
 
 
 def _do(job: Job, writer: ValueWriter, *, strict: bool, pipe: int | None) -> Iterator[Step]:

@@ -141,3 +141,18 @@ def _require_logits(name: str, settings: dict[str, Any], image_size: int) -> Non
 
 def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+
+
+def pooled_features(network: nn.Module, x_BCHW: torch.Tensor) -> torch.Tensor | None:
+    """Return what a network knows of images before its head, [B, D], or None if it does not tell.
+
+    Args:
+        network: A timm network, in the mode that is wanted.
+        x_BCHW: Normalised images, float32 [B, C, H, W].
+    """
+    features = getattr(network, "forward_features", None)
+    head = getattr(network, "forward_head", None)
+    if features is None or head is None or "pre_logits" not in inspect.signature(head).parameters:
+        return None
+    pooled = head(features(x_BCHW), pre_logits=True)
+    return pooled if isinstance(pooled, torch.Tensor) and pooled.ndim == 2 else None

@@ -3,17 +3,21 @@
 Axes: B patches, C channels, H rows, W columns, K labels.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Self, cast
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from reben.data.loader import as_band_set
 from reben.data.preprocess import NamedBands, Preprocess, check_bands, warn_of_suspicious
-from reben.model.backbone import build_backbone
+from reben.errors import ConfigError, PatchShapeError
+from reben.model.backbone import build_backbone, pooled_features
 from reben.model.config import ModelConfig
 from reben.model.folder import read_model, write_model
 from reben.model.scores import Scores
@@ -158,22 +162,118 @@ class Classifier(nn.Module):
             SuspiciousInputWarning: If values look like a forgotten BOA offset, or like VV and VH
                 swapped.
         """
+        scores = self.score_images(self._images_of(bands))
+        return scores[0] if self._is_one(bands) else scores
+
+    def predict_many(self, patches: Iterable[NamedBands], batch_size: int = 32) -> Iterator[Scores]:
+        """Yield the scores of each patch, in order; patches are taken as they are needed.
+
+        Args:
+            patches: Each the bands of one patch, as `predict` takes them.
+            batch_size: Patches that go through the network together. It changes time and memory,
+                and scores by no more than rounding.
+
+        Raises:
+            RebenError: As `predict` does, when it comes to the patch that is wrong.
+
+        Example:
+            >>> model = Classifier("test_resnet", "rgb")
+            >>> patch = {name: np.full((120, 120), 500.0) for name in ("B02", "B03", "B04")}
+            >>> [len(scores) for scores in model.predict_many([patch, patch])]
+            [1, 1]
+        """
+        for images_BCHW in self._batches_of(patches, batch_size):
+            scores = self.score_images(images_BCHW)
+            yield from (scores[row] for row in range(len(scores)))
+
+    def embed(self, bands: NamedBands) -> NDArray[np.float32]:
+        """Return what the network knows of a patch before its head decides on labels.
+
+        Patches that look alike have embeddings that point into like directions.
+
+        Args:
+            bands: As `predict` takes them.
+
+        Returns:
+            Pooled features, float32 [D] for one patch, or [B, D] for several.
+
+        Raises:
+            RebenError: As `predict` does.
+            ConfigError: If the architecture does not give the features before its head.
+        """
+        features_BD = self.embed_images(self._images_of(bands))
+        return features_BD[0] if self._is_one(bands) else features_BD
+
+    def embed_many(
+        self, patches: Iterable[NamedBands], batch_size: int = 32
+    ) -> Iterator[NDArray[np.float32]]:
+        """Yield the embedding of each patch, float32 [D], in order; see `predict_many`."""
+        for images_BCHW in self._batches_of(patches, batch_size):
+            yield from self.embed_images(images_BCHW)
+
+    def score_images(self, images_BCHW: Tensor) -> Scores:
+        """Return the scores of normalised images, as `Preprocess` and loaders make them.
+
+        Args:
+            images_BCHW: As for `forward`; moved to where the weights are.
+        """
+        with self._inference():
+            logits_BK = self(images_BCHW.to(self.device)).float()
+            # Dividing by one changes no bit, but that is not to be relied on.
+            sharp_BK = logits_BK / t if (t := self.config.temperature) != 1 else logits_BK
+            scores_BK = sharp_BK.sigmoid()
+        logits, scores = logits_BK.cpu().numpy(), scores_BK.cpu().numpy()
+        return Scores(scores, logits, self.labels, self.config.thresholds)
+
+    def embed_images(self, images_BCHW: Tensor) -> NDArray[np.float32]:
+        """Return the embeddings of normalised images, float32 [B, D]; see `embed`.
+
+        Args:
+            images_BCHW: As for `forward`; moved to where the weights are.
+
+        Raises:
+            ConfigError: If the architecture does not give the features before its head.
+        """
+        with self._inference():
+            features_BD = pooled_features(self.model.vision_encoder, images_BCHW.to(self.device))
+        if features_BD is None:
+            raise ConfigError(
+                f"{self.config.backbone} does not give the features before its head. "
+                "Choose another architecture to embed patches with."
+            )
+        return np.asarray(features_BD.float().cpu().numpy())
+
+    def _images_of(self, bands: NamedBands) -> Tensor:
         tensors = check_bands(bands, self.bands)
         warn_of_suspicious(tensors)
+        return cast("Tensor", self.preprocess(tensors))
+
+    def _is_one(self, bands: NamedBands) -> bool:
+        return np.ndim(bands[self.bands.names[0]]) == 2
+
+    def _batches_of(self, patches: Iterable[NamedBands], batch_size: int) -> Iterator[Tensor]:
+        if batch_size < 1:
+            raise ConfigError(f"A batch of {batch_size} patches cannot be. Take one at least.")
+        coming = iter(patches)
+        while images := [self._images_of(bands) for bands in islice(coming, batch_size)]:
+            several = next((len(one) for one in images if len(one) != 1), None)
+            if several is not None:
+                raise PatchShapeError(
+                    f"Got {several} patches where one belongs. Yield them one by one, [h, w] each, "
+                    "or give the batch to predict or embed."
+                )
+            yield torch.cat(images)
+
+    @contextmanager
+    def _inference(self) -> Iterator[None]:
+        """Switch dropout and the like off for a while, and gradients."""
         was_training = self.training
         self.eval()
         try:
             with torch.inference_mode():
-                logits_BK = self(self.preprocess(tensors)).float()
-                # Dividing by one changes no bit, but that is not to be relied on.
-                sharp_BK = logits_BK / t if (t := self.config.temperature) != 1 else logits_BK
-                scores_BK = sharp_BK.sigmoid()
+                yield
         finally:
             self.train(was_training)
-        logits, scores = logits_BK.cpu().numpy(), scores_BK.cpu().numpy()
-        if np.ndim(bands[self.bands.names[0]]) == 2:
-            logits, scores = logits[0], scores[0]
-        return Scores(scores, logits, self.labels, self.config.thresholds)
 
     def save_pretrained(self, folder: str | Path) -> Path:
         """Write ``config.json`` and ``model.safetensors`` into ``folder`` and return it.

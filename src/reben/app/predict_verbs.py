@@ -1,0 +1,286 @@
+"""The verbs that put models to use on patches: predict, embed."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from cyclopts import Parameter, validators
+
+from reben.app.data_verbs import AsJson
+from reben.app.model_verbs import load_model, open_run
+from reben.app.one_patch import print_scores, read_one
+from reben.app.terminal import print_json, print_text, progress_bar, talk
+from reben.errors import ConfigError
+
+if TYPE_CHECKING:
+    from reben.data.dataset import Dataset
+    from reben.data.patch_source import PatchSource
+    from reben.model.classifier import Classifier
+    from reben.scene.patch_options import PredictOutcome
+
+_AtLeastOne = Annotated[int, Parameter(validator=validators.Number(gte=1))]
+_Share = Annotated[float | None, Parameter(validator=validators.Number(gte=0, lte=1))]
+_Flag = Annotated[bool, Parameter(negative="")]
+_Paths = Annotated[tuple[Path, ...], Parameter(negative="")]
+_Names = Annotated[tuple[str, ...], Parameter(negative="")]
+_TOP = 5
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class FileFlags:
+    """How files are read."""
+
+    s1: Path | None = None
+    """Folder of the Sentinel-1 patches, for a model of both sensors; with --metadata."""
+    metadata: _Paths = ()
+    """Metadata that say which Sentinel-1 patch belongs to which Sentinel-2 patch."""
+    band_names: str | None = None
+    """Names of the bands of a multi-band TIFF in its order, with commas; - for one to leave out.
+    Default: the descriptions in the file."""
+    resample: Literal["exact", "mean", "centre"] = "exact"
+    """How 20 m and 60 m bands in a multi-band TIFF of 10 m get their size back: exact only if
+    pixels are repeated; mean of the pixels that become one; or the one at their centre."""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class StoreFlags:
+    """Which patches of a store are meant."""
+
+    split: str | None = None
+    """Of a store, predict this split only: train, validation or test."""
+    country: _Names = ()
+    """Of a store, predict patches of these countries only."""
+    covered: _Flag = False
+    """Of a store, predict also the patches with snow, cloud or shadow."""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class TableFlags:
+    """How a table is made."""
+
+    geometry: bool = True
+    """Whether the table says where patches lie, in longitude and latitude."""
+    batch_size: _AtLeastOne = 32
+    """Patches that go through the network together."""
+    devices: _AtLeastOne = 1
+    """Processes that share the work, each on an accelerator of its own if there are several."""
+    workers: Annotated[int, Parameter(validator=validators.Number(gte=0))] = 2
+    """Threads of each process that read ahead."""
+    strict: _Flag = False
+    """Stop at the first bad patch, instead of leaving it out and saying so at the end."""
+    overwrite: _Flag = False
+    """Replace FILE if it is there."""
+    restart: _Flag = False
+    """Begin anew where an interrupted command left parts, instead of going on."""
+
+
+_NO_FILE_FLAGS, _NO_STORE_FLAGS, _NO_TABLE_FLAGS = FileFlags(), StoreFlags(), TableFlags()
+
+
+def predict(  # noqa: PLR0913 - all but the first two are flags
+    model: str,
+    /,
+    *inputs: Path,
+    out: Path | None = None,
+    patch: str | None = None,
+    top: _AtLeastOne = _TOP,
+    threshold: _Share = None,
+    bands: str | None = None,
+    files: FileFlags = _NO_FILE_FLAGS,
+    store: StoreFlags = _NO_STORE_FLAGS,
+    table: TableFlags = _NO_TABLE_FLAGS,
+    as_json: AsJson = False,
+) -> None:
+    """Predict patches: with --out many into a table, without it one onto the screen.
+
+    The inputs are patch folders of TIFFs, folders of those to any depth (an unpacked
+    BigEarthNet-S2), TIFFs of several bands, or a store. Without --out, the highest scores of one
+    patch are shown, beside the true labels where they are known.
+
+    An interrupted command goes on when it is given again. Patches that cannot be used are left
+    out and named, and the exit code is 2.
+
+    Args:
+        model: A run folder, a model folder, or the name of a model on the Hub.
+        inputs: What to predict. For one patch of both sensors: its Sentinel-2 folder and its
+            Sentinel-1 folder.
+        out: File to write, one row a patch; its ending says the format: .parquet (GeoParquet),
+            .geoparquet, .csv, .geojson, .jsonl.
+        patch: Without --out: Sentinel-2 name of a patch in the store.
+        top: Without --out: how many scores to show.
+        threshold: One threshold for all labels. Default: those of the model.
+        bands: Bands of the model in their order, for a published model whose name does not say.
+        files: How files are read.
+        store: Which patches of a store.
+        table: How the table is made.
+        as_json: Write the result as JSON.
+    """
+    if out is not None:
+        _require_unset("Leave it out with --out, which writes all scores.", patch=patch)
+        _require_unset("Leave it out with --out.", top=None if top == _TOP else top)
+
+        def write(classifier: "Classifier", what: Any, **how: Any) -> "PredictOutcome":  # noqa: ANN401
+            from reben.scene.patches import predict_patches
+
+            return predict_patches(classifier, what, out, threshold=threshold, **how)
+
+        classifier = load_model(model, bands)
+        _write_table(classifier, _name_of(model), inputs, (files, store, table), write, as_json)
+        return
+    for flags in (store, table):
+        changed = {
+            one.name: getattr(flags, one.name)
+            for one in fields(flags)
+            if getattr(flags, one.name) != one.default
+        }
+        _require_unset("It is for tables: name one with --out FILE.", **changed)
+    classifier = load_model(model, bands)
+    values, true_labels = read_one(inputs, patch, classifier.bands, files)
+    scores = classifier.predict(values)
+    if as_json:
+        rows = [{"label": label, "score": score} for label, score in scores.top(top)]
+        above = scores.above(threshold)
+        print_json({"scores": rows, "above": above, "true_labels": true_labels})
+    else:
+        print_scores(scores, top, threshold, true_labels)
+
+
+def embed(  # noqa: PLR0913 - all but the first two are flags
+    model: str,
+    /,
+    *inputs: Path,
+    out: Path,
+    bands: str | None = None,
+    files: FileFlags = _NO_FILE_FLAGS,
+    store: StoreFlags = _NO_STORE_FLAGS,
+    table: TableFlags = _NO_TABLE_FLAGS,
+    as_json: AsJson = False,
+) -> None:
+    """Write the features that a model has of patches before its head, to find similar ones by.
+
+    Args:
+        model: A run folder, a model folder, or the name of a model on the Hub.
+        inputs: Patches, as reben predict takes them.
+        out: Parquet file to write, one row a patch: id, geometry, embedding.
+        bands: Bands of the model in their order, for a published model whose name does not say.
+        files: How files are read.
+        store: Which patches of a store.
+        table: How the table is made.
+        as_json: Write the result as JSON.
+    """
+
+    def write(classifier: "Classifier", what: Any, **how: Any) -> "PredictOutcome":  # noqa: ANN401
+        from reben.scene.patches import embed_patches
+
+        return embed_patches(classifier, what, out, **how)
+
+    classifier = load_model(model, bands)
+    _write_table(classifier, _name_of(model), inputs, (files, store, table), write, as_json)
+
+
+def _write_table(
+    classifier: "Classifier",
+    name: str,
+    inputs: tuple[Path, ...],
+    flags: tuple[FileFlags, StoreFlags, TableFlags],
+    write: "Callable[..., PredictOutcome]",
+    as_json: bool,
+) -> None:
+    """Write a table, and say what came of it."""
+    from reben.scene.patch_options import PredictOptions
+    from reben.scene.patch_work import choose_device
+
+    files, store, table = flags
+    what = _patches_in(inputs, classifier, files, store)
+    options = PredictOptions(
+        batch_size=table.batch_size,
+        devices=table.devices,
+        num_workers=table.workers,
+        geometry=table.geometry,
+        strict=table.strict,
+        overwrite=table.overwrite,
+        restart=table.restart,
+        name=name,
+    )
+    with progress_bar("patches") as progress:
+        outcome = write(classifier.to(choose_device()), what, options=options, progress=progress)
+    if outcome.num_resumed:
+        talk(f"{outcome.num_resumed} patches were done by an earlier call.")
+    if as_json:
+        bad = [one._asdict() for one in outcome.bad]
+        print_json(
+            {
+                "out": str(outcome.out),
+                "num_patches": outcome.num_patches,
+                "num_resumed": outcome.num_resumed,
+                "num_bad": outcome.num_bad,
+                "bad": bad,
+                "bad_file": None if outcome.bad_file is None else str(outcome.bad_file),
+            }
+        )
+    else:
+        print_text(f"{outcome.out}: {outcome.num_patches} patches")
+    outcome.require_all()
+
+
+def _patches_in(
+    inputs: tuple[Path, ...], classifier: "Classifier", files: FileFlags, store: StoreFlags
+) -> "Dataset | PatchSource":
+    """Return the patches that the inputs are."""
+    from reben.data.store import DATA_FILE
+
+    if not inputs:
+        raise ConfigError("There is nothing to predict. Name patch folders, TIFFs, or a store.")
+    if any((path / DATA_FILE).is_file() for path in inputs):
+        if len(inputs) > 1:
+            raise ConfigError("A store is the only input there can be. Make a table of each.")
+        if files != _NO_FILE_FLAGS:
+            raise ConfigError(
+                f"{inputs[0]} is a store, which holds bands by name, and both sensors. Leave --s1, "
+                "--metadata, --band-names and --resample out."
+            )
+        return _patches_of_store(inputs[0], classifier, store)
+    if store != _NO_STORE_FLAGS:
+        raise ConfigError(
+            f"--split, --country and --covered choose patches of a store, and {inputs[0]} is none "
+            f"(it holds no {DATA_FILE}). Leave them out, or encode the files into a store."
+        )
+    from reben.scene.patches import find_patches
+
+    return find_patches(
+        inputs,
+        classifier.bands,
+        s1=files.s1,
+        metadata=files.metadata,
+        band_names=None if files.band_names is None else files.band_names.split(","),
+        resample=files.resample,
+    )
+
+
+def _patches_of_store(path: Path, classifier: "Classifier", store: StoreFlags) -> "Dataset":
+    from reben.data.loader import open_dataset
+
+    weather = None if store.covered else False
+    dataset = open_dataset(
+        path, classifier.bands, countries=store.country or None, snow=weather, cloud=weather
+    )
+    return dataset if store.split is None else dataset[store.split]
+
+
+def _name_of(model: str) -> str:
+    """Return what a table calls a model: its name on the Hub, of its run, or of its folder."""
+    run = open_run(model)
+    if run is not None:
+        return run.name
+    return Path(model).resolve().name if Path(model).is_dir() else model
+
+
+def _require_unset(cure: str, **flags: object) -> None:
+    """Refuse flags that would have no effect."""
+    for name, value in flags.items():
+        if value is not None:
+            raise ConfigError(f"--{name.replace('_', '-')} has no effect here. {cure}")

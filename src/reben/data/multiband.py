@@ -1,0 +1,219 @@
+"""One patch in one TIFF: all bands, by the names that it gives them, back at their native sizes.
+
+Such a file has one pixel size for all bands, mostly 10 m, while models want each band at its own
+size. A band that was brought to 10 m by repeating pixels is brought back without loss; how any
+other is brought back, is for the user to say.
+"""
+
+import re
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reben.errors import (
+    BandsMismatchError,
+    ConfigError,
+    MissingExtraError,
+    PatchShapeError,
+    PixelValueError,
+    TiffError,
+    UnknownBandError,
+)
+from reben.spec.bands import PIXEL_METRES, BandSet, native_size, sensor
+from reben.spec.patches import PATCH_METRES, PATCH_PIXELS
+
+if TYPE_CHECKING:
+    from rasterio.io import DatasetReader
+
+Resample = Literal["exact", "mean", "centre"]
+"""How a band of 10 m becomes one of 20 m or 60 m: only if pixels are repeated, by the mean of the
+pixels that become one, or by the one at their centre (of an even number, the one to its lower
+right)."""
+RESAMPLES: tuple[Resample, ...] = get_args(Resample)
+_UNPADDED = re.compile(r"B([1-9])", re.ASCII)
+LEFT_OUT = "-"
+"""Stands for a band of the file that is none of a patch."""
+
+
+def read_multiband(
+    path: str | Path,
+    bands: BandSet,
+    *,
+    names: Sequence[str] | None = None,
+    resample: Resample = "exact",
+) -> dict[str, NDArray[Any]]:
+    """Return bands of a patch that is one TIFF: name -> [h, w] at native size.
+
+    Args:
+        path: The file: 120 x 120 pixels of 10 m; or fewer, where only coarser bands are wanted.
+        bands: Which ones to return; others are left out.
+        names: Name of each band in the file, in its order, ``-`` for one to leave out. By default
+            the descriptions in the file; ``B2`` counts as ``B02``. Names are never guessed from
+            positions.
+        resample: How bands of 20 m and 60 m are brought back to their size; see `Resample`.
+
+    Raises:
+        BandsMismatchError: If the file has no names for its bands, or not all that are wanted.
+        PatchShapeError: If the image is no patch, or a band is no repetition of coarser pixels.
+        PixelValueError: If a band holds pixels without data, or has a scale or offset.
+        TiffError: If the file is damaged.
+        MissingExtraError: If rasterio is not installed.
+    """
+    if resample not in RESAMPLES:
+        raise ConfigError(f"No way to resample {resample!r}. Choose of {', '.join(RESAMPLES)}.")
+    rasterio = _rasterio(path)
+    try:
+        with (
+            warnings.catch_warnings(
+                action="ignore", category=rasterio.errors.NotGeoreferencedWarning
+            ),
+            rasterio.open(path, driver="GTiff") as image,
+        ):
+            _require_patch(path, image)
+            places = _places(path, image, bands, names)
+            _require_plain_values(path, image, places)
+            pixels = {name: image.read(place) for name, place in places.items()}
+            nodata = {name: image.nodatavals[place - 1] for name, place in places.items()}
+    except (rasterio.errors.RasterioError, OSError) as error:
+        raise TiffError(f"{path} is a TIFF that cannot be read: {error}") from error
+    _require_data(path, pixels, nodata)
+    return {name: _to_native(path, name, pixels[name], resample) for name in bands}
+
+
+def _rasterio(path: str | Path) -> Any:  # noqa: ANN401 - the module
+    try:
+        import rasterio
+        import rasterio.errors
+    except ImportError as error:
+        raise MissingExtraError(
+            f"To read {path}, a TIFF of several bands, needs rasterio, which is missing. "
+            'Install it: pip install "reben[geo]"'
+        ) from error
+    return rasterio
+
+
+def _require_patch(path: str | Path, image: "DatasetReader") -> None:
+    width, height = image.width, image.height
+    if width > PATCH_PIXELS or height > PATCH_PIXELS:
+        raise PatchShapeError(
+            f"{path} has {width} x {height} pixels; a patch has {PATCH_PIXELS} x {PATCH_PIXELS} "
+            "of 10 m. For a larger image there is: reben predict-scene"
+        )
+    sizes = {PATCH_METRES // metres for metres in PIXEL_METRES.values()}
+    if width != height or width not in sizes:
+        raise PatchShapeError(
+            f"{path} has {width} x {height} pixels; a patch is a square of {PATCH_METRES} m, "
+            f"which has {PATCH_PIXELS} x {PATCH_PIXELS} pixels of 10 m. Cut it to that."
+        )
+    metres = abs(image.transform.a)
+    is_metric = image.crs is not None and image.crs.is_projected
+    if is_metric and abs(metres * width - PATCH_METRES) > 1:
+        raise PatchShapeError(
+            f"{path} is {metres * width:g} m wide, with pixels of {metres:g} m; a patch is "
+            f"{PATCH_METRES} m wide. The model knows no other scale: resample to 10 m, cut to "
+            f"{PATCH_PIXELS} x {PATCH_PIXELS} pixels."
+        )
+
+
+def _places(
+    path: str | Path, image: "DatasetReader", bands: BandSet, names: Sequence[str] | None
+) -> dict[str, int]:
+    """Return for each wanted band which one of the file it is, counted from 1."""
+    given = [text or "" for text in image.descriptions] if names is None else list(names)
+    if len(given) != image.count:
+        raise BandsMismatchError(
+            f"{path} has {image.count} bands, and {len(given)} names were given: "
+            f"{', '.join(given)}. Name each, or write - for one to leave out."
+        )
+    found: dict[str, int] = {}
+    for place, text in enumerate(given, start=1):
+        name = _band_name(text)
+        if name is None:
+            if names is not None and text != LEFT_OUT:
+                raise UnknownBandError(
+                    f"No band {text!r} in a patch. Bands: {', '.join(PIXEL_METRES)}; "
+                    f"{LEFT_OUT} for one to leave out."
+                )
+            continue
+        if name in found:
+            raise BandsMismatchError(
+                f"{path} has two bands called {name}, number {found[name]} and {place}. Name them "
+                "with --band-names."
+            )
+        found[name] = place
+    missing = bands.missing_from(found)
+    if missing:
+        shown = ", ".join(text or "(no name)" for text in given)
+        raise BandsMismatchError(
+            f"The model needs {', '.join(missing)}; the bands of {path} are called {shown}. If "
+            "they are there, name all bands in the order of the file, for example "
+            f"--band-names {','.join(bands)}"
+        )
+    return {name: found[name] for name in bands}
+
+
+def _band_name(text: str) -> str | None:
+    """Return the band that a text names, or None."""
+    name = _UNPADDED.sub(r"B0\1", text.strip().upper()) if len(text.strip()) == 2 else ""
+    name = name or text.strip().upper()
+    return name if name in PIXEL_METRES else None
+
+
+def _require_plain_values(
+    path: str | Path, image: "DatasetReader", places: Mapping[str, int]
+) -> None:
+    for name, place in places.items():
+        scale, offset = image.scales[place - 1], image.offsets[place - 1]
+        if (scale, offset) != (1.0, 0.0):
+            raise PixelValueError(
+                f"Band {name} of {path} has scale {scale:g} and offset {offset:g}, which its "
+                "pixels do not have in them yet. Apply them, and write digital numbers "
+                "(reflectance x 10000) or dB without scale and offset."
+            )
+
+
+def _require_data(
+    path: str | Path, pixels: Mapping[str, NDArray[Any]], nodata: Mapping[str, float | None]
+) -> None:
+    for name, values in pixels.items():
+        missing = nodata[name]
+        # Files of the data set declare 0, a digital number like others; NaN is refused later.
+        zero = missing == 0 and sensor(name) == "Sentinel-2"
+        if missing is None or np.isnan(missing) or zero:
+            continue
+        count = int((values == missing).sum())
+        if count:
+            raise PixelValueError(
+                f"Band {name} of {path} has {count} pixels without data (nodata {missing:g}). "
+                "Fill them, or leave the patch out."
+            )
+
+
+def _to_native(
+    path: str | Path, name: str, pixels: NDArray[Any], resample: Resample
+) -> NDArray[Any]:
+    side, found = native_size(name), len(pixels)
+    if found == side:
+        return pixels
+    if found < side or found != PATCH_PIXELS:
+        raise PatchShapeError(
+            f"{path} has {found} x {found} pixels, and band {name} needs {side} x {side}: finer "
+            "ones cannot be made up. Give a file with pixels of 10 m."
+        )
+    step = found // side
+    blocks = pixels.reshape(side, step, side, step)
+    if resample == "mean":
+        return np.asarray(blocks.mean((1, 3), dtype=np.float64), np.float32)
+    chosen: NDArray[Any] = np.ascontiguousarray(blocks[:, step // 2, :, step // 2])
+    if resample == "exact" and not (blocks == chosen[:, None, :, None]).all():
+        raise PatchShapeError(
+            f"Band {name} of {path} has {found} x {found} pixels that are not {side} x {side} ones "
+            f"repeated {step} x {step} times, so what it was at its native "
+            f"{PIXEL_METRES[name]} m cannot be told. Give it at that size, or choose how to bring "
+            "it back: --resample mean, or --resample centre"
+        )
+    return chosen

@@ -1,0 +1,186 @@
+import json
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+import made_up
+import made_up_files
+from multiband_files import write_multiband
+from reben.app.cli import run
+from reben.data.loader import open_dataset
+from reben.model.classifier import Classifier
+
+NAMES = ("VV", "B02", "B8A")
+NUMBERS = range(4)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    torch.manual_seed(4)
+    folder = tmp_path_factory.mktemp("verbs") / "my-model"
+    return str(Classifier("test_resnet", NAMES).save_pretrained(folder))
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    return str(made_up.write_store(tmp_path_factory.mktemp("verbs") / "store"))
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("verbs")
+    made_up.write_metadata(folder / "metadata.parquet", [made_up.row(n) for n in NUMBERS])
+    roots = made_up_files.write_tree(folder, NUMBERS, ("s1", "s2"))
+    return {**roots, "metadata": folder / "metadata.parquet"}
+
+
+def scores_of(model, numbers):
+    classifier = Classifier.from_pretrained(model)
+    return [classifier.predict(made_up.patch(number, NAMES)) for number in numbers]
+
+
+def read(path):
+    table = pq.read_table(path)
+    labels = [name for name in table.column_names if name not in ("id", "geometry", "labels")]
+    values = np.stack([table.column(name).to_numpy() for name in labels], 1)
+    return table.column("id").to_pylist(), values
+
+
+def test_a_split_of_a_store_goes_into_a_table_and_the_result_is_said(
+    model, store, tmp_path, capsys
+):
+    out = tmp_path / "t.parquet"
+    assert run(["predict", model, store, "--split", "test", "--out", str(out)]) == 0
+    said = capsys.readouterr()
+    assert said.out == f"{out}: 3 patches\n"
+    ids, values = read(out)
+    assert ids == [made_up.patch_id(number) for number in (9, 10, 11)]
+    expected = np.stack([scores.values for scores in scores_of(model, (9, 10, 11))])
+    np.testing.assert_allclose(values, expected, atol=1e-4)
+    about = json.loads(pq.read_schema(out).metadata[b"reben"])
+    assert (about["model"], about["bands"]) == ("my-model", list(NAMES))
+
+
+def test_countries_of_a_store_are_chosen(model, store, tmp_path, capsys):
+    words = ["predict", model, store, "--country", "Finland", "--out", str(tmp_path / "t.csv")]
+    assert run([*words, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["num_patches"] == 6
+
+
+def test_a_tree_with_partners_gives_the_scores_of_each_patch(model, files, tmp_path):
+    out = tmp_path / "t.parquet"
+    words = ["predict", model, str(files["s2"]), "--out", str(out), "--s1", str(files["s1"])]
+    assert run([*words, "--metadata", str(files["metadata"])]) == 0
+    ids, values = read(out)
+    assert ids == [made_up.patch_id(number) for number in NUMBERS]
+    expected = np.stack([scores.values for scores in scores_of(model, NUMBERS)])
+    np.testing.assert_allclose(values, expected, atol=1e-4)
+
+
+def test_a_tree_without_partners_says_how_to_name_them(model, files, tmp_path, capsys):
+    assert run(["predict", model, str(files["s2"]), "--out", str(tmp_path / "t.csv")]) == 2
+    assert "--s1 DIR --metadata FILE" in capsys.readouterr().err
+
+
+def test_one_tiff_of_several_bands_is_shown_by_name_of_its_bands(model, tmp_path, capsys):
+    bands = made_up.patch(2, NAMES)
+    path = str(write_multiband(tmp_path / "x.tif", bands, descriptions=False))
+    assert run(["predict", model, path, "--json", "--top", "2"]) == 2
+    assert "--band-names" in capsys.readouterr().err
+    words = ["predict", model, path, "--json", "--top", "2", "--band-names", ",".join(NAMES)]
+    assert run(words) == 0
+    shown = json.loads(capsys.readouterr().out)["scores"]
+    expected = scores_of(model, [2])[0].top(2)
+    assert [row["label"] for row in shown] == [label for label, _ in expected]
+    assert [row["score"] for row in shown] == pytest.approx([score for _, score in expected])
+
+
+def test_threshold_decides_which_labels_are_above(model, store, capsys):
+    words = ["predict", model, store, "--patch", made_up.patch_id(3), "--json"]
+    for threshold, count in (("0", 19), ("1", 0)):
+        assert run([*words, "--threshold", threshold]) == 0
+        assert len(json.loads(capsys.readouterr().out)["above"]) == count
+    assert run([*words, "--threshold", "1.2"]) == 2
+
+
+def test_bad_patches_are_named_and_the_exit_code_tells(model, tmp_path, capsys):
+    (tmp_path / "in").mkdir()
+    for number in NUMBERS:
+        write_multiband(tmp_path / "in" / f"f{number}.tif", made_up.patch(number, NAMES))
+    (tmp_path / "in" / "f2.tif").write_bytes(b"not a TIFF")
+    out = tmp_path / "t.csv"
+    assert run(["predict", model, str(tmp_path / "in"), "--out", str(out), "--json"]) == 2
+    said = capsys.readouterr()
+    written = json.loads(said.out)
+    assert (written["num_patches"], written["num_bad"]) == (3, 1)
+    assert written["bad"][0]["name"] == "f2"
+    assert said.err.startswith("PredictError: 1 of 4 patches could not be used: f2: ")
+    assert out.read_text().count("\n") == 4
+
+
+def test_strict_stops(model, tmp_path, capsys):
+    (tmp_path / "f2.tif").write_bytes(b"not a TIFF")
+    words = ["predict", model, str(tmp_path / "f2.tif"), "--out", str(tmp_path / "t.csv")]
+    assert run([*words, "--strict"]) == 2
+    assert capsys.readouterr().err.startswith("PredictError: Patch f2 cannot be used: ")
+
+
+def test_embed_writes_the_embeddings_of_the_model(model, store, tmp_path, capsys):
+    out = tmp_path / "e.parquet"
+    words = ["embed", model, store, "--split", "test", "--out", str(out), "--no-geometry"]
+    assert run(words) == 0
+    table = pq.read_table(out)
+    assert table.column_names == ["id", "embedding"]
+    classifier = Classifier.from_pretrained(model)
+    data = open_dataset(store, NAMES)["test"]
+    expected = np.stack(list(classifier.embed_many(data.patch(row) for row in range(len(data)))))
+    found = np.array(table.column("embedding").combine_chunks().flatten())
+    np.testing.assert_allclose(found.reshape(expected.shape), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--split", "test"], "--split has no effect here"),
+        (["--devices", "2"], "--devices has no effect here"),
+        (["--strict"], "--strict has no effect here"),
+        (["--out", "t.csv", "--patch", "x"], "--patch has no effect here"),
+        (["--out", "t.csv", "--top", "3"], "--top has no effect here"),
+        (["--out", "t.csv", "--band-names", "B02"], "is a store, which holds bands by name"),
+        (["--out", "t.xlsx"], "No format is known by the ending '.xlsx'"),
+        (["--out", "t.csv", "--split", "tset"], "'tset'"),
+    ],
+)
+def test_flags_that_would_have_no_effect_are_refused(
+    model, store, tmp_path, monkeypatch, words, said, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    assert run(["predict", model, store, *words]) == 2
+    assert said in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_flags_of_stores_are_refused_for_files(model, files, capsys):
+    words = ["predict", model, str(files["s2"]), "--out", "t.csv", "--covered"]
+    assert run(words) == 2
+    assert "choose patches of a store" in capsys.readouterr().err
+
+
+def test_a_store_is_the_only_input(model, store, files, capsys):
+    assert run(["predict", model, store, str(files["s2"]), "--out", "t.csv"]) == 2
+    assert "A store is the only input" in capsys.readouterr().err
+
+
+def test_nothing_to_predict_is_said(model, capsys):
+    assert run(["predict", model, "--out", "t.csv"]) == 2
+    assert "There is nothing to predict" in capsys.readouterr().err
+
+
+def test_one_patch_with_its_partner_from_the_metadata(model, files, capsys):
+    folder = next(files["s2"].glob(f"*/{made_up.patch_id(1)}"))
+    words = ["predict", model, str(folder), "--s1", str(files["s1"]), "--json", "--top", "1"]
+    assert run([*words, "--metadata", str(files["metadata"])]) == 0
+    shown = json.loads(capsys.readouterr().out)["scores"][0]
+    assert shown["score"] == pytest.approx(scores_of(model, [1])[0].top(1)[0][1], abs=1e-5)

@@ -1,0 +1,469 @@
+"""Many patches into one table: what is in it, how it goes on after a kill, what is refused."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import tracemalloc
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+import made_up
+import made_up_files
+from multiband_files import write_multiband
+from reben.data.loader import open_dataset
+from reben.data.patch_folder import read_patch_folder
+from reben.data.patch_source import ReadBatch
+from reben.data.preprocess import SuspiciousInputWarning
+from reben.data.store import StoreWriter
+from reben.errors import ConfigError, MissingExtraError, OutputError, PredictError
+from reben.model.classifier import Classifier
+from reben.scene import patch_work
+from reben.scene.part_files import PartFiles
+from reben.scene.patch_options import PredictOptions
+from reben.scene.patches import embed_patches, find_patches, predict_patches
+
+NAMES = ("VV", "B02", "B8A")
+NUMBERS = range(12)
+SMALL = PredictOptions(batch_size=2, part_size=4)
+
+
+@pytest.fixture(scope="module")
+def model():
+    torch.manual_seed(5)
+    return Classifier("test_resnet", NAMES).eval()
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    return made_up.write_store(tmp_path_factory.mktemp("many") / "store")
+
+
+@pytest.fixture
+def data(store):
+    return open_dataset(store, NAMES)
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("many")
+    return made_up_files.write_tree(folder / "files", NUMBERS, ("s1", "s2"))
+
+
+@pytest.fixture(scope="module")
+def metadata(tmp_path_factory):
+    path = tmp_path_factory.mktemp("many") / "metadata.parquet"
+    return made_up.write_metadata(path, [made_up.row(number) for number in NUMBERS])
+
+
+def read(path, labels):
+    table = pq.read_table(path)
+    return table.column("id").to_pylist(), np.stack([table.column(name) for name in labels], 1)
+
+
+def one_by_one(model):
+    return np.stack([model.predict(made_up.patch(number, NAMES)).values for number in NUMBERS])
+
+
+# What is in it ----------------------------------------------------------------------------------
+
+
+def test_a_store_gives_the_scores_of_predict_patch_by_patch(model, data, tmp_path):
+    outcome = predict_patches(model, data, tmp_path / "t.parquet", options=SMALL)
+    ids, scores = read(outcome.out, model.labels)
+    assert ids == [made_up.patch_id(number) for number in NUMBERS]
+    np.testing.assert_allclose(scores, one_by_one(model), atol=1e-4)
+    assert (outcome.num_patches, outcome.num_bad, outcome.num_resumed) == (12, 0, 0)
+    assert [path.name for path in tmp_path.iterdir()] == ["t.parquet"]
+
+
+def test_a_tree_of_files_gives_the_same_with_partners_from_the_metadata(
+    model, files, metadata, tmp_path
+):
+    source = find_patches(files["s2"], model.bands, s1=files["s1"], metadata=metadata)
+    options = PredictOptions(batch_size=5, part_size=7, num_workers=0)
+    outcome = predict_patches(model, source, tmp_path / "t.parquet", options=options)
+    ids, scores = read(outcome.out, model.labels)
+    assert ids == [made_up.patch_id(number) for number in NUMBERS]
+    np.testing.assert_allclose(scores, one_by_one(model), atol=1e-4)
+
+
+def test_tiffs_of_several_bands_give_the_same(model, tmp_path):
+    for number in NUMBERS:
+        bands = made_up.patch(number, reversed(NAMES))
+        write_multiband(tmp_path / f"field_{number:02d}.tif", bands)
+    source = find_patches(tmp_path, model.bands)
+    outcome = predict_patches(model, source, tmp_path / "out" / "t.parquet", options=SMALL)
+    ids, scores = read(outcome.out, model.labels)
+    assert ids == [f"field_{number:02d}" for number in NUMBERS]
+    np.testing.assert_allclose(scores, one_by_one(model), atol=1e-4)
+
+
+def test_labels_are_those_above_the_thresholds_of_the_model_or_the_given_one(model, data, tmp_path):
+    for threshold in (None, 0.52):
+        out = tmp_path / f"{threshold}.parquet"
+        predict_patches(model, data, out, threshold=threshold, options=SMALL)
+        found = pq.read_table(out).column("labels").to_pylist()
+        expected = [
+            model.predict(made_up.patch(number, NAMES)).above(threshold) for number in NUMBERS
+        ]
+        assert [set(names) for names in found] == [set(names) for names in expected]
+    with pytest.raises(ConfigError, match=r"got 1\.5"):
+        predict_patches(model, data, tmp_path / "x.csv", threshold=1.5)
+
+
+def test_places_are_those_of_the_files_or_of_the_names(model, data, files, metadata, tmp_path):
+    geopandas = pytest.importorskip("geopandas")
+    source = find_patches(files["s2"], model.bands, s1=files["s1"], metadata=metadata)
+    by_file = predict_patches(model, source, tmp_path / "f.parquet", options=SMALL)
+    by_name = predict_patches(model, data, tmp_path / "n.parquet", options=SMALL)
+    found = geopandas.read_parquet(by_file.out).to_crs(32633).bounds
+    # The made-up files lie where they say, not where their names do.
+    np.testing.assert_allclose(found["minx"], [300_000 + 1200 * n for n in NUMBERS], atol=1e-3)
+    np.testing.assert_allclose(found["maxy"], 5_000_000, atol=1e-3)
+    named = geopandas.read_parquet(by_name.out).to_crs(32633).bounds
+    np.testing.assert_allclose(named["minx"], 300_000, atol=1e-3)
+    np.testing.assert_allclose(named["maxy"], [5_400_000 - 1200 * n for n in NUMBERS], atol=1e-3)
+
+
+def test_embeddings_are_those_of_embed(model, data, tmp_path):
+    outcome = embed_patches(model, data, tmp_path / "e.parquet", options=SMALL)
+    table = pq.read_table(outcome.out)
+    column = table.column("embedding").combine_chunks()
+    found = np.array(column.flatten()).reshape(len(table), -1)
+    expected = np.stack([model.embed(made_up.patch(number, NAMES)) for number in NUMBERS])
+    assert str(column.type) == f"fixed_size_list<element: float>[{expected.shape[1]}]"
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+    with pytest.raises(ConfigError, match="written as parquet"):
+        embed_patches(model, data, tmp_path / "e.csv")
+
+
+@pytest.mark.parametrize("ending", ["csv", "jsonl", "geojson"])
+def test_every_text_format_has_every_patch(model, data, tmp_path, ending):
+    out = predict_patches(model, data, tmp_path / f"t.{ending}", options=SMALL).out
+    for number in NUMBERS:
+        assert made_up.patch_id(number).encode() in out.read_bytes()
+
+
+@pytest.mark.slow
+def test_several_processes_write_the_very_order_of_one(model, data, tmp_path):
+    done = []
+    options = PredictOptions(batch_size=2, part_size=4, devices=2)
+    outcome = predict_patches(
+        model, data, tmp_path / "t.parquet", options=options,
+        progress=lambda count, total: done.append((count, total)),
+    )  # fmt: skip
+    ids, scores = read(outcome.out, model.labels)
+    assert ids == [made_up.patch_id(number) for number in NUMBERS]
+    np.testing.assert_allclose(scores, one_by_one(model), atol=1e-4)
+    assert done[-1] == (12, 12)
+    assert [path.name for path in tmp_path.iterdir()] == ["t.parquet"]
+
+
+class MadeWhenRead:
+    """As many patches as are asked for, black ones."""
+
+    def __init__(self, count):
+        self.count = count
+
+    def measure(self):
+        return self.count, str(self.count)
+
+    def parts(self, size):
+        for first in range(0, self.count, size):
+            yield BlackPart(range(first, min(first + size, self.count)))
+
+
+class BlackPart:
+    def __init__(self, numbers):
+        self.numbers = numbers
+
+    def __len__(self):
+        return len(self.numbers)
+
+    def read(self, how):
+        images = torch.zeros(len(self), 3, 120, 120)
+        yield ReadBatch([f"p{number}" for number in self.numbers], images, [None] * len(self))
+
+
+def test_memory_does_not_grow_with_the_number_of_patches(model, tmp_path):
+    def peak(count):
+        options = PredictOptions(batch_size=4, part_size=4)
+        tracemalloc.start()
+        predict_patches(model, MadeWhenRead(count), tmp_path / f"{count}.csv", options=options)
+        most = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return most
+
+    peak(8)
+    few, many = peak(8), peak(72)
+    # Beyond noise, 64 patches more may not take as much as their scores alone would as objects.
+    assert many - few < 64 * 19 * 24
+
+
+# Bad patches ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def damaged(files, tmp_path):
+    folder = shutil.copytree(files["s2"], tmp_path / "damaged")
+    victim = next(folder.glob(f"*/{made_up.patch_id(5)}/*_B02.tif"))
+    victim.write_bytes(victim.read_bytes()[:1000])
+    shutil.rmtree(next(folder.glob(f"*/{made_up.patch_id(9)}")))
+    (folder / made_up.patch_id(9)).mkdir()
+    return folder
+
+
+def test_bad_patches_are_named_counted_and_left_out(damaged, tmp_path):
+    model = Classifier("test_resnet", "B02,B8A")
+    source = find_patches(damaged, model.bands)
+    outcome = predict_patches(model, source, tmp_path / "t.parquet", options=SMALL)
+    ids, scores = read(outcome.out, model.labels)
+    good = [number for number in NUMBERS if number not in (5, 9)]
+    assert sorted(ids) == [made_up.patch_id(number) for number in good]
+    expected = {n: model.predict(made_up.patch(n, ("B02", "B8A"))).values for n in good}
+    for patch, found in zip(ids, scores, strict=True):
+        number = [made_up.patch_id(n) for n in NUMBERS].index(patch)
+        np.testing.assert_allclose(found, expected[number], atol=1e-4)
+    assert (outcome.num_patches, outcome.num_bad) == (10, 2)
+    lines = outcome.bad_file.read_text().splitlines()
+    assert {json.loads(line)["name"] for line in lines} == {one.name for one in outcome.bad}
+    assert {one.name for one in outcome.bad} == {made_up.patch_id(5), made_up.patch_id(9)}
+    with pytest.raises(PredictError, match=r"2 of 12 patches could not be used: .*damaged TIFF"):
+        outcome.require_all()
+
+
+def test_strict_stops_at_the_first_bad_patch_and_keeps_what_was_done(damaged, tmp_path):
+    model = Classifier("test_resnet", "B02,B8A")
+    source = find_patches(damaged, model.bands)
+    options = PredictOptions(batch_size=2, part_size=2, strict=True)
+    with pytest.raises(PredictError, match=rf"Patch {made_up.patch_id(5)} cannot be used"):
+        predict_patches(model, source, tmp_path / "t.csv", options=options)
+    assert not (tmp_path / "t.csv").exists()
+
+
+def test_a_bad_patch_of_a_store_does_not_harm_the_others(model, tmp_path):
+    folder = made_up.write_store(tmp_path / "store", num_train=5, num_validation=0, num_test=0)
+    rows = [made_up.row(number) for number in (0, 1, 2, 3, 4, 60, 61)]
+    made_up.write_metadata(folder / "metadata.parquet", rows)
+    with StoreWriter(folder) as writer:
+        bands = made_up.patch(61)
+        writer.put(made_up.s1_name(61), {"VV": bands["VV"] * np.nan, "VH": bands["VH"]})
+        writer.put(made_up.patch_id(61), {"B02": bands["B02"], "B8A": bands["B8A"]})
+    data = open_dataset(folder, NAMES)
+    outcome = predict_patches(model, data, tmp_path / "t.parquet", options=SMALL)
+    ids, scores = read(outcome.out, model.labels)
+    assert ids == [made_up.patch_id(number) for number in range(5)]
+    np.testing.assert_allclose(scores, one_by_one(model)[:5], atol=1e-4)
+    assert [one.name for one in outcome.bad] == [made_up.patch_id(60), made_up.patch_id(61)]
+    assert "NaN" in outcome.bad[1].reason
+
+
+def test_no_table_comes_of_bad_patches_alone(model, tmp_path):
+    (tmp_path / made_up.patch_id(1)).mkdir()
+    write_multiband(tmp_path / "x.tif", made_up.patch(0, ("VV", "B02")))
+    source = find_patches(tmp_path / "x.tif", model.bands)
+    with pytest.raises(PredictError, match=r"None of 1 patches .*needs B8A"):
+        predict_patches(model, source, tmp_path / "t.csv")
+    assert not (tmp_path / "t.csv").exists()
+    assert (tmp_path / "t.csv.bad.jsonl").read_text().count("\n") == 1
+
+
+def test_no_patch_at_all_is_an_error(model, tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(PredictError, match="no patch"):
+        predict_patches(model, find_patches(tmp_path / "empty", model.bands), tmp_path / "t.csv")
+
+
+def test_a_forgotten_offset_is_warned_of(model, tmp_path):
+    bands = made_up.patch(0, NAMES)
+    bands["B02"] = bands["B02"] + 1000
+    source = find_patches(write_multiband(tmp_path / "x.tif", bands), model.bands)
+    with pytest.warns(SuspiciousInputWarning, match="offset"):
+        predict_patches(model, source, tmp_path / "t.csv")
+
+
+# Going on ---------------------------------------------------------------------------------------
+
+
+def break_off(monkeypatch, after):
+    """Make the work break off after some batches, as Ctrl-C does."""
+    real, count = patch_work._predict_batch, [0]
+
+    def predict_batch(*arguments):
+        count[0] += 1
+        if count[0] > after:
+            raise KeyboardInterrupt
+        return real(*arguments)
+
+    monkeypatch.setattr(patch_work, "_predict_batch", predict_batch)
+
+
+@pytest.mark.parametrize("ending", ["parquet", "csv"])
+def test_an_interrupted_call_goes_on_to_the_very_file(model, data, tmp_path, monkeypatch, ending):
+    whole = predict_patches(model, data, tmp_path / f"whole.{ending}", options=SMALL).out
+    out = tmp_path / f"t.{ending}"
+    with monkeypatch.context() as patch:
+        break_off(patch, after=5)
+        with pytest.raises(KeyboardInterrupt):
+            predict_patches(model, data, out, options=SMALL)
+    assert not out.exists()
+    outcome = predict_patches(model, data, out, options=SMALL)
+    assert outcome.num_resumed == 8
+    assert out.read_bytes() == whole.read_bytes()
+    assert not PartFiles(out).folder.exists()
+
+
+def test_a_part_that_was_damaged_is_made_anew(model, data, tmp_path, monkeypatch):
+    out = tmp_path / "t.csv"
+    with monkeypatch.context() as patch:
+        break_off(patch, after=5)
+        with pytest.raises(KeyboardInterrupt):
+            predict_patches(model, data, out, options=SMALL)
+    part = PartFiles(out).path(0)
+    part.write_bytes(part.read_bytes()[:50])
+    assert predict_patches(model, data, out, options=SMALL).num_resumed == 4
+    assert out.read_text().count("\n") == 13
+
+
+@pytest.fixture
+def begun(model, data, tmp_path, monkeypatch):
+    out = tmp_path / "t.csv"
+    with monkeypatch.context() as patch:
+        break_off(patch, after=3)
+        with pytest.raises(KeyboardInterrupt):
+            predict_patches(model, data, out, options=SMALL)
+    return out
+
+
+def test_another_model_is_refused_until_it_is_to_begin_anew(begun, data):
+    torch.manual_seed(6)
+    other = Classifier("test_resnet", NAMES).eval()
+    with pytest.raises(ConfigError, match=r"begun otherwise: model was .*--restart"):
+        predict_patches(other, data, begun, options=SMALL)
+    options = PredictOptions(batch_size=2, part_size=4, restart=True)
+    assert predict_patches(other, data, begun, options=options).num_resumed == 0
+
+
+def test_other_patches_and_settings_are_refused_by_name(begun, model, data):
+    with pytest.raises(ConfigError, match="patches was 12, now 3"):
+        predict_patches(model, data["test"], begun, options=SMALL)
+    with pytest.raises(ConfigError, match=r"thresholds was .*now"):
+        predict_patches(model, data, begun, options=SMALL, threshold=0.3)
+    with pytest.raises(ConfigError, match="geometry was True, now False"):
+        predict_patches(model, data, begun, options=PredictOptions(geometry=False))
+
+
+@pytest.mark.slow
+def test_batches_and_devices_may_change_on_the_way(begun, model, data):
+    options = PredictOptions(batch_size=3, devices=2)
+    outcome = predict_patches(model, data, begun, options=options)
+    assert (outcome.num_resumed, outcome.num_patches) == (4, 12)
+
+
+def test_a_finished_table_is_replaced_only_if_asked(model, data, tmp_path):
+    out = tmp_path / "t.csv"
+    predict_patches(model, data, out, options=SMALL)
+    with pytest.raises(OutputError, match="--overwrite"):
+        predict_patches(model, data, out, options=SMALL)
+    before = out.read_bytes()
+    out.write_text("old")
+    predict_patches(model, data, out, options=PredictOptions(overwrite=True, part_size=4))
+    assert len(out.read_bytes()) == pytest.approx(len(before), rel=0.05)
+
+
+def test_files_that_vanish_meanwhile_are_noticed(model, tmp_path, monkeypatch):
+    for number in range(4):
+        bands = made_up.patch(number, NAMES)
+        write_multiband(tmp_path / f"f{number}.tif", bands)
+    source = find_patches(tmp_path, model.bands)
+    real = type(source).measure
+
+    def measure(self):
+        found = real(self)
+        (tmp_path / "f3.tif").unlink()
+        return found
+
+    monkeypatch.setattr(type(source), "measure", measure)
+    with pytest.raises(PredictError, match="inputs changed"):
+        predict_patches(model, source, tmp_path / "out" / "t.csv", options=SMALL)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("devices", [1, 2])
+def test_a_killed_command_goes_on_with_no_patch_lost_or_twice(model, store, tmp_path, devices):
+    folder = model.save_pretrained(tmp_path / "model")
+    out = tmp_path / "t.parquet"
+    code = f"""
+from pathlib import Path
+import time
+from reben.data.loader import open_dataset
+from reben.model.classifier import Classifier
+from reben.scene.patch_options import PredictOptions
+from reben.scene.patches import predict_patches
+if __name__ == "__main__":
+    model = Classifier.from_pretrained({str(folder)!r})
+    data = open_dataset({str(store)!r}, model.bands)
+    options = PredictOptions(batch_size=1, part_size=1, devices={devices})
+    def pause(done, total):
+        print(done, flush=True)
+        time.sleep(0.3 if done else 0)
+    predict_patches(model, data, {str(out)!r}, options=options, progress=pause)
+"""
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=os.environ
+    )
+    while int(process.stdout.readline()) < 3:
+        pass
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    time.sleep(1)
+    assert not out.exists()
+    options = PredictOptions(batch_size=1, part_size=1, devices=devices)
+    data = open_dataset(store, model.bands)
+    outcome = predict_patches(model, data, out, options=options)
+    assert outcome.num_resumed >= 2
+    assert read(out, model.labels)[0] == [made_up.patch_id(number) for number in NUMBERS]
+
+
+# What is refused --------------------------------------------------------------------------------
+
+
+def test_formats_of_places_are_refused_without_places(model, data, tmp_path):
+    with pytest.raises(ConfigError, match="geometry is to be left out"):
+        predict_patches(model, data, tmp_path / "t.geojson", options=PredictOptions(geometry=False))
+
+
+def test_without_pyproj_places_can_be_left_out(model, data, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyproj", None)
+    with pytest.raises(MissingExtraError, match="--no-geometry"):
+        predict_patches(model, data, tmp_path / "t.csv")
+    outcome = predict_patches(
+        model, data, tmp_path / "t.csv", options=PredictOptions(geometry=False)
+    )
+    assert outcome.num_patches == 12
+
+
+@pytest.mark.parametrize("name", ["batch_size", "devices", "part_size"])
+def test_numbers_that_cannot_be_are_refused(name):
+    with pytest.raises(ConfigError, match=f"{name} must be at least 1"):
+        PredictOptions(**{name: 0})
+
+
+def test_weights_that_are_no_numbers_are_refused(data, tmp_path):
+    model = Classifier("test_resnet", NAMES).eval()
+    with torch.no_grad():
+        model.model.vision_encoder.get_classifier().bias.fill_(float("nan"))
+    with pytest.raises(ConfigError, match="weights are not finite"):
+        predict_patches(model, data, tmp_path / "t.csv")
+
+
+def test_the_names_of_folders_are_read_as_read_patch_folder_does(files):
+    folder = next(files["s2"].glob(f"*/{made_up.patch_id(2)}"))
+    np.testing.assert_array_equal(read_patch_folder(folder)["B02"], made_up.band("B02", 2))
