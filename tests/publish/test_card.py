@@ -24,7 +24,7 @@ from reben.publish.card import FILES, write_card
 from reben.publish.content import in_words, warning
 from reben.publish.example import choose_example
 from reben.publish.recipe import SETTING_NAMES, format_seconds
-from reben.spec.bands import BandSet
+from reben.spec.bands import BandSet, native_size
 from reben.spec.labels import LABELS
 
 BANDS = "B08,VV,B02,VH,B11"
@@ -66,6 +66,11 @@ def text(folder):
     return (folder / "README.md").read_text(encoding="utf-8")
 
 
+def plain_card(*arguments, **options):
+    """A card without pictures of results, which take longer than all the rest."""
+    return write_card(*arguments, figures=False, **options)
+
+
 def table_after(text, heading):
     """The rows of the first table after ``heading``: cells, without escapes."""
     lines = iter(text[text.index(heading) :].splitlines())
@@ -87,7 +92,13 @@ def copy_of(run, folder, **summary):
 
 
 def test_the_folder_holds_weights_config_card_picture_and_report(folder):
-    assert sorted(file.name for file in folder.iterdir()) == sorted(FILES)
+    there = {file.name for file in folder.iterdir()}
+    assert there == set(FILES) - {"mlm.json", "model.onnx"}
+    assert {file.name for file in (folder / "figures").iterdir()} == {
+        "average_precision.png",
+        "precision_recall.png",
+        "reliability.png",
+    }
 
 
 def test_the_folder_loads_and_gives_the_logits_of_the_best_model(folder, run):
@@ -147,6 +158,8 @@ def test_all_scores_of_the_example_are_those_of_predict_and_true_labels_are_mark
 def test_the_table_of_channels_is_the_models(folder, text):
     config = Classifier.from_pretrained(folder).config
     rows = table_after(text, "## What goes in")[1:]
+    sizes = [row.pop(4) for row in rows]
+    assert sizes == [f"{native_size(b)} x {native_size(b)}" for b in BANDS.split(",")]
     assert [row[:2] for row in rows] == [[str(i), b] for i, b in enumerate(BANDS.split(","))]
     assert [row[2] for row in rows] == [
         f"Sentinel-{2 if band.startswith('B') else 1}" for band in BANDS.split(",")
@@ -158,17 +171,38 @@ def test_the_table_of_channels_is_the_models(folder, text):
 
 
 def test_the_tables_of_results_are_the_reports(text, report):
+    own = report.intervals["patch"]
     rows = table_after(text, "## Results")[1:]
-    assert [row[1:] for row in rows] == [
+    assert [[row[1], row[3]] for row in rows] == [
         [f"{getattr(report.macro, f.name):.4f}", f"{getattr(report.micro, f.name):.4f}"]
         for f in fields(Figures)
     ]
+    for row, f in zip(rows, fields(Figures), strict=True):
+        for cell, means in ((row[2], own.macro), (row[4], own.micro)):
+            found = means.get(f.name)
+            assert cell == (f"{found.low:.4f} to {found.high:.4f}" if found else "-")
     rows = table_after(text, "| Label | Patches |")[1:]
     assert [row[0] for row in rows] == list(LABELS)
-    for label, support, *figures in rows:
-        own = report.per_class[label]
-        assert support == str(own.support)
-        assert figures == [f"{getattr(own, f.name):.4f}" for f in fields(Figures)]
+    for label, support, precision, interval, *figures in rows:
+        of_label, found = report.per_class[label], own.average_precision[label]
+        assert support == str(of_label.support)
+        assert interval == (f"{found.low:.4f} to {found.high:.4f}" if found else "-")
+        assert [precision, *figures] == [
+            f"{getattr(of_label, f.name):.4f}" for f in fields(Figures)
+        ]
+
+
+def test_intervals_of_single_patches_are_said_to_be_too_narrow(text):
+    assert "from 1,000 resamples of single patches" in text
+    assert "these intervals are too narrow. There are no intervals by tile: All is of one" in text
+
+
+def test_a_report_without_intervals_makes_tables_without_them(run, report, tmp_path):
+    text = (
+        plain_card(run, replace(report, intervals={}), tmp_path / "c") / "README.md"
+    ).read_text()
+    assert "interval" not in text.split("## Results")[1].split("## Use")[0]
+    assert table_after(text, "## Results")[0] == ["", "Macro", "Micro"]
 
 
 def test_absent_labels_are_named(text, report):
@@ -226,7 +260,7 @@ def test_fewer_than_half_of_the_official_patches_make_a_toy(report, num_train, n
 def test_a_run_in_earnest_has_no_box(run, report, store, tmp_path, monkeypatch):
     monkeypatch.setattr("reben.publish.content.OFFICIAL_TRAIN_PATCHES", 5)
     monkeypatch.setattr("reben.publish.content.OFFICIAL_TEST_PATCHES", 4)
-    text = (write_card(run, report, tmp_path / "card") / "README.md").read_text()
+    text = (plain_card(run, report, tmp_path / "card") / "README.md").read_text()
     assert "[!WARNING]" not in text
 
 
@@ -236,13 +270,13 @@ def test_early_stopping_and_interruption_are_told_as_they_were(run, report, tmp_
         ({"status": "interrupted"}, r"did not end as planned (status: interrupted)"),
     ):
         other = copy_of(run, tmp_path / sentence[:9], **summary)
-        card = write_card(other, report, tmp_path / f"card {sentence[:9]}") / "README.md"
+        card = plain_card(other, report, tmp_path / f"card {sentence[:9]}") / "README.md"
         assert sentence in card.read_text()
 
 
 def test_a_setting_that_the_backbone_does_not_take_is_named(run, report, tmp_path):
     other = copy_of(run, tmp_path / "run", not_applied=["drop_path_rate"])
-    text = (write_card(other, report, tmp_path / "card") / "README.md").read_text()
+    text = (plain_card(other, report, tmp_path / "card") / "README.md").read_text()
     assert "takes no drop\\_path\\_rate, so the setting had no effect" in text
     assert "| Drop path | none: the backbone takes none |" in text
 
@@ -252,7 +286,7 @@ def test_no_placeholder_is_left(text):
 
 
 def test_a_hostile_name_of_the_folder_stays_a_string(run, report, tmp_path):
-    folder = write_card(run, report, tmp_path / "a'|`b")
+    folder = plain_card(run, report, tmp_path / "a'|`b")
     card = ModelCard.load(folder / "README.md")
     assert card.data.model_name == "a'|`b"
     assert 'from_pretrained("a\'|`b")' in card.text
@@ -271,9 +305,9 @@ def test_the_report_in_the_folder_is_the_report(folder, report):
 
 
 def test_a_card_of_our_own_is_replaced_as_a_whole(run, report, tmp_path):
-    folder = write_card(run, report, tmp_path / "card")
+    folder = plain_card(run, report, tmp_path / "card")
     (folder / "example.png").write_bytes(b"old")
-    assert write_card(run, report, folder) == folder
+    assert plain_card(run, report, folder) == folder
     assert (folder / "example.png").stat().st_size > 1000
     assert [path.name for path in tmp_path.iterdir()] == ["card"]
 
@@ -281,20 +315,20 @@ def test_a_card_of_our_own_is_replaced_as_a_whole(run, report, tmp_path):
 def test_a_folder_of_others_is_left_alone(run, report, tmp_path):
     (tmp_path / "README.md").write_text("# mine")
     with pytest.raises(OutputError, match=r"is not empty: it holds README\.md"):
-        write_card(run, report, tmp_path)
+        plain_card(run, report, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["README.md"]
 
 
 def test_a_card_folder_with_something_of_others_in_it_is_left_alone(run, report, tmp_path):
-    folder = write_card(run, report, tmp_path / "card")
+    folder = plain_card(run, report, tmp_path / "card")
     (folder / "notes.txt").write_text("mine")
     with pytest.raises(OutputError, match=r"also holds notes\.txt"):
-        write_card(run, report, folder)
+        plain_card(run, report, folder)
     assert (folder / "notes.txt").read_text() == "mine"
 
 
 def test_a_failure_leaves_the_former_card_and_nothing_beside_it(run, report, tmp_path, monkeypatch):
-    folder = write_card(run, report, tmp_path / "card")
+    folder = plain_card(run, report, tmp_path / "card")
     before = (folder / "README.md").read_text()
 
     def fail(*_):
@@ -302,14 +336,14 @@ def test_a_failure_leaves_the_former_card_and_nothing_beside_it(run, report, tmp
 
     monkeypatch.setattr("reben.publish.card.write_bytes", fail)
     with pytest.raises(OutputError, match="disk full"):
-        write_card(run, report, folder)
+        plain_card(run, report, folder)
     assert (folder / "README.md").read_text() == before
     assert [path.name for path in tmp_path.iterdir()] == ["card"]
 
 
 def test_a_report_on_other_patches_is_refused(run, report, store, tmp_path):
     with pytest.raises(MetadataError, match="about 4 patches of the test split; the 2 of"):
-        write_card(
+        plain_card(
             run, report, tmp_path / "card", dataset=open_dataset(store, countries=["Austria"])
         )
     assert not (tmp_path / "card").exists()
@@ -317,19 +351,19 @@ def test_a_report_on_other_patches_is_refused(run, report, store, tmp_path):
 
 def test_a_report_on_another_model_is_refused(run, report, tmp_path):
     with pytest.raises(RunError, match="The report is about resnet50 with bands B08, VV"):
-        write_card(run, replace(report, backbone="resnet50"), tmp_path / "card")
+        plain_card(run, replace(report, backbone="resnet50"), tmp_path / "card")
 
 
 def test_a_store_that_is_gone_is_an_error_that_says_what_to_pass(run, report, tmp_path):
     gone = {"store": str(tmp_path / "gone"), "fingerprint": "x"}
     other = copy_of(run, tmp_path / "run", data=gone)
     with pytest.raises(RunError, match=r"no folder .*gone.* --data STORE"):
-        write_card(other, report, tmp_path / "card")
+        plain_card(other, report, tmp_path / "card")
 
 
 def test_a_store_that_moved_can_be_passed(run, report, store, tmp_path):
     other = copy_of(run, tmp_path / "run", data={"store": "gone", "fingerprint": "x"})
-    assert write_card(other.path, report, tmp_path / "card", dataset=open_dataset(store)).is_dir()
+    assert plain_card(other.path, report, tmp_path / "card", dataset=open_dataset(store)).is_dir()
 
 
 def test_the_example_does_not_depend_on_the_order_of_the_table(store):
@@ -371,7 +405,7 @@ def test_a_model_of_one_sensor_has_the_traps_of_that_sensor_only(
     data = open_dataset(store)
     run = train(config, data, tmp_path / "run")
     text = (
-        write_card(run, evaluate(run, data["test"]), tmp_path / "card") / "README.md"
+        plain_card(run, evaluate(run, data["test"]), tmp_path / "card") / "README.md"
     ).read_text()
     assert text.count(words) == 2
     assert ("**Mind the offset.**" in text) == offset
@@ -387,7 +421,7 @@ def test_long_times_are_told_in_hours_and_minutes():
 def test_a_card_from_made_up_patches_names_no_real_data_set(run, report, store, tmp_path):
     dataset = open_dataset(store)
     rows = dataset.table.rows.replace_schema_metadata({"made_up_by": "a test"})
-    folder = write_card(
+    folder = plain_card(
         run, report, tmp_path / "x", dataset=replace(dataset, table=PatchTable(rows))
     )
     card = ModelCard.load(folder / "README.md")

@@ -14,6 +14,7 @@ from cyclopts import App, CycloptsError
 import reben
 from reben.app import (
     benchmark_verbs,
+    card_verbs,
     compare_verbs,
     data_verbs,
     download_verbs,
@@ -52,7 +53,7 @@ _VERBS: tuple[Callable[..., None], ...] = (
     train_verb.train,
     measure_verbs.evaluate,
     measure_verbs.calibrate,
-    model_verbs.card,
+    card_verbs.card,
     model_verbs.predict,
     benchmark_verbs.benchmark,
     compare_verbs.compare,
