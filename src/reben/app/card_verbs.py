@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from reben.app.data_verbs import AsJson
-from reben.app.terminal import print_json, print_text, talk
+from reben.app.terminal import print_json, print_text, progress_bar, talk
 from reben.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -75,8 +75,7 @@ def card(  # noqa: PLR0913 - all but the first are flags
                 f"--from {from_} is fetched and measured by itself. Leave the model and --report "
                 "out, or leave --from out."
             )
-        store = _given(None if data is None else str(data), "what to measure it on: --data STORE")
-        folder = _recard(from_, store, place, options)
+        folder = _recard(from_, data, place, options)
     else:
         folder = _write(_given(model, "the model"), place, report, data, options)
     talk(f"The card is {folder / 'README.md'}; the folder loads with Classifier.from_pretrained.")
@@ -120,11 +119,17 @@ def _write(
     return write_card(model, told, out, dataset=dataset, **options)
 
 
-def _recard(name: str, store: str, out: Path, options: dict[str, Any]) -> Path:
+def _recard(name: str, data: Path | None, out: Path, options: dict[str, Any]) -> Path:
     from importlib import import_module
 
-    recard = import_module("reben.publish.recard").recard
-    folder: Path = recard(name, store, out, **options)
+    from reben.data.loader import open_dataset
+
+    store = _given(None if data is None else str(data), "what to measure it on: --data STORE")
+    given = {key: value for key, value in options.items() if value is not None}
+    with progress_bar("patches") as progress:
+        folder: Path = import_module("reben.publish.recard").recard(
+            name, open_dataset(store), out, progress=progress, **given
+        )
     return folder
 
 

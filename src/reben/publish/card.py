@@ -9,7 +9,7 @@
     example.png           the example: a patch, its labels, all scores
     example.safetensors   its raw bands, so that anybody can predict it again
     figures/              pictures of the results
-    mlm.json              the same facts as a STAC item, where stac-model is installed
+    mlm.json              the same facts as a STAC item
     model.onnx            only if ``reben export`` put it there
 
 Every value on the card comes from the run's record, its report or the model itself; nothing is
@@ -21,7 +21,6 @@ import shutil
 import uuid
 from collections.abc import Mapping
 from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,7 +30,6 @@ from reben.data.loader import Dataset, open_dataset
 from reben.errors import (
     ConfigError,
     MetadataError,
-    MissingExtraError,
     OutputError,
     RunError,
     StoreError,
@@ -167,6 +165,11 @@ def write_card(  # noqa: PLR0913 - all after the third are named
         write_text(folder / CARD_FILE, text)
         write_mlm(folder, facts)
     if replaced:
+        if (out / ONNX_FILE).is_file():
+            _logger.warning(
+                "%s was of the former card and is left out. Make it again with: reben export",
+                ONNX_FILE,
+            )
         _replace(out, fresh)
     return out
 
@@ -174,28 +177,21 @@ def write_card(  # noqa: PLR0913 - all after the third are named
 def write_mlm(folder: Path, facts: Facts) -> None:
     """Write the facts of a card folder as a STAC item into it, ``mlm.json``.
 
-    It comes last, since it holds the checksums of other files. Without the package that makes such
-    items it is left out, which is logged.
+    It comes last, since it holds the checksums of the other files.
     """
-    if find_spec("reben.publish.mlm") is None:
-        return
-    mlm = import_module("reben.publish.mlm")
-    files = {name: folder / name for name in (WEIGHTS_FILE, CONFIG_FILE, PICTURE_FILE, REPORT_FILE)}
     try:
-        item = mlm.mlm_item(
-            facts.source.model,
-            name=facts.name,
-            files=files,
-            report=facts.report,
-            licence=facts.licence,
-            num_train=facts.num_train,
-        )
-    except MissingExtraError as error:
-        _logger.warning("The card folder is without %s. %s", MLM_FILE, error)
+        mlm = import_module("reben.publish.mlm")
+    except ModuleNotFoundError:
         return
-    import json
-
-    write_text(folder / MLM_FILE, json.dumps(item, indent=2, ensure_ascii=False) + "\n")
+    mlm.write_mlm(
+        folder,
+        facts.source.model,
+        name=facts.name,
+        report=facts.report,
+        licence=facts.licence,
+        num_train=facts.num_train,
+        made_up=facts.dataset == MADE_UP,
+    )
 
 
 def _read_template(path: Path) -> str:

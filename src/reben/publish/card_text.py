@@ -13,7 +13,7 @@ _CELL = re.compile(r"(?<!\\)\|")
 _ESCAPED = re.compile(r"\\([!-/:-@\[-`{-~])")
 _FENCE = re.compile(r"^(`{3,}|~{3,})[^\n]*\n.*?^\1[ \t]*$", re.DOTALL | re.MULTILINE)
 _COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
-_HEAD = re.compile(r"\A\ufeff?\s*---[ \t]*\n(.*?)\n---[ \t]*(\n|\Z)", re.DOTALL)
+_HEAD = re.compile(r"\A\s*---[ \t]*\n(.*?)\n---[ \t]*(\n|\Z)", re.DOTALL)
 _RULE = re.compile(r":?-+:?")
 _PICTURE = re.compile(r"!\[(?:[^\[\]]|\[[^\]]*\](?:\([^)]*\))?)*\]\(([^)\s]+)[^)]*\)")
 _HTML_PICTURE = re.compile(r"<img\b[^>]*?\bsrc\s*=\s*[\"']([^\"']+)[\"']", re.IGNORECASE)
@@ -70,7 +70,7 @@ class CardText:
     @classmethod
     def parse(cls, content: str) -> Self:
         """Return the card in a text."""
-        content = content.replace("\r\n", "\n")
+        content = content.removeprefix("\ufeff").replace("\r\n", "\n")
         match = _HEAD.match(content)
         rest = content if match is None else content[match.end() :]
         text = _COMMENT.sub("", rest)
@@ -167,4 +167,4 @@ def _cells(line: str) -> tuple[str, ...]:
         cells = cells[1:]
     if cells and not cells[-1]:
         cells = cells[:-1]
-    return tuple(unescape(cell).strip() for cell in cells)
+    return tuple(" ".join(unescape(cell).split()) for cell in cells)

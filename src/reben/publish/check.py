@@ -4,7 +4,9 @@ Any folder with a model card can be checked; of a card that reben did not write,
 verified is among the findings. Nothing is fetched.
 """
 
+import json
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 
 from reben.errors import RebenError
@@ -14,7 +16,6 @@ from reben.model.folder import CONFIG_FILE, WEIGHTS_FILE
 from reben.model.published import is_published_config
 from reben.publish.card_text import CardText
 from reben.publish.check_example import check_example
-from reben.publish.check_item import check_item
 from reben.publish.check_model import check_model_text, check_report_of_model
 from reben.publish.check_numbers import check_numbers
 from reben.publish.check_page import (
@@ -29,6 +30,7 @@ from reben.publish.problems import Problem
 __all__ = ["Problem", "check_card"]
 
 REPORT_FILE = "report.json"
+MLM_FILE = "mlm.json"
 
 
 def check_card(folder: Path | str) -> tuple[Problem, ...]:
@@ -72,7 +74,7 @@ def _find(folder: Path) -> Iterator[Problem]:
         if isinstance(report, Report):
             yield from check_report_of_model(model, report)
     yield from check_example(folder, card, model if isinstance(model, Classifier) else None)
-    yield from check_item(folder)
+    yield from _check_item(folder)
 
 
 def _load_model(folder: Path) -> Classifier | Problem:
@@ -92,14 +94,25 @@ def _load_report(folder: Path) -> Report | Problem:
 
 
 def _check_bands_stated(folder: Path) -> Iterator[Problem]:
-    import json
-
     try:
         values = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return  # the model cannot be loaded, which is told elsewhere
     if isinstance(values, dict) and is_published_config(values):
         yield Problem(CONFIG_FILE, "it does not name the bands, so that their order is a guess")
+
+
+def _check_item(folder: Path) -> Iterator[Problem]:
+    """Yield what is wrong with the STAC item of a card folder; nothing where there is none."""
+    if not (folder / MLM_FILE).is_file():
+        return
+    try:
+        mlm = import_module("reben.publish.mlm")
+    except ModuleNotFoundError:
+        yield Problem(MLM_FILE, "this version of reben cannot check it")
+        return
+    for sentence in mlm.check_mlm(folder / MLM_FILE):
+        yield Problem(MLM_FILE, str(sentence))
 
 
 def _names(card: CardText, model: Classifier | Problem, report: Report | Problem) -> Iterator[str]:

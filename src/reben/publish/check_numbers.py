@@ -207,7 +207,7 @@ def _compare(
 
 def _same(there: str, right: str) -> bool:
     """Tell whether two cells say the same: the same text, or a number to the digits it has."""
-    if there == right:
+    if there == " ".join(right.split()):  # any space is like another
         return True
     try:
         return agrees(there, float(right.replace(",", "")))

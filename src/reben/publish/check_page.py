@@ -7,6 +7,7 @@ from typing import Any
 
 from reben.publish.card_text import CardText
 from reben.publish.licences import LICENCES
+from reben.publish.markdown import escape
 from reben.publish.problems import Problem
 
 CARD = "README.md"
@@ -86,10 +87,10 @@ def check_placeholders(card: CardText, known: Iterable[str]) -> Iterator[Problem
         card: The card.
         known: Names that may look like it: of the model, its labels, the patch.
     """
-    text = _BIBTEX.sub("", card.text)
+    text = "\n".join((_BIBTEX.sub("", card.text), *_texts(card.head)))
     for name in sorted(filter(None, known), key=len, reverse=True):
-        text = text.replace(name, "")
-    found = [*_placeholders(text), *_placeholders(" \n".join(_texts(card.head)))]
+        text = text.replace(name, "").replace(escape(name), "")
+    found = _placeholders(text)
     for word in dict.fromkeys(found):
         yield Problem(CARD, f"the placeholder {word!r} was left")
 

@@ -11,10 +11,12 @@ from reben.model.classifier import Classifier
 from reben.publish.example import SEVERAL
 from reben.publish.facts import DATASET, MADE_UP, Facts
 from reben.publish.markdown import patches, render, thousands
-from reben.publish.recipe import differences, environment, recipe, recipe_of_config
+from reben.publish.recipe import differences, environment, recipe, recipe_of_config, unknown
 from reben.publish.results import (
+    calibration_sentences,
     commonest_and_rarest,
     has_own_thresholds,
+    how_sure,
     label_rows,
     overall_rows,
     threshold_rows,
@@ -112,7 +114,6 @@ def values(facts: Facts) -> dict[str, Any]:
         "dataset": facts.dataset[1],
         "official": official,
         "official_train": OFFICIAL_TRAIN_PATCHES,
-        "has_onnx": facts.has_onnx,
         "figures": facts.figures,
         **_model_values(model),
         **_training_values(facts),
@@ -166,7 +167,7 @@ def _training_values(facts: Facts) -> Mapping[str, Any]:
             "run": None,
             "config": None,
             "recipe": recipe_of_config(config, facts.stated),
-            "stated": facts.stated,
+            "unknown": unknown(facts.stated),
             "differences": [],
             "environment": [],
         }
@@ -174,7 +175,7 @@ def _training_values(facts: Facts) -> Mapping[str, Any]:
         "run": dict(run.summary),
         "config": asdict(run.config),
         "recipe": recipe(run),
-        "stated": {},
+        "unknown": "",
         "differences": differences(run),
         "environment": environment(run),
     }
@@ -185,11 +186,13 @@ def _result_values(facts: Facts) -> Mapping[str, Any]:
     tuned = None if report.calibrated is None else report.calibrated.metrics
     return {
         "report": report,
+        "filters": "; ".join(f"{key}: {value}" for key, value in report.filters.items()),
         "uncertainty": uncertainty(report),
+        "how_sure": how_sure(report),
         "overall": overall_rows(report),
         "per_class": label_rows(report),
         "tuned_on": config.tuned_on,
-        "temperature": config.temperature,
+        "calibration": calibration_sentences(config, report),
         "own_thresholds": has_own_thresholds(config),
         "thresholds": threshold_rows(config, tuned),
         "tuned": None if tuned is None else tuned_rows(tuned),

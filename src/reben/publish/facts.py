@@ -32,7 +32,6 @@ class Facts:
         stated: What others say of a training without a run, name -> value.
         branding: Names, links and pictures.
         figures: Names of the pictures of results that lie in the folder.
-        has_onnx: Whether the folder holds the model as ONNX, too.
     """
 
     source: Source
@@ -48,7 +47,6 @@ class Facts:
     stated: Mapping[str, str] = field(default_factory=dict)
     branding: Branding = field(default_factory=Branding)
     figures: tuple[str, ...] = ()
-    has_onnx: bool = False
 
     @property
     def num_train(self) -> int | None:

@@ -132,6 +132,21 @@ def recipe_of_config(config: ModelConfig, stated: Mapping[str, str]) -> list[Lin
     ]
 
 
+def unknown(stated: Mapping[str, str]) -> str:
+    """Return in words what is not known of the training of a model without a run."""
+    if stated:
+        names = ", ".join(stated)
+        first = f"What stands there as {names} is what others state; reben could not verify it. "
+        first += "Nothing else is known here."
+    else:
+        first = (
+            "Nothing else is known here: neither epochs, batch size, learning rate, schedule, "
+            "optimiser, loss, augmentation and seed, nor hardware, software, and the patches it "
+            "was trained on."
+        )
+    return f"{first} So what differs from the recipe of the BigEarthNet v2.0 paper cannot be told."
+
+
 def base_model(config: TrainConfig) -> str | None:
     """Return the id on the Hub of the model whose weights a training started from, if it has one.
 

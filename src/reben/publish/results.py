@@ -1,6 +1,6 @@
 """The results on a card: rows of figures with intervals, and what tuning changed."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -8,7 +8,7 @@ from reben.learn.bootstrap import Interval, Intervals
 from reben.learn.metrics import Metrics
 from reben.learn.report import Report
 from reben.model.config import DEFAULT_THRESHOLD, ModelConfig
-from reben.publish.markdown import number
+from reben.publish.markdown import number, patches, thousands
 
 METRICS = {
     "average_precision": "Average precision",
@@ -24,6 +24,7 @@ HEADLINE = ("average_precision", "f1", "precision")
 TUNED = ("f1", "precision", "recall", "accuracy")
 """The figures that depend on thresholds."""
 NO_INTERVAL = "-"
+_SPACE = "\u00a0"  # so that an interval stays in one line of its cell
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,36 @@ def uncertainty(report: Report) -> Uncertainty:
             return Uncertainty(found, (*sentences, *([found.caution] if found.caution else [])))
         sentences.append(f"There are no intervals by {by}: {found.reason}")
     return Uncertainty(None, tuple(sentences))
+
+
+def how_sure(report: Report) -> str:
+    """Return in words what the intervals of a card are from; empty if there is nothing to say."""
+    found = uncertainty(report)
+    own = found.intervals
+    if own is None:
+        return " ".join(found.sentences)
+    resamples = f"The intervals are from {thousands(own.rounds)} resamples of"
+    if own.unit == "tile":
+        first = (
+            f"{resamples} whole tiles of the Sentinel-2 grid ({thousands(own.num_units)} of them), "
+            "since patches of one tile are not independent."
+        )
+    else:
+        first = (
+            f"{resamples} single patches. Patches that are neighbours are not independent, so "
+            "these intervals are too narrow."
+        )
+    return " ".join((first, *found.sentences, "They say nothing of another seed of the training."))
+
+
+def calibration_sentences(config: ModelConfig, report: Report) -> tuple[str, ...]:
+    """Return in words what a model was tuned to, on what, and how far its scores are probabilities.
+
+    Args:
+        config: Of the model.
+        report: What it reached.
+    """
+    return (*_tuning(config, report), *_calibration_error(report))
 
 
 def overall_rows(report: Report) -> list[dict[str, str]]:
@@ -124,5 +155,48 @@ def commonest_and_rarest(report: Report) -> tuple[tuple[str, int], tuple[str, in
     return (most, counts[most]), (fewest, counts[fewest])
 
 
+def _tuning(config: ModelConfig, report: Report) -> Iterator[str]:
+    temperature, on = number(config.temperature), config.tuned_on
+    if on is not None:
+        yield (
+            f"The model carries a temperature of {temperature} and a threshold for each label, "
+            f"tuned on {patches(on.num_patches)} of the {on.split} split. Its logits are divided "
+            "by that temperature before the sigmoid."
+        )
+        if on.kept:
+            kept = "; ".join(on.kept)
+            yield f"No patch there has {kept}; the threshold of what is missing is the default."
+        if report.calibrated is None:
+            yield f"What it reaches with them was not measured. {report.why_not_calibrated or ''}"
+    elif has_own_thresholds(config) or config.temperature != 1:
+        yield (
+            f"The model carries a temperature of {temperature} and thresholds of its own; what "
+            "they were tuned on is not recorded."
+        )
+    else:
+        yield (
+            f"The model was not calibrated: its temperature is {temperature}, and a label counts "
+            f"as present where its score is above {DEFAULT_THRESHOLD}."
+        )
+
+
+def _calibration_error(report: Report) -> Iterator[str]:
+    if report.reliability is None:
+        return
+    tuned = ""
+    if report.calibrated is not None:
+        own = number(report.calibrated.reliability.expected_error)
+        tuned = f" and {own} at the model's own"
+    yield (
+        "The expected calibration error is "
+        f"{number(report.reliability.expected_error)} at temperature 1{tuned}: the mean distance "
+        "between a score and the share of labels with that score that are really there."
+    )
+
+
 def _interval(found: Interval | None) -> str:
-    return NO_INTERVAL if found is None else f"{number(found.low)} to {number(found.high)}"
+    return (
+        NO_INTERVAL
+        if found is None
+        else f"{number(found.low)}{_SPACE}to{_SPACE}{number(found.high)}"
+    )
