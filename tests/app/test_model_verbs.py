@@ -88,21 +88,6 @@ def test_evaluate_of_an_unknown_split_is_one_line(trained, store, capsys):
     assert "'tset'" in capsys.readouterr().err
 
 
-def test_card_writes_the_folder_and_says_where(trained, tmp_path, capsys):
-    out = tmp_path / "card"
-    assert run(["card", trained, "--out", str(out), "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == {"folder": str(out)}
-    assert (out / "README.md").is_file()
-
-
-def test_card_without_a_report_says_how_to_get_one(store, tmp_path, capsys):
-    words = ["train", "--data", store, "--out", str(tmp_path / "run"), *SETTINGS]
-    run([*words, "--epochs", "1"])
-    capsys.readouterr()
-    assert run(["card", str(tmp_path / "run"), "--out", str(tmp_path / "card")]) == 2
-    assert f"reben evaluate {tmp_path / 'run'} --data STORE" in capsys.readouterr().err
-
-
 def test_predict_shows_the_scores_of_predict_beside_the_true_labels(trained, store, capsys):
     patch = made_up.patch_id(11)
     words = ["predict", trained, store, "--patch", patch, "--top", "3"]

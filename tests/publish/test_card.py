@@ -2,29 +2,34 @@ import json
 import math
 import re
 import shutil
+import sys
 from dataclasses import fields, replace
+from types import ModuleType
 
 import numpy as np
 import pytest
 from huggingface_hub import ModelCard
 from PIL import Image
+from safetensors.numpy import load_file
 
 import made_up
 from reben.data.loader import open_dataset
 from reben.data.metadata import PatchTable
-from reben.errors import MetadataError, OutputError, RunError
+from reben.errors import ConfigError, MetadataError, OutputError, RunError
+from reben.learn.calibrate import apply_calibration
 from reben.learn.config import TrainConfig
-from reben.learn.evaluate import evaluate
+from reben.learn.evaluate import calibrate, evaluate
 from reben.learn.metrics import Figures
 from reben.learn.report import Report
 from reben.learn.run import Run
 from reben.learn.train import train
 from reben.model.classifier import Classifier
+from reben.publish.branding import Branding
 from reben.publish.card import FILES, write_card
 from reben.publish.content import in_words, warning
 from reben.publish.example import choose_example
 from reben.publish.recipe import SETTING_NAMES, format_seconds
-from reben.spec.bands import BandSet
+from reben.spec.bands import BandSet, native_size
 from reben.spec.labels import LABELS
 
 BANDS = "B08,VV,B02,VH,B11"
@@ -66,6 +71,11 @@ def text(folder):
     return (folder / "README.md").read_text(encoding="utf-8")
 
 
+def plain_card(*arguments, **options):
+    """A card without pictures of results, which take longer than all the rest."""
+    return write_card(*arguments, figures=False, **options)
+
+
 def table_after(text, heading):
     """The rows of the first table after ``heading``: cells, without escapes."""
     lines = iter(text[text.index(heading) :].splitlines())
@@ -73,7 +83,7 @@ def table_after(text, heading):
     for line in lines:
         if line.startswith("|"):
             cells = re.split(r"(?<!\\)\|", line)[1:-1]
-            rows.append([re.sub(r"\\(.)", r"\1", cell).strip() for cell in cells])
+            rows.append([" ".join(re.sub(r"\\(.)", r"\1", cell).split()) for cell in cells])
         elif rows:
             return rows[:1] + rows[2:]
     return rows[:1] + rows[2:]
@@ -87,7 +97,13 @@ def copy_of(run, folder, **summary):
 
 
 def test_the_folder_holds_weights_config_card_picture_and_report(folder):
-    assert sorted(file.name for file in folder.iterdir()) == sorted(FILES)
+    there = {file.name for file in folder.iterdir()}
+    assert there == set(FILES) - {"mlm.json", "model.onnx"}
+    assert {file.name for file in (folder / "figures").iterdir()} == {
+        "average_precision.png",
+        "precision_recall.png",
+        "reliability.png",
+    }
 
 
 def test_the_folder_loads_and_gives_the_logits_of_the_best_model(folder, run):
@@ -147,6 +163,8 @@ def test_all_scores_of_the_example_are_those_of_predict_and_true_labels_are_mark
 def test_the_table_of_channels_is_the_models(folder, text):
     config = Classifier.from_pretrained(folder).config
     rows = table_after(text, "## What goes in")[1:]
+    sizes = [row.pop(4) for row in rows]
+    assert sizes == [f"{native_size(b)} x {native_size(b)}" for b in BANDS.split(",")]
     assert [row[:2] for row in rows] == [[str(i), b] for i, b in enumerate(BANDS.split(","))]
     assert [row[2] for row in rows] == [
         f"Sentinel-{2 if band.startswith('B') else 1}" for band in BANDS.split(",")
@@ -158,17 +176,38 @@ def test_the_table_of_channels_is_the_models(folder, text):
 
 
 def test_the_tables_of_results_are_the_reports(text, report):
+    own = report.intervals["patch"]
     rows = table_after(text, "## Results")[1:]
-    assert [row[1:] for row in rows] == [
+    assert [[row[1], row[3]] for row in rows] == [
         [f"{getattr(report.macro, f.name):.4f}", f"{getattr(report.micro, f.name):.4f}"]
         for f in fields(Figures)
     ]
+    for row, f in zip(rows, fields(Figures), strict=True):
+        for cell, means in ((row[2], own.macro), (row[4], own.micro)):
+            found = means.get(f.name)
+            assert cell == (f"{found.low:.4f} to {found.high:.4f}" if found else "-")
     rows = table_after(text, "| Label | Patches |")[1:]
     assert [row[0] for row in rows] == list(LABELS)
-    for label, support, *figures in rows:
-        own = report.per_class[label]
-        assert support == str(own.support)
-        assert figures == [f"{getattr(own, f.name):.4f}" for f in fields(Figures)]
+    for label, support, precision, interval, *figures in rows:
+        of_label, found = report.per_class[label], own.average_precision[label]
+        assert support == str(of_label.support)
+        assert interval == (f"{found.low:.4f} to {found.high:.4f}" if found else "-")
+        assert [precision, *figures] == [
+            f"{getattr(of_label, f.name):.4f}" for f in fields(Figures)
+        ]
+
+
+def test_intervals_of_single_patches_are_said_to_be_too_narrow(text):
+    assert "from 1,000 resamples of single patches" in text
+    assert "these intervals are too narrow. There are no intervals by tile: All is of one" in text
+
+
+def test_a_report_without_intervals_makes_tables_without_them(run, report, tmp_path):
+    text = (
+        plain_card(run, replace(report, intervals={}), tmp_path / "c") / "README.md"
+    ).read_text()
+    assert "interval" not in text.split("## Results")[1].split("## Use")[0]
+    assert table_after(text, "## Results")[0] == ["", "Macro", "Micro"]
 
 
 def test_absent_labels_are_named(text, report):
@@ -226,7 +265,7 @@ def test_fewer_than_half_of_the_official_patches_make_a_toy(report, num_train, n
 def test_a_run_in_earnest_has_no_box(run, report, store, tmp_path, monkeypatch):
     monkeypatch.setattr("reben.publish.content.OFFICIAL_TRAIN_PATCHES", 5)
     monkeypatch.setattr("reben.publish.content.OFFICIAL_TEST_PATCHES", 4)
-    text = (write_card(run, report, tmp_path / "card") / "README.md").read_text()
+    text = (plain_card(run, report, tmp_path / "card") / "README.md").read_text()
     assert "[!WARNING]" not in text
 
 
@@ -236,13 +275,13 @@ def test_early_stopping_and_interruption_are_told_as_they_were(run, report, tmp_
         ({"status": "interrupted"}, r"did not end as planned (status: interrupted)"),
     ):
         other = copy_of(run, tmp_path / sentence[:9], **summary)
-        card = write_card(other, report, tmp_path / f"card {sentence[:9]}") / "README.md"
+        card = plain_card(other, report, tmp_path / f"card {sentence[:9]}") / "README.md"
         assert sentence in card.read_text()
 
 
 def test_a_setting_that_the_backbone_does_not_take_is_named(run, report, tmp_path):
     other = copy_of(run, tmp_path / "run", not_applied=["drop_path_rate"])
-    text = (write_card(other, report, tmp_path / "card") / "README.md").read_text()
+    text = (plain_card(other, report, tmp_path / "card") / "README.md").read_text()
     assert "takes no drop\\_path\\_rate, so the setting had no effect" in text
     assert "| Drop path | none: the backbone takes none |" in text
 
@@ -252,7 +291,7 @@ def test_no_placeholder_is_left(text):
 
 
 def test_a_hostile_name_of_the_folder_stays_a_string(run, report, tmp_path):
-    folder = write_card(run, report, tmp_path / "a'|`b")
+    folder = plain_card(run, report, tmp_path / "a'|`b")
     card = ModelCard.load(folder / "README.md")
     assert card.data.model_name == "a'|`b"
     assert 'from_pretrained("a\'|`b")' in card.text
@@ -271,9 +310,9 @@ def test_the_report_in_the_folder_is_the_report(folder, report):
 
 
 def test_a_card_of_our_own_is_replaced_as_a_whole(run, report, tmp_path):
-    folder = write_card(run, report, tmp_path / "card")
+    folder = plain_card(run, report, tmp_path / "card")
     (folder / "example.png").write_bytes(b"old")
-    assert write_card(run, report, folder) == folder
+    assert plain_card(run, report, folder) == folder
     assert (folder / "example.png").stat().st_size > 1000
     assert [path.name for path in tmp_path.iterdir()] == ["card"]
 
@@ -281,20 +320,20 @@ def test_a_card_of_our_own_is_replaced_as_a_whole(run, report, tmp_path):
 def test_a_folder_of_others_is_left_alone(run, report, tmp_path):
     (tmp_path / "README.md").write_text("# mine")
     with pytest.raises(OutputError, match=r"is not empty: it holds README\.md"):
-        write_card(run, report, tmp_path)
+        plain_card(run, report, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["README.md"]
 
 
 def test_a_card_folder_with_something_of_others_in_it_is_left_alone(run, report, tmp_path):
-    folder = write_card(run, report, tmp_path / "card")
+    folder = plain_card(run, report, tmp_path / "card")
     (folder / "notes.txt").write_text("mine")
     with pytest.raises(OutputError, match=r"also holds notes\.txt"):
-        write_card(run, report, folder)
+        plain_card(run, report, folder)
     assert (folder / "notes.txt").read_text() == "mine"
 
 
 def test_a_failure_leaves_the_former_card_and_nothing_beside_it(run, report, tmp_path, monkeypatch):
-    folder = write_card(run, report, tmp_path / "card")
+    folder = plain_card(run, report, tmp_path / "card")
     before = (folder / "README.md").read_text()
 
     def fail(*_):
@@ -302,14 +341,14 @@ def test_a_failure_leaves_the_former_card_and_nothing_beside_it(run, report, tmp
 
     monkeypatch.setattr("reben.publish.card.write_bytes", fail)
     with pytest.raises(OutputError, match="disk full"):
-        write_card(run, report, folder)
+        plain_card(run, report, folder)
     assert (folder / "README.md").read_text() == before
     assert [path.name for path in tmp_path.iterdir()] == ["card"]
 
 
 def test_a_report_on_other_patches_is_refused(run, report, store, tmp_path):
     with pytest.raises(MetadataError, match="about 4 patches of the test split; the 2 of"):
-        write_card(
+        plain_card(
             run, report, tmp_path / "card", dataset=open_dataset(store, countries=["Austria"])
         )
     assert not (tmp_path / "card").exists()
@@ -317,19 +356,19 @@ def test_a_report_on_other_patches_is_refused(run, report, store, tmp_path):
 
 def test_a_report_on_another_model_is_refused(run, report, tmp_path):
     with pytest.raises(RunError, match="The report is about resnet50 with bands B08, VV"):
-        write_card(run, replace(report, backbone="resnet50"), tmp_path / "card")
+        plain_card(run, replace(report, backbone="resnet50"), tmp_path / "card")
 
 
 def test_a_store_that_is_gone_is_an_error_that_says_what_to_pass(run, report, tmp_path):
     gone = {"store": str(tmp_path / "gone"), "fingerprint": "x"}
     other = copy_of(run, tmp_path / "run", data=gone)
     with pytest.raises(RunError, match=r"no folder .*gone.* --data STORE"):
-        write_card(other, report, tmp_path / "card")
+        plain_card(other, report, tmp_path / "card")
 
 
 def test_a_store_that_moved_can_be_passed(run, report, store, tmp_path):
     other = copy_of(run, tmp_path / "run", data={"store": "gone", "fingerprint": "x"})
-    assert write_card(other.path, report, tmp_path / "card", dataset=open_dataset(store)).is_dir()
+    assert plain_card(other.path, report, tmp_path / "card", dataset=open_dataset(store)).is_dir()
 
 
 def test_the_example_does_not_depend_on_the_order_of_the_table(store):
@@ -371,7 +410,7 @@ def test_a_model_of_one_sensor_has_the_traps_of_that_sensor_only(
     data = open_dataset(store)
     run = train(config, data, tmp_path / "run")
     text = (
-        write_card(run, evaluate(run, data["test"]), tmp_path / "card") / "README.md"
+        plain_card(run, evaluate(run, data["test"]), tmp_path / "card") / "README.md"
     ).read_text()
     assert text.count(words) == 2
     assert ("**Mind the offset.**" in text) == offset
@@ -387,10 +426,278 @@ def test_long_times_are_told_in_hours_and_minutes():
 def test_a_card_from_made_up_patches_names_no_real_data_set(run, report, store, tmp_path):
     dataset = open_dataset(store)
     rows = dataset.table.rows.replace_schema_metadata({"made_up_by": "a test"})
-    folder = write_card(
+    folder = plain_card(
         run, report, tmp_path / "x", dataset=replace(dataset, table=PatchTable(rows))
     )
     card = ModelCard.load(folder / "README.md")
     assert "> This model was trained or measured on made-up patches" in card.text
     assert card.data.datasets == ["made-up"]
     assert {result.dataset_type for result in card.data.eval_results} == {"made-up"}
+
+
+# Without a run -----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def stray(run, tmp_path_factory):
+    """The model without its run."""
+    return shutil.copytree(run.best, tmp_path_factory.mktemp("stray") / "resnet-of-somebody")
+
+
+def test_without_a_run_the_card_says_what_is_known_and_invents_nothing(
+    stray, report, store, tmp_path
+):
+    folder = plain_card(stray, report, tmp_path / "card", dataset=open_dataset(store))
+    text = (folder / "README.md").read_text()
+    training = text[text.index("## How it was trained") : text.index("## Results")]
+    assert dict(table_after(text, "## How it was trained")[1:]) == {
+        "Dropout": "0.25, as its config says",
+        "Drop path": "0.15, as its config says",
+    }
+    assert "Nothing else is known here: neither epochs, batch size" in training
+    assert "How many patches it was trained on is not recorded." in text
+    assert "This is a toy run" not in text
+    assert "measured on 4 patches" in text
+    assert "## Environment" not in text
+    for figure in ("512", "AdamW", "0.001", "100 epochs"):
+        assert figure not in training
+
+
+def test_without_a_run_results_and_example_are_those_with_one(
+    stray, folder, report, store, tmp_path
+):
+    other = plain_card(stray, report, tmp_path / "card", dataset=open_dataset(store))
+    mine, theirs = ((each / "README.md").read_text() for each in (other, folder))
+    for heading in ("## What goes in", "## Results", "| Label | Patches |", "## Example"):
+        assert table_after(mine, heading) == table_after(theirs, heading)
+
+
+def test_what_others_state_is_told_as_their_statement(stray, report, store, tmp_path):
+    folder = plain_card(
+        stray,
+        report,
+        tmp_path / "card",
+        dataset=open_dataset(store),
+        origin="some-org/some_model@abc",
+        stated={"Seed": "24", "Epochs": "28 | <b>"},
+    )
+    text = (folder / "README.md").read_text()
+    assert "The weights are those of `some-org/some_model@abc`, unchanged." in text
+    assert "What stands there as Seed, Epochs is what others state" in text
+    assert r"| Epochs | 28 \| \<b\> |" in text
+
+
+def test_a_model_in_memory_gets_a_card(stray, report, store, tmp_path):
+    model = Classifier.from_pretrained(stray)
+    folder = plain_card(model, report, tmp_path / "card", dataset=open_dataset(store))
+    assert Classifier.from_pretrained(folder).config == model.config
+
+
+def test_a_published_folder_gets_a_config_that_names_its_bands(golden, real_store, tmp_path):
+    name = "test_resnet-all-v0.2.0"
+    published = shutil.copytree(golden / "test_resnet-all", tmp_path / name)
+    data = open_dataset(real_store)
+    report = evaluate(published, data["test"], rounds=0)
+    folder = plain_card(published, report, tmp_path / "card", dataset=data)
+    assert Classifier.from_pretrained(folder).bands == BandSet.parse("all")
+
+
+def test_without_a_run_and_without_data_it_is_said_what_to_pass(stray, report, tmp_path):
+    with pytest.raises(RunError, match=r"no run that tells where patches are.*--data STORE"):
+        plain_card(stray, report, tmp_path / "card")
+
+
+def test_a_card_does_not_replace_the_model_that_it_is_made_of(folder, report, store, tmp_path):
+    own = shutil.copytree(folder, tmp_path / "own")
+    with pytest.raises(OutputError, match="holds the model itself"):
+        plain_card(own, report, own, dataset=open_dataset(store))
+    assert (own / "model.safetensors").is_file()
+
+
+# Settings ----------------------------------------------------------------------------------------
+
+
+def fine_tuned(run, folder, init):
+    """A run that says it started from other weights."""
+    shutil.copytree(run.path, folder)
+    settings = (folder / "config.toml").read_text()
+    (folder / "config.toml").write_text(f"{settings}init = {json.dumps(init)}\n")
+    return Run.open(folder)
+
+
+def test_a_run_from_weights_on_the_hub_names_them_as_its_base_model(run, report, tmp_path):
+    other = fine_tuned(run, tmp_path / "run", "some-org/some_model")
+    folder = plain_card(other, report, tmp_path / "card")
+    card = ModelCard.load(folder / "README.md")
+    assert card.data.base_model == "some-org/some_model"
+    lines = dict(table_after(card.text, "## How it was trained")[1:])
+    assert lines["Start"] == "the weights of some-org/some_model"
+
+
+def test_a_run_from_a_folder_has_no_base_model_and_its_path_stays_private(run, report, tmp_path):
+    secret = tmp_path / "home-of-me" / "first"
+    folder = plain_card(fine_tuned(run, tmp_path / "run", str(secret)), report, tmp_path / "card")
+    card = ModelCard.load(folder / "README.md")
+    assert card.data.base_model is None
+    assert "home-of-me" not in card.content
+    assert "| Start | the weights of first, which is not on the Hub |" in card.text
+
+
+def test_branding_is_shown_above_the_title(run, report, tmp_path):
+    branding = Branding.load("bigearth")
+    folder = plain_card(run, report, tmp_path / "card", branding=branding)
+    card = ModelCard.load(folder / "README.md")
+    above, below = card.text.split("\n# ", 1)
+    assert branding.row() in above
+    assert branding.gallery({"Sentinel-1", "Sentinel-2"}, official=True) in below
+    assert card.data.to_dict()["thumbnail"] == branding.thumbnail
+
+
+def test_by_default_nobody_is_named(text):
+    assert "BIFOLD" not in text
+    assert "thumbnail" not in text
+
+
+def test_a_hub_id_gives_name_and_snippets(run, report, tmp_path):
+    folder = plain_card(run, report, tmp_path / "somewhere", hub_id="my-org/net-v1")
+    card = ModelCard.load(folder / "README.md")
+    assert card.data.model_name == "net-v1"
+    assert 'Classifier.from_pretrained("my-org/net-v1")' in card.text
+    assert "reben export my-org/net-v1 --out model.onnx" in card.text
+    assert "somewhere" not in card.content
+
+
+def test_a_licence_that_the_hub_does_not_know_is_refused(run, report, tmp_path):
+    with pytest.raises(ConfigError, match=r"no licence 'apache'\. Did you mean apache-2\.0"):
+        plain_card(run, report, tmp_path / "card", licence="apache")
+    assert not (tmp_path / "card").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{{ colour }}", "'colour' is undefined. It may use: affiliations"),
+        ("{% if %}", "cannot be filled"),
+        ("{{ ''.__class__.__mro__[1].__subclasses__() }}", "cannot be filled"),
+    ],
+)
+def test_a_template_that_cannot_be_filled_or_breaks_out_is_refused(
+    text, message, run, report, tmp_path
+):
+    (tmp_path / "t").write_text(text)
+    with pytest.raises(ConfigError, match=message):
+        plain_card(run, report, tmp_path / "card", template=tmp_path / "t")
+    assert not (tmp_path / "card").exists()
+
+
+def test_the_same_card_is_the_same_bytes(run, report, folder, tmp_path):
+    again = write_card(run, report, tmp_path / folder.name)
+    files = [file for file in folder.rglob("*") if file.is_file()]
+    assert len(files) > 8
+    for file in files:
+        assert (again / file.relative_to(folder)).read_bytes() == file.read_bytes(), file
+
+
+def test_figures_of_a_former_card_do_not_stay(run, report, tmp_path):
+    folder = write_card(run, report, tmp_path / "card")
+    (folder / "mlm.json").write_text("{}")
+    plain_card(run, report, folder)
+    assert not (folder / "figures").exists()
+    assert not (folder / "mlm.json").exists()
+    assert "figures/" not in (folder / "README.md").read_text()
+
+
+def test_an_onnx_file_of_former_weights_does_not_stay_and_that_is_said(
+    run, report, tmp_path, caplog
+):
+    folder = plain_card(run, report, tmp_path / "card")
+    (folder / "model.onnx").write_bytes(b"former")
+    plain_card(run, report, folder)
+    assert not (folder / "model.onnx").exists()
+    assert "model.onnx was of the former card and is left out" in caplog.text
+
+
+def test_the_raw_bands_of_the_example_are_those_of_the_store(folder, store):
+    data = open_dataset(store)
+    patch = choose_example(data["test"].table)
+    raw = data.patch(patch)
+    kept = load_file(folder / "example.safetensors")
+    assert sorted(kept) == sorted({*BANDS.split(","), "B03", "B04"})  # the picture needs them
+    for name, values in kept.items():
+        np.testing.assert_array_equal(values, raw[name])
+        assert values.dtype == raw[name].dtype
+
+
+def test_the_stac_item_is_written_last_from_the_facts_of_the_card(
+    run, report, tmp_path, monkeypatch
+):
+    asked = {}
+
+    def write_mlm(folder, model, **facts):
+        asked.update(facts, files={file.name for file in folder.iterdir()}, bands=model.bands.names)
+
+    fake = ModuleType("reben.publish.mlm")
+    fake.write_mlm = write_mlm
+    monkeypatch.setitem(sys.modules, "reben.publish.mlm", fake)
+    plain_card(run, report, tmp_path / "net", licence="cc-by-4.0")
+    assert asked.pop("files") == {
+        *("README.md", "config.json", "model.safetensors", "report.json"),
+        *("example.png", "example.safetensors"),
+    }
+    assert asked == {
+        "name": "net",
+        "report": report,
+        "licence": "cc-by-4.0",
+        "num_train": 5,
+        "made_up": False,
+        "bands": tuple(BANDS.split(",")),
+    }
+
+
+# Calibration -------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def tuned(run, store, tmp_path_factory):
+    """A calibrated model, and its report."""
+    data = open_dataset(store)
+    model = Classifier.from_pretrained(run.best)
+    apply_calibration(model, calibrate(model, data["validation"]))
+    folder = model.save_pretrained(tmp_path_factory.mktemp("tuned") / "model")
+    return folder, evaluate(folder, data["test"], rounds=0)
+
+
+def test_a_calibrated_model_tells_temperature_thresholds_and_what_it_reaches(
+    tuned, store, tmp_path
+):
+    folder, report = tuned
+    config = Classifier.from_pretrained(folder).config
+    card = plain_card(folder, report, tmp_path / "card", dataset=open_dataset(store))
+    text = (card / "README.md").read_text()
+    assert f"a temperature of {config.temperature:.4f} and a threshold for each label" in text
+    assert "tuned on 3 patches of the validation split" in text
+    errors = (report.reliability, report.calibrated.reliability)
+    first, second = (f"{each.expected_error:.4f}" for each in errors)
+    assert f"error is {first} at temperature 1 and {second} at the model's own" in text
+    rows = {row[0]: row[1:] for row in table_after(text, "| Label | Threshold |")[1:]}
+    for label, threshold in zip(config.labels, config.thresholds, strict=True):
+        own = report.calibrated.metrics.per_class[label]
+        assert rows[label] == [
+            f"{threshold:.4f}",
+            *(f"{x:.4f}" for x in (own.f1, own.precision, own.recall, own.accuracy)),
+        ]
+    assert "Scores are not calibrated" not in text
+
+
+def test_an_uncalibrated_model_says_that_its_scores_are_no_probabilities(text):
+    assert "The model was not calibrated: its temperature is 1.0000" in text
+    assert "Scores are not calibrated: 0.8 does not mean right in four of five cases." in text
+    assert "| Label | Threshold |" not in text
+
+
+def test_a_report_from_before_the_calibration_changed_is_refused(tuned, store, tmp_path):
+    folder, report = tuned
+    calibration = replace(report.calibrated.calibration, temperature=3.0)
+    other = replace(report, calibrated=replace(report.calibrated, calibration=calibration))
+    with pytest.raises(RunError, match="had other thresholds or another temperature"):
+        plain_card(folder, other, tmp_path / "card", dataset=open_dataset(store))

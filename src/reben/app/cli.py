@@ -14,13 +14,13 @@ from cyclopts import App, CycloptsError
 import reben
 from reben.app import (
     benchmark_verbs,
+    card_verbs,
     compare_verbs,
     data_verbs,
     download_verbs,
     encode_verbs,
     export_verbs,
     measure_verbs,
-    model_verbs,
     predict_verbs,
     train_verb,
 )
@@ -54,10 +54,10 @@ _VERBS: tuple[Callable[..., None], ...] = (
     train_verb.train,
     measure_verbs.evaluate,
     measure_verbs.calibrate,
-    model_verbs.card,
     export_verbs.export,
     predict_verbs.predict,
     predict_verbs.embed,
+    card_verbs.card,
     benchmark_verbs.benchmark,
     compare_verbs.compare,
 )

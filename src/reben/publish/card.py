@@ -1,95 +1,210 @@
-"""Model cards: a run and its report become a folder that is ready for the Hub.
+"""Model cards: a model and its report become a folder that is ready for the Hub.
 
-The folder holds ``model.safetensors``, ``config.json``, ``README.md``, ``example.png`` and
-``report.json``. Every value on the card comes from the run's record, its report or the model
-itself; nothing is typed, and nothing is read out of names.
+::
+
+    README.md             the card
+    config.json           bands, statistics, labels, thresholds
+    model.safetensors     the weights
+    report.json           the report that the figures are from
+    example.png           the example: a patch, its labels, all scores
+    example.safetensors   its raw bands, so that anybody can predict it again
+    figures/              pictures of the results
+    mlm.json              the same facts as a STAC item
+    model.onnx            only if ``reben export`` put it there
+
+Every value on the card comes from the run's record, its report or the model itself; nothing is
+typed, and nothing is read out of names.
 """
 
+import logging
 import shutil
 import uuid
+from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from reben.data.files import output_error, write_bytes, write_text
 from reben.data.folders import atomic_folder, require_free
 from reben.data.loader import Dataset, open_dataset
-from reben.errors import MetadataError, OutputError, RunError, StoreError
+from reben.errors import (
+    ConfigError,
+    MetadataError,
+    OutputError,
+    RunError,
+    StoreError,
+)
 from reben.learn.report import Report
 from reben.learn.run import Run
 from reben.model.classifier import Classifier
 from reben.model.folder import CONFIG_FILE, WEIGHTS_FILE
-from reben.publish.content import DATASET, MADE_UP, body, front_matter
-from reben.publish.example import choose_example, draw, predict_example
+from reben.publish.branding import Branding
+from reben.publish.content import body
+from reben.publish.example import choose_example, draw, pack, predict_example
+from reben.publish.facts import DATASET, MADE_UP, Facts
+from reben.publish.front_matter import front_matter
+from reben.publish.licences import require_licence
+from reben.publish.report_page import FIGURES_FOLDER, save_pictures
+from reben.publish.source import Source
+from reben.spec.bands import BandSet
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_logger = logging.getLogger(__name__)
 
 MARKER = "<!-- model card by reben -->"
 """What stands in every card that reben wrote, so that it may replace its own folder."""
 CARD_FILE = "README.md"
 PICTURE_FILE = "example.png"
+EXAMPLE_FILE = "example.safetensors"
 REPORT_FILE = "report.json"
-FILES = (CARD_FILE, CONFIG_FILE, PICTURE_FILE, WEIGHTS_FILE, REPORT_FILE)
-"""The files of a card folder."""
+MLM_FILE = "mlm.json"
+ONNX_FILE = "model.onnx"
+FILES = (
+    CARD_FILE,
+    CONFIG_FILE,
+    PICTURE_FILE,
+    EXAMPLE_FILE,
+    WEIGHTS_FILE,
+    REPORT_FILE,
+    MLM_FILE,
+    ONNX_FILE,
+    FIGURES_FOLDER,
+)
+"""What can be in a card folder; anything else in it is not reben's."""
+FIGURES = ("average_precision", "precision_recall", "reliability")
+"""The pictures of a report that a card shows."""
 
 
-def write_card(
-    run: Run | Path | str,
+def write_card(  # noqa: PLR0913 - all after the third are named
+    source: Run | Classifier | Path | str,
     report: Report | Path | str,
     out: Path | str,
     *,
     dataset: Dataset | None = None,
     licence: str = "mit",
     seed: int = 0,
+    hub_id: str | None = None,
+    branding: Branding | None = None,
+    template: Path | str | None = None,
+    figures: bool = True,
+    bands: BandSet | str | None = None,
+    origin: str | None = None,
+    stated: Mapping[str, str] | None = None,
 ) -> Path:
-    """Write the card folder of a run and return it.
+    """Write the card folder of a model and return it.
 
     The folder is built beside its place and renamed into it as a whole. A card folder that reben
     wrote before is replaced; any other folder that is not empty is refused.
 
     Args:
-        run: A run, its folder, or the folder ``best`` in it.
-        report: What the best model of the run reached on a split, or the file of the report.
-        out: The folder to write; its name is the model's name on the card.
+        source: A run or its folder, of which the best model is meant; or a model, its folder, or
+            its id on the Hub. Of the training of a model without a run the card says what is
+            known and that the rest is not.
+        report: What the model reached on a split, or the file of the report.
+        out: The folder to write; its name is the model's name on the card, unless there is a
+            ``hub_id``.
         dataset: The patches that the report is about, for the example. By default the store that
-            the run was trained on is opened again.
-        licence: Licence of the weights, by its name on the Hub.
+            the run was trained on is opened again; a model without a run needs it.
+        licence: Licence of the weights, by its identifier on the Hub.
         seed: What the choice of the example follows from, see `choose_example`.
+        hub_id: The id that the model has or will have on the Hub, ``owner/name``.
+        branding: Affiliations and pictures to show; by default none.
+        template: A Jinja template of your own for the text, which may use the same values.
+        figures: Whether to draw pictures of the results; without them matplotlib is not needed.
+        bands: Bands in the order of the channels, for an older model folder that does not tell.
+        origin: Where the weights were published first, for a new card of weights of others.
+        stated: What others state of a training without a run, name -> value.
 
     Raises:
-        RunError: If the folder is not a run with a model, if the report is about another model, or
-            if the store of the run is gone and no ``dataset`` is given.
+        RunError: If a run holds no model, if the report is about another model, or if there is no
+            ``dataset`` and no store to open again.
+        ConfigError: If the Hub knows no such licence, or the template cannot be filled.
         MetadataError: If the report is about other patches than those of ``dataset``.
+        ModelError: If the model cannot be loaded.
+        MissingExtraError: If there shall be figures and matplotlib is not installed.
         OutputError: If the folder is there and not ours, or cannot be written.
     """
-    run = run if isinstance(run, Run) else Run.open(run)
+    require_licence(licence)
+    own_template = None if template is None else _read_template(Path(template))
     report = report if isinstance(report, Report) else Report.load(report)
     out = Path(out).absolute()
     replaced = _own_folder(out)
-    model = Classifier.from_pretrained(run.best)
-    _require_same_model(model, report, run)
-    measured = _measured_patches(run, report, dataset)
-    example = predict_example(model, measured, choose_example(measured.table, seed))
-    picture, caption = draw(example, measured, model.bands)
-    made_up = run.summary["data"].get("made_up_by") or measured.table.made_up_by
-    name, data = out.name, MADE_UP if made_up else DATASET
-    head = front_matter(model, report, example, name=name, licence=licence, dataset=data)
-    text = body(
-        run,
-        report,
-        model,
-        example,
-        name=name,
+    read = Source.read(source, bands)
+    read.require_elsewhere(out)
+    read.require_report(report)
+    measured = _measured_patches(read, report, dataset)
+    example = predict_example(read.model, measured, choose_example(measured.table, seed))
+    picture, caption = draw(example, read.model.bands)
+    pictures = _draw_figures(report) if figures else {}
+    trained_on = None if read.run is None else read.run.summary["data"].get("made_up_by")
+    facts = Facts(
+        source=read,
+        report=report,
+        example=example,
         caption=caption,
+        name=(hub_id or out.name).split("/")[-1],
         licence=licence,
         seed=seed,
-        dataset=data,
+        dataset=MADE_UP if trained_on or measured.table.made_up_by else DATASET,
+        hub_id=hub_id,
+        origin=origin,
+        stated=stated or {},
+        branding=branding or Branding(),
+        figures=tuple(pictures),
     )
+    text = f"---\n{front_matter(facts)}\n---\n\n{MARKER}\n\n{body(facts, own_template)}"
     fresh = out.with_name(f".{out.name}.{uuid.uuid4().hex}") if replaced else out
     with atomic_folder(fresh) as folder:
-        model.save_pretrained(folder)
+        read.model.save_pretrained(folder)
         report.save(folder / REPORT_FILE)
         write_bytes(folder / PICTURE_FILE, picture)
-        write_text(folder / CARD_FILE, f"---\n{head}\n---\n\n{MARKER}\n\n{text}")
+        write_bytes(folder / EXAMPLE_FILE, pack(example))
+        save_pictures(pictures, folder / FIGURES_FOLDER)
+        write_text(folder / CARD_FILE, text)
+        write_mlm(folder, facts)
     if replaced:
+        if (out / ONNX_FILE).is_file():
+            _logger.warning(
+                "%s was of the former card and is left out. Make it again with: reben export",
+                ONNX_FILE,
+            )
         _replace(out, fresh)
     return out
+
+
+def write_mlm(folder: Path, facts: Facts) -> None:
+    """Write the facts of a card folder as a STAC item into it, ``mlm.json``.
+
+    It comes last, since it holds the checksums of the other files.
+    """
+    try:
+        mlm = import_module("reben.publish.mlm")
+    except ModuleNotFoundError:
+        return
+    mlm.write_mlm(
+        folder,
+        facts.source.model,
+        name=facts.name,
+        report=facts.report,
+        licence=facts.licence,
+        num_train=facts.num_train,
+        made_up=facts.dataset == MADE_UP,
+    )
+
+
+def _read_template(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"The card template {path} cannot be read: {error}.") from None
+
+
+def _draw_figures(report: Report) -> "dict[str, Figure]":
+    from reben.publish.plots import draw_all
+
+    return draw_all(report, FIGURES)
 
 
 def _own_folder(out: Path) -> bool:
@@ -131,32 +246,22 @@ def _replace(old: Path, new: Path) -> None:
     shutil.rmtree(aside, ignore_errors=True)
 
 
-def _require_same_model(model: Classifier, report: Report, run: Run) -> None:
-    """Check that the report is about a model like this one.
-
-    Raises:
-        RunError: If its backbone, bands or labels are others.
-    """
-    there = (model.config.backbone, model.bands.names, model.labels)
-    if there != (report.backbone, report.bands, report.labels):
-        raise RunError(
-            f"The report is about {report.backbone} with bands {', '.join(report.bands)}; the run "
-            f"{run.path} holds {model.config.backbone} with bands {', '.join(model.bands)}. "
-            f"Write its own with: reben evaluate {run.path} --data STORE"
-        )
-
-
-def _measured_patches(run: Run, report: Report, dataset: Dataset | None) -> Dataset:
+def _measured_patches(source: Source, report: Report, dataset: Dataset | None) -> Dataset:
     """Return the patches that a report is about.
 
     Raises:
-        RunError: If they have to be opened, and the store of the run is gone.
+        RunError: If they have to be opened, and there is no run, or its store is gone.
         MetadataError: If those of ``dataset`` are others.
     """
     if dataset is None:
-        store = run.summary["data"]["store"]
+        if source.run is None:
+            raise RunError(
+                f"The card needs a patch to show, and {source.name} has no run that tells where "
+                "patches are. Say it: dataset=, or --data STORE."
+            )
+        store = source.run.summary["data"]["store"]
         try:
-            dataset = open_dataset(store)
+            dataset = open_dataset(store, labels=source.model.labels)
         except (StoreError, MetadataError) as error:
             raise RunError(
                 f"The card needs a patch to show, and the data of the run cannot be opened: "

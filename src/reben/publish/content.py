@@ -1,89 +1,41 @@
 """What stands on a model card: every value from the run, its report, or the model."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
+from importlib.metadata import version
 from importlib.resources import files
 from typing import Any
 
-from huggingface_hub import EvalResult, ModelCardData
-
 from reben.learn.report import Report
-from reben.learn.run import Run
 from reben.model.classifier import Classifier
-from reben.publish.example import SEVERAL, Example
-from reben.publish.markdown import DECIMALS, patches, render, thousands
-from reben.publish.recipe import differences, recipe
-from reben.spec.bands import PIXEL_METRES, BandSet, Sensor, sensor
+from reben.publish.example import SEVERAL
+from reben.publish.facts import DATASET, MADE_UP, Facts
+from reben.publish.markdown import patches, render, thousands
+from reben.publish.recipe import differences, environment, recipe, recipe_of_config, unknown
+from reben.publish.results import (
+    calibration_sentences,
+    commonest_and_rarest,
+    has_own_thresholds,
+    how_sure,
+    label_rows,
+    overall_rows,
+    threshold_rows,
+    tuned_rows,
+    uncertainty,
+)
+from reben.spec.bands import PIXEL_METRES, BandSet, Sensor, native_size, sensor
 from reben.spec.patches import PATCH_METRES
 
 OFFICIAL_TRAIN_PATCHES = 237_871
 """Patches in the official train split. Source: metadata.parquet of Zenodo record 10891137."""
 OFFICIAL_TEST_PATCHES = 119_825
 """Patches in the official test split. Source: as above."""
-DATASET = ("bigearthnet-v2.0", "BigEarthNet v2.0")
-"""The data set's name for machines, and for people."""
-MADE_UP = ("made-up", "made-up patches in the layout of BigEarthNet v2.0")
-"""What takes its place where the patches of training or test are no measurements."""
-
-METRICS = {
-    "average_precision": "Average precision",
-    "f1": "F1",
-    "precision": "Precision",
-    "recall": "Recall",
-    "accuracy": "Accuracy",
-    "auroc": "AUROC",
-}
-"""The figures of a report, each with its name for people."""
-_HEADLINE = ("average_precision", "f1", "precision")
 _UNITS: dict[Sensor, str] = {"Sentinel-1": "dB", "Sentinel-2": "digital number"}
 
 
-def front_matter(
-    model: Classifier,
-    report: Report,
-    example: Example,
-    *,
-    name: str,
-    licence: str,
-    dataset: tuple[str, str] = DATASET,
-) -> str:
-    """Return the YAML at the head of a card, which the Hub reads.
-
-    The figures of the model-index are rounded like all figures on the card.
-    """
-    sensors = sorted({sensor(band).lower() for band in model.bands})
-    data = ModelCardData(
-        license=licence,
-        library_name="reben",
-        pipeline_tag="image-classification",
-        tags=[
-            model.config.backbone,
-            dataset[1],
-            "remote-sensing",
-            "classification",
-            "multilabel",
-            *(["multispectral"] if "sentinel-2" in sensors else []),
-            *sensors,
-            "configilm",
-        ],
-        datasets=[dataset[0]],
-        metrics=list(_HEADLINE),
-        model_name=name,
-        eval_results=_eval_results(report, dataset),
-        widget=[
-            {
-                "src": "example.png",
-                "example_title": f"{example.patch_id} ({example.split})",
-                "output": [
-                    {"label": bar.label, "score": round(bar.score, DECIMALS)}
-                    for bar in example.top(5)
-                ],
-            }
-        ],
-    )
-    return data.to_yaml()
-
-
-def warning(num_train: int, report: Report, dataset: tuple[str, str] = DATASET) -> tuple[str, ...]:
+def warning(
+    num_train: int | None, report: Report, dataset: tuple[str, str] = DATASET
+) -> tuple[str, ...]:
     """Return the sentences of the box on top of a card; none for a run in earnest.
 
     The rule: a run is a toy if it was trained on fewer than half of the patches of the official
@@ -95,10 +47,9 @@ def warning(num_train: int, report: Report, dataset: tuple[str, str] = DATASET) 
             f"This model was trained or measured on {MADE_UP[1]}, not on satellite images. It "
             "shows that the programs work and is of no other use.",
         )
-    trained_on_few = 2 * num_train < OFFICIAL_TRAIN_PATCHES
     measured_on_few = 2 * report.num_patches < OFFICIAL_TEST_PATCHES
     sentences = []
-    if trained_on_few:
+    if num_train is not None and 2 * num_train < OFFICIAL_TRAIN_PATCHES:
         sentences.append(
             f"This is a toy run: it was trained on {patches(num_train)}, where the official "
             f"train split has {thousands(OFFICIAL_TRAIN_PATCHES)}. Do not rely on its scores."
@@ -128,63 +79,51 @@ def in_words(bands: BandSet) -> str:
     return " and ".join(parts)
 
 
-def body(  # noqa: PLR0913 - all after the fourth are named
-    run: Run,
-    report: Report,
-    model: Classifier,
-    example: Example,
-    *,
-    name: str,
-    caption: str,
-    licence: str,
-    seed: int,
-    dataset: tuple[str, str] = DATASET,
-) -> str:
+def body(facts: Facts, template: str | None = None) -> str:
     """Return the text of a card, in Markdown.
 
     Args:
-        run: Where the model is from.
-        report: What it reached.
-        model: The model itself.
-        example: The patch that the card shows.
-        name: The model's name.
-        caption: How the colours of the picture were made.
-        licence: Licence of the weights.
-        seed: What the example was chosen by.
-        dataset: The data set's name for machines, and for people.
+        facts: What stands on it.
+        template: A Jinja template to be filled; by default reben's own.
+
+    Raises:
+        ConfigError: If the template is none, or names a value that there is not.
+        RunError: If the record of the run is not complete.
     """
-    template = files("reben.publish") / "templates" / "card.md.jinja"
+    if template is None:
+        own = files("reben.publish") / "templates" / "card.md.jinja"
+        template = own.read_text(encoding="utf-8")
+    return render(template, values(facts))
+
+
+def values(facts: Facts) -> dict[str, Any]:
+    """Return every value that the template of a card can use, by name."""
+    model, example = facts.source.model, facts.example
     missions = {sensor(band) for band in model.bands}
-    values = {
-        "name": name,
-        "licence": licence,
-        "config": asdict(run.config),
-        "run": dict(run.summary),
-        "report": report,
-        "warning": warning(run.summary["num_train"], report, dataset),
-        "dataset": dataset[1],
-        "official": dataset == DATASET,
+    official = facts.dataset == DATASET
+    return {
+        "reben_version": version("reben"),
+        "name": facts.name,
+        "model_id": facts.hub_id or facts.name,
+        "hub_id": facts.hub_id,
+        "origin": facts.origin,
+        "licence": facts.licence,
+        "affiliations": facts.branding.row(),
+        "gallery": facts.branding.gallery(set(missions), official=official),
+        "warning": warning(facts.num_train, facts.report, facts.dataset),
+        "dataset": facts.dataset[1],
+        "official": official,
         "official_train": OFFICIAL_TRAIN_PATCHES,
-        "backbone": model.config.backbone,
-        "num_parameters": sum(weight.numel() for weight in model.parameters()),
-        "bands_in_words": in_words(model.bands),
-        "channels": channels(model),
-        "sensors": missions,
-        "upsampling": model.config.upsampling,
-        "image_size": model.config.image_size,
-        "statistics_source": model.config.statistics.source,
-        "labels": model.labels,
-        "patch_metres": PATCH_METRES,
-        "recipe": recipe(run),
-        "differences": differences(run),
-        "metrics": METRICS,
+        "figures": facts.figures,
+        **_model_values(model),
+        **_training_values(facts),
+        **_result_values(facts),
         "example": example,
-        "caption": caption,
-        "seed": seed,
+        "caption": facts.caption,
+        "seed": facts.seed,
         "several": SEVERAL,
         "folders": [example.names[mission] for mission in sorted(missions, reverse=True)],
     }
-    return render(template.read_text(encoding="utf-8"), values)
 
 
 def channels(model: Classifier) -> list[dict[str, Any]]:
@@ -196,6 +135,7 @@ def channels(model: Classifier) -> list[dict[str, Any]]:
             "band": band,
             "sensor": sensor(band),
             "pixel_metres": PIXEL_METRES[band],
+            "size": f"{native_size(band)} x {native_size(band)}",
             "unit": _UNITS[sensor(band)],
             "mean": statistics.mean[band],
             "std": statistics.std[band],
@@ -204,20 +144,57 @@ def channels(model: Classifier) -> list[dict[str, Any]]:
     ]
 
 
-def _eval_results(report: Report, dataset: tuple[str, str]) -> list[EvalResult]:
-    """Return the headline figures as the Hub's model-index has them."""
-    return [
-        EvalResult(
-            task_type="image-classification",
-            task_name="Multi-label classification",
-            dataset_type=dataset[0],
-            dataset_name=dataset[1],
-            dataset_split=report.split,
-            metric_type=metric,
-            metric_name=f"{METRICS[metric]} ({means})",
-            metric_value=round(getattr(figures, metric), DECIMALS),
-            metric_args={"average": means, "threshold": report.threshold},
-        )
-        for metric in _HEADLINE
-        for means, figures in (("macro", report.macro), ("micro", report.micro))
-    ]
+def _model_values(model: Classifier) -> dict[str, Any]:
+    return {
+        "backbone": model.config.backbone,
+        "num_parameters": sum(weight.numel() for weight in model.parameters()),
+        "bands_in_words": in_words(model.bands),
+        "channels": channels(model),
+        "sensors": {sensor(band) for band in model.bands},
+        "upsampling": model.config.upsampling,
+        "image_size": model.config.image_size,
+        "statistics_source": model.config.statistics.source,
+        "labels": model.labels,
+        "patch_metres": PATCH_METRES,
+    }
+
+
+def _training_values(facts: Facts) -> Mapping[str, Any]:
+    run = facts.source.run
+    if run is None:
+        config = facts.source.model.config
+        return {
+            "run": None,
+            "config": None,
+            "recipe": recipe_of_config(config, facts.stated),
+            "unknown": unknown(facts.stated),
+            "differences": [],
+            "environment": [],
+        }
+    return {
+        "run": dict(run.summary),
+        "config": asdict(run.config),
+        "recipe": recipe(run),
+        "unknown": "",
+        "differences": differences(run),
+        "environment": environment(run),
+    }
+
+
+def _result_values(facts: Facts) -> Mapping[str, Any]:
+    report, config = facts.report, facts.source.model.config
+    tuned = None if report.calibrated is None else report.calibrated.metrics
+    return {
+        "report": report,
+        "filters": "; ".join(f"{key}: {value}" for key, value in report.filters.items()),
+        "uncertainty": uncertainty(report),
+        "how_sure": how_sure(report),
+        "overall": overall_rows(report),
+        "per_class": label_rows(report),
+        "tuned_on": config.tuned_on,
+        "calibration": calibration_sentences(config, report),
+        "own_thresholds": has_own_thresholds(config),
+        "thresholds": threshold_rows(config, tuned),
+        "tuned": None if tuned is None else tuned_rows(tuned),
+        "extremes": commonest_and_rarest(report),
+    }

@@ -1,17 +1,28 @@
-"""The example on a card: which patch, its true labels, and what the model says."""
+"""The example on a card: which patch, its true labels, and what the model says.
+
+Its raw bands are kept beside the card, in ``example.safetensors``, so that whoever has the folder
+can predict it again.
+"""
 
 import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
 
 from reben.data.loader import Dataset
 from reben.data.metadata import PatchTable
+from reben.errors import ModelFolderError
 from reben.model.classifier import Classifier
 from reben.publish.figures import Bar, colour_patch, draw_example
 from reben.spec.bands import RGB, S1, BandSet, Sensor
 
 SEVERAL = 3
 """How many labels an example has at least, where any patch has as many."""
+_ABOUT = "example"
 
 
 @dataclass(frozen=True)
@@ -23,12 +34,14 @@ class Example:
         split: The split that it is from.
         bars: Label, score and truth of every label, highest score first.
         true_labels: The labels that it really has.
+        bands: Its raw values: the bands of the model, and those of the picture.
     """
 
     names: Mapping[Sensor, str]
     split: str
     bars: tuple[Bar, ...]
     true_labels: tuple[str, ...]
+    bands: Mapping[str, NDArray[Any]]
 
     @property
     def patch_id(self) -> str:
@@ -58,18 +71,28 @@ def predict_example(model: Classifier, dataset: Dataset, patch_id: str) -> Examp
 
     Raises:
         MissingPatchError: If the table or the store lacks the patch.
-        BandsMismatchError: If the patch lacks a band that the model needs.
+        BandsMismatchError: If the patch lacks a band that the model or the picture needs.
     """
-    scores = model.predict(dataset.with_bands(model.bands).patch(patch_id))
+    shown = [name for name in picture_bands(model.bands) if name not in model.bands]
+    both = BandSet((*model.bands, *shown))
+    bands = dataset.with_bands(both).patch(patch_id)
     row = dataset.table.position(patch_id)
-    true_labels = dataset.table.label_names[row]
+    true_labels = tuple(sorted(dataset.table.label_names[row]))
+    names: dict[Sensor, str] = {"Sentinel-2": patch_id, "Sentinel-1": dataset.table.s1_names[row]}
+    bars = score_bars(model, bands, true_labels)
+    return Example(names, dataset.table.splits[row], bars, true_labels, bands)
+
+
+def score_bars(
+    model: Classifier, bands: Mapping[str, NDArray[Any]], true_labels: tuple[str, ...]
+) -> tuple[Bar, ...]:
+    """Return what ``model`` says of raw bands, highest score first."""
+    scores = model.predict({name: bands[name] for name in model.bands if name in bands})
     thresholds = dict(zip(scores.labels, scores.thresholds, strict=True))
-    bars = tuple(
+    return tuple(
         Bar(label, score, label in true_labels, thresholds[label])
         for label, score in scores.top(len(scores.labels))
     )
-    names: dict[Sensor, str] = {"Sentinel-2": patch_id, "Sentinel-1": dataset.table.s1_names[row]}
-    return Example(names, dataset.table.splits[row], bars, tuple(sorted(true_labels)))
 
 
 def picture_bands(bands: BandSet) -> BandSet:
@@ -81,19 +104,55 @@ def picture_bands(bands: BandSet) -> BandSet:
     return RGB if bands.of_sensor("Sentinel-2") else S1
 
 
-def draw(example: Example, dataset: Dataset, bands: BandSet) -> tuple[bytes, str]:
+def draw(example: Example, bands: BandSet) -> tuple[bytes, str]:
     """Return the picture of an example as the bytes of a PNG, and how its colours were made.
 
     Args:
         example: What to draw.
-        dataset: Where its pixels are.
         bands: The bands that the model takes.
     """
     from io import BytesIO
 
-    pixels = dataset.with_bands(picture_bands(bands)).patch(example.patch_id)
+    pixels = {name: example.bands[name] for name in picture_bands(bands)}
     patch, caption = colour_patch(pixels)
     picture = draw_example(patch, example.bars, title=example.patch_id, caption=caption)
     file = BytesIO()
     picture.save(file, format="PNG", optimize=True)
     return file.getvalue(), caption
+
+
+def pack(example: Example) -> bytes:
+    """Return the raw bands of an example, its names and true labels, as safetensors."""
+    from safetensors.numpy import save
+
+    about = {
+        "patch_id": example.patch_id,
+        "s1_name": example.names["Sentinel-1"],
+        "split": example.split,
+        "true_labels": example.true_labels,
+    }
+    # One entry, since safetensors writes several in any order.
+    entry = {_ABOUT: json.dumps(about, ensure_ascii=False, sort_keys=True)}
+    return save({name: example.bands[name].copy() for name in sorted(example.bands)}, entry)
+
+
+def unpack(path: Path, model: Classifier) -> Example:
+    """Return the example in a file that `pack` made, predicted again by ``model``.
+
+    Raises:
+        ModelFolderError: If the file is damaged or holds no such example.
+        RebenError: If the model cannot predict it.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="np") as file:
+            about = json.loads((file.metadata() or {})[_ABOUT])
+            bands = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        names: dict[Sensor, str] = {"Sentinel-2": about["patch_id"], "Sentinel-1": about["s1_name"]}
+        true_labels, split = tuple(map(str, about["true_labels"])), str(about["split"])
+    except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
+        raise ModelFolderError(
+            f"{path} holds no example patch: {type(error).__name__} {error}. Write the card again."
+        ) from None
+    return Example(names, split, score_bars(model, bands, true_labels), true_labels, bands)

@@ -114,6 +114,16 @@ def draw_example(
     return picture
 
 
+def patch_of_picture(picture: Image.Image) -> Image.Image:
+    """Return the part of a picture by `draw_example` that shows the patch, at its drawn size.
+
+    Args:
+        picture: The picture of a card.
+    """
+    side, top = PATCH_PIXELS * _ZOOM, _MARGIN + 56
+    return picture.crop((_MARGIN, top, _MARGIN + side, top + side))
+
+
 def _to_image(unit_HWC: npt.NDArray[np.floating[Any]]) -> Image.Image:
     return Image.fromarray(np.round(unit_HWC * 255).astype(np.uint8), "RGB")
 

@@ -17,10 +17,10 @@ from pathlib import Path
 from reben.data.files import atomic_file, write_text
 from reben.learn.bootstrap import Interval
 from reben.publish.compare import MEANS, Group, Leaderboard
-from reben.publish.content import METRICS
 from reben.publish.entries import Entry, Mean
 from reben.publish.leaderboard_picture import draw, figure_name, heading, shown_bands
 from reben.publish.markdown import DECIMALS, Markdown, escape
+from reben.publish.results import METRICS
 
 MARKDOWN_FILE, CSV_FILE = "leaderboard.md", "leaderboard.csv"
 PAGE_FILE, PICTURE_FILE = "leaderboard.html", "leaderboard.png"

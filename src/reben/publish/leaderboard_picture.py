@@ -4,9 +4,9 @@ from typing import TYPE_CHECKING
 
 from reben.errors import MissingExtraError
 from reben.publish.compare import Group, Leaderboard
-from reben.publish.content import METRICS
 from reben.publish.entries import Entry
 from reben.publish.markdown import DECIMALS
+from reben.publish.results import METRICS
 from reben.spec.bands import BandSet
 
 if TYPE_CHECKING:

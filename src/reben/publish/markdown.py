@@ -2,17 +2,20 @@ r"""Text into Markdown without surprises: whatever a template interpolates is es
 
 A template filled by `render` writes ``{{ value }}`` for text, ``{{ value | code }}`` for text in
 the typewriter face, ``{{ value | number }}`` for a figure, ``{{ value | thousands }}`` for a whole
-number, ``{{ value | patches }}`` for a number of patches, and ``{{ value | python }}`` inside a
-block of Python. Nothing else gets into the page without being escaped.
+number, ``{{ value | patches }}`` for a number of patches, ``{{ value | attribute }}`` inside an
+attribute of HTML, ``{{ value | python }}`` inside a block of Python, and ``{{ value | shell }}``
+inside a block of commands. Nothing else gets into the page without being escaped.
 """
 
+import html
 import json
 import re
+import shlex
 from typing import Any
 
 from reben.errors import ConfigError
 
-_SPECIAL = re.compile(r"([\\`*_\[\]<>#|~$&])")
+_SPECIAL = re.compile(r"([\\`*_\[\]{}<>#|~$&])")
 _BLOCK_START = re.compile(r"^(\d*)([-+.)=])(?= |$)")
 DECIMALS = 4
 """Digits after the point of every figure on a card; its model-index is rounded alike."""
@@ -51,6 +54,17 @@ def code(value: object) -> Markdown:
     return Markdown(f"{fence}{pad}{text}{pad}{fence}".replace("|", "\\|"))
 
 
+def attribute(value: object) -> Markdown:
+    """Return ``value`` for an attribute of HTML between double quotes; right inside tables, too.
+
+    Example:
+        >>> print(attribute('a "b" | <c>'))
+        a &quot;b&quot; &#124; &lt;c&gt;
+    """
+    text = html.escape(" ".join(str(value).split()), quote=True)
+    return Markdown(text.replace("|", "&#124;"))
+
+
 def number(value: float) -> Markdown:
     """Return a figure with the decimals that every figure on a card has.
 
@@ -86,6 +100,16 @@ def python(text: str) -> Markdown:
     return Markdown(json.dumps(text))
 
 
+def shell(text: str) -> Markdown:
+    """Return ``text`` as one word for a shell, for a block of commands.
+
+    Example:
+        >>> print(shell("it's"), shell("org/name"))
+        'it'"'"'s' org/name
+    """
+    return Markdown(shlex.quote(" ".join(text.split())))
+
+
 def render(template: str, values: dict[str, Any]) -> str:
     """Return ``template`` filled with ``values``, each escaped where it is interpolated.
 
@@ -99,7 +123,13 @@ def render(template: str, values: dict[str, Any]) -> str:
         undefined=StrictUndefined, finalize=escape, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters.update(
-        code=code, number=number, thousands=thousands, patches=patches, python=python
+        attribute=attribute,
+        code=code,
+        number=number,
+        thousands=thousands,
+        patches=patches,
+        python=python,
+        shell=shell,
     )
     try:
         return str(environment.from_string(template).render(values))

@@ -6,7 +6,8 @@ Labels that no patch has are named in each of them.
 
 import textwrap
 from calendar import month_name
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -45,8 +46,12 @@ _STYLE = {
 }
 
 
-def draw_all(report: Report) -> "dict[str, Figure]":
+def draw_all(report: Report, only: Collection[str] | None = None) -> "dict[str, Figure]":
     """Return name -> picture, for all sections that a report has.
+
+    Args:
+        report: What to draw.
+        only: Names of the pictures that are wanted; by default all.
 
     Raises:
         MissingExtraError: If matplotlib is not installed.
@@ -60,23 +65,23 @@ def draw_all(report: Report) -> "dict[str, Figure]":
         ) from None
     from reben.publish.heatmap import draw_co_occurrence
 
+    drawers: dict[str, Callable[[], Figure]] = {"average_precision": lambda: draw_bars(report)}
+    if report.curves:
+        drawers["precision_recall"] = lambda: draw_curves(report)
+    if report.reliability is not None:
+        drawers["reliability"] = lambda: draw_reliability(report)
+    if report.co_occurrence is not None:
+        drawers["co_occurrence"] = lambda: draw_co_occurrence(report)
+    for kind, title in (
+        ("country", "Country"),
+        ("month", "Month of acquisition"),
+        ("num_labels", "Labels of a patch"),
+    ):
+        groups = None if report.breakdowns is None else getattr(report.breakdowns, kind)
+        if groups:
+            drawers[kind] = partial(draw_groups, groups, title)
     with rc_context(_STYLE):  # type: ignore[arg-type]
-        pictures = {"average_precision": draw_bars(report)}
-        if report.curves:
-            pictures["precision_recall"] = draw_curves(report)
-        if report.reliability is not None:
-            pictures["reliability"] = draw_reliability(report)
-        if report.co_occurrence is not None:
-            pictures["co_occurrence"] = draw_co_occurrence(report)
-        for kind, title in (
-            ("country", "Country"),
-            ("month", "Month of acquisition"),
-            ("num_labels", "Labels of a patch"),
-        ):
-            groups = None if report.breakdowns is None else getattr(report.breakdowns, kind)
-            if groups:
-                pictures[kind] = draw_groups(groups, title)
-    return pictures
+        return {name: draw() for name, draw in drawers.items() if only is None or name in only}
 
 
 def new_figure(width: float, height: float) -> "Figure":

@@ -1,11 +1,15 @@
 """How a model was trained, as lines for its card: from the run's record, never from defaults."""
 
 import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from reben.errors import RunError
 from reben.learn.config import TrainConfig
 from reben.learn.run import ENVIRONMENT_FILE, Run
+from reben.model.config import ModelConfig
 from reben.publish.markdown import Markdown, code, thousands
 
 SETTING_NAMES = {
@@ -48,6 +52,9 @@ SETTING_NAMES = {
 """Every setting of a `TrainConfig`, with its name for people."""
 
 
+_HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*", re.ASCII)
+
+
 class Line(NamedTuple):
     """One line of a table."""
 
@@ -85,20 +92,79 @@ def recipe(run: Run) -> list[Line]:
             Line("Seed", config.seed),
             # Runs of reben 0.1 have no such entry; their setting was never auto.
             Line("Precision", code(summary.get("precision", config.precision))),
-            *_environment_lines(run),
+            Line("Devices", _devices(config, _read_environment(run))),
             Line("Training time", format_seconds(summary["seconds"])),
         ]
     except KeyError as error:
-        raise RunError(
-            f"The record of the run {run.path} has no {error}, so its card cannot be written. "
-            "Train again with this version of reben."
-        ) from None
+        raise _incomplete(run, error) from None
+
+
+def environment(run: Run) -> list[Line]:
+    """Return the software that a run was done with.
+
+    Raises:
+        RunError: If the record of the run is not complete.
+    """
+    found = _read_environment(run)
+    try:
+        versions = {name: version for name, version in found["packages"].items() if version}
+        lines = [Line("Python", found["python"]), *(Line(*each) for each in versions.items())]
+        git = found.get("git")
+        if git is not None:
+            changed = " and uncommitted changes" if git["changed"] else ""
+            lines.append(Line("Commit of reben", Markdown(f"{code(git['commit'])}{changed}")))
+        return [*lines, Line("System", found["system"])]
+    except KeyError as error:
+        raise _incomplete(run, error) from None
+
+
+def recipe_of_config(config: ModelConfig, stated: Mapping[str, str]) -> list[Line]:
+    """Return what is known of the training of a model without a run.
+
+    Args:
+        config: The config of the model.
+        stated: What others say of it, name -> value.
+    """
+    return [
+        Line(SETTING_NAMES["drop_rate"], f"{config.drop_rate:g}, as its config says"),
+        Line(SETTING_NAMES["drop_path_rate"], f"{config.drop_path_rate:g}, as its config says"),
+        *(Line(name, value) for name, value in stated.items()),
+    ]
+
+
+def unknown(stated: Mapping[str, str]) -> str:
+    """Return in words what is not known of the training of a model without a run."""
+    if stated:
+        names = ", ".join(stated)
+        first = f"What stands there as {names} is what others state; reben could not verify it. "
+        first += "Nothing else is known here."
+    else:
+        first = (
+            "Nothing else is known here: neither epochs, batch size, learning rate, schedule, "
+            "optimiser, loss, augmentation and seed, nor hardware, software, and the patches it "
+            "was trained on."
+        )
+    return f"{first} So what differs from the recipe of the BigEarthNet v2.0 paper cannot be told."
+
+
+def base_model(config: TrainConfig) -> str | None:
+    """Return the id on the Hub of the model whose weights a training started from, if it has one.
+
+    A folder here is none, even if its path looks like one.
+    """
+    if config.init is None or Path(config.init).exists() or not _HUB_ID.fullmatch(config.init):
+        return None
+    return config.init
 
 
 def differences(run: Run) -> list[DifferenceLine]:
     """Return the settings of a run that are not those of the paper."""
     return [
-        DifferenceLine(SETTING_NAMES[name], _shown(paper), _shown(own))
+        DifferenceLine(
+            SETTING_NAMES[name],
+            _shown(paper),
+            _first_weights(run.config) if name == "init" else _shown(own),
+        )
         for name, paper, own in run.config.differences_from_paper()
     ]
 
@@ -146,8 +212,14 @@ def _steps(summary: Any) -> str:  # noqa: ANN401 - JSON
 
 def _start(config: TrainConfig) -> str:
     if config.init is not None:
-        return f"the weights of {config.init}"
+        return f"the weights of {_first_weights(config)}"
     return "timm's pretrained weights" if config.pretrained else "random weights"
+
+
+def _first_weights(config: TrainConfig) -> str:
+    known = base_model(config)
+    # The path of a folder says nothing to readers, and may say too much of a machine.
+    return known or f"{Path(config.init or '').name}, which is not on the Hub"
 
 
 def _loss(config: TrainConfig) -> str:
@@ -202,19 +274,27 @@ def _dropout_lines(config: TrainConfig, not_applied: list[str]) -> list[Line]:
     ]
 
 
-def _environment_lines(run: Run) -> list[Line]:
+def _read_environment(run: Run) -> Any:  # noqa: ANN401 - JSON
     path = run.path / ENVIRONMENT_FILE
     try:
-        environment = json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise RunError(f"{path} cannot be read: {error}. The run is not complete.") from None
-    device = environment["device"]
-    packages = ("reben", "torch", "timm", "lightning")
-    versions = [f"{name} {environment['packages'][name]}" for name in packages]
-    return [
-        Line("Device", " ".join(filter(None, (device["type"], device["name"])))),
-        Line("Software", ", ".join((*versions, f"Python {environment['python']}"))),
-    ]
+
+
+def _incomplete(run: Run, error: KeyError) -> RunError:
+    return RunError(
+        f"The record of the run {run.path} has no {error}, so its card cannot be written. "
+        "Train again with this version of reben."
+    )
+
+
+def _devices(config: TrainConfig, found: Any) -> str:  # noqa: ANN401 - JSON
+    device = found["device"]
+    kind = " ".join(filter(None, (device["type"], device["name"])))
+    machines = f" on each of {config.num_nodes} machines" if config.num_nodes > 1 else ""
+    parts = f", batches in {config.accumulate} parts" if config.accumulate > 1 else ""
+    return f"{config.devices} x {kind}{machines}{parts}"
 
 
 def _shown(value: object) -> Markdown | str:

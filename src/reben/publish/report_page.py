@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from reben.data.files import atomic_file, write_text
 from reben.learn.predictions import Predictions
 from reben.learn.report import REPORT_FILE, Report
-from reben.publish.content import METRICS
+from reben.publish.results import METRICS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -61,11 +61,20 @@ def write_report(
     report.save(folder / REPORT_FILE)
     if predictions is not None:
         predictions.save(folder / PREDICTIONS_FILE)
-    for name, picture in pictures.items():
-        with atomic_file(folder / FIGURES_FOLDER / f"{name}.png") as file:
-            picture.savefig(file, format="png", dpi=_DOTS_PER_INCH, facecolor="white")
+    save_pictures(pictures, folder / FIGURES_FOLDER)
     write_text(folder / PAGE_FILE, render_page(report, pictures))
     return folder
+
+
+def save_pictures(pictures: "Mapping[str, Figure]", folder: Path) -> None:
+    """Write pictures into a folder as PNG, each under its name.
+
+    Raises:
+        OutputError: If the folder cannot be written.
+    """
+    for name, picture in pictures.items():
+        with atomic_file(folder / f"{name}.png") as file:
+            picture.savefig(file, format="png", dpi=_DOTS_PER_INCH, facecolor="white")
 
 
 def render_page(report: Report, pictures: "Mapping[str, Figure]") -> str:

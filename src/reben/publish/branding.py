@@ -1,0 +1,166 @@
+"""Whose card it is: names, links and pictures that stand on a card, from a file or a preset."""
+
+import json
+import re
+import tomllib
+from dataclasses import dataclass, field
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Self
+
+from reben.errors import ConfigError
+from reben.learn.plain import from_plain
+from reben.publish.markdown import Markdown, attribute, escape
+
+PRESETS = ("bigearth",)
+"""Names that `Branding.load` knows without a file."""
+_URL = re.compile(
+    r"https://[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+(:\d+)?(/[\w./~%+,;=&?#@!:-]*)?", re.ASCII
+)
+_LOGO_HEIGHT, _PICTURE_HEIGHT = 40, 160
+
+
+@dataclass(frozen=True)
+class Affiliation:
+    """A group, with a link and perhaps a logo.
+
+    Args:
+        name: What it is called.
+        url: Its page, https.
+        logo: The address of a picture, https.
+
+    Raises:
+        ConfigError: If the name is empty or an address is not https.
+    """
+
+    name: str
+    url: str
+    logo: str | None = None
+
+    def __post_init__(self) -> None:
+        """Check name and addresses."""
+        if not self.name.strip():
+            raise ConfigError("An affiliation has no name.")
+        _require_https(self.url, f"the page of {self.name}")
+        _require_https(self.logo, f"the logo of {self.name}")
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Addresses of pictures, each https or none.
+
+    Args:
+        sentinel1: Shown for models that take a band of Sentinel-1.
+        sentinel2: Shown for models that take a band of Sentinel-2.
+        dataset: Shown on every card of the real data set.
+
+    Raises:
+        ConfigError: If an address is not https.
+    """
+
+    sentinel1: str | None = None
+    sentinel2: str | None = None
+    dataset: str | None = None
+
+    def __post_init__(self) -> None:
+        """Check the addresses."""
+        for name in ("sentinel1", "sentinel2", "dataset"):
+            _require_https(getattr(self, name), f"the picture {name}")
+
+
+@dataclass(frozen=True)
+class Branding:
+    """Names, links and pictures for a card; empty by default.
+
+    Args:
+        affiliations: The groups, in the order of the row.
+        pictures: Pictures of the missions and of the data set.
+        thumbnail: Address of the picture that the Hub shows beside a link to the card.
+
+    Raises:
+        ConfigError: If an address is not https.
+
+    Example:
+        >>> [group.name for group in Branding.load("bigearth").affiliations]
+        ['TU Berlin', 'RSiM', 'DIMA', 'BigEarth', 'BIFOLD']
+    """
+
+    affiliations: tuple[Affiliation, ...] = ()
+    pictures: Pictures = field(default_factory=Pictures)
+    thumbnail: str | None = None
+
+    def __post_init__(self) -> None:
+        """Check the address."""
+        _require_https(self.thumbnail, "the thumbnail")
+
+    @classmethod
+    def load(cls, source: str | Path) -> Self:
+        """Return the branding of a preset, or of a TOML or JSON file.
+
+        Args:
+            source: The name of a preset, or the file.
+
+        Raises:
+            ConfigError: If there is neither, or a value in it cannot be.
+        """
+        preset = str(source) in PRESETS
+        path = files("reben.publish") / "templates" / f"{source}.toml" if preset else Path(source)
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(
+                f"No affiliations can be read from {source}: {error}. Name a TOML or JSON file, or "
+                f"a preset: {', '.join(PRESETS)}."
+            ) from None
+        try:
+            values: Any = json.loads(text) if path.name.endswith(".json") else tomllib.loads(text)
+            return from_plain(cls, values)
+        except (ValueError, KeyError, TypeError) as error:
+            raise ConfigError(
+                f"{source} does not describe affiliations: {error}. It may have a list "
+                "affiliations (name, url, logo), a table pictures (sentinel1, sentinel2, dataset) "
+                "and a thumbnail."
+            ) from None
+
+    def row(self) -> Markdown:
+        """Return a table of the affiliations in Markdown, with logos below the names if any."""
+        if not self.affiliations:
+            return Markdown()
+        names = [f"[{escape(group.name)}]({group.url})" for group in self.affiliations]
+        lines = [names, [":---:"] * len(names)]
+        if any(group.logo for group in self.affiliations):
+            lines.append([_linked_logo(group) for group in self.affiliations])
+        return Markdown("\n".join(f"| {' | '.join(cells)} |" for cells in lines))
+
+    def gallery(self, sensors: set[str], *, official: bool) -> Markdown:
+        """Return the pictures that fit a model, side by side, in HTML.
+
+        Args:
+            sensors: The missions whose bands the model takes.
+            official: Whether the data set is the real one.
+        """
+        shown = [
+            (self.pictures.sentinel1 if "Sentinel-1" in sensors else None, "Sentinel-1"),
+            (self.pictures.sentinel2 if "Sentinel-2" in sensors else None, "Sentinel-2"),
+            (self.pictures.dataset if official else None, "Patches of BigEarthNet v2.0"),
+        ]
+        return Markdown("\n".join(_image(url, alt, _PICTURE_HEIGHT) for url, alt in shown if url))
+
+
+def _linked_logo(group: Affiliation) -> str:
+    if group.logo is None:
+        return ""
+    picture = _image(group.logo, group.name, _LOGO_HEIGHT)
+    return f'<a href="{attribute(group.url)}">{picture}</a>'
+
+
+def _image(url: str, alt: str, height: int) -> str:
+    return f'<img src="{attribute(url)}" alt="{attribute(alt)}" height="{height}">'
+
+
+def _require_https(url: str | None, what: str) -> None:
+    if url is not None and not _URL.fullmatch(url):
+        raise ConfigError(
+            f"The address of {what} is {url!r}; it must begin with https:// and hold no spaces, "
+            "quotes or brackets."
+        )
