@@ -8,6 +8,7 @@ band is that of one tile row and a strip: 25 MB for a 10 m band of 10,980 pixels
 
 import os
 import threading
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -82,20 +83,11 @@ class BandFile:
     def __init__(
         self, path: str, name: str = "", index: int = 1, expected: Placement | None = None
     ) -> None:
-        rasterio = import_rasterio()
         self.name = name or path
         self.index = index
         self._blocks: dict[int, NDArray[Any]] = {}
         self._lock = threading.Lock()
-        with raster_environment() as _, rasterio.Env() as environment, _no_warnings():
-            drivers = [driver for driver in _DRIVERS if driver in environment.drivers()]
-            try:
-                self._dataset = rasterio.open(path, driver=drivers)
-            except (rasterio.errors.RasterioError, OSError) as error:
-                raise ProductError(
-                    f"Cannot open {self.name}: {_reason(error, path, self.name)}. It should be a "
-                    "GeoTIFF or JPEG 2000 file."
-                ) from None
+        self._dataset = _open(path, self.name)
         if self._dataset.count < index:
             raise ProductError(f"{self.name} has no band {index}; it has {self._dataset.count}.")
         self._rows_of_block = _rows_of_block(self._dataset.block_shapes[index - 1][0])
@@ -192,6 +184,26 @@ class BandFile:
         return rows
 
 
+def _open(path: str, name: str) -> Any:  # noqa: ANN401 - rasterio has no types
+    rasterio = import_rasterio()
+    from rasterio.errors import NotGeoreferencedWarning, RasterioError
+
+    is_jpeg2000 = path.partition("?")[0].lower().endswith((".jp2", ".j2k"))
+    errors = []
+    with raster_environment(), rasterio.Env() as environment:
+        known = [driver for driver in _DRIVERS if driver in environment.drivers()]
+        for driver in sorted(known, key=lambda driver: (driver == "GTiff") == is_jpeg2000):
+            try:
+                # A band without a place on the ground gets one from metadata, or is an error.
+                with warnings.catch_warnings(action="ignore", category=NotGeoreferencedWarning):
+                    return rasterio.open(path, driver=driver)
+            except (RasterioError, OSError) as error:
+                errors.append(_reason(error, path, name))
+    raise ProductError(
+        f"Cannot open {name}: {errors[0]}. It should be a GeoTIFF or JPEG 2000 file."
+    )
+
+
 def _rows_of_block(height: int) -> int:
     return height * max(1, _ROWS_AT_ONCE // height)
 
@@ -200,14 +212,3 @@ def _reason(error: BaseException, path: str, name: str) -> str:
     # GDAL puts the whole address into its message, with what signs it.
     text = str(error.__cause__ or error).replace(path, name).rstrip(". ")
     return text.replace(path.removeprefix("/vsicurl/"), name)
-
-
-@contextmanager
-def _no_warnings() -> Iterator[None]:
-    import warnings
-
-    from rasterio.errors import NotGeoreferencedWarning
-
-    # A band without a place on the ground is an error or gets one from the product's metadata.
-    with warnings.catch_warnings(action="ignore", category=NotGeoreferencedWarning):
-        yield

@@ -76,7 +76,7 @@ class Item:
         return path
 
 
-def looks_like_item(value: Mapping[str, Any]) -> bool:
+def looks_like_item(value: Mapping[Any, Any]) -> bool:
     """Tell whether a mapping is a STAC item, well-formed or not."""
     return "assets" in value or value.get("type") == "Feature"
 
