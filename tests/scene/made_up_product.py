@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import rasterio
-from rasterio.transform import from_origin
+from rasterio import Affine
 
 PIXEL_METRES = {
     "B01": 60, "B02": 10, "B03": 10, "B04": 10, "B05": 20, "B06": 20, "B07": 20,
@@ -20,8 +20,8 @@ PIXEL_METRES = {
 BANDS = tuple(PIXEL_METRES)
 BAND_IDS = {
     **{f"B{number:02}": number - 1 for number in range(1, 9)},
-    **{"B8A": 8, "B09": 9, "B10": 10, "B11": 11, "B12": 12},
-}
+    "B8A": 8, "B09": 9, "B10": 10, "B11": 11, "B12": 12,
+}  # fmt: skip
 TIME = "20230821T101031"
 
 
@@ -49,12 +49,16 @@ def numbers(band, width, height, least=1003):
     return (values % 12_000).astype(np.uint16)
 
 
-def write_jp2(path, pixels, epsg, left, top, metres, block=None):
+def from_origin(left, top, metres):
+    return Affine(metres, 0, left, 0, -metres, top)
+
+
+def write_jp2(path, pixels, *, metres, epsg=32633, left=300_000, top=5_900_040, block=None):
     path.parent.mkdir(parents=True, exist_ok=True)
     blocks = {"BLOCKXSIZE": block, "BLOCKYSIZE": block} if block else {}
     with rasterio.open(
         path, "w", driver="JP2OpenJPEG", width=pixels.shape[1], height=pixels.shape[0], count=1,
-        dtype=pixels.dtype, crs=f"EPSG:{epsg}", transform=from_origin(left, top, metres, metres),
+        dtype=pixels.dtype, crs=f"EPSG:{epsg}", transform=from_origin(left, top, metres),
         QUALITY="100", REVERSIBLE="YES", YCBCR420="NO", **blocks,
     ) as file:  # fmt: skip
         file.write(pixels, 1)
@@ -65,7 +69,7 @@ def write_tiff(path, pixels, epsg=32633, left=300_000, top=5_900_040, metres=10,
     path.parent.mkdir(parents=True, exist_ok=True)
     options = {
         "crs": f"EPSG:{epsg}" if epsg else None,
-        "transform": from_origin(left, top, metres, metres),
+        "transform": from_origin(left, top, metres),
         **more,
     }
     with rasterio.open(
@@ -225,7 +229,9 @@ def zip_safe(made, path):
     return Path(whole)
 
 
-def make_band_folder(folder, *, bands=BANDS, width=240, height=180, scl=True, name="{band}.tif", **more):
+def make_band_folder(
+    folder, *, bands=BANDS, width=240, height=180, scl=True, name="{band}.tif", **more
+):
     """Write one TIFF for each band, in the way of ``write_tiff``, and return the product."""
     made = Made(Path(folder))
     for band in bands:

@@ -5,6 +5,7 @@ to dB. Of what has no data nothing is interpolated; a pixel without any gets the
 set that the models were trained on, which normalises to 0, and the mask says that it is not real.
 """
 
+import math
 import re
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -93,6 +94,7 @@ class WarpedBand:
         self._fill = np.float32(published_statistics(size=120, upsampling="nearest").mean[band])
         self._last: tuple[tuple[int, int], NDArray[np.float32], NDArray[np.bool_]] | None = None
         self._refuse_elsewhere()
+        self._scale = self._pixels_per_source_pixel()
         self._check_values()
 
     def read(self, top: int, height: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
@@ -127,7 +129,8 @@ class WarpedBand:
             dst_crs=self.grid.crs,
             dst_nodata=np.nan,
             resampling=Resampling.bilinear,
-            tolerance=0,  # the same value in whichever strip a pixel is read
+            tolerance=0,  # the same value in whichever strip a pixel is read;
+            **self._scale,  # for that GDAL must not tell the scale from the strip's outline, too
         )
         return warped
 
@@ -169,6 +172,19 @@ class WarpedBand:
             return None
         stored = self.source.read_rows(first, last - first)[:, start:stop]
         return stored, (a, 0.0, left + start * a, 0.0, e, upper + first * e)
+
+    def _pixels_per_source_pixel(self) -> dict[str, float]:
+        from rasterio.warp import transform
+
+        left, bottom, right, top = self.grid.bounds
+        middle = (left + right) / 2, (top + bottom) / 2
+        eastings = [left, right, middle[0], middle[0]]
+        northings = [middle[1], middle[1], bottom, top]
+        a, _, _, _, e, _ = self.source.placement.transform
+        x, y = transform(self.grid.crs, self.source.placement.crs, eastings, northings)
+        across = math.hypot((x[1] - x[0]) / a, (y[1] - y[0]) / e)
+        along = math.hypot((x[3] - x[2]) / a, (y[3] - y[2]) / e)
+        return {"XSCALE": self.grid.width / across, "YSCALE": self.grid.height / along}
 
     def _transform_of_rows(self, top: int) -> tuple[float, ...]:
         a, b, left, d, e, upper = self.grid.transform

@@ -12,7 +12,9 @@ from reben.scene.calibration import check_given_offset, decide
 from reben.spec.bands import S2_FULL
 
 _EXTENSIONS = frozenset((".tif", ".tiff", ".jp2"))
-_NAME = re.compile(r"(?:.*[_.\- ])?(?P<band>[A-Z0-9]{2,3})(?:_(?P<metres>\d\d)m)?", re.IGNORECASE)
+_NAME = re.compile(
+    r"(?:.*[_.\- ])?(?P<band>B\d[\dA]|[A-Z]{2,3})(?:_(?P<metres>\d\d)m)?", re.IGNORECASE
+)
 
 
 def band_files(folder: Path, bands: Iterable[str]) -> dict[str, Path]:

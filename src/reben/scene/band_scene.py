@@ -113,9 +113,15 @@ class BandScene:
         """Return a strip of full width; see `reben.scene.product.Scene.read`."""
         self.require(bands)
         self._check_rows(top, height)
-        with raster_environment(cache=True), ThreadPoolExecutor(_READERS) as pool:
-            strips = pool.map(lambda band: self._read_band(band, top, height), bands)
-            return dict(zip(bands, strips, strict=True))
+        optical = [band for band in bands if sensor(band) == "Sentinel-2"]
+        radar = [band for band in bands if band not in optical]
+        with raster_environment(cache=True):
+            with ThreadPoolExecutor(_READERS) as pool:
+                done = {band: pool.submit(self._read_band, band, top, height) for band in optical}
+                # Warping is not for threads: rasterio changes the process's warnings meanwhile.
+                strips = self._read_backscatter(radar, top, height)
+            strips |= {band: future.result() for band, future in done.items()}
+        return {band: strips[band] for band in bands}
 
     def read_mask(self, top: int, height: int) -> NDArray[np.uint8]:
         """Return what each pixel is; see `reben.scene.product.Scene.read_mask`."""
@@ -154,14 +160,19 @@ class BandScene:
         self.close()
 
     def _read_band(self, band: str, top: int, height: int) -> NDArray[Any]:
-        if self._backscatter and sensor(band) == "Sentinel-1":
-            return self._backscatter.read(band, top, height)[0]
         stored = self._stored(band, top, height)
         factor = native_metres(band) // self._alignment.pixel_metres[band]
         if factor > 1:
             stored = average_down(stored, factor)
         name = self._found.sources[band].name
         return self._found.calibrations[band].apply(stored, name)
+
+    def _read_backscatter(
+        self, bands: Sequence[str], top: int, height: int
+    ) -> dict[str, NDArray[Any]]:
+        if self._backscatter is None:
+            return {}
+        return {band: self._backscatter.read(band, top, height)[0] for band in bands}
 
     def _stored(self, band: str, top: int, height: int) -> NDArray[Any]:
         metres = self._alignment.pixel_metres[band]

@@ -11,7 +11,7 @@ from reben.scene.band_file import BandFile
 from reben.scene.band_folder import band_files
 from reben.scene.grid import Grid
 from reben.scene.sources import BandSource
-from reben.scene.stac_item import Item, is_web_address, looks_like_item, open_item, shown
+from reben.scene.stac_item import Item, is_web_address, looks_like_item, open_item
 from reben.spec.bands import S1
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def _from_item(item: Item) -> tuple[str, dict[str, BandSource], dict[str, Mappin
         if band not in S1:
             continue
         href = str(asset["href"])
-        sources[band] = BandFile(item.raster_path(href), shown(href))
+        sources[band] = BandFile(item.raster_path(href), item.shown(href))
         listed = asset.get("raster:bands") or asset.get("bands") or [{}]
         fields = {**asset, **(listed[0] if isinstance(listed[0], Mapping) else {})}
         words[band] = {name: str(fields[name]) for name in _ASSET_WORDS if fields.get(name)}

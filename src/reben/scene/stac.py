@@ -8,7 +8,6 @@ Planetary Computer and the Copernicus Data Space.
 """
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 from reben.errors import MissingBandError, ProductError, ProductLevelError, RebenError
@@ -23,10 +22,8 @@ from reben.scene.calibration import (
     statement_of_scale,
     statements_in,
 )
-from reben.scene.stac_item import Item, shown
+from reben.scene.stac_item import Item
 from reben.spec.bands import S2_FULL
-
-_READERS = 8
 
 
 class _Asset(NamedTuple):
@@ -158,19 +155,16 @@ def _statements(found: _Asset) -> list[Statement]:
 
 
 def _open(item: Item, chosen: Mapping[str, _Asset]) -> dict[str, BandFile]:
+    # One after the other: threads that open files and hide a warning get into each other's way.
     sources: dict[str, BandFile] = {}
-
-    def open_one(band: str) -> None:
-        href = str(chosen[band].asset["href"])
-        sources[band] = BandFile(item.raster_path(href), shown(href))
-
-    with ThreadPoolExecutor(_READERS) as pool:
-        done = [pool.submit(open_one, band) for band in chosen]
-    errors = [error for future in done if (error := future.exception())]
-    if errors:
+    try:
+        for band, found in chosen.items():
+            href = str(found.asset["href"])
+            sources[band] = BandFile(item.raster_path(href), item.shown(href))
+    except RebenError:
         _close(sources)
-        raise errors[0]
-    return {band: sources[band] for band in chosen}
+        raise
+    return sources
 
 
 def _close(sources: Mapping[str, BandFile]) -> None:

@@ -43,15 +43,22 @@ class Item:
         Raises:
             ProductError: If the address is of a kind that is not read, or there is no such file.
         """
-        address = href
-        if not urlsplit(href).scheme and urlsplit(self.base).scheme in _WEB:
-            address = urljoin(self.base, href)
+        address = self._address(href)
         scheme = urlsplit(address).scheme.lower()
         if scheme in _WEB:
             return f"/vsicurl/{address}"
         if scheme in _CLOUD:
             return _CLOUD[scheme] + address.partition("://")[2]
         return str(self._local(address, scheme))
+
+    def shown(self, href: str) -> str:
+        """Return what an asset is called in error messages."""
+        return shown(self._address(href))
+
+    def _address(self, href: str) -> str:
+        if not urlsplit(href).scheme and urlsplit(self.base).scheme in _WEB:
+            return urljoin(self.base, href)
+        return href
 
     def _local(self, address: str, scheme: str) -> Path:
         if scheme not in ("", "file"):
@@ -86,7 +93,7 @@ def is_web_address(text: str) -> bool:
     return urlsplit(text).scheme.lower() in _WEB
 
 
-def open_item(item: str | Path | Mapping[str, Any]) -> Item:
+def open_item(item: str | Path | Mapping[Any, Any]) -> Item:
     """Return a STAC item from its address, its file, or as it is in memory.
 
     Raises:
