@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from reben.model.scores import Scores
     from reben.publish.card import write_card
     from reben.publish.report_page import write_report
+    from reben.scene.product import open_scene
     from reben.spec.bands import BAND_SETS, BandSet
     from reben.spec.labels import LABELS, PAPER_LABELS, from_multi_hot, to_multi_hot
     from reben.spec.patches import Sentinel1Patch, Sentinel2Patch
@@ -79,6 +80,7 @@ _HOMES = {
     "from_multi_hot": "reben.spec.labels",
     "measure": "reben.learn.evaluate",
     "open_dataset": "reben.data.loader",
+    "open_scene": "reben.scene.product",
     "predict_dataset": "reben.learn.evaluate",
     "published_statistics": "reben.spec.statistics",
     "read_patch_folder": "reben.data.patch_folder",
@@ -126,6 +128,7 @@ __all__ = [
     "from_multi_hot",
     "measure",
     "open_dataset",
+    "open_scene",
     "predict_dataset",
     "published_statistics",
     "read_patch_folder",

@@ -347,6 +347,23 @@ def test_files_can_be_named_one_by_one(tmp_path):
     np.testing.assert_allclose(sentinel1.read("VH", 0, 60)[0], expected, atol=1e-4)
 
 
+def test_opening_and_reading_take_no_more_rows_than_a_strip_needs(tmp_path, monkeypatch):
+    write_tiff(tmp_path / "VV.tif", power("VV", (2000, 300)), left=299_700, top=5_901_000)
+    source = BandFile(str(tmp_path / "VV.tif"))
+    asked = []
+    read_rows = source.read_rows
+    monkeypatch.setattr(
+        source, "read_rows", lambda top, height: asked.append(height) or read_rows(top, height)
+    )
+
+    WarpedBand(source, Grid("EPSG:32633", 300_000, 5_900_040, 240, 1800), "linear", "VV").read(
+        0, 60
+    )
+
+    assert len(asked) == 4
+    assert max(asked) <= 60 + 8
+
+
 def test_a_strip_beside_the_product_has_no_data(tmp_path):
     write_tiff(tmp_path / "VV.tif", power("VV", (60, 240)))
     band = WarpedBand(BandFile(str(tmp_path / "VV.tif")), GRID, "linear", "VV")

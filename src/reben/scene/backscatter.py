@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from reben.errors import GridError, ProductError, UnknownUnitError
 from reben.scene.band_file import import_rasterio
 from reben.scene.grid import GRID_METRES, Grid
-from reben.scene.sources import BandSource
+from reben.scene.sources import BandSource, Transform
 from reben.spec.statistics import published_statistics
 
 Unit = Literal["db", "linear"]
@@ -149,29 +149,31 @@ class WarpedBand:
             there &= values != np.float32(self.source.nodata)
         return there
 
-    def _stored_around(
-        self, top: int, height: int
-    ) -> tuple[NDArray[Any], tuple[float, ...]] | None:
+    def _stored_around(self, top: int, height: int) -> tuple[NDArray[Any], Transform] | None:
+        rows, columns = self._window(top, height)
+        if not rows or not columns:
+            return None
+        stored = self.source.read_rows(rows.start, len(rows))[:, columns.start : columns.stop]
+        a, _, left, _, e, upper = self.source.placement.transform
+        return stored, (a, 0.0, left + columns.start * a, 0.0, e, upper + rows.start * e)
+
+    def _window(self, top: int, height: int) -> tuple[range, range]:
         from rasterio.warp import transform_bounds
 
-        a, _, left, _, e, upper = self.source.placement.transform
+        placement = self.source.placement
+        a, _, left, _, e, upper = placement.transform
         ground_top = self.grid.top - top * GRID_METRES
+        ground_bottom = ground_top - height * GRID_METRES
         west, south, east, north = transform_bounds(
             self.grid.crs,
-            self.source.placement.crs,
+            placement.crs,
             self.grid.left,
-            ground_top - height * GRID_METRES,
+            ground_bottom,
             self.grid.bounds[2],
             ground_top,
         )
-        first = max(0, int((north - upper) / e) - _MARGIN_PIXELS)
-        last = min(self.source.placement.height, int((south - upper) / e) + _MARGIN_PIXELS + 1)
-        start = max(0, int((west - left) / a) - _MARGIN_PIXELS)
-        stop = min(self.source.placement.width, int((east - left) / a) + _MARGIN_PIXELS + 1)
-        if first >= last or start >= stop:
-            return None
-        stored = self.source.read_rows(first, last - first)[:, start:stop]
-        return stored, (a, 0.0, left + start * a, 0.0, e, upper + first * e)
+        rows = _range((north - upper) / e, (south - upper) / e, placement.height)
+        return rows, _range((west - left) / a, (east - left) / a, placement.width)
 
     def _pixels_per_source_pixel(self) -> dict[str, float]:
         from rasterio.warp import transform
@@ -186,7 +188,7 @@ class WarpedBand:
         along = math.hypot((x[3] - x[2]) / a, (y[3] - y[2]) / e)
         return {"XSCALE": self.grid.width / across, "YSCALE": self.grid.height / along}
 
-    def _transform_of_rows(self, top: int) -> tuple[float, ...]:
+    def _transform_of_rows(self, top: int) -> Transform:
         a, b, left, d, e, upper = self.grid.transform
         return (a, b, left, d, e, upper + top * e)
 
@@ -198,7 +200,7 @@ class WarpedBand:
                 f"{self.source.placement.transform}. Warp it first: gdalwarp -t_srs "
                 f"{self.grid.crs} -tr 10 10 -tap -r bilinear IN.tif OUT.tif"
             )
-        if self._stored_around(0, self.grid.height // 6 * 6) is None:
+        if not all(self._window(0, self.grid.height)):
             right = left + a * self.source.placement.width
             lower = upper + e * self.source.placement.height
             raise GridError(
@@ -259,3 +261,9 @@ class Sentinel1:
         """Let go of what is held open."""
         for warped in self._warped.values():
             warped.source.close()
+
+
+def _range(first: float, last: float, size: int) -> range:
+    return range(
+        max(0, math.floor(first) - _MARGIN_PIXELS), min(size, math.ceil(last) + _MARGIN_PIXELS)
+    )
