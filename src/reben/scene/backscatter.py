@@ -1,8 +1,9 @@
 """Backscatter of Sentinel-1: in which unit a source gives it, and dB on the grid of a scene.
 
 Interpolation is done in linear power, where means mean something, and only its result is brought
-to dB. Of what has no data nothing is interpolated; a pixel without any gets the mean of the data
-set that the models were trained on, which normalises to 0, and the mask says that it is not real.
+to dB. Positions are right to an eighth of a pixel, which is GDAL's way of being quick. Of what has
+no data nothing is interpolated; a pixel without any gets the mean of the data set that the models
+were trained on, which normalises to 0, and the mask says that it is not real.
 """
 
 import math
@@ -129,8 +130,7 @@ class WarpedBand:
             dst_crs=self.grid.crs,
             dst_nodata=np.nan,
             resampling=Resampling.bilinear,
-            tolerance=0,  # the same value in whichever strip a pixel is read;
-            **self._scale,  # for that GDAL must not tell the scale from the strip's outline, too
+            **self._scale,  # else GDAL takes it from the strip's outline, and blurs what is turned
         )
         return warped
 
@@ -164,14 +164,8 @@ class WarpedBand:
         a, _, left, _, e, upper = placement.transform
         ground_top = self.grid.top - top * GRID_METRES
         ground_bottom = ground_top - height * GRID_METRES
-        west, south, east, north = transform_bounds(
-            self.grid.crs,
-            placement.crs,
-            self.grid.left,
-            ground_bottom,
-            self.grid.bounds[2],
-            ground_top,
-        )
+        bounds = (self.grid.left, ground_bottom, self.grid.bounds[2], ground_top)
+        west, south, east, north = transform_bounds(self.grid.crs, placement.crs, *bounds)
         rows = _range((north - upper) / e, (south - upper) / e, placement.height)
         return rows, _range((west - left) / a, (east - left) / a, placement.width)
 
@@ -264,6 +258,8 @@ class Sentinel1:
 
 
 def _range(first: float, last: float, size: int) -> range:
+    if not (math.isfinite(first) and math.isfinite(last)):
+        return range(0)  # where the other reference system has no numbers
     return range(
         max(0, math.floor(first) - _MARGIN_PIXELS), min(size, math.ceil(last) + _MARGIN_PIXELS)
     )
