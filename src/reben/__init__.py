@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from reben.publish.report_page import write_report
     from reben.scene.patch_options import PredictOptions, PredictOutcome
     from reben.scene.patches import embed_patches, find_patches, predict_patches
+    from reben.scene.product import open_scene
     from reben.spec.bands import BAND_SETS, BandSet
     from reben.spec.labels import LABELS, PAPER_LABELS, from_multi_hot, to_multi_hot
     from reben.spec.patches import Sentinel1Patch, Sentinel2Patch
@@ -88,6 +89,7 @@ _HOMES = {
     "from_multi_hot": "reben.spec.labels",
     "measure": "reben.learn.evaluate",
     "open_dataset": "reben.data.loader",
+    "open_scene": "reben.scene.product",
     "predict_dataset": "reben.learn.evaluate",
     "predict_patches": "reben.scene.patches",
     "published_statistics": "reben.spec.statistics",
@@ -142,6 +144,7 @@ __all__ = [
     "from_multi_hot",
     "measure",
     "open_dataset",
+    "open_scene",
     "predict_dataset",
     "predict_patches",
     "published_statistics",

@@ -1,0 +1,166 @@
+"""One grid for all bands of a scene, or the reason why there is none."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from reben.errors import GridError
+from reben.scene.band_file import import_rasterio
+from reben.scene.grid import GRID_METRES, GRID_MULTIPLE, Grid
+from reben.scene.sources import Placement
+from reben.spec.bands import PIXEL_METRES
+
+CLASSIFICATION = "SCL"
+"""The name of the scene classification among the bands."""
+CLASSIFICATION_METRES = 20
+_TOLERANCE_METRES = 0.01
+_SMALLEST_METRES = 10
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """The grid of a scene and how each band lies on it.
+
+    Args:
+        grid: The grid of 10 m that all bands cover.
+        pixel_metres: Band -> side length of a stored pixel, in metres.
+        cut: Columns and rows of 10 m that the grid leaves out at the right and lower edge.
+    """
+
+    grid: Grid
+    pixel_metres: Mapping[str, int]
+    cut: tuple[int, int]
+
+
+def native_metres(band: str) -> int:
+    """Return the side length of a band's pixels, in metres; also that of the classification."""
+    return CLASSIFICATION_METRES if band == CLASSIFICATION else PIXEL_METRES[band]
+
+
+def align(placements: Mapping[str, tuple[str, Placement]]) -> Alignment:
+    """Return the grid that all bands share.
+
+    Args:
+        placements: Band -> (what it is called in error messages, where its pixels lie).
+
+    Raises:
+        GridError: If a band is rotated, not north-up, too coarse, or in a reference system that is
+            not of metres; if bands do not share one upper-left corner and reference system; if
+            nothing is left of the scene, or its corner is not at a multiple of 10 m.
+    """
+    crs, corner, first = "", (0.0, 0.0), ""
+    pixel_metres: dict[str, int] = {}
+    for band, (name, placement) in placements.items():
+        band_crs = checked_crs(name, placement.crs)
+        pixel_metres[band] = _pixel_metres(band, name, placement)
+        here = (placement.transform[2], placement.transform[5])
+        if not first:
+            crs, corner, first = band_crs, here, name
+        _check_same(name, band_crs, here, (first, crs, corner))
+    width = _common("width", placements, pixel_metres)
+    height = _common("height", placements, pixel_metres)
+    cut = (width % GRID_MULTIPLE, height % GRID_MULTIPLE)
+    left, top = (round(value, 2) for value in corner)
+    if width < GRID_MULTIPLE or height < GRID_MULTIPLE:
+        raise GridError(f"{first} and its other bands share {width} x {height} pixels of 10 m.")
+    if left % GRID_METRES or top % GRID_METRES:
+        raise GridError(
+            f"The corner of {first} lies at {left}, {top}, which is not a multiple of "
+            f"{GRID_METRES} m. {warp_advice(name=first)}"
+        )
+    return Alignment(Grid(crs, left, top, width - cut[0], height - cut[1]), pixel_metres, cut)
+
+
+def checked_crs(name: str, crs: str) -> str:
+    """Return a reference system as text, if its unit is the metre.
+
+    Raises:
+        GridError: If there is none, it is not projected, or not in metres.
+    """
+    if not crs:
+        raise GridError(
+            f"{name} has no coordinate reference system, so nobody knows where it lies. "
+            "Set it, for example with: rio edit-info --crs EPSG:32633 FILE"
+        )
+    rasterio = import_rasterio()
+    try:
+        with rasterio.Env():
+            parsed = rasterio.crs.CRS.from_user_input(crs)
+            code = parsed.to_epsg()
+    except rasterio.errors.CRSError as error:
+        raise GridError(f"{name} has a reference system that cannot be read: {error}.") from None
+    if not parsed.is_projected or abs(parsed.linear_units_factor[1] - 1) > 1e-9:
+        unit = parsed.linear_units if parsed.is_projected else "degrees"
+        raise GridError(
+            f"{name} is in {crs}, whose unit is not the metre but {unit}: windows of 1200 m cannot "
+            f"be cut from it. {warp_advice(name=name)}"
+        )
+    return f"EPSG:{code}" if code else str(parsed.to_wkt())
+
+
+def warp_advice(name: str) -> str:
+    """Return how to bring a file onto a grid that can be used, as a sentence with a command."""
+    return (
+        f"Warp every band first, with its own pixel size: gdalwarp -t_srs EPSG:326xx (the UTM zone "
+        f"of the place) -tr 10 10 -tap -r near {name or 'IN.tif'} OUT.tif, with -tr 20 20 or "
+        "-tr 60 60 for coarser bands and one -te for all."
+    )
+
+
+def _pixel_metres(band: str, name: str, placement: Placement) -> int:
+    a, b, _, d, e, _ = placement.transform
+    if abs(b) > 1e-9 or abs(d) > 1e-9:
+        raise GridError(f"{name} is rotated: its transform is {placement.transform}. "
+                        f"{warp_advice(name)}")  # fmt: skip
+    if a <= 0 or e >= 0:
+        raise GridError(
+            f"{name} is not north-up: its pixels are {a:g} x {e:g} m, and the second number should "
+            f"be negative. {warp_advice(name)}"
+        )
+    metres, native = round(a), native_metres(band)
+    square = abs(a - metres) < 1e-6 and abs(-e - metres) < 1e-6
+    if not square or metres < _SMALLEST_METRES or native % metres:
+        raise GridError(
+            f"{name} has pixels of {a:g} x {-e:g} m; {band} is used with {native} m, and can be "
+            f"given with {_divisors(native)} m. {warp_advice(name)}"
+        )
+    return metres
+
+
+def _common(
+    side: str, placements: Mapping[str, tuple[str, Placement]], pixel_metres: Mapping[str, int]
+) -> int:
+    sizes = {
+        band: int(getattr(placement, side)) * pixel_metres[band] // GRID_METRES
+        for band, (_, placement) in placements.items()
+    }
+    smallest, largest = min(sizes, key=sizes.__getitem__), max(sizes, key=sizes.__getitem__)
+    if sizes[largest] - sizes[smallest] >= GRID_MULTIPLE:
+        raise GridError(
+            f"{placements[smallest][0]} has a {side} of {sizes[smallest] * GRID_METRES} m, "
+            f"{placements[largest][0]} one of {sizes[largest] * GRID_METRES} m. All bands of a "
+            "scene must cover the same ground; one of them is cut off or of another scene."
+        )
+    return sizes[smallest]
+
+
+def _divisors(native: int) -> str:
+    values = [metres for metres in (60, 30, 20, 10) if native % metres == 0]
+    return " or ".join(map(str, values))
+
+
+def _check_same(
+    name: str, crs: str, corner: tuple[float, float], other: tuple[str, str, tuple[float, float]]
+) -> None:
+    first, first_crs, first_corner = other
+    if crs != first_crs:
+        raise GridError(
+            f"{name} is in {crs}, {first} in {first_crs}. All bands of a scene must be in one "
+            f"reference system. {warp_advice(name)}"
+        )
+    apart = max(abs(a - b) for a, b in zip(corner, first_corner, strict=True))
+    if apart > _TOLERANCE_METRES:
+        raise GridError(
+            f"The upper-left corner of {name} is at {corner[0]:g}, {corner[1]:g}, that of {first} "
+            f"at {first_corner[0]:g}, {first_corner[1]:g}. Bands that are shifted against each "
+            f"other are not read. {warp_advice(name)}"
+        )

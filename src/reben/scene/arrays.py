@@ -1,0 +1,248 @@
+"""A scene in xarray: a Dataset with named bands, or a mapping of DataArrays, each at its size.
+
+Arrays are read strip by strip, so lazy ones (dask) are never loaded whole.
+"""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reben.errors import GridError, MissingBandError, ProductError
+from reben.scene.alignment import CLASSIFICATION, warp_advice
+from reben.scene.band_names import band_named
+from reben.scene.band_scene import Ingredients
+from reben.scene.calibration import (
+    Statement,
+    check_given_offset,
+    decide,
+    statement_of_scale,
+    statements_in,
+)
+from reben.scene.sources import Placement
+from reben.spec.bands import S2_FULL
+
+if TYPE_CHECKING:
+    from xarray import DataArray, Dataset
+
+_AXES = (("y", "x"), ("northing", "easting"), ("latitude", "longitude"), ("lat", "lon"))
+_WANTED = (
+    "Pass a Dataset with a variable for each band, named by it (B02, B03, ...), a Dataset or "
+    "DataArray with a dimension 'band' of such names, or a mapping of DataArrays by band."
+)
+
+
+class BandArray:
+    """One band of a Dataset; a `reben.scene.sources.BandSource`.
+
+    Args:
+        array: [y, x] with coordinates of pixel centres along both.
+        name: What it is called in error messages.
+        crs: The reference system, if the array itself does not say it.
+
+    Raises:
+        GridError: If it has no coordinates or reference system, or they are not a regular grid.
+        ProductError: If it has more dimensions.
+    """
+
+    def __init__(self, array: "DataArray", name: str, crs: str = "") -> None:
+        self.name = name
+        extra = [str(dim) for dim in array.dims if array.sizes[dim] == 1]
+        rows, columns = _axes(array, name)
+        array = array.squeeze([dim for dim in extra if dim not in (rows, columns)], drop=True)
+        if array.ndim != 2:
+            raise ProductError(
+                f"{name} has dimensions {dict(array.sizes)}; a band of one scene has rows and "
+                "columns only. Choose one time first, such as dataset.isel(time=0)."
+            )
+        self._array = array.transpose(rows, columns)
+        self._rows = rows
+        height, width = self._array.shape
+        transform = _transform(self._array, name, rows, columns)
+        self.placement = Placement(crs or crs_of(array), transform, width, height)
+
+    @property
+    def statements(self) -> tuple[Statement, ...]:
+        """What the array's attributes say; nothing where they are the usual 1 and 0."""
+        attributes = self._array.attrs
+        scale = float(attributes.get("scale_factor", 1))
+        offset = float(attributes.get("add_offset", 0))
+        if (scale, offset) == (1.0, 0.0):
+            return ()
+        said = f"{self.name} has scale_factor {scale:g} and add_offset {offset:g}"
+        return (statement_of_scale(said, scale, offset),)
+
+    @property
+    def nodata(self) -> float | None:
+        """The value that the attribute ``_FillValue`` or ``nodata`` gives to what has no data."""
+        value = self._array.attrs.get("_FillValue", self._array.attrs.get("nodata"))
+        return None if value is None else float(value)
+
+    @property
+    def words(self) -> Mapping[str, str]:
+        """What its attributes say in words."""
+        return {
+            str(key): value for key, value in self._array.attrs.items() if isinstance(value, str)
+        }
+
+    def read_rows(self, top: int, height: int) -> NDArray[Any]:
+        """Return rows ``top`` to ``top + height``, [height, width], as they are."""
+        return np.asarray(self._array.isel({self._rows: slice(top, top + height)}))
+
+    def close(self) -> None:
+        """Do nothing: the arrays are the caller's."""
+
+
+def read_arrays(
+    product: "Dataset | DataArray | Mapping[str, DataArray]", boa_offset: float | None = None
+) -> Ingredients:
+    """Return the Sentinel-2 bands of a Dataset and how their numbers are to be read.
+
+    Raises:
+        MissingBandError: If nothing is named by a Sentinel-2 band.
+        GridError: If coordinates or the reference system are missing, or are not a regular grid.
+        UnknownOffsetError: If neither attributes nor ``boa_offset`` say which offset they carry.
+        OffsetConflictError: If attributes contradict themselves.
+        ProductError: If an array has more than rows and columns.
+    """
+    check_given_offset(boa_offset)
+    arrays, attributes, crs = named_arrays(product)
+    name = str(attributes.get("name") or attributes.get("id") or "the Dataset")
+    sources = {
+        band: BandArray(array, f"{band} of {name}", crs)
+        for band, array in arrays.items()
+        if band in S2_FULL or band == CLASSIFICATION
+    }
+    if not set(sources) - {CLASSIFICATION}:
+        raise MissingBandError(
+            f"{name} has nothing that is named by a Sentinel-2 band; it has "
+            f"{', '.join(arrays) or 'no band'}. {_WANTED}"
+        )
+    said = [*statements_in(attributes), *_own_statements(attributes)]
+    calibrations = {
+        band: decide(band, name, [*said, *source.statements], boa_offset)
+        for band, source in sources.items()
+        if band != CLASSIFICATION
+    }
+    missing = {band: f"{name}[{band!r}]" for band in S2_FULL if band not in sources}
+    return Ingredients(name, sources, calibrations, missing, {"source": "xarray"})
+
+
+def named_arrays(
+    product: "Dataset | DataArray | Mapping[str, DataArray]",
+) -> tuple[dict[str, "DataArray"], dict[str, Any], str]:
+    """Return band -> array, the attributes that hold for all, and their reference system or "".
+
+    Raises:
+        ProductError: If arrays are not given by name.
+    """
+    import xarray
+
+    crs = ""
+    attributes: dict[str, Any] = {}
+    if isinstance(product, xarray.Dataset | xarray.DataArray):
+        crs = crs_of(product)
+        # Catalogue readers put the properties of an item into coordinates of one value.
+        scalars = {str(key): item.item() for key, item in product.coords.items() if item.ndim == 0}
+        attributes = {**scalars, **{str(key): value for key, value in product.attrs.items()}}
+    if isinstance(product, xarray.Dataset) and "band" in product.dims:
+        variables = [str(key) for key in product.data_vars]
+        if len(variables) != 1:
+            raise ProductError(
+                f"The Dataset has a dimension 'band' and {len(variables)} variables "
+                f"({', '.join(variables)}); which holds the bands? {_WANTED}"
+            )
+        product = product[variables[0]]
+    if isinstance(product, xarray.DataArray):
+        return _split(product), attributes, crs
+    items: Mapping[Any, Any] = product.data_vars if isinstance(product, xarray.Dataset) else product
+    arrays = _once({str(key): array for key, array in items.items()})
+    for key, array in arrays.items():
+        if not isinstance(array, xarray.DataArray):
+            raise ProductError(
+                f"{key} is of type {type(array).__name__} and so has no place on the ground. "
+                f"{_WANTED}"
+            )
+    return arrays, attributes, crs
+
+
+def crs_of(item: "Dataset | DataArray") -> str:
+    """Return the reference system that coordinates or attributes name, as text; "" if none do."""
+    for coordinate in item.coords.values():
+        for key in ("crs_wkt", "spatial_ref"):
+            if coordinate.ndim == 0 and isinstance(coordinate.attrs.get(key), str):
+                return str(coordinate.attrs[key])
+    for key in ("epsg", "proj:epsg", "proj:code"):
+        if key in item.coords and item.coords[key].ndim == 0:
+            code = str(item.coords[key].item())
+            return f"EPSG:{code}" if code.isdecimal() else code
+    return str(item.attrs.get("crs", ""))
+
+
+def _own_statements(attributes: Mapping[str, Any]) -> list[Statement]:
+    if "boa_offset" not in attributes:
+        return []
+    offset = float(attributes["boa_offset"])
+    check_given_offset(offset)
+    return [Statement(f"attribute boa_offset is {offset:g}", offset)]
+
+
+def _split(array: "DataArray") -> dict[str, "DataArray"]:
+    if "band" not in array.dims or "band" not in array.coords:
+        raise ProductError(
+            f"The DataArray has dimensions {dict(array.sizes)} and no coordinate 'band' with band "
+            f"names. {_WANTED}"
+        )
+    names = [str(value) for value in array.coords["band"].values]
+    if not any(map(band_named, names)):
+        raise MissingBandError(
+            f"The bands of the DataArray are called {', '.join(names)}; bands are never taken by "
+            "position. Name them: array.assign_coords(band=['B02', 'B03', ...])."
+        )
+    if len(set(names)) != len(names):
+        raise ProductError(f"Bands of the DataArray share a name: {', '.join(names)}.")
+    return _once({name: array.isel(band=position) for position, name in enumerate(names)})
+
+
+def _once(arrays: Mapping[str, "DataArray"]) -> dict[str, "DataArray"]:
+    named: dict[str, DataArray] = {}
+    for key, array in arrays.items():
+        name = band_named(key) or key
+        if name in named:
+            raise ProductError(f"Two arrays are band {name}; {key} is the second. Leave one out.")
+        named[name] = array
+    return named
+
+
+def _axes(array: "DataArray", name: str) -> tuple[str, str]:
+    for rows, columns in _AXES:
+        if rows in array.dims and columns in array.dims:
+            return rows, columns
+    raise GridError(
+        f"{name} has dimensions {', '.join(map(str, array.dims))}; rows and columns should be "
+        "called y and x."
+    )
+
+
+def _transform(
+    array: "DataArray", name: str, rows: str, columns: str
+) -> tuple[float, float, float, float, float, float]:
+    steps = []
+    for axis in (columns, rows):
+        if axis not in array.coords or array.sizes[axis] < 2:
+            raise GridError(
+                f"{name} has no coordinates along {axis}, or a single one, so nobody knows where "
+                "it lies. Give the centres of the pixels in metres."
+            )
+        centres = np.asarray(array.coords[axis], np.float64)
+        step = (centres[-1] - centres[0]) / (len(centres) - 1)
+        even = centres[0] + step * np.arange(len(centres))
+        if step == 0 or np.abs(centres - even).max() > abs(step) / 100:
+            raise GridError(
+                f"The coordinates of {name} along {axis} are not evenly spaced, so its pixels are "
+                f"no regular grid. {warp_advice('')}"
+            )
+        steps.append((float(step), float(centres[0] - step / 2)))
+    (a, left), (e, top) = steps
+    return (round(a, 6), 0.0, round(left, 4), 0.0, round(e, 6), round(top, 4))

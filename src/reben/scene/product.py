@@ -1,0 +1,160 @@
+"""A Sentinel scene, opened from whatever form it comes in, read in strips of rows."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reben.errors import ProductError
+from reben.scene.arrays import read_arrays
+from reben.scene.band_folder import read_folder
+from reben.scene.band_scene import BandScene, Ingredients
+from reben.scene.grid import Grid
+from reben.scene.safe import read_safe
+from reben.scene.safe_files import METADATA_FILE, SafeFolder, SafeZip
+from reben.scene.sentinel1 import open_sentinel1
+from reben.scene.stac import read_stac
+from reben.scene.stac_item import is_web_address, looks_like_item, open_item
+
+if TYPE_CHECKING:
+    from xarray import DataArray, Dataset
+
+
+class Scene(Protocol):
+    """A scene that can be read in strips. Use it as a context manager, or close it."""
+
+    name: str
+    grid: Grid
+    about: Mapping[str, str]
+
+    @property
+    def bands(self) -> tuple[str, ...]:
+        """Names of the bands that can be read."""
+
+    def read(self, bands: Sequence[str], top: int, height: int) -> dict[str, NDArray[Any]]:
+        """Return a strip of full width.
+
+        Args:
+            bands: Names of the bands.
+            top: First row of the 10 m grid; a multiple of 6.
+            height: Rows of the 10 m grid; a multiple of 6.
+
+        Returns:
+            Band -> pixels at native size, [height * 10 / pixel metres, width * 10 / pixel metres].
+            Sentinel-2 as reflectance x 10000 without offset, uint16 or float32, never below 0, 0
+            where there are no data. Sentinel-1 in dB, float32, never NaN: pixels without data
+            have the mean of the training data.
+
+        Raises:
+            MissingBandError: If the scene lacks a band.
+            GridError: If rows are not multiples of 6, or outside of the scene.
+            ProductError: If a file is damaged there.
+        """
+
+    def read_mask(self, top: int, height: int) -> NDArray[np.uint8]:
+        """Return what each pixel of a strip is, [height, width] at 10 m.
+
+        Returns:
+            0 for good pixels. 1 for no data: every Sentinel-2 band is 0 there, the scene
+            classification says so, or Sentinel-1 has none. 2 for cloud of medium or high
+            probability, cloud shadow, thin cirrus, saturated and defective pixels, by the scene
+            classification; without one there is no 2. Snow is good: it is on the ground.
+        """
+
+    def close(self) -> None:
+        """Close all files."""
+
+    def __enter__(self) -> Self:
+        """Return the scene itself."""
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close all files."""
+
+
+def open_scene(
+    product: "str | Path | Mapping[str, Any] | Dataset | DataArray",
+    *,
+    sentinel1: "str | Path | Mapping[str, Any] | Dataset | None" = None,
+    boa_offset: float | None = None,
+    sentinel1_unit: Literal["db", "linear"] | None = None,
+) -> BandScene:
+    """Return a scene that can be read in strips; see `Scene`.
+
+    Args:
+        product: A Sentinel-2 level-2A product: a ``.SAFE`` folder, a zip of one (read in place),
+            a folder with one file for each band (``B02.tif``, ``..._B02_10m.tif``), a STAC item
+            (file, address or mapping), an xarray Dataset with bands by name, or a mapping of
+            DataArrays.
+        sentinel1: For models with Sentinel-1 bands, backscatter of the same place in map geometry:
+            a folder with files named by VV and VH, a mapping of such files, a STAC item, or a
+            Dataset. It is warped to the grid of the Sentinel-2 product.
+        boa_offset: What is added to the stored numbers to get reflectance x 10000, such as -1000.
+            Needed only where the product does not say it.
+        sentinel1_unit: The unit of the backscatter, where the product does not say it.
+
+    Raises:
+        ProductError: If there is no such product, or it is damaged or of an unknown form.
+        ProductLevelError: If it is of level 1C, or Sentinel-1 is not calibrated.
+        MissingBandError: If there is no band, or VV or VH is missing.
+        UnknownOffsetError: If nothing says which offset the numbers carry.
+        OffsetConflictError: If what is said about the offset contradicts itself.
+        UnknownUnitError: If nothing says whether backscatter is in dB.
+        GridError: If bands do not lie on one north-up grid of 10 m.
+        DownloadError: If a STAC item cannot be fetched.
+        MissingExtraError: If rasterio is not installed.
+    """
+    found = _read(product, boa_offset)
+    try:
+        scene = BandScene(found)
+        if sentinel1 is not None:
+            scene.add_backscatter(*open_sentinel1(sentinel1, scene.grid, sentinel1_unit))
+    except Exception:
+        for source in found.sources.values():
+            source.close()
+        raise
+    return scene
+
+
+def _read(
+    product: "str | Path | Mapping[str, Any] | Dataset | DataArray", boa_offset: float | None
+) -> Ingredients:
+    if isinstance(product, str | Path):
+        return _read_path(product, boa_offset)
+    is_arrays = hasattr(product, "coords")  # a Dataset is a Mapping, too
+    if isinstance(product, Mapping) and not is_arrays and looks_like_item(product):
+        return read_stac(open_item(product), boa_offset)
+    if isinstance(product, Mapping) or is_arrays:
+        return read_arrays(product, boa_offset)
+    raise ProductError(
+        f"A product cannot be of type {type(product).__name__}. Pass a path, the address of a STAC "
+        "item, a STAC item, or an xarray Dataset."
+    )
+
+
+def _read_path(product: str | Path, boa_offset: float | None) -> Ingredients:
+    if isinstance(product, str) and is_web_address(product):
+        return read_stac(open_item(product), boa_offset)
+    path = Path(product)
+    if not path.exists():
+        raise ProductError(f"There is no product {product}. Check the path.")
+    if path.name == METADATA_FILE:
+        path = path.absolute().parent
+    if path.is_dir():
+        is_safe = path.name.endswith(".SAFE") or any(path.glob("MTD_MSIL??.xml"))
+        return read_safe(SafeFolder(path), boa_offset) if is_safe else read_folder(path, boa_offset)
+    if path.suffix.lower() == ".zip":
+        return read_safe(SafeZip(path), boa_offset)
+    if path.suffix.lower() in {".json", ".geojson"}:
+        return read_stac(open_item(path), boa_offset)
+    raise ProductError(
+        f"{product} is no product that is read: name a .SAFE folder, a zip of one, a folder with "
+        "one file for each band, or a STAC item (.json)."
+    )

@@ -1,0 +1,231 @@
+"""Sentinel-2 level-2A products in ESA's own format, of any processing baseline.
+
+Source: Sentinel-2 Products Specification Document; checked against the metadata of real products
+of baselines 02.12, 04.00 and 05.09. Older baselines call some elements otherwise (``..._2A``).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from reben.errors import OffsetConflictError, ProductError, ProductLevelError, UnknownOffsetError
+from reben.scene.alignment import CLASSIFICATION, native_metres
+from reben.scene.band_file import BandFile
+from reben.scene.band_scene import Ingredients
+from reben.scene.calibration import Calibration, check_given_offset, offset_of_baseline
+from reben.scene.metadata_xml import Element, parse_metadata
+from reben.scene.safe_files import METADATA_FILE, SafeFiles, checked_path
+from reben.scene.sources import Placement
+from reben.spec.bands import S2_FULL
+
+BAND_IDS = (*S2_FULL.names[:10], "B10", *S2_FULL.names[10:])
+"""Bands by their ``band_id`` in the metadata. Source: Spectral_Information of real products."""
+_EXTENSIONS = (".jp2", ".tif", ".tiff", "")
+_TILE_METADATA = "MTD_TL.xml"
+
+
+@dataclass(frozen=True)
+class Safe:
+    """What the metadata file of a product says.
+
+    Args:
+        name: The product's name.
+        baseline: Its processing baseline, such as ``"05.09"``.
+        sensed: When its recording began, as the file writes it.
+        quantification: What digital numbers are divided by to get reflectances.
+        offsets: Band -> its BOA_ADD_OFFSET; empty if the file lists none.
+        images: Paths inside the product, mostly without their extension.
+    """
+
+    name: str
+    baseline: str
+    sensed: str
+    quantification: float
+    offsets: Mapping[str, float]
+    images: tuple[str, ...]
+
+    @classmethod
+    def parse(cls, content: bytes, name: str) -> "Safe":
+        """Return what a metadata file says.
+
+        Raises:
+            ProductLevelError: If it is that of a level-1C product.
+            ProductError: If it is damaged or lacks what is needed.
+        """
+        root = parse_metadata(content, name)
+        kind = root.first_text("PRODUCT_TYPE", "PROCESSING_LEVEL") or root.name
+        if "2A" not in kind:
+            raise ProductLevelError(
+                f"{name} says the product is {kind}. The models need level 2A, reflectance at the "
+                "ground, not reflectance at the top of the atmosphere."
+            )
+        baseline = root.first_text("PROCESSING_BASELINE")
+        quantification = root.first_text("BOA_QUANTIFICATION_VALUE", "L2A_BOA_QUANTIFICATION_VALUE")
+        if baseline is None or quantification is None:
+            lacking = "PROCESSING_BASELINE" if baseline is None else "BOA_QUANTIFICATION_VALUE"
+            raise ProductError(f"{name} has no {lacking}. Fetch the product again.")
+        images = tuple(
+            checked_path(element.text, name)
+            for tag in ("IMAGE_FILE", "IMAGE_FILE_2A", "IMAGE_ID_2A")
+            for element in root.all(tag)
+        )
+        if not images:
+            raise ProductError(f"{name} lists no image (IMAGE_FILE). Fetch the product again.")
+        return cls(
+            name=root.first_text("PRODUCT_URI", "PRODUCT_URI_2A") or "",
+            baseline=baseline,
+            sensed=root.first_text("DATATAKE_SENSING_START", "PRODUCT_START_TIME") or "",
+            quantification=_number(quantification, "BOA_QUANTIFICATION_VALUE", name),
+            offsets=_offsets(root, name),
+            images=images,
+        )
+
+    def image_of(self, band: str) -> str | None:
+        """Return the path of a band at its native pixel size, None if the product lists none."""
+        ending = f"_{band}_{native_metres(band)}m"
+        return next(
+            (path for path in self.images if _stem(path).endswith(ending)),
+            None,
+        )
+
+    def calibration_of(self, band: str, boa_offset: float | None) -> Calibration:
+        """Return how a band's numbers are brought to those of the models.
+
+        Raises:
+            OffsetConflictError: If ``boa_offset`` is not what the product says.
+            UnknownOffsetError: If the product should say it, does not, and nobody else does.
+        """
+        if self.offsets:
+            if band not in self.offsets:
+                raise UnknownOffsetError(
+                    f"{self.name} has BOA_ADD_OFFSET for some bands, and none for {band}. "
+                    "Its metadata are damaged; fetch the product again."
+                )
+            offset: float | None = self.offsets[band]
+            source = f"BOA_ADD_OFFSET in {METADATA_FILE}"
+        else:
+            # The element came with baseline 04.00; what has a later one and lacks it is unclear.
+            offset = 0 if offset_of_baseline(self.baseline) == 0 else None
+            source = f"no BOA_ADD_OFFSET, processing baseline {self.baseline}"
+        if boa_offset is not None and offset is not None and boa_offset != offset:
+            raise OffsetConflictError(
+                f"boa_offset is {boa_offset:g}, but {self.name} says {offset:g} for {band} "
+                f"({source}). Leave boa_offset out: the product's own metadata count."
+            )
+        if offset is None and boa_offset is None:
+            raise UnknownOffsetError(
+                f"{self.name} is of processing baseline {self.baseline} and has no BOA_ADD_OFFSET "
+                f"in {METADATA_FILE}, so nothing says which offset its digital numbers carry. Say "
+                "it: boa_offset=-1000 (--boa-offset -1000), or boa_offset=0 if they carry none."
+            )
+        if offset is None:
+            return Calibration(boa_offset or 0, self.quantification, "given as boa_offset")
+        return Calibration(offset, self.quantification, source)
+
+
+def read_safe(files: SafeFiles, boa_offset: float | None = None) -> Ingredients:
+    """Return the bands of a product and how their numbers are to be read.
+
+    Raises:
+        ProductLevelError: If it is a level-1C product.
+        ProductError: If metadata or an image are damaged.
+        UnknownOffsetError: If nothing says which offset the numbers carry.
+        OffsetConflictError: If ``boa_offset`` is not what the product says.
+        MissingExtraError: If rasterio is not installed.
+    """
+    check_given_offset(boa_offset)
+    safe = Safe.parse(files.read(METADATA_FILE), files.shown(METADATA_FILE))
+    geocoding = _geocoding(files, safe.images)
+    sources: dict[str, BandFile] = {}
+    missing: dict[str, str] = {}
+    try:
+        for band in (*S2_FULL, CLASSIFICATION):
+            listed = safe.image_of(band)
+            path = _existing(files, listed)
+            if path is None:
+                missing[band] = _looked_for(files, band, listed)
+                continue
+            expected = geocoding.get(native_metres(band))
+            sources[band] = BandFile(files.raster_path(path), files.shown(path), expected=expected)
+        calibrations = {
+            band: safe.calibration_of(band, boa_offset)
+            for band in sources
+            if band != CLASSIFICATION
+        }
+    except Exception:
+        for source in sources.values():
+            source.close()
+        raise
+    about = {
+        "source": "Sentinel-2 SAFE",
+        "processing_baseline": safe.baseline,
+        "sensing_time": safe.sensed,
+    }
+    name = (safe.name or files.name).removesuffix(".SAFE")
+    return Ingredients(name, sources, calibrations, missing, about)
+
+
+def _offsets(root: Element, name: str) -> dict[str, float]:
+    offsets = {}
+    for element in root.all("BOA_ADD_OFFSET"):
+        number = element.attributes.get("band_id", "")
+        if not number.isdecimal() or int(number) >= len(BAND_IDS):
+            raise ProductError(f"{name} has a BOA_ADD_OFFSET for band_id {number!r}, unknown.")
+        offsets[BAND_IDS[int(number)]] = _number(element.text, "BOA_ADD_OFFSET", name)
+    return offsets
+
+
+def _number(text: str, what: str, name: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise ProductError(f"{name} says {what} is {text!r}, which is no number.") from None
+
+
+def _stem(path: str) -> str:
+    file = PurePosixPath(path)
+    return file.stem if file.suffix in _EXTENSIONS else file.name
+
+
+def _existing(files: SafeFiles, listed: str | None) -> str | None:
+    if listed is None:
+        return None
+    return next((listed + end for end in _EXTENSIONS if files.has(listed + end)), None)
+
+
+def _looked_for(files: SafeFiles, band: str, listed: str | None) -> str:
+    if listed is None:
+        return f"_{band}_{native_metres(band)}m in {files.shown(METADATA_FILE)}, which lists none"
+    return files.shown(listed + _EXTENSIONS[0])
+
+
+def _geocoding(files: SafeFiles, images: tuple[str, ...]) -> dict[int, Placement]:
+    granules = {PurePosixPath(path).parts[:2] for path in images}
+    if len(granules) != 1:
+        raise ProductError(
+            f"{files.name} holds {len(granules)} tiles (granules), as products of 2015 and 2016 "
+            "do. Products of one tile each are read; fetch those."
+        )
+    path = str(PurePosixPath(*granules.pop(), _TILE_METADATA))
+    if not files.has(path):
+        return {}
+    root = parse_metadata(files.read(path), files.shown(path))
+    crs = root.first_text("HORIZONTAL_CS_CODE")
+    sizes = {element.attributes.get("resolution"): element for element in root.all("Size")}
+    corners = {element.attributes.get("resolution"): element for element in root.all("Geoposition")}
+    return {
+        metres: _placement(crs, sizes[str(metres)], corners[str(metres)], files.shown(path))
+        for metres in (10, 20, 60)
+        if crs and str(metres) in sizes and str(metres) in corners
+    }
+
+
+def _placement(crs: str, size: Element, corner: Element, name: str) -> Placement:
+    def number(element: Element, tag: str) -> float:
+        return _number(element.first_text(tag) or "", tag, name)
+
+    transform = (
+        number(corner, "XDIM"), 0.0, number(corner, "ULX"),
+        0.0, number(corner, "YDIM"), number(corner, "ULY"),
+    )  # fmt: skip
+    return Placement(crs, transform, int(number(size, "NCOLS")), int(number(size, "NROWS")))

@@ -1,0 +1,240 @@
+import numpy as np
+import pytest
+import rioxarray
+import xarray
+
+from reben.errors import (
+    GridError,
+    MissingBandError,
+    OffsetConflictError,
+    PixelValueError,
+    ProductError,
+    UnknownOffsetError,
+)
+from reben.scene.product import open_scene
+from scene.made_up_product import BANDS, PIXEL_METRES, make_band_folder, numbers, scene_classes
+
+
+def array(values, metres=10, left=300_000, top=5_900_040, crs="EPSG:32633", **attrs):
+    height, width = values.shape
+    x = left + metres * (np.arange(width) + 0.5)
+    y = top - metres * (np.arange(height) + 0.5)
+    made = xarray.DataArray(values, dims=("y", "x"), coords={"y": y, "x": x}, attrs=attrs)
+    return made.rio.write_crs(crs) if crs else made
+
+
+def ten_metres(band):
+    factor = PIXEL_METRES[band] // 10
+    return numbers(band, 240, 180).repeat(factor, axis=0).repeat(factor, axis=1)
+
+
+@pytest.fixture
+def dataset():
+    """All bands at 10 m, coarser ones by repeated pixels, as stacking programs make them."""
+    return xarray.Dataset({band: array(ten_metres(band)) for band in BANDS})
+
+
+def check(scene, offset):
+    strip = scene.read(BANDS, 60, 60)
+    for band in BANDS:
+        first = 600 // PIXEL_METRES[band]
+        expected = numbers(band, 240, 180)[first : 2 * first].astype(int) + offset
+        np.testing.assert_array_equal(strip[band], expected, err_msg=band)
+
+
+def test_variables_of_a_dataset_are_bands_at_their_native_size(dataset):
+    with open_scene(dataset, boa_offset=-1000) as scene:
+        check(scene, -1000)
+
+    assert scene.grid.bounds == (300_000, 5_898_240, 302_400, 5_900_040)
+    assert scene.grid.crs == "EPSG:32633"
+
+
+def test_a_dimension_of_band_names_does_as_well(dataset):
+    stacked = dataset.to_dataarray("band")
+
+    with open_scene(stacked, boa_offset=0) as scene:
+        check(scene, 0)
+    with open_scene(stacked.to_dataset(name="values"), boa_offset=0) as scene:
+        check(scene, 0)
+
+
+def test_a_mapping_gives_each_band_at_its_own_size():
+    bands = {band: array(numbers(band, 240, 180), PIXEL_METRES[band]) for band in BANDS}
+
+    with open_scene(dict(reversed(bands.items())), boa_offset=-1000) as scene:
+        check(scene, -1000)
+
+
+def test_common_names_are_understood(dataset):
+    named = dataset[["B04", "B8A"]].rename({"B04": "red", "B8A": "nir08"})
+
+    with open_scene(named, boa_offset=0) as scene:
+        assert scene.bands == ("B04", "B8A")
+
+
+@pytest.mark.filterwarnings("ignore:Use `@` matmul:PendingDeprecationWarning")  # rioxarray's own
+def test_files_opened_by_rioxarray_are_read_lazily_and_alike(tmp_path):
+    made = make_band_folder(tmp_path, scl=True)
+    opened = {
+        path.stem: rioxarray.open_rasterio(path, chunks={"y": 30})
+        for path in sorted(tmp_path.glob("*.tif"))
+    }
+
+    with open_scene(opened, boa_offset=-1000) as scene:
+        check(scene, -1000)
+        mask = scene.read_mask(0, 180)
+    for item in opened.values():
+        item.close()
+
+    assert (mask[:, -60:] == 2).all()
+    assert not mask[:, :-60].any()
+    assert made.scl is not None
+
+
+def test_a_lazy_array_is_computed_strip_by_strip():
+    rows = []
+
+    def compute(block, block_info=None):
+        if block_info:
+            rows.append(block_info[0]["array-location"][0])
+        return block
+
+    lazy = array(numbers("B02", 240, 180)).chunk({"y": 30})
+    lazy = lazy.copy(data=lazy.data.map_blocks(compute, dtype=np.uint16))
+    rows.clear()
+
+    with open_scene({"B02": lazy}, boa_offset=0) as scene:
+        scene.read(["B02"], 60, 30)
+
+    assert rows == [(60, 90)]
+
+
+def test_masked_values_are_without_data():
+    values = numbers("B02", 240, 180).astype(np.float32)
+    values[:, :11] = np.nan
+
+    with open_scene({"B02": array(values)}, boa_offset=-1000) as scene:
+        strip, mask = scene.read(["B02"], 0, 6)["B02"], scene.read_mask(0, 6)
+
+    np.testing.assert_array_equal(strip[:, 11:], values[:6, 11:] - 1000)
+    assert not strip[:, :11].any()
+    assert mask[0].tolist() == [1] * 11 + [0] * 229
+
+
+# Offset -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("attrs", "offset"),
+    [
+        ({"boa_offset": -1000}, -1000),
+        ({"boa_offset": 0}, 0),
+        ({"s2:processing_baseline": "05.09"}, -1000),
+        ({"earthsearch:boa_offset_applied": True, "s2:processing_baseline": "05.09"}, 0),
+    ],
+)
+def test_attributes_say_the_offset(dataset, attrs, offset):
+    with open_scene(dataset.assign_attrs(attrs)) as scene:
+        check(scene, offset)
+    with open_scene(dataset.assign_coords(attrs)) as scene:
+        assert scene.about["boa_offset"] == f"{offset}"
+
+
+def test_attributes_of_a_band_say_the_offset():
+    scaled = array(numbers("B02", 240, 180), scale_factor=0.0001, add_offset=-0.1)
+
+    with open_scene({"B02": scaled}) as scene:
+        assert scene.about["boa_offset"] == "-1000"
+
+
+def test_an_offset_that_nothing_says_is_not_guessed(dataset):
+    with pytest.raises(UnknownOffsetError, match="Nothing in the Dataset says"):
+        open_scene(dataset)
+
+
+def test_attributes_that_contradict_each_other_are_refused(dataset):
+    with pytest.raises(OffsetConflictError, match="contradicts itself"):
+        open_scene(dataset.assign_attrs({"boa_offset": 0, "s2:processing_baseline": "05.09"}))
+
+
+def test_reflectances_are_refused_before_the_offset_hides_them():
+    reflectance = numbers("B02", 240, 180).astype(np.float32) / 10_000
+
+    with (
+        open_scene({"B02": array(reflectance)}, boa_offset=-1000) as scene,
+        pytest.raises(PixelValueError, match=r"looks like reflectances of 0\.\.1"),
+    ):
+        scene.read(["B02"], 0, 60)
+
+
+# What is refused ----------------------------------------------------------------------------------
+
+
+def test_bands_by_position_are_refused(dataset):
+    stacked = dataset.to_dataarray("band").assign_coords(band=range(1, 13))
+
+    with pytest.raises(MissingBandError, match="never taken by position"):
+        open_scene(stacked, boa_offset=0)
+
+
+def test_a_dataset_without_bands_says_what_it_has(dataset):
+    with pytest.raises(MissingBandError, match="it has ndvi"):
+        open_scene(dataset[["B02"]].rename({"B02": "ndvi"}), boa_offset=0)
+
+
+def test_several_times_are_refused_and_one_is_taken(dataset):
+    twice = xarray.concat([dataset, dataset], dim="time")
+
+    with pytest.raises(ProductError, match=r"dataset\.isel\(time=0\)"):
+        open_scene(twice, boa_offset=0)
+    with open_scene(twice.isel(time=[1]), boa_offset=0) as scene:
+        check(scene, 0)
+
+
+def test_plain_arrays_have_no_place_and_are_refused():
+    with pytest.raises(ProductError, match="no place on the ground"):
+        open_scene({"B02": np.ones((60, 60))}, boa_offset=0)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda item: item.drop_vars("spatial_ref"), "no coordinate reference system"),
+        (lambda item: item.drop_vars("x"), "no coordinates along x"),
+        (lambda item: item.isel(y=slice(None, None, -1)), "is not north-up"),
+        (lambda item: item.isel(x=[*range(50), *range(60, 100)]), "not evenly spaced"),
+        (lambda item: item.assign_coords(x=item.x + 3), "not a multiple of 10 m"),
+        (lambda item: item.rename(x="column"), "called y and x"),
+    ],
+)
+def test_arrays_that_are_no_north_up_grid_are_refused(change, message):
+    with pytest.raises(GridError, match=message):
+        open_scene({"B02": change(array(numbers("B02", 240, 180)))}, boa_offset=0)
+
+
+def test_two_arrays_of_one_band_are_refused():
+    blue = array(numbers("B02", 240, 180))
+
+    with pytest.raises(ProductError, match="Two arrays are band B02"):
+        open_scene({"B02": blue, "blue": blue}, boa_offset=0)
+
+
+def test_other_types_are_refused():
+    with pytest.raises(ProductError, match="cannot be of type list"):
+        open_scene(["B02.tif"])
+
+
+def test_radar_arrays_are_warped_too(dataset):
+    rng = np.random.default_rng(5)
+    values = rng.uniform(-25, -5, (180, 240)).astype(np.float32)
+    radar = xarray.Dataset({"vv": array(values), "VH": array(values - 7, units="dB")})
+    optical = dataset[["B02"]].assign(SCL=array(scene_classes(480, 360)))
+
+    with pytest.raises(ProductError, match="dB or linear"):
+        open_scene(optical, boa_offset=0, sentinel1=radar)
+    with open_scene(optical, boa_offset=0, sentinel1=radar, sentinel1_unit="db") as scene:
+        strip = scene.read(["VV", "VH"], 60, 60)
+
+    np.testing.assert_allclose(strip["VV"], values[60:120], atol=1e-4)
+    np.testing.assert_allclose(strip["VH"], values[60:120] - 7, atol=1e-4)
