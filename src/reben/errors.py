@@ -31,6 +31,13 @@ The tree:
     │   └── UnsafeWeightsError        pickled weights, which are never opened
     ├── RunError (ValueError)         a folder that is not a run, or one that is not finished
     ├── TrainingError (RuntimeError)  training cannot go on
+    ├── ProductError (ValueError)     a product that is not there, damaged, or not to be used
+    │   ├── ProductLevelError         a level of processing that the models cannot use
+    │   ├── MissingBandError          a band that the product should hold and does not
+    │   ├── UnknownOffsetError        nothing says which offset the digital numbers carry
+    │   ├── OffsetConflictError       two statements about the offset that contradict each other
+    │   ├── UnknownUnitError          nothing says whether backscatter is in dB or linear
+    │   └── GridError                 bands that do not lie on one north-up grid of 10 m
     ├── DownloadError (OSError)       a file that could not be fetched
     │   └── ChecksumError             a file that is not the one that was asked for
     ├── OutputError (OSError)         a file or folder that cannot be written
@@ -147,6 +154,34 @@ class RunError(RebenError, ValueError):
 
 class TrainingError(RebenError, RuntimeError):
     """Training cannot go on."""
+
+
+class ProductError(RebenError, ValueError):
+    """A product is not there, damaged, or not one that reben reads."""
+
+
+class ProductLevelError(ProductError):
+    """A product is of a level of processing that the models were not trained on."""
+
+
+class MissingBandError(ProductError):
+    """A product lacks a band that is needed."""
+
+
+class UnknownOffsetError(ProductError):
+    """Nothing says which offset the digital numbers carry, and reben does not guess."""
+
+
+class OffsetConflictError(ProductError):
+    """Two statements about the offset of the digital numbers contradict each other."""
+
+
+class UnknownUnitError(ProductError):
+    """Nothing says whether backscatter is in dB or linear, or what is said cannot be."""
+
+
+class GridError(ProductError):
+    """Bands do not lie on one north-up grid of 10 m in a projected reference system."""
 
 
 class DownloadError(RebenError, OSError):

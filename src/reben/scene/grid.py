@@ -1,25 +1,37 @@
-"""The grid of a scene: where its pixels lie on the ground."""
+"""The grid of a scene: where its 10 m pixels lie on the ground."""
 
+import math
 from dataclasses import dataclass
 
-PIXEL_METRES = 10
-"""Side length of a pixel of the grid, in metres: that of the sharpest bands."""
+from reben.errors import GridError
+
+GRID_METRES = 10
+"""Side length of a pixel of the grid: that of the finest bands."""
+GRID_MULTIPLE = 6
+"""Width and height are multiples of it, so that the pixels of 20 m and 60 m end with the grid."""
 
 
 @dataclass(frozen=True)
 class Grid:
-    """Pixels of 10 m in rows from north to south and columns from west to east.
+    """A north-up grid of 10 m pixels in a projected reference system of metres.
 
     Args:
-        crs: Coordinate reference system in metres, for example ``EPSG:32633``.
-        left: Easting of the western edge of the first column, in metres.
-        top: Northing of the northern edge of the first row, in metres.
-        width: Columns of pixels.
-        height: Rows of pixels.
+        crs: The coordinate reference system, such as ``"EPSG:32633"``.
+        left: Easting of the outer edge of the upper-left pixel, in metres; a multiple of 10.
+        top: Northing of the outer edge of the upper-left pixel, in metres; a multiple of 10.
+        width: Pixels of 10 m from west to east; a multiple of 6.
+        height: Pixels of 10 m from north to south; a multiple of 6.
+
+    Raises:
+        GridError: If there is no reference system, or a number is not such a multiple.
 
     Example:
-        >>> Grid("EPSG:32633", left=300_000, top=5_000_040, width=120, height=240).bounds
-        (300000, 4997640, 301200, 5000040)
+        >>> grid = Grid("EPSG:32633", left=300000, top=5900040, width=10980, height=10980)
+        >>> grid.bounds
+        (300000, 5790240, 409800, 5900040)
+        >>> Grid("EPSG:32633", left=300005, top=5900040, width=10980, height=10980)
+        Traceback (most recent call last):
+        reben.errors.GridError: left is 300005; it must be a multiple of 10 m...
     """
 
     crs: str
@@ -28,12 +40,37 @@ class Grid:
     width: int
     height: int
 
+    def __post_init__(self) -> None:
+        """Refuse grids that bands of 10 m, 20 m and 60 m do not share."""
+        if not self.crs:
+            raise GridError("A grid needs a coordinate reference system, such as EPSG:32633.")
+        for name in ("left", "top"):
+            value = getattr(self, name)
+            if not math.isfinite(value) or value % GRID_METRES:
+                raise GridError(
+                    f"{name} is {value}; it must be a multiple of {GRID_METRES} m. "
+                    "Warp the scene to such a grid first."
+                )
+        for name in ("width", "height"):
+            value = getattr(self, name)
+            if value < GRID_MULTIPLE or value % GRID_MULTIPLE:
+                raise GridError(
+                    f"{name} is {value} pixels; it must be a positive multiple of "
+                    f"{GRID_MULTIPLE}, which is one pixel of 60 m."
+                )
+
+    @property
+    def transform(self) -> tuple[float, float, float, float, float, float]:
+        """The affine transform (a, b, c, d, e, f) from pixel to metres, as rasterio orders it.
+
+        Example:
+            >>> Grid("EPSG:32633", 300000, 5900040, 60, 120).transform
+            (10, 0, 300000, 0, -10, 5900040)
+        """
+        return (GRID_METRES, 0, self.left, 0, -GRID_METRES, self.top)
+
     @property
     def bounds(self) -> tuple[float, float, float, float]:
-        """Left, bottom, right and top edge, in metres."""
-        return (
-            self.left,
-            self.top - self.height * PIXEL_METRES,
-            self.left + self.width * PIXEL_METRES,
-            self.top,
-        )
+        """The outer edges (left, bottom, right, top) in metres."""
+        right = self.left + self.width * GRID_METRES
+        return (self.left, self.top - self.height * GRID_METRES, right, self.top)
