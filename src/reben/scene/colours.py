@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from reben.errors import BandsMismatchError
 from reben.scene.grid import Grid
-from reben.scene.strips import Strip
+from reben.scene.strips import COVERED, GOOD, NO_DATA, Strip
 from reben.spec.bands import RGB, S1, native_size
 from reben.spec.patches import PATCH_PIXELS
 
@@ -67,15 +67,31 @@ def shrink(strip: Strip, bands: Sequence[str], factor: int) -> NDArray[np.float3
     return np.stack(small, axis=-1).astype(np.float32)
 
 
+def shrink_mask(mask: NDArray[np.uint8], factor: int) -> NDArray[np.uint8]:
+    """Return what more than half of the pixels are, uint8 [h, w]; good ones where none is.
+
+    Args:
+        mask: Rows of a mask, uint8 [H, W].
+        factor: How many pixels become one, along each side.
+    """
+    height, width = mask.shape
+    squares = mask.reshape(height // factor, factor, width // factor, factor)
+    most = np.zeros((height // factor, width // factor), np.uint8)
+    for kind in (NO_DATA, COVERED):
+        most[(squares == kind).mean(axis=(1, 3)) > 0.5] = kind
+    return most
+
+
 def to_rgb(
-    colours: NDArray[np.float32], bands: Sequence[str], no_data: NDArray[np.bool_]
+    colours: NDArray[np.float32], bands: Sequence[str], kinds: NDArray[np.uint8]
 ) -> NDArray[np.float32]:
     """Return a picture, float32 [h, w, 3], 0 to 1.
 
     Args:
         colours: Bands in few pixels, [h, w, bands].
         bands: Their names, as `colour_bands` returned them.
-        no_data: Where nothing was measured, [h, w]; the stretch does not look at it.
+        kinds: What the pixels are, [h, w]; the stretch is that of good ones, so that clouds do not
+            darken the land.
     """
     if tuple(bands) == S1.names:
         vv_db, vh_db = colours[..., 0], colours[..., 1]
@@ -83,12 +99,10 @@ def to_rgb(
         limits = _RADAR_RANGES_DB
         stretched = [_stretch(x, *limit) for x, limit in zip(channels, limits, strict=True)]
         return np.stack(stretched, axis=-1)
-    known = colours[~no_data]
-    if not len(known):
-        return np.zeros_like(colours)
+    known = colours[kinds == GOOD] if (kinds == GOOD).any() else colours.reshape(-1, 3)
     # Haze lifts each band by another amount; white has to be the same for all, or colours change.
     darkest = np.percentile(known, 0.5, axis=0) * 0.9
-    brightest = float(np.clip(np.percentile(known.max(axis=-1), 98.5), 1400, 4200))
+    brightest = float(np.clip(np.percentile(known.max(axis=-1), 99), 1400, 4200))
     unit = np.stack([_stretch(colours[..., i], darkest[i], brightest) for i in range(3)], axis=-1)
     return np.asarray(unit ** (1 / _GAMMA), np.float32)
 

@@ -20,14 +20,14 @@ class Mosaic:
     Args:
         scores: float32 [Y, X, K], 0 to 1; NaN in cells that are masked.
         colours: Bands of the quick look with fewer pixels, float32 [h, w, bands].
-        no_data: Where nothing was measured, bool [h, w].
+        kinds: What most pixels are there, uint8 [h, w], as in `reben.scene.strips`.
         counts: How many pixels are good, without data, and covered, int64 [3].
         num_masked_windows: How many windows were left out.
     """
 
     scores: NDArray[np.float32]
     colours: NDArray[np.float32]
-    no_data: NDArray[np.bool_]
+    kinds: NDArray[np.uint8]
     counts: NDArray[np.int64]
     num_masked_windows: int
 
@@ -73,7 +73,7 @@ def put_together(parts: Parts, plan: Plan, max_bad: float) -> Mosaic:
     return Mosaic(
         scores=sums,
         colours=np.concatenate([part.colours for part in rows]),
-        no_data=np.concatenate([part.no_data for part in rows]),
+        kinds=np.concatenate([part.kinds for part in rows]),
         counts=np.sum([part.counts for part in rows], axis=0),
         num_masked_windows=sum(int(np.isnan(part.scores[:, 0]).sum()) for part in rows),
     )

@@ -32,7 +32,8 @@ class Part:
         bad_of_cells: The same for cells, float32 [rows of cells, columns of cells].
         colours: Bands of the quick look with fewer pixels, float32 [h, w, bands]; no pixels
             where no quick look is wanted.
-        no_data: Where nothing was measured, bool [h, w], as many pixels as ``colours``.
+        kinds: What most pixels are there, uint8 [h, w], as many pixels as ``colours``: `GOOD`,
+            `NO_DATA` or `COVERED` as in `reben.scene.strips`.
         counts: How many pixels are good, without data, and covered, int64 [3].
     """
 
@@ -40,7 +41,7 @@ class Part:
     bad: NDArray[np.float32]
     bad_of_cells: NDArray[np.float32]
     colours: NDArray[np.float32]
-    no_data: NDArray[np.bool_]
+    kinds: NDArray[np.uint8]
     counts: NDArray[np.int64]
 
 

@@ -16,14 +16,14 @@ import numpy as np
 from reben.data.files import atomic_file
 from reben.errors import BandsMismatchError, ConfigError, OutputError
 from reben.model.classifier import Classifier
-from reben.scene.colours import colour_bands, shrink, shrink_factor
+from reben.scene.colours import colour_bands, shrink, shrink_factor, shrink_mask
 from reben.scene.mosaic import Mosaic, put_together
 from reben.scene.parts import Part, Parts
 from reben.scene.product import Scene, open_scene
 from reben.scene.quicklook import Picture, draw_quicklook
 from reben.scene.raster import Dtype, require_dtype, require_rasterio, write_raster
 from reben.scene.scoring import Scorer, fingerprint
-from reben.scene.strips import NO_DATA, Strip, StripReader, count_bad
+from reben.scene.strips import Strip, StripReader, count_bad
 from reben.scene.window_table import write_windows
 from reben.scene.windows import Plan, require_stride
 from reben.spec.patches import PATCH_METRES, PATCH_PIXELS
@@ -297,7 +297,7 @@ class _Work:
             bad=bad.astype(np.float32),
             bad_of_cells=self.bad_of_cells(strip),
             colours=shrink(strip, self.colours, self.factor),
-            no_data=_majority(fresh == NO_DATA, self.factor),
+            kinds=shrink_mask(fresh, self.factor),
             counts=np.bincount(fresh.ravel(), minlength=3),
         )
 
@@ -390,10 +390,3 @@ def _require_bands(model: Classifier, scene: Scene) -> None:
             "Name the product that holds them too (sentinel1 for VV and VH), or choose a model "
             "for these."
         )
-
-
-def _majority(wanted: "np.typing.NDArray[np.bool_]", factor: int) -> "np.typing.NDArray[np.bool_]":
-    """Return in which squares of ``factor`` pixels more than half are wanted, bool [h, w]."""
-    height, width = wanted.shape
-    squares = wanted.reshape(height // factor, factor, width // factor, factor)
-    return np.asarray(squares.mean(axis=(1, 3)) > 0.5)

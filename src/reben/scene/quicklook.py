@@ -18,6 +18,7 @@ from PIL import Image, ImageDraw, ImageFont
 from reben.scene.colours import to_rgb
 from reben.scene.grid import GRID_METRES, Grid
 from reben.scene.mosaic import Mosaic
+from reben.scene.strips import NO_DATA
 from reben.spec.bands import RGB
 from reben.spec.labels import COLOURS
 
@@ -62,11 +63,12 @@ class Picture:
 
     def scene_map(self) -> Image.Image:
         """Return the colours of the scene, hatched where nothing was measured."""
-        no_data = self.mosaic.no_data
-        unit = to_rgb(self.mosaic.colours, self.bands, no_data)
+        unit = to_rgb(self.mosaic.colours, self.bands, self.mosaic.kinds)
         picture = Image.fromarray(np.rint(unit * 255).astype(np.uint8), "RGB")
         picture = picture.resize(self.size, Image.Resampling.LANCZOS)
-        hidden = Image.fromarray(no_data).resize(self.size, Image.Resampling.NEAREST)
+        hidden = Image.fromarray(self.mosaic.kinds == NO_DATA).resize(
+            self.size, Image.Resampling.NEAREST
+        )
         picture.paste(hatched(*self.size), mask=hidden)
         return picture
 

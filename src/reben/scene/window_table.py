@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,8 +13,8 @@ from reben.scene.raster import require_rasterio
 from reben.scene.windows import Axis, Plan
 from reben.spec.patches import PATCH_METRES
 
-Ring = Sequence[tuple[float, float]]
-"""A closed line of (longitude, latitude) pairs, WGS 84."""
+if TYPE_CHECKING:
+    from reben.scene.footprints import Ring
 
 
 def write_windows(  # noqa: PLR0913 - all after the second are named
@@ -39,9 +40,7 @@ def write_windows(  # noqa: PLR0913 - all after the second are named
     """
     from reben.scene.tables import Rows, TableWriter
 
-    with TableWriter(
-        path, labels=labels, thresholds=thresholds, about=about, geometry=True
-    ) as writer:
+    with TableWriter(path, labels=labels, thresholds=thresholds, about=about) as writer:
         for row in range(plan.rows.num_windows):
             part = parts.read(row)
             used = np.flatnonzero(~np.isnan(part.scores[:, 0]))
@@ -60,7 +59,7 @@ def write_windows(  # noqa: PLR0913 - all after the second are named
             )
 
 
-def footprints(grid: Grid, top: int, columns: Axis, which: NDArray[np.int64]) -> list[Ring]:
+def footprints(grid: Grid, top: int, columns: Axis, which: NDArray[np.int64]) -> "list[Ring]":
     """Return the outlines of windows in longitude and latitude, anticlockwise, closed.
 
     Where one crosses the 180th meridian, its longitudes go on beyond 180 degrees.
@@ -87,4 +86,4 @@ def footprints(grid: Grid, top: int, columns: Axis, which: NDArray[np.int64]) ->
     shape = eastings.shape
     lon, lat = np.reshape(longitudes, shape), np.reshape(latitudes, shape)
     lon = lon[:, :1] + (lon - lon[:, :1] + 180) % 360 - 180
-    return [list(zip(x.tolist(), y.tolist(), strict=True)) for x, y in zip(lon, lat, strict=True)]
+    return [tuple(zip(x.tolist(), y.tolist(), strict=True)) for x, y in zip(lon, lat, strict=True)]
