@@ -38,10 +38,10 @@ The tree:
     │   ├── OffsetConflictError       two statements about the offset that contradict each other
     │   ├── UnknownUnitError          nothing says whether backscatter is in dB or linear
     │   └── GridError                 bands that do not lie on one north-up grid of 10 m
-    ├── SceneError (RuntimeError)     scenes of a list that were not all predicted
     ├── DownloadError (OSError)       a file that could not be fetched
     │   └── ChecksumError             a file that is not the one that was asked for
     ├── OutputError (OSError)         a file or folder that cannot be written
+    ├── SceneError (RuntimeError)     scenes of a list that were not all predicted
     └── MissingExtraError (ImportError)  an optional dependency is not installed
 """
 
@@ -185,10 +185,6 @@ class GridError(ProductError):
     """Bands do not lie on one north-up grid of 10 m in a projected reference system."""
 
 
-class SceneError(RebenError, RuntimeError):
-    """Scenes of a list were not all predicted, or the cluster for them cannot be reached."""
-
-
 class DownloadError(RebenError, OSError):
     """A file could not be fetched."""
 
@@ -199,6 +195,10 @@ class ChecksumError(DownloadError):
 
 class OutputError(RebenError, OSError):
     """A file or folder cannot be written."""
+
+
+class SceneError(RebenError, RuntimeError):
+    """Scenes of a list were not all predicted, or the cluster for them cannot be reached."""
 
 
 class MissingExtraError(RebenError, ImportError):
