@@ -1,6 +1,8 @@
 """Tasks done by a Dask cluster: one scene is one task, wherever a worker is free."""
 
 from collections.abc import Callable, Iterator, Sequence
+from importlib import import_module
+from typing import Any
 
 from reben.errors import MissingExtraError, SceneError
 from reben.scene.many import SceneOutcome, SceneTask
@@ -26,14 +28,14 @@ def do_on_cluster(
         SceneError: If there is no scheduler at that address.
     """
     try:
-        from distributed import Client, as_completed
+        distributed: Any = import_module("distributed")
     except ImportError as error:
         raise MissingExtraError(
             "A cluster needs Dask, which is not installed. Run: pip install "
             '"reben[dask]", here and on the workers.'
         ) from error
     try:
-        client = Client(address, timeout=_CONNECT_SECONDS, set_as_default=False)
+        client = distributed.Client(address, timeout=_CONNECT_SECONDS, set_as_default=False)
     except (OSError, ValueError) as error:
         raise SceneError(
             f"There is no Dask scheduler at {address}: {error}. Start one with `dask scheduler`, "
@@ -42,16 +44,16 @@ def do_on_cluster(
     with client:
         futures = {client.submit(do, task, pure=False): task for task in tasks}
         try:
-            for future in as_completed(futures):
+            for future in distributed.as_completed(futures):
                 yield _outcome(future, futures[future])
         finally:
             client.cancel(list(futures))
 
 
-def _outcome(future: "object", task: SceneTask) -> SceneOutcome:
-    error = future.exception()  # type: ignore[attr-defined]
+def _outcome(future: Any, task: SceneTask) -> SceneOutcome:  # noqa: ANN401 - Dask is optional
+    error = future.exception()
     if error is not None:  # the worker was lost, or cannot do such a task at all
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         return SceneOutcome(task.product, task.out, "failed", reason)
-    outcome: SceneOutcome = future.result()  # type: ignore[attr-defined]
+    outcome: SceneOutcome = future.result()
     return outcome
