@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from reben.model.scores import Scores
     from reben.publish.card import write_card
     from reben.publish.report_page import write_report
+    from reben.scene.many import SceneOptions, SceneOutcome, predict_scenes
+    from reben.scene.predict import ScenePrediction, SceneSettings, predict_scene
     from reben.spec.bands import BAND_SETS, BandSet
     from reben.spec.labels import LABELS, PAPER_LABELS, from_multi_hot, to_multi_hot
     from reben.spec.patches import Sentinel1Patch, Sentinel2Patch
@@ -62,6 +64,10 @@ _HOMES = {
     "RebenError": "reben.errors",
     "Report": "reben.learn.evaluate",
     "Run": "reben.learn.train",
+    "SceneOptions": "reben.scene.many",
+    "SceneOutcome": "reben.scene.many",
+    "ScenePrediction": "reben.scene.predict",
+    "SceneSettings": "reben.scene.predict",
     "Scores": "reben.model.scores",
     "Sentinel1Patch": "reben.spec.patches",
     "Sentinel2Patch": "reben.spec.patches",
@@ -80,6 +86,8 @@ _HOMES = {
     "measure": "reben.learn.evaluate",
     "open_dataset": "reben.data.loader",
     "predict_dataset": "reben.learn.evaluate",
+    "predict_scene": "reben.scene.predict",
+    "predict_scenes": "reben.scene.many",
     "published_statistics": "reben.spec.statistics",
     "read_patch_folder": "reben.data.patch_folder",
     "synthesize": "reben.data.synthesize",
@@ -108,6 +116,10 @@ __all__ = [
     "RebenError",
     "Report",
     "Run",
+    "SceneOptions",
+    "SceneOutcome",
+    "ScenePrediction",
+    "SceneSettings",
     "Scores",
     "Sentinel1Patch",
     "Sentinel2Patch",
@@ -127,6 +139,8 @@ __all__ = [
     "measure",
     "open_dataset",
     "predict_dataset",
+    "predict_scene",
+    "predict_scenes",
     "published_statistics",
     "read_patch_folder",
     "synthesize",

@@ -20,6 +20,7 @@ from reben.app import (
     encode_verbs,
     measure_verbs,
     model_verbs,
+    scene_verbs,
     train_verb,
 )
 from reben.app.terminal import one_line_warnings, talk
@@ -54,6 +55,7 @@ _VERBS: tuple[Callable[..., None], ...] = (
     measure_verbs.calibrate,
     model_verbs.card,
     model_verbs.predict,
+    scene_verbs.predict_scene,
     benchmark_verbs.benchmark,
     compare_verbs.compare,
 )

@@ -167,6 +167,7 @@ def predict_scene(  # noqa: PLR0913 - all after the third are named
         None if table is None else Path(table),
         None if quicklook is None else Path(quicklook),
     )
+    outputs.require_endings()
     outputs.require_free(overwrite=overwrite)
     if not isinstance(model, Classifier):
         model_name = str(model)
@@ -190,6 +191,16 @@ class _Outputs:
     @property
     def parts(self) -> Parts:
         return Parts.of(self.out)
+
+    def require_endings(self) -> None:
+        """Refuse endings that name no format, before hours are spent."""
+        if self.table is not None:
+            from reben.scene.sinks import require_ending
+
+            require_ending(self.table.suffix)
+        for path, endings in ((self.out, (".tif", ".tiff")), (self.quicklook, (".png",))):
+            if path is not None and path.suffix.lower() not in endings:
+                raise ConfigError(f"{path} cannot be written: call it ...{endings[0]}.")
 
     def require_free(self, *, overwrite: bool) -> None:
         """Refuse outputs that are there, unless an unfinished run left parts of them too."""
