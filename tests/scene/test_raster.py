@@ -61,14 +61,12 @@ def test_the_file_is_cloud_optimised(tmp_path):
     path = write(tmp_path / "a.tif", scores(1_100, 700), stride_metres=60)
     with rasterio.open(path) as file:
         assert file.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG"
-        assert file.is_tiled
+        assert file.profile["tiled"]
         assert file.overviews(1) == [2, 4]
-        first = [file.tags(k, ns="TIFF", bidx=1) for k in (1,)]
-        offsets = [int(file.get_tag_item("IFD_OFFSET", "TIFF", bidx=1) or 0)]
+        offsets = [int(file.get_tag_item("IFD_OFFSET", "TIFF", bidx=1))]
         offsets += [int(file.get_tag_item("IFD_OFFSET", "TIFF", bidx=1, ovr=k)) for k in (0, 1)]
         data = int(file.get_tag_item("BLOCK_OFFSET_0_0", "TIFF", bidx=1))
         smallest = int(file.get_tag_item("BLOCK_OFFSET_0_0", "TIFF", bidx=1, ovr=1))
-    assert first
     # All headers first, then the coarsest picture, and the finest at the end.
     assert max(offsets) < smallest < data
     assert offsets == sorted(offsets)

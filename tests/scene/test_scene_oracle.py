@@ -37,6 +37,12 @@ def write_scene(scene, folder):
             file.write(pixels, 1)
 
 
+def pixel_at(file, easting, northing):
+    """Column and row of the pixel at a place; rasterio's own functions warn of a deprecation."""
+    left, _, _, top = file.bounds
+    return int((easting - left) // file.res[0]), int((top - northing) // file.res[1])
+
+
 def cut_patches(scenes, out, corners):
     """Cut patches whose upper left corners are at (easting, northing); return their folders."""
     cut = {}
@@ -49,14 +55,15 @@ def cut_patches(scenes, out, corners):
             folder.mkdir(parents=True)
         for name in ALL_FULL:
             with rasterio.open(scenes / f"{name}.tif") as file:
-                row, column = file.index(left + 1, top - 1)
-                side = 1200 // PIXEL_METRES[name]
+                metres = PIXEL_METRES[name]
+                column, row = pixel_at(file, left + 1, top - 1)
+                side = 1200 // metres
                 window = Window(column, row, side, side)
                 pixels = file.read(1, window=window)
                 profile = file.profile | {
                     "height": side,
                     "width": side,
-                    "transform": file.window_transform(window),
+                    "transform": rasterio.Affine(metres, 0, left, 0, -metres, top),
                 }
             folder = folders[sensor(name)]
             with rasterio.open(folder / f"{folder.name}_{name}.tif", "w", **profile) as file:
@@ -128,7 +135,8 @@ def test_patches_and_scene_agree(bands, make, tmp_path):
             # The middle of the cell; the lower right corner where the window was moved.
             right, bottom = left + 1200, top - 1200
             place = (right - 1, bottom + 1)
-            scores = next(file.sample([place]))
+            column, row = pixel_at(file, *place)
+            scores = file.read(window=Window(column, row, 1, 1)).ravel()
             y, x = round((grid.top - top) / 10), round((left - grid.left) / 10)
             if (scene.mask[y : y + 120, x : x + 120] > 0).mean() > 0.25:
                 num_masked += 1

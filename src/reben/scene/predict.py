@@ -337,7 +337,11 @@ class _Work:
                 name=self.scene.name,
                 labels=self.model.labels,
                 thresholds=self.model.config.thresholds,
-                about=self.tags(mosaic),
+                about={
+                    key: text
+                    for key, text in self.tags(mosaic).items()
+                    if key not in {"labels", "thresholds"}  # the table has them as lists
+                },
             )
         if self.outputs.quicklook is not None:
             picture = draw_quicklook(
