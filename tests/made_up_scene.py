@@ -76,3 +76,25 @@ def patch_at(scene, top, left):
         rows = slice(top // step, (top + 120) // step)
         cut[name] = array[rows, left // step : (left + 120) // step]
     return cut
+
+
+def write_scene(scene, folder):
+    """One GeoTIFF for each band, at its native size."""
+    import rasterio
+
+    folder.mkdir(parents=True)
+    for name, pixels in scene.arrays.items():
+        metres = PIXEL_METRES[name]
+        transform = rasterio.Affine(metres, 0, scene.grid.left, 0, -metres, scene.grid.top)
+        profile = {
+            "driver": "GTiff",
+            "dtype": pixels.dtype,
+            "count": 1,
+            "height": pixels.shape[0],
+            "width": pixels.shape[1],
+            "crs": scene.grid.crs,
+            "transform": transform,
+        }
+        with rasterio.open(folder / f"{name}.tif", "w", **profile) as file:
+            file.write(pixels, 1)
+    return folder

@@ -167,13 +167,7 @@ def test_a_quick_look_is_written_and_its_bands_are_read_though_the_model_takes_o
 
 
 def test_a_picture_of_another_ending_is_refused_before_anything_is_done(tmp_path):
-    scene = scene_of(120, 120)
-    model, out = Classifier("test_resnet", "rgb"), tmp_path / "out.tif"
+    scene, model = scene_of(120, 120), Classifier("test_resnet", "rgb")
     with pytest.raises(ConfigError, match=r"call it \.\.\.\.png"):
-        predict_scene(
-            Classifier("test_resnet", "rgb"),
-            scene,
-            tmp_path / "o.tif",
-            quicklook=tmp_path / "m.jpg",
-        )
+        predict_scene(model, scene, tmp_path / "out.tif", quicklook=tmp_path / "map.jpg")
     assert scene.reads == []

@@ -7,7 +7,7 @@ import rasterio
 import torch
 from rasterio.windows import Window
 
-from made_up_scene import ArrayScene, grid_of, scene_of
+from made_up_scene import ArrayScene, grid_of, scene_of, write_scene
 from reben.data.patch_folder import read_patch_folder
 from reben.model.classifier import Classifier
 from reben.scene.predict import predict_scene
@@ -16,25 +16,6 @@ from reben.spec.bands import ALL, ALL_FULL, PIXEL_METRES, S1, S2, sensor
 TILE = "S2A_MSIL2A_20170613T101031_N9999_R022_T33UUP"
 RADAR = "S1B_IW_GRDH_1SDV_20170612T165809_33UUP"
 HEIGHT, WIDTH = 252, 396
-
-
-def write_scene(scene, folder):
-    """One GeoTIFF for each band, at its native size."""
-    folder.mkdir()
-    for name, pixels in scene.arrays.items():
-        metres = PIXEL_METRES[name]
-        transform = rasterio.Affine(metres, 0, scene.grid.left, 0, -metres, scene.grid.top)
-        profile = {
-            "driver": "GTiff",
-            "dtype": pixels.dtype,
-            "count": 1,
-            "height": pixels.shape[0],
-            "width": pixels.shape[1],
-            "crs": scene.grid.crs,
-            "transform": transform,
-        }
-        with rasterio.open(folder / f"{name}.tif", "w", **profile) as file:
-            file.write(pixels, 1)
 
 
 def pixel_at(file, easting, northing):
