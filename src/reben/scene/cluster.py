@@ -44,7 +44,7 @@ def do_on_cluster(
     with client:
         futures = {client.submit(do, task, pure=False): task for task in tasks}
         try:
-            for future in distributed.as_completed(futures):
+            for future in distributed.as_completed(futures, loop=client.loop):
                 yield _outcome(future, futures[future])
         finally:
             client.cancel(list(futures))
