@@ -39,8 +39,10 @@ if TYPE_CHECKING:
     from reben.model.scores import Scores
     from reben.publish.card import write_card
     from reben.publish.report_page import write_report
+    from reben.scene.many import SceneOptions, SceneOutcome, predict_scenes
     from reben.scene.patch_options import PredictOptions, PredictOutcome
     from reben.scene.patches import embed_patches, find_patches, predict_patches
+    from reben.scene.predict import ScenePrediction, SceneSettings, predict_scene
     from reben.scene.product import open_scene
     from reben.spec.bands import BAND_SETS, BandSet
     from reben.spec.labels import LABELS, PAPER_LABELS, from_multi_hot, to_multi_hot
@@ -69,6 +71,10 @@ _HOMES = {
     "RebenError": "reben.errors",
     "Report": "reben.learn.evaluate",
     "Run": "reben.learn.train",
+    "SceneOptions": "reben.scene.many",
+    "SceneOutcome": "reben.scene.many",
+    "ScenePrediction": "reben.scene.predict",
+    "SceneSettings": "reben.scene.predict",
     "Scores": "reben.model.scores",
     "Sentinel1Patch": "reben.spec.patches",
     "Sentinel2Patch": "reben.spec.patches",
@@ -92,6 +98,8 @@ _HOMES = {
     "open_scene": "reben.scene.product",
     "predict_dataset": "reben.learn.evaluate",
     "predict_patches": "reben.scene.patches",
+    "predict_scene": "reben.scene.predict",
+    "predict_scenes": "reben.scene.many",
     "published_statistics": "reben.spec.statistics",
     "read_patch_folder": "reben.data.patch_folder",
     "synthesize": "reben.data.synthesize",
@@ -123,6 +131,10 @@ __all__ = [
     "RebenError",
     "Report",
     "Run",
+    "SceneOptions",
+    "SceneOutcome",
+    "ScenePrediction",
+    "SceneSettings",
     "Scores",
     "Sentinel1Patch",
     "Sentinel2Patch",
@@ -147,6 +159,8 @@ __all__ = [
     "open_scene",
     "predict_dataset",
     "predict_patches",
+    "predict_scene",
+    "predict_scenes",
     "published_statistics",
     "read_patch_folder",
     "synthesize",

@@ -43,6 +43,7 @@ The tree:
     ├── DownloadError (OSError)       a file that could not be fetched
     │   └── ChecksumError             a file that is not the one that was asked for
     ├── OutputError (OSError)         a file or folder that cannot be written
+    ├── SceneError (RuntimeError)     scenes of a list that were not all predicted
     └── MissingExtraError (ImportError)  an optional dependency is not installed
 """
 
@@ -204,6 +205,10 @@ class ChecksumError(DownloadError):
 
 class OutputError(RebenError, OSError):
     """A file or folder cannot be written."""
+
+
+class SceneError(RebenError, RuntimeError):
+    """Scenes of a list were not all predicted, or the cluster for them cannot be reached."""
 
 
 class MissingExtraError(RebenError, ImportError):

@@ -22,6 +22,7 @@ from reben.app import (
     export_verbs,
     measure_verbs,
     predict_verbs,
+    scene_verbs,
     train_verb,
 )
 from reben.app.terminal import one_line_warnings, talk
@@ -58,6 +59,7 @@ _VERBS: tuple[Callable[..., None], ...] = (
     predict_verbs.predict,
     predict_verbs.embed,
     card_verbs.card,
+    scene_verbs.predict_scene,
     benchmark_verbs.benchmark,
     compare_verbs.compare,
 )

@@ -1,0 +1,81 @@
+import json
+
+import pytest
+import rasterio
+import torch
+
+from made_up_scene import scene_of, write_scene
+from reben.app.cli import run
+from reben.model.classifier import Classifier
+from reben.spec.bands import RGB
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    torch.manual_seed(4)
+    folder = tmp_path_factory.mktemp("scene")
+    Classifier("test_resnet", "rgb", labels=("Pastures", "B")).save_pretrained(folder / "model")
+    for number in (1, 2):
+        write_scene(scene_of(120, 240, RGB, seed=number), folder / f"scene{number}")
+    return folder
+
+
+def words(folder, *more):
+    return ["predict-scene", str(folder / "model"), *map(str, more), "--boa-offset", "0"]
+
+
+def test_a_scene_becomes_a_raster_a_table_and_a_picture(folder, tmp_path, capsys):
+    outputs = [tmp_path / name for name in ("out.tif", "windows.parquet", "map.png")]
+    flags = ["--out", outputs[0], "--table", outputs[1], "--quicklook", outputs[2]]
+
+    assert run(words(folder, folder / "scene1", *flags)) == 0
+
+    told = capsys.readouterr()
+    assert all(path.exists() for path in outputs)
+    assert told.out.splitlines()[-3:] == [str(path) for path in outputs]
+    assert "2 windows, 0 of them left out" in told.err
+
+
+def test_the_flags_reach_the_raster(folder, tmp_path, capsys):
+    out = tmp_path / "out.tif"
+    flags = ["--stride", "600", "--max-bad", "0.1", "--dtype", "uint8", "--json"]
+
+    assert run(words(folder, folder / "scene1", "--out", out, *flags)) == 0
+
+    told = json.loads(capsys.readouterr().out)
+    assert told["num_windows"] == 3
+    with rasterio.open(out) as file:
+        assert (file.dtypes[0], file.res, file.tags()["max_bad"]) == ("uint8", (600, 600), "0.1")
+        assert file.tags()["model"] == str(folder / "model")
+
+
+def test_scenes_of_a_list_are_done_and_those_that_fail_are_named(folder, tmp_path, capsys):
+    path = tmp_path / "list.txt"
+    path.write_text(f"{folder / 'scene1'}\n{tmp_path / 'nowhere'}\n{folder / 'scene2'}\n")
+
+    code = run(words(folder, "--list", path, "--out-dir", tmp_path / "out", "--json"))
+
+    told = capsys.readouterr()
+    assert code == 1
+    assert [row["status"] for row in json.loads(told.out)] == ["done", "failed", "done"]
+    assert "SceneError: 1 of 3 scenes failed" in told.err
+    assert "nowhere" in told.err
+    assert sorted(file.name for file in (tmp_path / "out").iterdir()) == [
+        "scene1.tif",
+        "scene2.tif",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("flags", "reason"),
+    [
+        (["product"], "--out FILE"),
+        (["--list", "x"], "needs --out-dir"),
+        (["product", "--list", "x", "--out-dir", "y"], "leave PRODUCT"),
+        (["product", "--out", "x.tif", "--workers", "2"], "belong to --list"),
+        (["--list", "x", "--out-dir", "y", "--bands", "rgb"], "cannot be used with --list"),
+    ],
+)
+def test_flags_that_do_not_go_together_are_refused(folder, flags, reason, capsys):
+    assert run(words(folder, *flags)) == 2
+    assert reason in capsys.readouterr().err
