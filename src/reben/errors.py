@@ -111,7 +111,7 @@ class ArchiveError(EncodeError):
 
 
 class UploadError(RebenError, ValueError):
-    """Files that were uploaded to the demo page are not what it takes, or too many, or too large."""
+    """Files that were uploaded to the demo page are not one patch, or more than it takes."""
 
 
 class MetadataError(RebenError, ValueError):

@@ -116,13 +116,19 @@ def take_upload(
             f"{limits.files} files are taken. Choose those of one patch."
         )
     found: list[tuple[str, bytes]] = []
+    left_out: list[str] = []
     for path in paths:
         content = read_uploaded(path, root, limits.file_bytes)
         if is_zip(content):
-            found += read_zip(path, path.name, limits.zips)
+            for inside, member in read_zip(path, path.name, limits.zips):
+                file = PurePosixPath(inside).name
+                if file.lower().endswith((".tif", ".tiff")):
+                    found.append((file, member))
+                else:
+                    left_out.append(file)
         else:
             found.append((path.name, content))
-    return _sort(found, limits)
+    return _sort(found, left_out, limits)
 
 
 def read_uploaded(path: Path, root: Path, most_bytes: int) -> bytes:
@@ -145,16 +151,15 @@ def read_uploaded(path: Path, root: Path, most_bytes: int) -> bytes:
         raise UploadError(f"{path.name} cannot be read: {error.strerror}. Upload again.") from None
 
 
-def _sort(found: Sequence[tuple[str, bytes]], limits: UploadLimits) -> UploadedPatch:
+def _sort(
+    found: Sequence[tuple[str, bytes]], left_out: list[str], limits: UploadLimits
+) -> UploadedPatch:
     bands: dict[str, NDArray[Any]] = {}
     files: dict[str, str] = {}
     names: dict[Sensor, str] = {}
     places: dict[Sensor, Place] = {}
-    left_out: list[str] = []
-    is_zipped = any("/" in path for path, _ in found)
-    for path, content in found:
-        file = PurePosixPath(path).name
-        if file.lower().endswith(_REFERENCE_MAP) or (is_zipped and not _is_tiff_name(file)):
+    for file, content in found:
+        if file.lower().endswith(_REFERENCE_MAP):
             left_out.append(file)
             continue
         name, patch = _band_of(file, content)
@@ -176,10 +181,6 @@ def _sort(found: Sequence[tuple[str, bytes]], limits: UploadLimits) -> UploadedP
     ordered = {name: bands[name] for name in ALL_FULL if name in bands}
     known = {mission: patch for mission, patch in names.items() if patch}
     return UploadedPatch(ordered, files, known, places, tuple(left_out))
-
-
-def _is_tiff_name(file: str) -> bool:
-    return file.lower().endswith((".tif", ".tiff"))
 
 
 def _band_of(file: str, content: bytes) -> tuple[str, str]:
