@@ -9,9 +9,10 @@ Source: layout of the archives in Zenodo record 10891137.
 import re
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal, Self
+from typing import Literal, NamedTuple, Self
 
 from reben.errors import PatchNameError
+from reben.spec.tiles import tile_corner
 
 PATCH_METRES = 1200
 """Side length of every patch, in metres."""
@@ -37,6 +38,17 @@ _SENTINEL1 = re.compile(
     r"_(?P<tile>\d{2}[A-Z]{3})_(?P<column>\d{1,3})_(?P<row>\d{1,3})",
     re.ASCII,
 )
+
+
+class Bounds(NamedTuple):
+    """A rectangle on the ground, in the units of a reference system; metres in that of a patch."""
+
+    epsg: int
+    """Code of the reference system."""
+    left: float
+    bottom: float
+    right: float
+    top: float
 
 
 @dataclass(frozen=True)
@@ -102,6 +114,21 @@ class Sentinel2Patch:
     def name(self) -> str:
         """The patch name; column and row have two digits at least."""
         return f"{self.tile_name}_{self.column:02d}_{self.row:02d}"
+
+    @property
+    def bounds(self) -> Bounds:
+        """Where it lies, by the grid that tiles are cut by.
+
+        Raises:
+            PatchNameError: If there is no such tile.
+
+        Example:
+            >>> Sentinel2Patch.parse("S2A_MSIL2A_20170613T101031_N9999_R022_T33UUP_26_57").bounds
+            Bounds(epsg=32633, left=331200, bottom=5330400, right=332400, top=5331600)
+        """
+        epsg, west, north = tile_corner(self.tile)
+        left, top = west + self.column * PATCH_METRES, north - self.row * PATCH_METRES
+        return Bounds(epsg, left, top - PATCH_METRES, left + PATCH_METRES, top)
 
 
 @dataclass(frozen=True)
