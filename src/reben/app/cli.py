@@ -16,6 +16,7 @@ from reben.app import (
     benchmark_verbs,
     compare_verbs,
     data_verbs,
+    demo_verbs,
     download_verbs,
     encode_verbs,
     measure_verbs,
@@ -56,6 +57,7 @@ _VERBS: tuple[Callable[..., None], ...] = (
     model_verbs.predict,
     benchmark_verbs.benchmark,
     compare_verbs.compare,
+    demo_verbs.demo,
 )
 for _position, _verb in enumerate(_VERBS):
     app.command(sort_key=_position)(_verb)

@@ -51,7 +51,9 @@ def facts(rows: Sequence[tuple[str, str]], locator: str) -> str:
         rows: Names and values.
         locator: The map as SVG, or nothing.
     """
-    items = "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in rows)
+    items = "".join(
+        f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in rows
+    )
     return f'<div class="facts">{locator}<dl>{items}</dl></div>'
 
 
@@ -85,7 +87,7 @@ def _row(answer: Answer, k: int, true_labels: Collection[str] | None) -> str:
     side = "above" if above else "below"
     return (
         f'<tr class="{side}"><th scope="row"><i class="swatch" style="background:{colour}"></i>'
-        f"{escape(label)}</th>"
+        f"<span>{escape(label)}</span></th>"
         f'<td class="bar" aria-hidden="true"><div class="track"><div class="fill" '
         f'style="width:{100 * score:.2f}%"></div>{ghost}'
         f'<i class="limit" style="left:{100 * limit:.2f}%"></i></div></td>'
@@ -116,9 +118,7 @@ def _truth(label: str, true_labels: Collection[str] | None, *, above: bool) -> s
 
 def _verdict(answer: Answer, true_labels: Collection[str] | None) -> str:
     above = [answer.labels[k] for k in answer.order if answer.is_above(k)]
-    count = f"{len(above)} label{'' if len(above) == 1 else 's'} above threshold"
-    chips = "".join(f"<li>{_chip(label)}</li>" for label in above)
-    text = f"<h3>{count}</h3><ul class='chips'>{chips}</ul>"
+    text = f"<h2>{len(above)} label{'' if len(above) == 1 else 's'} above threshold</h2>"
     if true_labels is None:
         return text
     found = [label for label in above if label in true_labels]
@@ -126,11 +126,6 @@ def _verdict(answer: Answer, true_labels: Collection[str] | None) -> str:
         f"{text}<p>The reference map has {len(true_labels)}: {len(found)} found, "
         f"{len(true_labels) - len(found)} missed; {len(above) - len(found)} not there.</p>"
     )
-
-
-def _chip(label: str) -> str:
-    colour = COLOURS.get(label, _UNKNOWN_COLOUR)
-    return f'<i class="swatch" style="background:{colour}"></i>{escape(label)}'
 
 
 def _legend(answer: Answer, true_labels: Collection[str] | None) -> str:
@@ -155,9 +150,12 @@ def moves(answer: Answer) -> str:
     now = ""
     if answer.switched_off:
         changed = answer.changed()
-        what = f"over their threshold: {'; '.join(changed)}" if changed else "over no threshold"
+        what = "no score crosses its threshold."
+        if changed:
+            what = f"{len(changed)} cross{'es' if len(changed) == 1 else ''} the threshold: "
+            what += f"{'; '.join(changed)}."
         off = ", ".join(answer.switched_off)
-        now = f"<p role='status'>Without <b>{escape(off)}</b>, scores move {escape(what)}.</p>"
+        now = f"<p role='status'>Without <b>{escape(off)}</b>, {escape(what)}</p>"
     return (
         f"{now}<table class='moves'><caption>Switched off alone, what moves most</caption>"
         "<thead class='unseen'><tr><th scope='col'>Bands</th><th scope='col'>Label</th>"

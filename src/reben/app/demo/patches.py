@@ -113,11 +113,13 @@ class Samples:
 
     def _readable(self, name: str, row: int) -> str:
         parsed = Sentinel2Patch.parse(name)
-        labels = ", ".join(sorted(self._dataset.table.label_names[row]))
-        day = f"{parsed.acquired.day} {parsed.acquired:%B %Y}"
-        where = f"{self._countries[row]}, {parsed.tile} {parsed.column}/{parsed.row}"
+        first, *more = sorted(self._dataset.table.label_names[row], key=len) or ["no label"]
+        labels = f"{first} and {len(more)} more" if more else first
         split = f"{self._dataset.table.splits[row]}{self._weather_note(row)}"
-        return f"{where} · {day} · {labels} ({split})"
+        return (
+            f"{parsed.tile} {parsed.column}/{parsed.row}, {self._countries[row]} · {labels} · "
+            f"{split}"
+        )
 
 
 def patch_of_upload(upload: UploadedPatch) -> ShownPatch:

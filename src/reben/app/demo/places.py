@@ -4,7 +4,8 @@ import math
 from dataclasses import dataclass
 
 from reben.errors import PatchNameError
-from reben.spec.patches import Sentinel1Patch, Sentinel2Patch
+from reben.spec.patches import PATCH_METRES, Sentinel1Patch, Sentinel2Patch
+from reben.spec.tiles import tile_corner
 
 _FLATTENING = 1 / 298.257223563
 _SEMI_MAJOR = 6_378_137.0
@@ -61,10 +62,12 @@ def place_of_name(name: str) -> Place | None:
     """
     for kind in (Sentinel2Patch, Sentinel1Patch):
         try:
-            bounds = getattr(kind.parse(name), "bounds", None)
+            patch = kind.parse(name)
+            epsg, west, north = tile_corner(patch.tile)
         except PatchNameError:
             continue
-        return None if bounds is None else Place(*bounds)
+        left, top = west + patch.column * PATCH_METRES, north - patch.row * PATCH_METRES
+        return Place(epsg, left, top - PATCH_METRES, left + PATCH_METRES, top)
     return None
 
 

@@ -86,8 +86,9 @@ class UploadedPatch:
         apart = self.places["Sentinel-2"].distance(self.places["Sentinel-1"])
         if apart <= _NEAR_METRES:
             return None
+        shown = f"{apart / 1000:,.0f} km" if apart >= 10_000 else f"{apart:,.0f} m"
         return (
-            f"The Sentinel-1 files lie {apart / 1000:,.1f} km from the Sentinel-2 files. The "
+            f"The Sentinel-1 files lie {shown} from the Sentinel-2 files. The "
             "scores below mix two places."
         )
 
