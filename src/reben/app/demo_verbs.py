@@ -1,5 +1,6 @@
 """The verb that opens a page to try a model on: demo."""
 
+import sys
 from pathlib import Path
 
 from reben.app.data_verbs import AsJson
@@ -49,6 +50,7 @@ def demo(  # noqa: PLR0913 - all but the first are flags
             print_json({"address": address})
         else:
             print_text(address)
+        sys.stdout.flush()  # whoever reads a pipe waits for this line, not for the end
         talk("Ctrl-C stops it.")
         if host not in LOOPBACK:
             talk(f"It listens on {host}: whoever reaches this machine can use it.")

@@ -88,8 +88,8 @@ def _outlines() -> str:
     for name, rings in shapes.items():
         if name:
             parts.append(f'<path class="country" d="{_closed(rings)}"/>')
-    lines = [[(m, p / 2) for p in range(56, 161)] for m in _MERIDIANS]
-    lines += [[(m / 2, p) for m in range(-80, 121)] for p in _PARALLELS]
+    lines = [[(float(m), p / 2) for p in range(56, 161)] for m in _MERIDIANS]
+    lines += [[(m / 2, float(p)) for m in range(-80, 121)] for p in _PARALLELS]
     path = "".join(_path(line) for line in lines)
     parts.append(f'<path class="graticule" d="{path}"/>')
     return "".join(parts)

@@ -28,9 +28,10 @@ _PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "minim
 
 def build(desk: Desk) -> gr.Blocks:
     """Return the page for a model."""
-    with gr.Blocks(
+    page: gr.Blocks = gr.Blocks(
         title="reben demo", analytics_enabled=False, delete_cache=(600, _OLD_SECONDS)
-    ) as page:
+    )
+    with page:
         _html(_head(desk))
         with gr.Tabs():
             with gr.Tab("Patch", id="patch"):

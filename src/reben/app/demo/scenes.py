@@ -12,6 +12,7 @@ from PIL import Image
 
 from reben.app.demo.answers import Answer
 from reben.app.demo.places import Place, is_utm
+from reben.app.demo.tiff_header import STARTS
 from reben.errors import MissingExtraError, UploadError
 from reben.model.config import DEFAULT_THRESHOLD
 from reben.spec.labels import COLOURS
@@ -139,6 +140,8 @@ def parse_scene(content: bytes, name: str, quicklook: bytes | None = None) -> Sc
     rasterio = _require_rasterio()
     from rasterio.errors import RasterioError
 
+    if not content.startswith(STARTS):
+        raise UploadError(f"{name} cannot be read as a GeoTIFF: it starts with other bytes.")
     try:
         with (
             rasterio.MemoryFile(content, filename="scores.tif") as memory,
