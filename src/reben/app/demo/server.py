@@ -97,12 +97,10 @@ def require_gradio() -> None:
     Raises:
         MissingExtraError: If it is not.
     """
-    try:
-        import gradio  # noqa: F401
-    except ImportError as error:
+    if find_spec("gradio") is None:  # importing it takes seconds, in which nothing is said
         raise MissingExtraError(
             'The demo page needs gradio, which is not installed. Run: pip install "reben[demo]"'
-        ) from error
+        )
 
 
 def launch(
