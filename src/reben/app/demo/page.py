@@ -203,7 +203,8 @@ def _scene_tab(page: gr.Blocks, desk: Desk) -> None:
         click,
         scene,
         [scores, facts],
-        trigger_mode="always_last",
+        trigger_mode="multiple",
+        concurrency_limit=1,  # one after the other, so that the last click is shown last
         api_visibility="private",
         show_progress="hidden",
     )

@@ -19,6 +19,7 @@ _TAGS = {
 }
 
 ON_LOAD = """
+let waiting;
 const select = (frame, column, row) => {
   const columns = +frame.dataset.columns, rows = +frame.dataset.rows;
   column = Math.max(0, Math.min(columns - 1, column));
@@ -28,7 +29,8 @@ const select = (frame, column, row) => {
   const cursor = frame.querySelector('.cursor');
   cursor.style.left = 100 * column / columns + '%';
   cursor.style.top = 100 * row / rows + '%';
-  trigger('select', {column, row});
+  clearTimeout(waiting);
+  waiting = setTimeout(() => trigger('select', {column, row}), 60);
 };
 element.addEventListener('click', (event) => {
   const frame = event.target.closest('.frame');
