@@ -21,6 +21,7 @@ The tree:
     │   └── MissingPatchError (LookupError)
     ├── EncodeError (ValueError)      files that did not all become values of a store
     │   └── ArchiveError              an archive that is damaged, cut off or not to be trusted
+    ├── UploadError (ValueError)      files uploaded to the demo page that are not one patch
     ├── MetadataError (ValueError)    a table without the columns or rows that are needed
     │   └── EmptySplitError           filters that leave no patch
     ├── ConfigError (ValueError)      a setting that cannot be
@@ -117,6 +118,10 @@ class EncodeError(RebenError, ValueError):
 
 class ArchiveError(EncodeError):
     """An archive is damaged, ends too early, or holds what an archive of the data set may not."""
+
+
+class UploadError(RebenError, ValueError):
+    """Files that were uploaded to the demo page are not one patch, or more than it takes."""
 
 
 class MetadataError(RebenError, ValueError):

@@ -17,6 +17,7 @@ from reben.app import (
     card_verbs,
     compare_verbs,
     data_verbs,
+    demo_verbs,
     download_verbs,
     encode_verbs,
     export_verbs,
@@ -62,6 +63,7 @@ _VERBS: tuple[Callable[..., None], ...] = (
     scene_verbs.predict_scene,
     benchmark_verbs.benchmark,
     compare_verbs.compare,
+    demo_verbs.demo,
 )
 for _position, _verb in enumerate(_VERBS):
     app.command(sort_key=_position)(_verb)

@@ -1,0 +1,227 @@
+"""A scene's scores as the page shows them: the class map, and the scores of one cell."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from reben.app.demo.answers import Answer
+from reben.app.demo.places import Place, is_utm
+from reben.app.demo.tiff_header import STARTS
+from reben.errors import MissingExtraError, UploadError
+from reben.model.config import DEFAULT_THRESHOLD
+from reben.spec.labels import COLOURS
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+MOST_BYTES = 64 << 20
+MOST_VALUES = 32 << 20
+"""Scores in a raster: a whole scene in steps of 600 m has 0.7 million."""
+_NO_DATA, _STEPS = 255, 200
+_UNKNOWN = (138, 148, 160)
+QUICKLOOK = "map.png"
+"""The picture that lies beside the scores, if one was drawn."""
+
+
+@dataclass(frozen=True, eq=False)
+class SceneScores:
+    """Scores of the cells of a scene.
+
+    Args:
+        name: What the scene is called.
+        scores_KYX: 0 to 1, NaN where there is none.
+        labels: Names of the K labels.
+        thresholds: For each label, the score above which it counts as present.
+        place: Where the raster lies, if it is in a UTM zone.
+        about: What else the file says of itself.
+        quicklook: The picture that was drawn with it, PNG bytes, if there is one.
+    """
+
+    name: str
+    scores_KYX: NDArray[np.float32]
+    labels: tuple[str, ...]
+    thresholds: tuple[float, ...]
+    place: Place | None
+    about: Mapping[str, str]
+    quicklook: bytes | None = None
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Columns and rows of cells."""
+        return self.scores_KYX.shape[2], self.scores_KYX.shape[1]
+
+    @property
+    def is_known(self) -> NDArray[np.bool_]:
+        """[Y, X]: whether a cell has scores."""
+        return np.asarray(np.isfinite(self.scores_KYX).all(0))
+
+    def class_map(self) -> Image.Image:
+        """Return the label with the highest score of each cell, in CORINE colours, RGBA."""
+        colours = np.array([_rgb(label) for label in self.labels], np.uint8)
+        is_known = self.is_known
+        best = np.where(is_known, np.nan_to_num(self.scores_KYX, nan=-1).argmax(0), 0)
+        alpha = np.where(is_known, 255, 0).astype(np.uint8)
+        return Image.fromarray(np.dstack([colours[best], alpha]), "RGBA")
+
+    def shares(self) -> list[tuple[str, float]]:
+        """Return the labels that are the highest of any cell, with their share of the cells."""
+        is_known = self.is_known
+        best = np.nan_to_num(self.scores_KYX, nan=-1).argmax(0)[is_known]
+        counts = np.bincount(best, minlength=len(self.labels)) / max(1, best.size)
+        order = np.argsort(-counts, kind="stable")
+        return [(self.labels[k], float(counts[k])) for k in order if counts[k]]
+
+    def answer(self, column: int, row: int) -> Answer | None:
+        """Return the scores of one cell, or None where it has none or there is no such cell."""
+        width, height = self.size
+        if not (0 <= column < width and 0 <= row < height and self.is_known[row, column]):
+            return None
+        values = tuple(map(float, self.scores_KYX[:, row, column]))
+        return Answer(self.labels, self.thresholds, values, values, (), {}, ())
+
+    def cell_place(self, column: int, row: int) -> Place | None:
+        """Return where one cell lies."""
+        if self.place is None:
+            return None
+        width, height = self.size
+        x = (self.place.right - self.place.left) / width
+        y = (self.place.top - self.place.bottom) / height
+        left, top = self.place.left + column * x, self.place.top - row * y
+        return Place(self.place.epsg, left, top - y, left + x, top)
+
+    @property
+    def middle(self) -> tuple[int, int]:
+        """Column and row of the cell with scores that is nearest to the middle."""
+        rows, columns = np.nonzero(self.is_known)
+        if not len(rows):
+            return 0, 0
+        width, height = self.size
+        nearest = int(np.argmin((columns - width / 2) ** 2 + (rows - height / 2) ** 2))
+        return int(columns[nearest]), int(rows[nearest])
+
+
+def open_scene_result(path: Path) -> SceneScores:
+    """Return the result of `reben predict-scene`: ``scores.tif``, or the folder that holds it.
+
+    The picture ``map.png`` beside it is shown too.
+
+    Raises:
+        UploadError: If there is no such file, or it is no raster of scores.
+        MissingExtraError: If rasterio is not installed.
+    """
+    file = path / "scores.tif" if path.is_dir() else path
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise UploadError(f"Cannot read {file}: {error.strerror}. Name a scores.tif.") from None
+    beside = file.with_name(QUICKLOOK)
+    quicklook = beside.read_bytes() if beside.is_file() else None
+    return parse_scene(content, file.name, quicklook)
+
+
+def parse_scene(content: bytes, name: str, quicklook: bytes | None = None) -> SceneScores:
+    """Return the scores in a raster that `reben predict-scene` wrote.
+
+    Args:
+        content: The bytes of the GeoTIFF.
+        name: What it is called in error messages.
+        quicklook: The picture that was drawn with it.
+
+    Raises:
+        UploadError: If it is not such a raster, or too large.
+        MissingExtraError: If rasterio is not installed.
+    """
+    rasterio = _require_rasterio()
+    from rasterio.errors import RasterioError
+
+    if not content.startswith(STARTS):
+        raise UploadError(f"{name} cannot be read as a GeoTIFF: it starts with other bytes.")
+    try:
+        with (
+            rasterio.MemoryFile(content, filename="scores.tif") as memory,
+            memory.open(driver="GTiff", sharing=False) as file,
+        ):
+            _check(file, name)
+            scores = _decode(file.read())
+            labels = tuple(str(text) for text in file.descriptions)
+            place = _place(file)
+            tags = {str(key): str(value) for key, value in file.tags().items()}
+    except (RasterioError, OSError) as error:
+        raise UploadError(f"{name} cannot be read as a GeoTIFF: {error}.") from None
+    known = scores[np.isfinite(scores)]
+    if known.size and not (known.min() >= 0 and known.max() <= 1):
+        raise UploadError(f"{name} holds values outside 0 to 1, so they are no scores.")
+    called = tags.get("product") or name
+    return SceneScores(
+        called, scores, labels, _thresholds(tags, labels), place, tags, _png(quicklook)
+    )
+
+
+def _check(file: Any, name: str) -> None:  # noqa: ANN401 - rasterio is optional
+    if file.count * file.width * file.height > MOST_VALUES:
+        raise UploadError(
+            f"{name} has {file.width} x {file.height} pixels in {file.count} bands, more than is "
+            "taken. Is it a raster of scores? It has a pixel for each cell, not for each 10 m."
+        )
+    if not all(file.descriptions) or len(set(file.descriptions)) < file.count:
+        raise UploadError(
+            f"The bands of {name} are not named by labels. Choose the scores.tif that "
+            "reben predict-scene wrote."
+        )
+    if len(set(file.dtypes)) > 1 or file.dtypes[0] not in ("float32", "uint8"):
+        raise UploadError(f"{name} holds {file.dtypes[0]}; scores are float32 or uint8.")
+
+
+def _decode(pixels: NDArray[Any]) -> NDArray[np.float32]:
+    if pixels.dtype == np.float32:
+        return np.asarray(pixels)
+    scores = np.where(pixels == _NO_DATA, np.nan, pixels / np.float32(_STEPS))
+    return np.asarray(scores, np.float32)
+
+
+def _thresholds(tags: Mapping[str, str], labels: Sequence[str]) -> tuple[float, ...]:
+    """Return the thresholds that the tags hold, or the default."""
+    text = tags.get("thresholds", "")
+    try:
+        values = json.loads(text if text.startswith("[") else f"[{text.replace(';', ',')}]")
+        numbers = tuple(map(float, values))
+    except (ValueError, TypeError):
+        numbers = ()
+    return numbers if len(numbers) == len(labels) else (DEFAULT_THRESHOLD,) * len(labels)
+
+
+def _place(file: Any) -> Place | None:  # noqa: ANN401 - rasterio is optional
+    epsg = None if file.crs is None else file.crs.to_epsg()
+    transform = file.transform
+    if epsg is None or not is_utm(epsg) or transform.b or transform.d or transform.e >= 0:
+        return None
+    left, bottom, right, top = map(float, file.bounds)
+    return Place(epsg, left, bottom, right, top)
+
+
+def _png(content: bytes | None) -> bytes | None:
+    return content if content is not None and content.startswith(b"\x89PNG\r\n") else None
+
+
+def _rgb(label: str) -> tuple[int, int, int]:
+    colour = COLOURS.get(label)
+    if colour is None:
+        return _UNKNOWN
+    return int(colour[1:3], 16), int(colour[3:5], 16), int(colour[5:7], 16)
+
+
+def _require_rasterio() -> "ModuleType":
+    try:
+        import rasterio
+    except ImportError as error:
+        raise MissingExtraError(
+            'Showing a scene needs rasterio, which is not installed. Run: pip install "reben[geo]"'
+        ) from error
+    module: ModuleType = rasterio
+    return module

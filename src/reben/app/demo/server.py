@@ -1,0 +1,152 @@
+"""Serving the page: where it listens, where it writes, what it never asks for."""
+
+import os
+import tempfile
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from reben.errors import ConfigError, MissingExtraError
+
+if TYPE_CHECKING:
+    import gradio
+
+    from reben.app.demo.handlers import Desk
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+"""Hosts that nobody but this machine reaches."""
+_MAX_FILE_BYTES = 64 << 20
+_WAITING, _AT_ONCE, _SESSIONS = 16, 2, 100
+# The page runs scripts and styles of its own only, and shows pictures that it was sent.
+_POLICY = (
+    "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; "
+    "style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; font-src 'self' data:; "
+    "connect-src 'self'; worker-src 'self' blob:; object-src 'none'; base-uri 'self'"
+)
+
+_Message = MutableMapping[str, Any]
+_Scope = MutableMapping[str, Any]
+_Receive = Callable[[], Awaitable[_Message]]
+_Send = Callable[[_Message], Awaitable[None]]
+_App = Callable[[_Scope, _Receive, _Send], Awaitable[None]]
+
+
+class OnlyHere:
+    """ASGI middleware: tells browsers to ask no other host, and fetches nothing for them.
+
+    Args:
+        app: What it stands before.
+    """
+
+    def __init__(self, app: _App) -> None:
+        self.app = app
+
+    async def __call__(self, scope: _Scope, receive: _Receive, send: _Send) -> None:
+        """Pass a request on, or refuse it."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        # Gradio would fetch these addresses from the server's own place in the network.
+        if "file=http" in scope["path"].lower() or "/proxy=" in scope["path"].lower():
+            await send({"type": "http.response.start", "status": 404, "headers": []})
+            await send({"type": "http.response.body", "body": b"Not here."})
+            return
+
+        async def send_with_policy(message: _Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = [
+                    (b"content-security-policy", _POLICY.encode()),
+                    (b"referrer-policy", b"no-referrer"),
+                    (b"x-content-type-options", b"nosniff"),
+                ]
+                message["headers"] = [*message.get("headers", ()), *headers]
+            await send(message)
+
+        await self.app(scope, receive, send_with_policy)
+
+
+@contextmanager
+def private_folder() -> Iterator[Path]:
+    """Yield a folder that all uploads and results go into; it is removed in the end.
+
+    To be entered before Gradio is imported, which reads where to write from the environment.
+    """
+    before = tempfile.tempdir
+    names = ("GRADIO_TEMP_DIR", "GRADIO_ANALYTICS_ENABLED", "HF_HUB_DISABLE_TELEMETRY")
+    known = {name: os.environ.get(name) for name in names}
+    with tempfile.TemporaryDirectory(prefix="reben-demo-", ignore_cleanup_errors=True) as name:
+        folder = Path(name).resolve()
+        os.environ |= dict(zip(names, (str(folder), "False", "1"), strict=True))
+        tempfile.tempdir = str(folder)
+        try:
+            yield folder
+        finally:
+            tempfile.tempdir = before
+            for variable, value in known.items():
+                if value is None:
+                    os.environ.pop(variable, None)
+                else:
+                    os.environ[variable] = value
+
+
+def require_gradio() -> None:
+    """Return if Gradio is installed.
+
+    Raises:
+        MissingExtraError: If it is not.
+    """
+    if find_spec("gradio") is None:  # importing it takes seconds, in which nothing is said
+        raise MissingExtraError(
+            'The demo page needs gradio, which is not installed. Run: pip install "reben[demo]"'
+        )
+
+
+def launch(
+    desk: "Desk", *, host: str = "127.0.0.1", port: int | None = None
+) -> "tuple[gradio.Blocks, str]":
+    """Start serving the page, and return it with its address.
+
+    Args:
+        desk: The model and what it can be asked about; its folder is that of `private_folder`.
+        host: Address to listen on; 127.0.0.1 is reached from this machine only.
+        port: Port to listen on; by default the first free one from 7860 on.
+
+    Raises:
+        ConfigError: If the address or port cannot be listened on.
+    """
+    from starlette.middleware import Middleware
+    from starlette.middleware.trustedhost import TrustedHostMiddleware
+
+    from reben.app.demo.page import build, look
+
+    page = build(desk)
+    page.queue(max_size=_WAITING, default_concurrency_limit=_AT_ONCE, api_open=False)
+    middleware = [Middleware(OnlyHere)]
+    if host in LOOPBACK:
+        # A page elsewhere cannot reach this one by a name that it makes point to 127.0.0.1.
+        hosts = [*LOOPBACK[:2], "[::1]"]
+        middleware.append(Middleware(TrustedHostMiddleware, allowed_hosts=hosts))
+    try:
+        _, address, _ = page.launch(
+            server_name=host,
+            server_port=port,
+            share=False,
+            inbrowser=False,
+            quiet=True,
+            prevent_thread_lock=True,
+            show_error=False,
+            ssr_mode=False,
+            pwa=False,
+            mcp_server=False,
+            enable_monitoring=False,
+            max_file_size=_MAX_FILE_BYTES,
+            max_threads=8,
+            state_session_capacity=_SESSIONS,
+            app_kwargs={"middleware": middleware},
+            **look(),
+        )
+    except OSError as error:
+        raise ConfigError(f"Cannot listen on {host}, port {port or 'any'}: {error}") from None
+    return page, address

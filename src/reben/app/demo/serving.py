@@ -1,0 +1,131 @@
+"""The page from beginning to end: model, samples and scene opened, served until stopped."""
+
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from threading import Event
+from typing import TYPE_CHECKING
+
+from reben.app.demo.server import launch, private_folder, require_gradio
+from reben.app.terminal import progress_bar
+from reben.errors import ConfigError
+
+if TYPE_CHECKING:
+    from reben.app.demo.handlers import Desk
+    from reben.app.demo.scenes import SceneScores
+    from reben.model.classifier import Classifier
+
+DEFAULT_MODEL = "BIFOLD-BigEarthNetv2-0/resnet50-s2-v0.2.0"
+"""The model of the page where none is named; it is fetched from the Hub."""
+DEFAULT_STORE = Path("~/.cache/reben/sample")
+"""Where the real sample is looked for where no store is named."""
+
+
+def serve(  # noqa: PLR0913 - all after the first are named
+    model: str,
+    *,
+    bands: str | None = None,
+    data: Path | None = None,
+    scene: Path | None = None,
+    product: Path | None = None,
+    host: str = "127.0.0.1",
+    port: int | None = None,
+    on_start: Callable[[str], None],
+    stop: Event | None = None,
+) -> None:
+    """Serve the page until it is interrupted.
+
+    Args:
+        model: A run folder, a model folder, or the name of a model on the Hub.
+        bands: Bands of the model in their order, for a published model whose name does not say.
+        data: Store whose patches can be chosen; by default the real sample, if it is there.
+        scene: What `reben predict-scene` wrote, to begin with: ``scores.tif``, or its folder.
+        product: A Sentinel-2 product to predict first, and to begin with.
+        host: Address to listen on.
+        port: Port to listen on.
+        on_start: Called with the address of the page as soon as it answers.
+        stop: Ends the serving when it is set, as an interruption does.
+
+    Raises:
+        MissingExtraError: If Gradio is not installed.
+        ConfigError: If both a scene and a product are named, or the port is taken.
+        RebenError: If the model, the store, the scene or the product cannot be opened.
+    """
+    from reben.app.model_verbs import load_model
+
+    if scene is not None and product is not None:
+        raise ConfigError(
+            f"--scene {scene} and --product {product} are two scenes. Name one: a result of "
+            "reben predict-scene, or a product to predict now."
+        )
+    with private_folder() as root:
+        require_gradio()
+        classifier = load_model(model, bands)
+        found = _open_scene(classifier, model, root, scene, product)
+        desk = _desk(classifier, model, root, data, found)
+        page, address = launch(desk, host=host, port=port)
+        try:
+            on_start(address)
+            (stop or Event()).wait()
+        finally:
+            page.close(verbose=False)
+
+
+def _desk(
+    classifier: "Classifier", model: str, root: Path, data: Path | None, scene: "SceneScores | None"
+) -> "Desk":
+    from reben.app.demo.handlers import Desk
+    from reben.app.demo.patches import Samples
+
+    store = find_store(data)
+    return Desk(
+        model=classifier,
+        model_name=name_of(model),
+        root=root,
+        samples=None if store is None else Samples(store),
+        scene=scene,
+    )
+
+
+def find_store(data: Path | None) -> Path | None:
+    """Return the store to choose patches from: the one named, else the real sample if there."""
+    if data is not None:
+        return data
+    sample = DEFAULT_STORE.expanduser()
+    return sample if (sample / "data.mdb").is_file() else None
+
+
+def name_of(model: str) -> str:
+    """Return what to call a model: its name on the Hub, or the last part of its folder.
+
+    Example:
+        >>> name_of("BIFOLD-BigEarthNetv2-0/resnet50-s2-v0.2.0"), name_of("/home/me/runs/toy")
+        ('BIFOLD-BigEarthNetv2-0/resnet50-s2-v0.2.0', 'toy')
+    """
+    return Path(model).resolve().name if Path(model).is_dir() or model.count("/") > 1 else model
+
+
+def _open_scene(
+    classifier: "Classifier",
+    model: str,
+    root: Path,
+    scene: Path | None,
+    product: Path | None,
+) -> "SceneScores | None":
+    from reben.app.demo.scenes import QUICKLOOK, open_scene_result
+
+    if product is not None:
+        predict_scene = import_module("reben.scene.predict").predict_scene
+        folder = root / "scene"
+        folder.mkdir()
+        scene = folder / "scores.tif"
+        with progress_bar("windows") as progress:
+            predict_scene(
+                classifier,
+                product,
+                scene,
+                quicklook=folder / QUICKLOOK,
+                model_name=name_of(model),
+                progress=progress,
+            )
+    return None if scene is None else open_scene_result(scene)

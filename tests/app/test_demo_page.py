@@ -1,0 +1,326 @@
+"""The page without a browser: what its parts show, what its server refuses, what it writes."""
+
+import asyncio
+import json
+import os
+import sys
+import tempfile
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+import made_up
+import made_up_files
+from demo_page_server import reben_demo, serving
+from reben.app.cli import run
+from reben.app.demo.handlers import Desk
+from reben.app.demo.patches import Samples
+from reben.app.demo.server import OnlyHere, private_folder
+from reben.app.demo.serving import DEFAULT_MODEL, find_store, name_of
+from reben.app.demo.space import write_space
+from reben.data.store import Store
+from reben.errors import ConfigError
+from reben.model.classifier import Classifier
+
+BANDS = "VV,B04,B03,B02,B8A"
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    return made_up.write_store(tmp_path_factory.mktemp("demo") / "store")
+
+
+@pytest.fixture(scope="module")
+def model_folder(tmp_path_factory):
+    torch.manual_seed(5)
+    return Classifier("test_resnet", BANDS).save_pretrained(tmp_path_factory.mktemp("toy") / "toy")
+
+
+@pytest.fixture
+def desk(store, model_folder, tmp_path):
+    model = Classifier.from_pretrained(model_folder)
+    return Desk(model, "toy", tmp_path, Samples(store))
+
+
+def put(root, files):
+    for name, content in files.items():
+        (root / name).write_bytes(content)
+    return [str(root / name) for name in files]
+
+
+def files_of(which, number=7):
+    return {path.rpartition("/")[2]: c for path, c in made_up_files.files_of(which, number).items()}
+
+
+# Patches -----------------------------------------------------------------------------------------
+
+
+def test_samples_have_readable_names(store):
+    samples = Samples(store)
+    assert samples.choices[1] == (
+        "33UUP 0/1, Austria · Urban fabric · train",
+        made_up.patch_id(1),
+    )
+    assert samples.first == made_up.patch_id(11)  # the first of the test split with three labels
+
+
+def test_a_chosen_patch_is_shown_with_scores_truth_and_place(desk):
+    view = desk.choose(made_up.patch_id(11))
+    assert view.message == ""
+    assert view.answer.full == tuple(map(float, desk.model.predict(made_up.patch(11)).values))
+    assert view.patch.true_labels == ("Broad-leaved forest", "Inland waters", "Mixed forest")
+    assert "The reference map has 3" in view.scores
+    assert view.views.count("<img") == 3
+    assert 'class="dot"' in view.facts
+    assert view.are_bands_right
+
+
+def test_a_patch_that_is_not_among_the_choices_is_a_message(desk):
+    view = desk.choose("S2A_elsewhere")
+    assert 'role="alert"' in view.message
+    assert view.patch is None
+
+
+def test_uploaded_files_give_the_scores_of_the_same_patch_of_the_store(desk, tmp_path):
+    paths = put(tmp_path, files_of("s2", 5) | files_of("s1", 5))
+    view = desk.upload(paths)
+    assert view.answer.full == desk.choose(made_up.patch_id(5)).answer.full
+    assert view.patch.true_labels is None
+    assert "reference map has" not in view.scores
+
+
+def test_an_upload_that_lacks_bands_shows_them_and_says_so(desk, tmp_path):
+    view = desk.upload(put(tmp_path, files_of("s2")))
+    assert "The model needs VV" in view.message
+    assert view.answer is None
+    assert view.scores == ""
+    assert '<td class="status">missing</td>' in view.bands
+    assert not view.are_bands_right
+    assert view.views.count("<img") == 2
+
+
+def test_an_upload_that_is_no_patch_leaves_nothing_of_the_last_one(desk, tmp_path):
+    view = desk.upload(put(tmp_path, {"a.txt": b"letter"}))
+    assert "a.txt is not a TIFF" in view.message
+    assert not any((view.patch, view.answer, view.views, view.scores, view.bands))
+
+
+def test_switching_a_group_off_keeps_the_patch(desk):
+    first = desk.choose(made_up.patch_id(3))
+    view = desk.switch(first.patch, [g for g in desk.groups if g != "Visible"], first.bands)
+    assert view.answer.switched_off == ("Visible",)
+    assert view.answer.full == first.answer.full
+    assert "delta" in view.scores
+    assert "Without <b>Visible</b>" in view.moves
+
+
+def test_there_are_no_results_before_there_is_an_answer(desk):
+    assert desk.results(None, None) is None
+    view = desk.choose(made_up.patch_id(3))
+    assert [Path(path).suffix for path in desk.results(view.patch, view.answer)] == [
+        ".json",
+        ".csv",
+        ".png",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        ([], "0 TIFFs came"),
+        (["one.tif", "two.tif"], "2 TIFFs came"),
+        (["one.tif", "notes.txt"], "notes.txt is neither"),
+        (["one.tif"], "cannot be read as a GeoTIFF"),
+    ],
+)
+def test_files_that_are_no_scene_are_a_message(desk, tmp_path, names, said):
+    view = desk.upload_scene(put(tmp_path, dict.fromkeys(names, b"x")))
+    assert said in view.message
+    assert view.scene is None
+
+
+@pytest.mark.parametrize(("column", "row"), [("1", 2), (None, 0), (1.5, 2)])
+def test_a_cell_that_is_no_pair_of_whole_numbers_gives_nothing(desk, column, row):
+    assert desk.cell(desk.scene, column, row) == ("", "")
+
+
+# The server --------------------------------------------------------------------------------------
+
+
+def through_middleware(path):
+    """Status and headers that come back for ``path`` through the middleware."""
+    sent = []
+
+    async def app(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    async def send(message):
+        sent.append(message)
+
+    asyncio.run(OnlyHere(app)({"type": "http", "path": path}, None, send))
+    return sent[0]["status"], dict(sent[0]["headers"])
+
+
+def test_the_server_fetches_nothing_for_anyone():
+    assert through_middleware("/gradio_api/file=http://127.0.0.1/x")[0] == 404
+    assert through_middleware("/gradio_api/file=HTTPS://example.org/x")[0] == 404
+    assert through_middleware("/gradio_api/proxy=https://example.hf.space/x")[0] == 404
+
+
+def test_browsers_are_told_to_ask_no_other_host():
+    status, headers = through_middleware("/")
+    assert status == 200
+    policy = headers[b"content-security-policy"].decode()
+    assert "default-src 'self'" in policy
+    assert "http" not in policy
+
+
+def test_the_private_folder_is_gone_in_the_end_and_the_environment_as_before(monkeypatch):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", "/before")
+    monkeypatch.delenv("GRADIO_ANALYTICS_ENABLED", raising=False)
+    before = tempfile.gettempdir()
+    with private_folder() as folder:
+        assert os.environ["GRADIO_TEMP_DIR"] == str(folder) == tempfile.gettempdir()
+        assert os.environ["GRADIO_ANALYTICS_ENABLED"] == "False"
+        (folder / "x").write_text("x")
+    assert not folder.exists()
+    assert os.environ["GRADIO_TEMP_DIR"] == "/before"
+    assert "GRADIO_ANALYTICS_ENABLED" not in os.environ
+    assert tempfile.gettempdir() == before
+
+
+def fetch(address, host=None):
+    request = urllib.request.Request(address, headers={"Host": host} if host else {})
+    try:
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return answer.status, answer.read()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read()
+
+
+@pytest.mark.slow
+def test_files_outside_its_folder_and_other_hosts_get_nothing(store, model_folder):
+    with serving(reben_demo(model_folder, "--data", store)) as (address, _):
+        assert address.startswith("http://127.0.0.1:")
+        status, page = fetch(address)
+        assert status == 200
+        assert b"googleapis" not in page
+        for path in (store / "data.mdb", model_folder / "config.json", "/etc/passwd"):
+            assert fetch(f"{address}gradio_api/file={path}")[0] in (403, 404)
+        assert fetch(f"{address}gradio_api/file=http://127.0.0.1:1/")[0] == 404
+        assert fetch(address, host="evil.example")[0] == 400
+        config = json.loads(fetch(f"{address}config")[1])
+        assert {event["api_visibility"] for event in config["dependencies"]} == {"private"}
+        assert str(store) not in json.dumps(config)
+
+
+# The verb ----------------------------------------------------------------------------------------
+
+
+def test_a_scene_and_a_product_are_one_too_many(model_folder, capsys):
+    words = ["demo", str(model_folder), "--scene", "a.tif", "--product", "b.SAFE"]
+    assert run(words) == 2
+    assert "--scene a.tif and --product b.SAFE are two scenes" in capsys.readouterr().err
+
+
+def test_a_model_that_is_not_there_is_one_line(capsys):
+    assert run(["demo", "no-such-model", "--data", "nowhere"]) == 2
+    assert capsys.readouterr().err.startswith("ModelFolderError: There is no folder no-such-model")
+
+
+def test_without_gradio_the_extra_is_named(model_folder, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "gradio", None)
+    assert run(["demo", str(model_folder)]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("MissingExtraError: ")
+    assert 'pip install "reben[demo]"' in said
+
+
+def test_models_are_called_by_their_last_folder_or_their_name_on_the_hub(tmp_path):
+    assert name_of(str(tmp_path)) == tmp_path.name
+    assert name_of(DEFAULT_MODEL) == DEFAULT_MODEL
+
+
+def test_the_real_sample_is_used_where_it_lies_and_no_store_is_named(monkeypatch, tmp_path, store):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert find_store(None) is None
+    place = tmp_path / ".cache" / "reben" / "sample"
+    place.parent.mkdir(parents=True)
+    place.symlink_to(store)
+    assert find_store(None) == place
+    assert find_store(Path("mine")) == Path("mine")
+
+
+# The Space ---------------------------------------------------------------------------------------
+
+
+def test_a_space_holds_the_model_samples_and_its_front_matter(store, model_folder, tmp_path):
+    folder = write_space(tmp_path / "space", str(model_folder), data=store)
+    readme = (folder / "README.md").read_text()
+    assert readme.startswith("---\ntitle: toy on Sentinel patches\n")
+    for line in ("sdk: gradio", "app_file: app.py"):
+        assert f"\n{line}\n" in readme
+    assert "models:" not in readme
+    copied = Classifier.from_pretrained(folder / "model").predict(made_up.patch(2))
+    given = Classifier.from_pretrained(model_folder).predict(made_up.patch(2))
+    np.testing.assert_array_equal(copied.values, given.values)
+    table = pq.read_table(folder / "samples" / "metadata.parquet")
+    samples = Store.open(folder / "samples")
+    for name in (*table["patch_id"].to_pylist(), *table["s1_name"].to_pylist()):
+        assert name in samples
+    assert len(table) == 12
+
+
+def test_a_space_of_a_model_on_the_hub_names_it(store, tmp_path):
+    folder = write_space(tmp_path / "space", "me/my-model", bands="s2", data=store)
+    assert "\nmodels:\n- me/my-model\n" in (folder / "README.md").read_text()
+    app = (folder / "app.py").read_text()
+    assert "'me/my-model'" in app
+    assert "bands='s2'" in app
+    assert not (folder / "model").exists()
+
+
+def test_a_space_takes_an_even_choice_of_many_patches(model_folder, tmp_path):
+    many = made_up.write_store(tmp_path / "many", num_train=40, num_validation=5, num_test=5)
+    folder = write_space(tmp_path / "space", str(model_folder), data=many)
+    names = pq.read_table(folder / "samples" / "metadata.parquet")["patch_id"].to_pylist()
+    assert names == [made_up.patch_id(number) for number in range(0, 50, 3)]
+
+
+def test_a_space_that_cannot_be_finished_is_not_there(model_folder, tmp_path, capsys):
+    out = tmp_path / "space"
+    assert run(["demo", str(model_folder), "--data", str(tmp_path), "--space", str(out)]) == 2
+    assert capsys.readouterr().err.startswith("StoreError: ")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_model_that_is_neither_folder_nor_name_makes_no_space(tmp_path):
+    with pytest.raises(ConfigError, match="neither a model folder nor the name"):
+        write_space(tmp_path / "space", "toy")
+
+
+def test_the_verb_writes_a_space_and_takes_no_flag_of_the_page(
+    store, model_folder, tmp_path, capsys
+):
+    words = ["demo", str(model_folder), "--data", str(store), "--space", str(tmp_path / "s")]
+    assert run([*words, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"folder": str(tmp_path / "s")}
+    assert run([*words, "--port", "7000"]) == 2
+    assert "--port have no place beside it" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_the_app_of_a_space_serves_the_page(store, model_folder, tmp_path):
+    folder = write_space(tmp_path / "space", str(model_folder), data=store)
+    app = [sys.executable, "app.py"]
+    with serving(app, folder, GRADIO_SERVER_PORT="7893") as (address, _):
+        assert address == "http://127.0.0.1:7893/"
+        status, config = fetch(f"{address}config")
+        assert status == 200
+        assert made_up.patch_id(11) in config.decode()
