@@ -53,6 +53,12 @@ def run(tmp_path_factory):
 @pytest.fixture(scope="module")
 def whole(run, tmp_path_factory):
     """A card folder in which nothing is wrong; not to be written into."""
+    return write_card(run, run.report(), tmp_path_factory.mktemp("hub") / "tiny-v1", figures=False)
+
+
+@pytest.fixture(scope="module")
+def pictured(run, tmp_path_factory):
+    """The same with pictures of the results."""
     return write_card(run, run.report(), tmp_path_factory.mktemp("hub") / "tiny-v1")
 
 
@@ -85,8 +91,9 @@ def swap_lines(folder, first, second):
 # What reben writes -------------------------------------------------------------------------------
 
 
-def test_a_card_that_reben_wrote_has_no_problem(whole):
+def test_a_card_that_reben_wrote_has_no_problem(whole, pictured):
     assert check_card(whole) == ()
+    assert check_card(pictured) == ()
 
 
 @pytest.mark.parametrize("bands", ["s1", "rgb", "B11"])
@@ -411,8 +418,6 @@ FAULTS = {
     picture_of_another_patch: "example.png: it does not show the patch",
     picture_that_is_not_shown: "the text does not show example.png",
     picture_outside_of_the_folder: "picture outside of its folder",
-    absent_figure: "figures/reliability.png: the card shows this picture, and it is not there",
-    figure_that_is_not_shown: "figures/reliability.png: the text does not show it",
     example_that_was_not_normalised: "scores of bands that were not normalised",
     swapped_bands_in_the_example: "table of the example: the score of .* the model says",
     example_without_its_bands: "example.safetensors: it is not there",
@@ -445,6 +450,19 @@ def test_a_planted_fault_is_found(fault, folder):
     fault(folder)
     told = [str(problem) for problem in check_card(folder)]
     assert any(re.search(FAULTS[fault], line) for line in told), told
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        (absent_figure, "the card shows this picture, and it is not there"),
+        (figure_that_is_not_shown, "the text does not show it"),
+    ],
+)
+def test_a_fault_of_a_figure_is_found(fault, message, pictured, tmp_path):
+    folder = shutil.copytree(pictured, tmp_path / "tiny-v1")
+    fault(folder)
+    assert check_card(folder) == (Problem("figures/reliability.png", message),)
 
 
 @pytest.mark.parametrize(
