@@ -36,7 +36,9 @@ if TYPE_CHECKING:
     from reben.model.classifier import Classifier
     from reben.model.config import ModelConfig
     from reben.model.scores import Scores
+    from reben.publish.branding import Branding
     from reben.publish.card import write_card
+    from reben.publish.check import check_card
     from reben.publish.report_page import write_report
     from reben.spec.bands import BAND_SETS, BandSet
     from reben.spec.labels import LABELS, PAPER_LABELS, from_multi_hot, to_multi_hot
@@ -47,6 +49,7 @@ _HOMES = {
     "BAND_SETS": "reben.spec.bands",
     "BandSet": "reben.spec.bands",
     "Batch": "reben.data.loader",
+    "Branding": "reben.publish.branding",
     "Classifier": "reben.model.classifier",
     "Dataset": "reben.data.loader",
     "EncodeReport": "reben.data.encode_report",
@@ -72,6 +75,7 @@ _HOMES = {
     "TrainConfig": "reben.learn.config",
     "apply_calibration": "reben.learn.calibrate",
     "calibrate": "reben.learn.evaluate",
+    "check_card": "reben.publish.check",
     "download": "reben.data.download",
     "encode": "reben.data.encode",
     "evaluate": "reben.learn.evaluate",
@@ -95,6 +99,7 @@ __all__ = [
     "PAPER_LABELS",
     "BandSet",
     "Batch",
+    "Branding",
     "Classifier",
     "Dataset",
     "EncodeReport",
@@ -119,6 +124,7 @@ __all__ = [
     "__version__",
     "apply_calibration",
     "calibrate",
+    "check_card",
     "download",
     "encode",
     "evaluate",

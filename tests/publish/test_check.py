@@ -24,8 +24,10 @@ from reben.learn.run import Run
 from reben.learn.train import train
 from reben.model.classifier import Classifier
 from reben.publish.card import write_card
+from reben.publish.card_text import CardText
 from reben.publish.check import Problem, check_card
 from reben.publish.check_numbers import agrees
+from reben.publish.check_page import check_placeholders
 from reben.publish.example import unpack
 from reben.publish.licences import LICENCES
 from reben.spec.labels import LABELS
@@ -545,6 +547,45 @@ def test_a_folder_without_a_card_has_one_problem(tmp_path):
     assert [str(problem) for problem in check_card(tmp_path)] == [
         f"README.md: there is no such file in {tmp_path}"
     ]
+
+
+HARMLESS = (
+    "a<br>b <BR> <p>x</p> <details> <H2> [your guide](https://example.org) a todo list",
+    r"\<MODEL\_NAME\> \{\{ name \}\}",
+    "`a < B and C > D` 1 <2> <!-- <HIDDEN> -->",
+    "```bibtex\ntitle={{A {B}}}\n```",
+)
+
+
+@pytest.mark.parametrize("text", HARMLESS)
+def test_what_only_looks_like_a_placeholder_is_no_problem(text):
+    card = CardText.parse(f"---\nlicense: mit\n---\n{text}\n")
+    assert list(check_placeholders(card, ["net"])) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("<MODEL_NAME_RAW>", "<NAME>", "{{ x }}", "{% if %}", "TBD", "FIXME", "PLACEHOLDER"),
+        *("[insert name here]", "[More Information Needed]", "Lorem ipsum dolor", "`<SCORE_1>`"),
+    ],
+)
+def test_what_was_left_to_be_filled_in_is_found(text):
+    for card in (f"---\nlicense: mit\n---\n{text}\n", f"---\nlicense: {text!r}\n---\nx\n"):
+        assert len(list(check_placeholders(CardText.parse(card), ["net"]))) == 1
+
+
+def test_a_name_hides_only_itself():
+    card = CardText.parse("---\nlicense: mit\n---\nTODO-net and TODO\n")
+    assert len(list(check_placeholders(card, ["TODO-net", "T"]))) == 1
+
+
+def test_a_report_that_lacks_a_label_is_told_and_not_tripped_over(folder):
+    values = json.loads((folder / "report.json").read_text())
+    del values["metrics"]["per_class"]["Pastures"]
+    (folder / "report.json").write_text(json.dumps(values))
+    told = [str(problem) for problem in check_card(folder)]
+    assert told == ["report.json: its figures are not one for each of its labels"]
 
 
 # Parts -------------------------------------------------------------------------------------------
