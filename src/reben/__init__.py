@@ -37,7 +37,9 @@ if TYPE_CHECKING:
     from reben.model.config import ModelConfig
     from reben.model.export import OnnxFile, export_onnx
     from reben.model.scores import Scores
+    from reben.publish.branding import Branding
     from reben.publish.card import write_card
+    from reben.publish.check import check_card
     from reben.publish.report_page import write_report
     from reben.scene.many import SceneOptions, SceneOutcome, predict_scenes
     from reben.scene.patch_options import PredictOptions, PredictOutcome
@@ -53,6 +55,7 @@ _HOMES = {
     "BAND_SETS": "reben.spec.bands",
     "BandSet": "reben.spec.bands",
     "Batch": "reben.data.loader",
+    "Branding": "reben.publish.branding",
     "Classifier": "reben.model.classifier",
     "Dataset": "reben.data.loader",
     "EncodeReport": "reben.data.encode_report",
@@ -85,6 +88,7 @@ _HOMES = {
     "TrainConfig": "reben.learn.config",
     "apply_calibration": "reben.learn.calibrate",
     "calibrate": "reben.learn.evaluate",
+    "check_card": "reben.publish.check",
     "download": "reben.data.download",
     "embed_patches": "reben.scene.patches",
     "encode": "reben.data.encode",
@@ -115,6 +119,7 @@ __all__ = [
     "PAPER_LABELS",
     "BandSet",
     "Batch",
+    "Branding",
     "Classifier",
     "Dataset",
     "EncodeReport",
@@ -146,6 +151,7 @@ __all__ = [
     "__version__",
     "apply_calibration",
     "calibrate",
+    "check_card",
     "download",
     "embed_patches",
     "encode",

@@ -590,6 +590,7 @@ def test_a_template_that_cannot_be_filled_or_breaks_out_is_refused(
     assert not (tmp_path / "card").exists()
 
 
+@pytest.mark.slow
 def test_the_same_card_is_the_same_bytes(run, report, folder, tmp_path):
     again = write_card(run, report, tmp_path / folder.name)
     files = [file for file in folder.rglob("*") if file.is_file()]
@@ -598,8 +599,8 @@ def test_the_same_card_is_the_same_bytes(run, report, folder, tmp_path):
         assert (again / file.relative_to(folder)).read_bytes() == file.read_bytes(), file
 
 
-def test_figures_of_a_former_card_do_not_stay(run, report, tmp_path):
-    folder = write_card(run, report, tmp_path / "card")
+def test_figures_of_a_former_card_do_not_stay(run, report, folder, tmp_path):
+    folder = shutil.copytree(folder, tmp_path / "card")
     (folder / "mlm.json").write_text("{}")
     plain_card(run, report, folder)
     assert not (folder / "figures").exists()

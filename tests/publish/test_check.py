@@ -24,8 +24,10 @@ from reben.learn.run import Run
 from reben.learn.train import train
 from reben.model.classifier import Classifier
 from reben.publish.card import write_card
+from reben.publish.card_text import CardText
 from reben.publish.check import Problem, check_card
 from reben.publish.check_numbers import agrees
+from reben.publish.check_page import check_placeholders
 from reben.publish.example import unpack
 from reben.publish.licences import LICENCES
 from reben.spec.labels import LABELS
@@ -53,6 +55,12 @@ def run(tmp_path_factory):
 @pytest.fixture(scope="module")
 def whole(run, tmp_path_factory):
     """A card folder in which nothing is wrong; not to be written into."""
+    return write_card(run, run.report(), tmp_path_factory.mktemp("hub") / "tiny-v1", figures=False)
+
+
+@pytest.fixture(scope="module")
+def pictured(run, tmp_path_factory):
+    """The same with pictures of the results."""
     return write_card(run, run.report(), tmp_path_factory.mktemp("hub") / "tiny-v1")
 
 
@@ -85,8 +93,9 @@ def swap_lines(folder, first, second):
 # What reben writes -------------------------------------------------------------------------------
 
 
-def test_a_card_that_reben_wrote_has_no_problem(whole):
+def test_a_card_that_reben_wrote_has_no_problem(whole, pictured):
     assert check_card(whole) == ()
+    assert check_card(pictured) == ()
 
 
 @pytest.mark.parametrize("bands", ["s1", "rgb", "B11"])
@@ -411,8 +420,6 @@ FAULTS = {
     picture_of_another_patch: "example.png: it does not show the patch",
     picture_that_is_not_shown: "the text does not show example.png",
     picture_outside_of_the_folder: "picture outside of its folder",
-    absent_figure: "figures/reliability.png: the card shows this picture, and it is not there",
-    figure_that_is_not_shown: "figures/reliability.png: the text does not show it",
     example_that_was_not_normalised: "scores of bands that were not normalised",
     swapped_bands_in_the_example: "table of the example: the score of .* the model says",
     example_without_its_bands: "example.safetensors: it is not there",
@@ -445,6 +452,19 @@ def test_a_planted_fault_is_found(fault, folder):
     fault(folder)
     told = [str(problem) for problem in check_card(folder)]
     assert any(re.search(FAULTS[fault], line) for line in told), told
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        (absent_figure, "the card shows this picture, and it is not there"),
+        (figure_that_is_not_shown, "the text does not show it"),
+    ],
+)
+def test_a_fault_of_a_figure_is_found(fault, message, pictured, tmp_path):
+    folder = shutil.copytree(pictured, tmp_path / "tiny-v1")
+    fault(folder)
+    assert check_card(folder) == (Problem("figures/reliability.png", message),)
 
 
 @pytest.mark.parametrize(
@@ -527,6 +547,45 @@ def test_a_folder_without_a_card_has_one_problem(tmp_path):
     assert [str(problem) for problem in check_card(tmp_path)] == [
         f"README.md: there is no such file in {tmp_path}"
     ]
+
+
+HARMLESS = (
+    "a<br>b <BR> <p>x</p> <details> <H2> [your guide](https://example.org) a todo list",
+    r"\<MODEL\_NAME\> \{\{ name \}\}",
+    "`a < B and C > D` 1 <2> <!-- <HIDDEN> -->",
+    "```bibtex\ntitle={{A {B}}}\n```",
+)
+
+
+@pytest.mark.parametrize("text", HARMLESS)
+def test_what_only_looks_like_a_placeholder_is_no_problem(text):
+    card = CardText.parse(f"---\nlicense: mit\n---\n{text}\n")
+    assert list(check_placeholders(card, ["net"])) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("<MODEL_NAME_RAW>", "<NAME>", "{{ x }}", "{% if %}", "TBD", "FIXME", "PLACEHOLDER"),
+        *("[insert name here]", "[More Information Needed]", "Lorem ipsum dolor", "`<SCORE_1>`"),
+    ],
+)
+def test_what_was_left_to_be_filled_in_is_found(text):
+    for card in (f"---\nlicense: mit\n---\n{text}\n", f"---\nlicense: {text!r}\n---\nx\n"):
+        assert len(list(check_placeholders(CardText.parse(card), ["net"]))) == 1
+
+
+def test_a_name_hides_only_itself():
+    card = CardText.parse("---\nlicense: mit\n---\nTODO-net and TODO\n")
+    assert len(list(check_placeholders(card, ["TODO-net", "T"]))) == 1
+
+
+def test_a_report_that_lacks_a_label_is_told_and_not_tripped_over(folder):
+    values = json.loads((folder / "report.json").read_text())
+    del values["metrics"]["per_class"]["Pastures"]
+    (folder / "report.json").write_text(json.dumps(values))
+    told = [str(problem) for problem in check_card(folder)]
+    assert told == ["report.json: its figures are not one for each of its labels"]
 
 
 # Parts -------------------------------------------------------------------------------------------

@@ -88,9 +88,15 @@ def _load_report(folder: Path) -> Report | Problem:
     if not (folder / REPORT_FILE).is_file():
         return Problem(REPORT_FILE, "it is not there, so no figure can be verified")
     try:
-        return Report.load(folder / REPORT_FILE)
+        report = Report.load(folder / REPORT_FILE)
     except RebenError as error:
         return Problem(REPORT_FILE, str(error))
+    tuned = report.calibrated
+    parts = [report.per_class, *([] if tuned is None else [tuned.metrics.per_class])]
+    limits = report.labels if tuned is None else tuned.calibration.thresholds
+    if len(limits) != len(report.labels) or any(set(own) != set(report.labels) for own in parts):
+        return Problem(REPORT_FILE, "its figures are not one for each of its labels")
+    return report
 
 
 def _check_bands_stated(folder: Path) -> Iterator[Problem]:

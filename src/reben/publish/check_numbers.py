@@ -51,8 +51,9 @@ def check_model_index(card: CardText, report: Report) -> Iterator[Problem]:
         yield Problem(HEAD, "the model-index does not name the model")
     where = f"{HEAD}, model-index"
     found = {
-        (str(each.metric_type), str((each.metric_args or {}).get("average"))): each
+        (str(each.metric_type), str(dict(each.metric_args or {}).get("average"))): each
         for each in results
+        if isinstance(each.metric_args, dict | None)
     }
     for metric, means in product(HEADLINE, ("macro", "micro")):
         right = getattr(getattr(report, means), metric)

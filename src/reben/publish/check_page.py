@@ -23,14 +23,16 @@ _FIELDS = {
 }
 _PLACEHOLDERS = re.compile(
     r"""
-    \{\{.*?\}\} | \{%.*?%\} | \{\#.*?\#\}                  # Jinja that nobody filled
-    | (?<!\\)<[A-Z][A-Z0-9]*(?:[_ -][A-Z0-9]+)*(?<!\\)>     # <MODEL_NAME>
-    | \bTODO\b | \bFIXME\b | \bTBD\b | \bPLACEHOLDER\b
-    | \[\s*More\ Information\ Needed\s*\] | \[\s*(?:insert|your)\b[^\]]*\]
+    \{\{.*?\}\} | \{%.*?%\} | \{\#.*?\#\}              # Jinja that nobody filled
+    | (?-i:(?<!\\)<(?!(?:BR|HR|[A-Z]|[HOTU][1-6DHLR]|LI)>)[A-Z][A-Z0-9]*(?:[_ -][A-Z0-9]+)*>)
+    | \b(?:TODO|FIXME|TBD|PLACEHOLDER)\b
+    | \[\s*More\ Information\ Needed\s*\] | \[\s*(?:insert|your)\b[^\]]*\](?!\()
     | \blorem\ ipsum\b
     """,
     re.VERBOSE | re.IGNORECASE,
 )
+"""What authors leave where something is to be filled in; <BR> and its like are HTML."""
+_NO_PICTURE = (OSError, SyntaxError, ValueError)  # what decoders raise
 _BIBTEX = re.compile(r"^```bibtex\n.*?^```", re.DOTALL | re.MULTILINE)
 
 
@@ -88,7 +90,7 @@ def check_placeholders(card: CardText, known: Iterable[str]) -> Iterator[Problem
         known: Names that may look like it: of the model, its labels, the patch.
     """
     text = "\n".join((_BIBTEX.sub("", card.text), *_texts(card.head)))
-    for name in sorted(filter(None, known), key=len, reverse=True):
+    for name in sorted(filter(_placeholders, known), key=len, reverse=True):
         text = text.replace(name, "").replace(escape(name), "")
     found = _placeholders(text)
     for word in dict.fromkeys(found):
@@ -117,7 +119,7 @@ def _is_address(path: str) -> bool:
 
 
 def _check_picture(folder: Path, path: str) -> Iterator[Problem]:
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image
 
     file = folder / path
     if not file.resolve().is_relative_to(folder.resolve()):
@@ -128,5 +130,5 @@ def _check_picture(folder: Path, path: str) -> Iterator[Problem]:
         try:
             with Image.open(file) as picture:
                 picture.load()
-        except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+        except (*_NO_PICTURE, Image.DecompressionBombError) as error:
             yield Problem(path, f"it is no picture: {' '.join(str(error).split())}")

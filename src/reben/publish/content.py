@@ -24,6 +24,7 @@ from reben.publish.results import (
     uncertainty,
 )
 from reben.spec.bands import PIXEL_METRES, BandSet, Sensor, native_size, sensor
+from reben.spec.labels import LABELS
 from reben.spec.patches import PATCH_METRES
 
 OFFICIAL_TRAIN_PATCHES = 237_871
@@ -155,6 +156,7 @@ def _model_values(model: Classifier) -> dict[str, Any]:
         "image_size": model.config.image_size,
         "statistics_source": model.config.statistics.source,
         "labels": model.labels,
+        "alphabetical": model.labels == LABELS,
         "patch_metres": PATCH_METRES,
     }
 

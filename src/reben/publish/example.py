@@ -117,7 +117,7 @@ def draw(example: Example, bands: BandSet) -> tuple[bytes, str]:
     patch, caption = colour_patch(pixels)
     picture = draw_example(patch, example.bars, title=example.patch_id, caption=caption)
     file = BytesIO()
-    picture.save(file, format="PNG", optimize=True)
+    picture.save(file, format="PNG")
     return file.getvalue(), caption
 
 

@@ -8,7 +8,7 @@ from reben.learn.bootstrap import Interval, Intervals
 from reben.learn.metrics import Metrics
 from reben.learn.report import Report
 from reben.model.config import DEFAULT_THRESHOLD, ModelConfig
-from reben.publish.markdown import number, patches, thousands
+from reben.publish.markdown import Markdown, number, patches, thousands
 
 METRICS = {
     "average_precision": "Average precision",
@@ -194,9 +194,7 @@ def _calibration_error(report: Report) -> Iterator[str]:
     )
 
 
-def _interval(found: Interval | None) -> str:
-    return (
-        NO_INTERVAL
-        if found is None
-        else f"{number(found.low)}{_SPACE}to{_SPACE}{number(found.high)}"
-    )
+def _interval(found: Interval | None) -> Markdown:
+    if found is None:
+        return Markdown(NO_INTERVAL)
+    return Markdown(_SPACE.join((number(found.low), "to", number(found.high))))
