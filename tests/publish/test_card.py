@@ -2,9 +2,7 @@ import json
 import math
 import re
 import shutil
-import sys
 from dataclasses import fields, replace
-from types import ModuleType
 
 import numpy as np
 import pytest
@@ -637,9 +635,7 @@ def test_the_stac_item_is_written_last_from_the_facts_of_the_card(
     def write_mlm(folder, model, **facts):
         asked.update(facts, files={file.name for file in folder.iterdir()}, bands=model.bands.names)
 
-    fake = ModuleType("reben.publish.mlm")
-    fake.write_mlm = write_mlm
-    monkeypatch.setitem(sys.modules, "reben.publish.mlm", fake)
+    monkeypatch.setattr("reben.publish.card.write_mlm", write_mlm)
     plain_card(run, report, tmp_path / "net", licence="cc-by-4.0")
     assert asked.pop("files") == {
         *("README.md", "config.json", "model.safetensors", "report.json"),

@@ -20,7 +20,6 @@ import logging
 import shutil
 import uuid
 from collections.abc import Mapping
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,6 +43,7 @@ from reben.publish.example import choose_example, draw, pack, predict_example
 from reben.publish.facts import DATASET, MADE_UP, Facts
 from reben.publish.front_matter import front_matter
 from reben.publish.licences import require_licence
+from reben.publish.mlm import MLM_FILE, write_mlm
 from reben.publish.report_page import FIGURES_FOLDER, save_pictures
 from reben.publish.source import Source
 from reben.spec.bands import BandSet
@@ -59,7 +59,6 @@ CARD_FILE = "README.md"
 PICTURE_FILE = "example.png"
 EXAMPLE_FILE = "example.safetensors"
 REPORT_FILE = "report.json"
-MLM_FILE = "mlm.json"
 ONNX_FILE = "model.onnx"
 FILES = (
     CARD_FILE,
@@ -163,7 +162,16 @@ def write_card(  # noqa: PLR0913 - all after the third are named
         write_bytes(folder / EXAMPLE_FILE, pack(example))
         save_pictures(pictures, folder / FIGURES_FOLDER)
         write_text(folder / CARD_FILE, text)
-        write_mlm(folder, facts)
+        # Last, since it holds the checksums of the other files.
+        write_mlm(
+            folder,
+            read.model,
+            name=facts.name,
+            report=report,
+            licence=licence,
+            num_train=facts.num_train,
+            made_up=facts.dataset == MADE_UP,
+        )
     if replaced:
         if (out / ONNX_FILE).is_file():
             _logger.warning(
@@ -172,26 +180,6 @@ def write_card(  # noqa: PLR0913 - all after the third are named
             )
         _replace(out, fresh)
     return out
-
-
-def write_mlm(folder: Path, facts: Facts) -> None:
-    """Write the facts of a card folder as a STAC item into it, ``mlm.json``.
-
-    It comes last, since it holds the checksums of the other files.
-    """
-    try:
-        mlm = import_module("reben.publish.mlm")
-    except ModuleNotFoundError:
-        return
-    mlm.write_mlm(
-        folder,
-        facts.source.model,
-        name=facts.name,
-        report=facts.report,
-        licence=facts.licence,
-        num_train=facts.num_train,
-        made_up=facts.dataset == MADE_UP,
-    )
 
 
 def _read_template(path: Path) -> str:

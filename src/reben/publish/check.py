@@ -6,7 +6,6 @@ verified is among the findings. Nothing is fetched.
 
 import json
 from collections.abc import Iterator
-from importlib import import_module
 from pathlib import Path
 
 from reben.errors import RebenError
@@ -25,12 +24,12 @@ from reben.publish.check_page import (
     check_placeholders,
     widgets,
 )
+from reben.publish.mlm import MLM_FILE, check_mlm
 from reben.publish.problems import Problem
 
 __all__ = ["Problem", "check_card"]
 
 REPORT_FILE = "report.json"
-MLM_FILE = "mlm.json"
 
 
 def check_card(folder: Path | str) -> tuple[Problem, ...]:
@@ -112,13 +111,8 @@ def _check_item(folder: Path) -> Iterator[Problem]:
     """Yield what is wrong with the STAC item of a card folder; nothing where there is none."""
     if not (folder / MLM_FILE).is_file():
         return
-    try:
-        mlm = import_module("reben.publish.mlm")
-    except ModuleNotFoundError:
-        yield Problem(MLM_FILE, "this version of reben cannot check it")
-        return
-    for sentence in mlm.check_mlm(folder / MLM_FILE):
-        yield Problem(MLM_FILE, str(sentence))
+    for sentence in check_mlm(folder / MLM_FILE):
+        yield Problem(MLM_FILE, sentence)
 
 
 def _names(card: CardText, model: Classifier | Problem, report: Report | Problem) -> Iterator[str]:

@@ -1,7 +1,6 @@
 """The page from beginning to end: model, samples and scene opened, served until stopped."""
 
 from collections.abc import Callable
-from importlib import import_module
 from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING
@@ -115,7 +114,8 @@ def _open_scene(
     from reben.app.demo.scenes import QUICKLOOK, open_scene_result
 
     if product is not None:
-        predict_scene = import_module("reben.scene.predict").predict_scene
+        from reben.scene.predict import predict_scene
+
         folder = root / "scene"
         folder.mkdir()
         scene = folder / "scores.tif"
