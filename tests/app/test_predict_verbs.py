@@ -153,7 +153,7 @@ def test_embed_writes_the_embeddings_of_the_model(model, store, tmp_path, capsys
         (["--out", "t.csv", "--split", "tset"], "'tset'"),
     ],
 )
-def test_flags_that_would_have_no_effect_are_refused(
+def test_flags_that_would_have_no_effect_are_refused(  # noqa: PLR0917
     model, store, tmp_path, monkeypatch, words, said, capsys
 ):
     monkeypatch.chdir(tmp_path)

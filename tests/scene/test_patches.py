@@ -194,7 +194,7 @@ class BlackPart:
 
 def test_memory_does_not_grow_with_the_number_of_patches(model, tmp_path):
     def peak(count):
-        options = PredictOptions(batch_size=4, part_size=4)
+        options = PredictOptions(batch_size=4, part_size=4, overwrite=True)
         tracemalloc.start()
         predict_patches(model, MadeWhenRead(count), tmp_path / f"{count}.csv", options=options)
         most = tracemalloc.get_traced_memory()[1]
