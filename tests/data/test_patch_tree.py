@@ -51,7 +51,7 @@ def test_a_patch_without_a_partner_is_a_problem_of_that_patch(roots, metadata, t
     metadata = made_up.write_metadata(tmp_path / "m" / "metadata.parquet", rows)
     problems = [place.problem for place in PatchTree((roots["s2"],), ALL, roots["s1"], (metadata,))]
     assert problems[0] is None
-    assert "name no Sentinel-1 partner" in str(problems[1])
+    assert "partner is not in the metadata" in str(problems[1])
     assert "partner is missing" in str(problems[2])
     assert made_up.s1_name(3) in str(problems[2])
 
@@ -79,6 +79,8 @@ def test_folders_and_tiffs_of_ones_own_are_called_by_their_names(tmp_path):
 def test_what_cannot_be_is_refused_at_once(roots, metadata, tmp_path):
     with pytest.raises(BandsMismatchError, match="nowhere"):
         PatchTree((tmp_path / "nowhere",), S2)
+    with pytest.raises(BandsMismatchError, match=r"metadata\.parquet is no TIFF"):
+        PatchTree((roots["s2"], metadata), S2)
     with pytest.raises(ConfigError, match="Name both"):
         PatchTree((roots["s2"],), ALL, roots["s1"])
     with pytest.raises(ConfigError, match="of one sensor"):

@@ -3,6 +3,7 @@ import pytest
 import torch
 
 import made_up
+from reben.data.preprocess import SuspiciousInputWarning
 from reben.errors import BandsMismatchError, ConfigError, PatchShapeError
 from reben.model.backbone import pooled_features
 from reben.model.classifier import Classifier
@@ -90,6 +91,15 @@ def test_many_may_differ_in_dtype_from_patch_to_patch(model):
     second = {name: values.astype(np.float32) for name, values in second.items()}
     scores = list(model.predict_many([first, second]))
     np.testing.assert_allclose(scores[1].logits, model.predict(second).logits, atol=1e-5)
+
+
+def test_a_warning_points_to_the_line_that_asks(model):
+    patch = made_up.patch(0, NAMES)
+    patch["B02"] = patch["B02"] + 1000
+    for ask in (model.predict, model.embed):
+        with pytest.warns(SuspiciousInputWarning) as warned:
+            ask(patch)
+        assert warned[0].filename == __file__
 
 
 def test_many_say_what_is_wrong_when_they_come_to_it(model):

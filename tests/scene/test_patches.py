@@ -194,7 +194,7 @@ class BlackPart:
 
 def test_memory_does_not_grow_with_the_number_of_patches(model, tmp_path):
     def peak(count):
-        options = PredictOptions(batch_size=4, part_size=4)
+        options = PredictOptions(batch_size=4, part_size=4, overwrite=True)
         tracemalloc.start()
         predict_patches(model, MadeWhenRead(count), tmp_path / f"{count}.csv", options=options)
         most = tracemalloc.get_traced_memory()[1]
@@ -281,12 +281,39 @@ def test_no_patch_at_all_is_an_error(model, tmp_path):
         predict_patches(model, find_patches(tmp_path / "empty", model.bands), tmp_path / "t.csv")
 
 
-def test_a_forgotten_offset_is_warned_of(model, tmp_path):
-    bands = made_up.patch(0, NAMES)
-    bands["B02"] = bands["B02"] + 1000
-    source = find_patches(write_multiband(tmp_path / "x.tif", bands), model.bands)
-    with pytest.warns(SuspiciousInputWarning, match="offset"):
-        predict_patches(model, source, tmp_path / "t.csv")
+def test_forgotten_offsets_are_warned_of_once_for_all_patches(model, tmp_path):
+    (tmp_path / "in").mkdir()
+    for number in NUMBERS:
+        bands = made_up.patch(number, NAMES)
+        bands["B02"] = bands["B02"] + (1000 if number % 3 else 0)
+        write_multiband(tmp_path / "in" / f"f{number:02d}.tif", bands)
+    source = find_patches(tmp_path / "in", model.bands)
+    with pytest.warns(SuspiciousInputWarning) as warned:
+        predict_patches(model, source, tmp_path / "t.csv", options=SMALL)
+    assert [str(one.message).split(" hold")[0] for one in warned] == ["8 of 12 patches"]
+    assert warned[0].filename == __file__
+
+
+def test_values_of_a_store_that_look_wrong_are_warned_of(model, tmp_path):
+    with StoreWriter(tmp_path / "store") as writer:
+        bands = made_up.patch(0)
+        writer.put(made_up.s1_name(0), {"VV": bands["VV"]})
+        writer.put(made_up.patch_id(0), {"B02": bands["B02"] + 1000, "B8A": bands["B8A"]})
+    made_up.write_metadata(tmp_path / "store" / "metadata.parquet", [made_up.row(0)])
+    with pytest.warns(SuspiciousInputWarning, match="1 of 1 patches"):
+        predict_patches(model, open_dataset(tmp_path / "store", NAMES), tmp_path / "t.csv")
+
+
+def test_a_table_of_a_published_model_holds_its_golden_scores(golden, real_store, tmp_path):
+    expected = np.load(golden / "test_resnet-all" / "expected.npz")
+    bands = ",".join(map(str, expected["bands"]))
+    model = Classifier.from_pretrained(golden / "test_resnet-all", bands=bands)
+    data = open_dataset(real_store, bands, snow=None, cloud=None)
+    outcome = predict_patches(model, data, tmp_path / "t.parquet")
+    ids, scores = read(outcome.out, model.labels)
+    order = [ids.index(str(name)) for name in expected["patch_ids"]]
+    wanted = 1 / (1 + np.exp(-expected["logits"].astype(float)))
+    np.testing.assert_allclose(scores[order], wanted, rtol=0, atol=1e-4)
 
 
 # Going on ---------------------------------------------------------------------------------------

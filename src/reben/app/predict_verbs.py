@@ -35,7 +35,7 @@ class FileFlags:
     s1: Path | None = None
     """Folder of the Sentinel-1 patches, for a model of both sensors; with --metadata."""
     metadata: _Paths = ()
-    """Metadata that say which Sentinel-1 patch belongs to which Sentinel-2 patch."""
+    """Metadata that say which Sentinel-1 patch belongs to which Sentinel-2 patch; once a file."""
     band_names: str | None = None
     """Names of the bands of a multi-band TIFF in its order, with commas; - for one to leave out.
     Default: the descriptions in the file."""
@@ -52,7 +52,7 @@ class StoreFlags:
     split: str | None = None
     """Of a store, predict this split only: train, validation or test."""
     country: _Names = ()
-    """Of a store, predict patches of these countries only."""
+    """Of a store, predict patches of this country only; may be given several times."""
     covered: _Flag = False
     """Of a store, predict also the patches with snow, cloud or shadow."""
 

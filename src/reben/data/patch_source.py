@@ -13,7 +13,13 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from reben.data.preprocess import NamedBands, Preprocess, check_bands, warn_of_suspicious
+from reben.data.preprocess import (
+    NamedBands,
+    Preprocess,
+    Suspicious,
+    check_bands,
+    count_suspicious,
+)
 from reben.errors import MissingExtraError, PatchNameError, RebenError
 from reben.spec.patches import Bounds, Sentinel2Patch, is_sentinel2_name
 
@@ -34,12 +40,14 @@ class ReadBatch:
         images_BCHW: Their normalised images.
         bounds: Where they lie, as far as is known and was asked for.
         bad: The patches that cannot be used.
+        suspicious: How many of those that can be used look wrong all the same.
     """
 
     names: list[str]
     images_BCHW: Tensor
     bounds: list[Bounds | None]
     bad: list[Bad] = field(default_factory=list)
+    suspicious: Suspicious = field(default_factory=Suspicious)
 
     @property
     def num_patches(self) -> int:
@@ -126,10 +134,15 @@ def finish(names: list[str], results: Sequence[ReadResult], how: Reading) -> Rea
         band: torch.cat([bands[band].float() for _, bands, _ in good])
         for band in how.preprocess.bands
     }
-    warn_of_suspicious(tensors)
     with torch.no_grad():
         images_BCHW = how.preprocess(tensors)
-    return ReadBatch([name for name, _, _ in good], images_BCHW, [b for _, _, b in good], bad)
+    return ReadBatch(
+        [name for name, _, _ in good],
+        images_BCHW,
+        [bounds for _, _, bounds in good],
+        bad,
+        count_suspicious(tensors),
+    )
 
 
 def bounds_of_name(name: str, how: Reading) -> Bounds | None:

@@ -68,6 +68,8 @@ class PatchTree:
         for path in (*self.inputs, *([] if self.s1 is None else [self.s1])):
             if not path.exists():
                 raise BandsMismatchError(f"There is no {path}. Name patch folders or TIFFs.")
+            if path.is_file() and path.suffix.lower() not in _TIFF:
+                raise BandsMismatchError(f"{path} is no TIFF. Name patch folders or TIFFs.")
         if (self.s1 is None) != (not self.metadata):
             raise ConfigError(
                 "The Sentinel-1 folder and the metadata, which alone say what belongs together, "
@@ -124,14 +126,15 @@ class PatchTree:
             )
         try:
             partner = self._table.s1_names[self._table.position(found.name)]
-        except LookupError as error:
-            problem = MetadataError(f"The metadata name no Sentinel-1 partner: {error}")
+        except LookupError:
+            files = ", ".join(map(str, self.metadata))
+            problem = MetadataError(f"Its Sentinel-1 partner is not in the metadata: {files}.")
             return PatchPlace(found.name, found.paths, problem)
         scene = Sentinel1Patch.parse(partner).scene_name
         folders = (self.s1 / scene / partner, self.s1 / partner)
         there = next((folder for folder in folders if folder.is_dir()), None)
         if there is None:
-            problem = MetadataError(f"Its Sentinel-1 partner is missing: {folders[0]}")
+            problem = MetadataError(f"Its Sentinel-1 partner is missing: {folders[0]}.")
             return PatchPlace(found.name, found.paths, problem)
         return PatchPlace(found.name, (*found.paths, str(there)))
 

@@ -8,6 +8,7 @@ Axes: B patches, C channels, H rows (north to south), W columns (west to east).
 
 import warnings
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -148,8 +149,51 @@ def check_bands(bands: NamedBands, needed: BandSet) -> dict[str, Tensor]:
     return tensors
 
 
-def warn_of_suspicious(bands: Mapping[str, Tensor]) -> None:
-    """Warn of values that can be right, but mostly are not.
+class Suspicious(NamedTuple):
+    """How many patches hold values that can be right, but mostly are not."""
+
+    num_patches: int = 0
+    """How many were looked at."""
+    num_bright: int = 0
+    """Of those, how many hold no dark pixel in B02, B03, B04."""
+    num_swapped: int = 0
+    """Of those, how many have a weaker VV than VH."""
+
+    def __add__(self, other: object) -> "Suspicious":
+        """Return the counts of both together."""
+        if not isinstance(other, Suspicious):
+            return NotImplemented
+        return Suspicious(*(one + another for one, another in zip(self, other, strict=True)))
+
+    def warn(self, stacklevel: int = 2) -> None:
+        """Warn if there is anything to warn of.
+
+        Args:
+            stacklevel: Who is said to be warned, counted from here.
+
+        Warns:
+            SuspiciousInputWarning: If there is.
+        """
+        if self.num_bright:
+            warnings.warn(
+                f"{self.num_bright} of {self.num_patches} patches hold no pixel below "
+                f"{_BOA_OFFSET} in B02, B03, B04. Either they are all cloud or snow, or the BOA "
+                "offset of a Sentinel-2 product of processing baseline 04.00 or later was not "
+                "applied: subtract 1000 from its digital numbers.",
+                SuspiciousInputWarning,
+                stacklevel=stacklevel + 1,
+            )
+        if self.num_swapped:
+            warnings.warn(
+                f"In {self.num_swapped} of {self.num_patches} patches VV is weaker than VH on "
+                "average, which nature hardly ever does. Are the two swapped?",
+                SuspiciousInputWarning,
+                stacklevel=stacklevel + 1,
+            )
+
+
+def count_suspicious(bands: Mapping[str, Tensor]) -> Suspicious:
+    """Return how many patches hold values that can be right, but mostly are not.
 
     Two mistakes leave no trace in shape, dtype or unit. A Sentinel-2 product of processing
     baseline 04.00 or later has digital numbers that are 1000 too high until its BOA offset is
@@ -162,29 +206,25 @@ def warn_of_suspicious(bands: Mapping[str, Tensor]) -> None:
     Source: means for B02, B03, B04 (438, 614, 588) and VV, VH (-12.6, -19.4 dB) in
     band_statistics.json; BOA_ADD_OFFSET in the Sentinel-2 product format, baseline 04.00.
     """
+    num_bright = num_swapped = 0
     dark = [
         bands[name].flatten(1).float().amin(1) for name in ("B02", "B03", "B04") if name in bands
     ]
     if dark:
-        offset = torch.stack(dark).amin(0) >= _BOA_OFFSET
-        if bool(offset.any()):
-            warnings.warn(
-                f"{int(offset.sum())} of {len(offset)} patches hold no pixel below {_BOA_OFFSET} "
-                "in B02, B03, B04. Either they are all cloud or snow, or the BOA offset of a "
-                "Sentinel-2 product of processing baseline 04.00 or later was not applied: "
-                "subtract 1000 from its digital numbers.",
-                SuspiciousInputWarning,
-                stacklevel=3,
-            )
+        num_bright = int((torch.stack(dark).amin(0) >= _BOA_OFFSET).sum())
     if "VV" in bands and "VH" in bands:
         weaker = bands["VV"].flatten(1).mean(1) < bands["VH"].flatten(1).mean(1)
-        if bool(weaker.any()):
-            warnings.warn(
-                f"In {int(weaker.sum())} of {len(weaker)} patches VV is weaker than VH on "
-                "average, which nature hardly ever does. Are the two swapped?",
-                SuspiciousInputWarning,
-                stacklevel=3,
-            )
+        num_swapped = int(weaker.sum())
+    return Suspicious(len(next(iter(bands.values()))), num_bright, num_swapped)
+
+
+def warn_of_suspicious(bands: Mapping[str, Tensor]) -> None:
+    """Warn of values that can be right, but mostly are not; see `count_suspicious`.
+
+    Args:
+        bands: Band -> tensor [B, h, w], as `check_bands` returns it.
+    """
+    count_suspicious(bands).warn(stacklevel=4)
 
 
 def _as_batch(name: str, values: ArrayLike | Tensor) -> Tensor:

@@ -23,12 +23,13 @@ import pyarrow.parquet as pq
 
 from reben.data.files import atomic_file, output_error, write_text
 from reben.data.patch_source import Bad
+from reben.data.preprocess import Suspicious
 from reben.errors import ConfigError
 from reben.scene.sinks import open_sink
 
 MANIFEST_FILE = "manifest.json"
 MODEL_FOLDER = "model"
-_BAD_KEY = b"bad"
+_BAD_KEY, _SUSPICIOUS_KEY = b"bad", b"suspicious"
 
 
 @dataclass(frozen=True)
@@ -100,13 +101,15 @@ class PartFiles:
         except (OSError, pa.ArrowException):
             return None
 
-    def write(self, number: int, rows: pa.Table, bad: list[Bad]) -> None:
+    def write(self, number: int, rows: pa.Table, bad: list[Bad], suspicious: Suspicious) -> None:
         """Write part ``number``.
 
         Raises:
             OutputError: If it cannot be written.
         """
-        kept = rows.replace_schema_metadata({_BAD_KEY: json.dumps(bad).encode()})
+        kept = rows.replace_schema_metadata(
+            {_BAD_KEY: json.dumps(bad), _SUSPICIOUS_KEY: json.dumps(suspicious)}
+        )
         with atomic_file(self.path(number)) as temporary:
             pq.write_table(kept, temporary, compression="zstd")
 
@@ -114,6 +117,14 @@ class PartFiles:
         """Yield the bad patches of all parts, in order."""
         for number in range(num_parts):
             yield from _bad_of(pq.read_metadata(self.path(number)).metadata)
+
+    def suspicious(self, num_parts: int) -> Suspicious:
+        """Return how many patches of all parts look wrong."""
+        total = Suspicious()
+        for number in range(num_parts):
+            metadata = pq.read_metadata(self.path(number)).metadata or {}
+            total += Suspicious(*json.loads(metadata.get(_SUSPICIOUS_KEY, b"[]")))
+        return total
 
     def assemble(self, num_parts: int, about: Mapping[str, Any]) -> None:
         """Put the parts together into the file, and remove them.

@@ -13,6 +13,7 @@ import pyarrow as pa
 import torch
 
 from reben.data.patch_source import Bad, Part, PatchSource, ReadBatch, Reading
+from reben.data.preprocess import Suspicious
 from reben.errors import ConfigError, PredictError
 from reben.model.classifier import Classifier
 from reben.model.inference import InferenceClassifier, optimise_for_inference
@@ -69,16 +70,17 @@ def do_work(model: Classifier, work: Work, *, rank: int = 0, world_size: int = 1
     files = PartFiles(work.out)
     for number, part in enumerate(work.source.parts(work.part_size)):
         if number % world_size == rank and files.num_done(number) != len(part):
-            rows, bad = yield from _predict_part(fast, part, work, how)
-            files.write(number, rows, bad)
+            found = yield from _predict_part(fast, part, work, how)
+            files.write(number, *found)
 
 
 def _predict_part(
     model: Classifier, part: Part, work: Work, how: Reading
-) -> Generator[int, None, tuple[pa.Table, list[Bad]]]:
-    """Yield the number of patches of each batch; return rows, and the patches that have none."""
+) -> Generator[int, None, tuple[pa.Table, list[Bad], Suspicious]]:
+    """Yield the number of patches of each batch; return rows, bad patches, and how many look so."""
     batches: list[pa.RecordBatch] = []
     bad: list[Bad] = []
+    suspicious = Suspicious()
     for batch in part.read(how):
         if batch.bad and work.strict:
             name, reason = batch.bad[0]
@@ -87,10 +89,12 @@ def _predict_part(
                 "done before is kept, and the same command goes on from there."
             )
         bad += batch.bad
+        suspicious += batch.suspicious
         if batch.names:
             batches.append(_predict_batch(model, batch, work))
         yield batch.num_patches
-    return pa.Table.from_batches(batches) if batches else pa.table({}), bad
+    rows = pa.Table.from_batches(batches) if batches else pa.table({})
+    return rows, bad, suspicious
 
 
 def _predict_batch(model: Classifier, batch: ReadBatch, work: Work) -> pa.RecordBatch:

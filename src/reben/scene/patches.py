@@ -202,6 +202,7 @@ def _finish(
             "patches. Leave them alone, and begin anew with --restart (restart=True)."
         )
     bad_file = work.out.with_name(f"{work.out.name}.bad.jsonl")
+    files.suspicious(len(sizes)).warn(stacklevel=4)
     shown, num_bad = _write_bad(bad_file, files.bad(len(sizes)))
     if num_bad == sum(sizes):
         files.remove()
