@@ -202,6 +202,24 @@ def test_a_scene_reads_both_sensors_and_masks_what_either_lacks(tmp_path):
     assert np.isfinite(strip["VH"]).all()
 
 
+def test_a_strip_is_the_callers_own(tmp_path):
+    optical = make_band_folder(tmp_path / "s2", bands=("B02",))
+    for band in ("VV", "VH"):
+        write_tiff(tmp_path / "s1" / f"{band}.tif", power(band, (180, 240)))
+
+    with open_scene(
+        optical.path, boa_offset=0, sentinel1=tmp_path / "s1", sentinel1_unit="linear"
+    ) as scene:
+        first = scene.read(["B02", "VV"], 0, 60)
+        kept = {band: pixels.copy() for band, pixels in first.items()}
+        for pixels in first.values():
+            pixels[:] = 0
+        again = scene.read(["B02", "VV"], 0, 60)
+
+    for band, pixels in kept.items():
+        np.testing.assert_array_equal(again[band], pixels)
+
+
 # Unit ---------------------------------------------------------------------------------------------
 
 
@@ -294,6 +312,16 @@ def test_a_level_1_product_in_radar_geometry_is_refused_with_the_reason(tmp_path
 
     with pytest.raises(ProductLevelError, match=r"neither calibrated nor laid on a map.*SNAP"):
         open_sentinel1(folder, GRID)
+
+
+def test_a_zip_is_refused_for_what_it_is(tmp_path):
+    for name in ("S1A_IW_GRDH_1SDV_20230821T165809.zip", "my_rtc.zip"):
+        (tmp_path / name).touch()
+
+    with pytest.raises(ProductLevelError, match="neither calibrated"):
+        open_sentinel1(tmp_path / "S1A_IW_GRDH_1SDV_20230821T165809.zip", GRID)
+    with pytest.raises(ProductError, match="Unpack it"):
+        open_sentinel1(tmp_path / "my_rtc.zip", GRID)
 
 
 def test_a_file_tied_to_the_ground_by_points_is_refused(tmp_path):

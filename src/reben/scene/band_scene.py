@@ -79,7 +79,8 @@ class BandScene:
             {band: (source.name, source.placement) for band, source in found.sources.items()}
         )
         self.grid: Grid = self._alignment.grid
-        self.about: Mapping[str, str] = {**found.about, **self._own_facts()}
+        known = {key: text for key, text in found.about.items() if text}
+        self.about: Mapping[str, str] = {**known, **self._own_facts()}
 
     def add_backscatter(self, backscatter: Backscatter, about: Mapping[str, str]) -> None:
         """Give the scene Sentinel-1 bands, too."""
@@ -172,7 +173,7 @@ class BandScene:
     ) -> dict[str, NDArray[Any]]:
         if self._backscatter is None:
             return {}
-        return {band: self._backscatter.read(band, top, height)[0] for band in bands}
+        return {band: self._backscatter.read(band, top, height)[0].copy() for band in bands}
 
     def _stored(self, band: str, top: int, height: int) -> NDArray[Any]:
         metres = self._alignment.pixel_metres[band]

@@ -73,9 +73,10 @@ class Calibration:
             )
 
     def apply(self, stored: NDArray[Any], name: str) -> NDArray[Any]:
-        """Return reflectance x 10000, [h, w]: uint16 where whole numbers stay whole, else float32.
+        """Return reflectance x 10000, [h, w], in a new array.
 
-        0 stays 0, which is no data; NaN becomes 0; nothing gets below 0.
+        It is uint16 where whole numbers stay whole, else float32. 0 stays 0, which is no data;
+        NaN becomes 0; nothing gets below 0.
 
         Args:
             stored: Digital numbers as the file has them, [h, w].
@@ -93,7 +94,7 @@ class Calibration:
             stored = np.nan_to_num(stored, nan=0.0, posinf=0.0, neginf=0.0)
         whole = stored.dtype.kind == "u" and stored.dtype.itemsize <= 2
         if self.quantification == MODEL_QUANTIFICATION and whole and self.offset == 0:
-            return stored.astype(np.uint16, copy=False)
+            return stored.astype(np.uint16)
         if self.quantification == MODEL_QUANTIFICATION and whole and _is_small_whole(self.offset):
             # 0 stays 0: it is lifted to the subtrahend first.
             taken = np.uint16(-self.offset)

@@ -1,5 +1,6 @@
 """Sentinel-1 for a scene: calibrated backscatter in map geometry, VV and VH by name."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,8 @@ from reben.spec.bands import S1
 if TYPE_CHECKING:
     from xarray import Dataset
 
+# The name of a product as ESA distributes it, also of a zip of one.
+_LEVEL_1_NAME = re.compile(r"S1[A-D]_(S[1-6]|IW|EW|WV)_(GRD|SLC|RAW).*\.(SAFE|zip)$", re.IGNORECASE)
 _ASSET_WORDS = ("unit", "raster:unit", "title", "description")
 
 
@@ -132,13 +135,15 @@ def _require_both(name: str, sources: Mapping[str, BandSource]) -> None:
 
 def _refuse_safe(path: Path) -> None:
     is_safe = (path / "manifest.safe").exists() or (path / "measurement").is_dir()
-    if is_safe or path.name.upper().endswith((".SAFE", ".SAFE.ZIP", ".ZIP")):
+    if is_safe or _LEVEL_1_NAME.match(path.name):
         raise ProductLevelError(
             f"{path} is a level-1 product of Sentinel-1: digital numbers in radar geometry, "
             "neither calibrated nor laid on a map. Make sigma0 with terrain correction from it "
             "first (SNAP: apply orbit file, remove thermal noise, calibrate, terrain-correct), or "
             "take an RTC product of the same pass."
         )
+    if path.suffix.lower() == ".zip":
+        raise ProductError(f"{path} is a zip file. Unpack it, and name the folder of VV and VH.")
 
 
 def _refuse_radar_geometry(source: BandSource) -> None:
