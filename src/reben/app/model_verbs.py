@@ -36,14 +36,13 @@ def card(
         data: Store to take the example from. Default: the one that the run was trained on.
         as_json: Write the result as JSON.
     """
-    from reben.data.loader import open_dataset
     from reben.learn.report import Report
     from reben.learn.run import Run
     from reben.publish.card import write_card
 
     opened = Run.open(run)
     told = opened.report() if report is None else Report.load(report)
-    dataset = None if data is None else open_dataset(data)
+    dataset = None if data is None else opened.dataset(data)
     place = write_card(opened, told, out, dataset=dataset)
     talk(f"The card is {place / 'README.md'}; the folder loads with Classifier.from_pretrained.")
     if as_json:
@@ -124,7 +123,7 @@ def _read_from_store(
 ) -> tuple[dict[str, "NDArray[Any]"], list[str]]:
     from reben.data.loader import open_dataset
 
-    dataset = open_dataset(store, bands, snow=None, cloud=None)
+    dataset = open_dataset(store, bands, snow=None, cloud=None, labels=None)
     if patch is None:
         raise ConfigError(
             f"{store} is a store of {len(dataset)} patches. Name one with --patch, for example "

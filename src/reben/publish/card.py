@@ -11,7 +11,7 @@ from pathlib import Path
 
 from reben.data.files import output_error, write_bytes, write_text
 from reben.data.folders import atomic_folder, require_free
-from reben.data.loader import Dataset, open_dataset
+from reben.data.loader import Dataset
 from reben.errors import MetadataError, OutputError, RunError, StoreError
 from reben.learn.report import Report
 from reben.learn.run import Run
@@ -154,9 +154,8 @@ def _measured_patches(run: Run, report: Report, dataset: Dataset | None) -> Data
         MetadataError: If those of ``dataset`` are others.
     """
     if dataset is None:
-        store = run.summary["data"]["store"]
         try:
-            dataset = open_dataset(store)
+            dataset = run.dataset()
         except (StoreError, MetadataError) as error:
             raise RunError(
                 f"The card needs a patch to show, and the data of the run cannot be opened: "
