@@ -118,6 +118,7 @@ def test_the_summary_counts_what_was_done(run, dataset):
         "store": str(dataset.store.path),
         "fingerprint": dataset.table.fingerprint(),
         "made_up_by": None,
+        "label_table": None,
     }
     assert summary["not_applied"] == list(Classifier("test_resnet", "rgb").not_applied)
 
