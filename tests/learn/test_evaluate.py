@@ -283,6 +283,17 @@ def test_a_model_that_is_optimised_already_is_used_as_it_is(model, dataset):
     assert np.array_equal(found.scores, expected.scores)
 
 
+def test_full_memory_says_which_batch_size_to_try(dataset):
+    class Large(Classifier):
+        def forward(self, x_BCHW):
+            if len(x_BCHW) < 5:  # the last batch
+                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+            return super().forward(x_BCHW)
+
+    with pytest.raises(ConfigError, match=r"size 6, after 12 of 15 patches.*batch_size to 3"):
+        predict_dataset(Large("test_resnet", "rgb"), dataset, batch_size=6)
+
+
 def test_the_name_of_a_model_can_be_given(model, dataset):
     assert predict_dataset(model, dataset["test"], name="mine").subject.name == "mine"
 

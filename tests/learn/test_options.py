@@ -194,3 +194,32 @@ def test_full_memory_says_what_fits(dataset, tiny, tmp_path, monkeypatch):
     with pytest.raises(RuntimeError, match=r"full with 2 patches.*accumulate 2.*accumulate to 4"):
         train(tiny(batch_size=4, accumulate=2), dataset, tmp_path / "run")
     assert "TrainingError" in (tmp_path / "run" / "train.log").read_text()
+
+
+def test_full_memory_says_how_many_patches_did_fit(dataset, tiny, tmp_path, monkeypatch):
+    real = Classifier.forward
+
+    def fail(self, images):
+        if len(images) > 1 and not self.training:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+        return real(self, images)
+
+    monkeypatch.setattr(Classifier, "forward", fail)
+
+    with pytest.raises(RuntimeError, match=r"3 patches at once did fit before that"):
+        train(tiny(batch_size=3), dataset, tmp_path / "run")
+
+
+def test_validation_goes_in_as_many_parts_as_training(dataset, tiny, tmp_path, monkeypatch):
+    sizes = {True: [], False: []}
+    real = Classifier.forward
+
+    def watch(self, images):
+        sizes[self.training].append(len(images))
+        return real(self, images)
+
+    monkeypatch.setattr(Classifier, "forward", watch)
+
+    train(tiny(batch_size=4, accumulate=2, epochs=1), dataset, tmp_path / "run")
+
+    assert sizes == {True: [2, 2, 2, 1], False: [2, 2, 1]}

@@ -176,6 +176,10 @@ def _open(store: Path, settings: TrainConfig, table: Path | None) -> "Dataset":
 
 
 def _tell(run: "Run", *, as_json: bool) -> None:
+    from reben.learn.ranks import is_first_rank
+
+    if not is_first_rank():
+        return
     if run.summary["not_applied"]:
         talk(f"{run.config.backbone} takes no {', no '.join(run.summary['not_applied'])}.")
     if as_json:

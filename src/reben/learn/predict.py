@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import distributed, nn
 
 from reben.data.loader import Dataset, Loader
-from reben.errors import EmptySplitError
+from reben.errors import ConfigError, EmptySplitError
 from reben.learn.calibrate import calibration_of
 from reben.learn.predictions import Predictions, Subject
 from reben.learn.run import Run, run_folder
@@ -149,15 +149,27 @@ def _predict(
     batch_size: int,
     progress: Callable[[int, int], None] | None,
 ) -> NDArray[np.float32]:
-    """Return the scores of one process, float32 [N, K]; N may be 0 for one of many processes."""
+    """Return the scores of one process, float32 [N, K]; N may be 0 for one of many processes.
+
+    Raises:
+        ConfigError: If the memory of the device is full.
+    """
     scores, done = [torch.empty(0, len(classifier.labels))], 0
     loader = Loader(dataset, classifier.preprocess, batch_size, labels=classifier.labels)
-    with evaluation_mode(classifier), torch.inference_mode():
-        for batch in loader:
-            scores.append(classifier(batch.images).float().sigmoid().cpu())
-            done += len(batch.names)
-            if progress is not None:
-                progress(done, len(dataset))
+    try:
+        with evaluation_mode(classifier), torch.inference_mode():
+            for batch in loader:
+                scores.append(classifier(batch.images).float().sigmoid().cpu())
+                done += len(batch.names)
+                if progress is not None:
+                    progress(done, len(dataset))
+    except torch.OutOfMemoryError as error:
+        first = (str(error).strip().splitlines() or ["out of memory"])[0]
+        raise ConfigError(
+            f"The memory of the device is full with batch_size {batch_size}, after {done} of "
+            f"{len(dataset)} patches: {first} Set batch_size to {max(1, batch_size // 2)}; it does "
+            "not change the scores."
+        ) from error
     return np.asarray(torch.cat(scores).numpy(), np.float32)
 
 
