@@ -16,13 +16,12 @@ from reben.spec.labels import LABELS
 NUM_TILES = 50
 
 
-def main() -> None:
-    """Print one line for each way of resampling."""
-    num_patches, rounds = (int(word) for word in [*sys.argv[1:], "119825", "1000"][:2])
+def make_predictions(num_patches: int) -> Predictions:
+    """Return made-up predictions, better than chance, of patches in so many tiles."""
     generator = np.random.default_rng(0)
     real = generator.random((num_patches, len(LABELS))) < np.linspace(0.01, 0.5, len(LABELS))
     logits = generator.normal(size=real.shape) + 2 * real - 2
-    predictions = Predictions(
+    return Predictions(
         Subject("made up", "none", ("B02",), "test", "none"),
         LABELS,
         tuple(map(str, range(num_patches))),
@@ -30,6 +29,12 @@ def main() -> None:
         real.astype(np.uint8),
         tiles=tuple(str(number % NUM_TILES) for number in range(num_patches)),
     )
+
+
+def main() -> None:
+    """Print one line for each way of resampling."""
+    num_patches, rounds = (int(word) for word in [*sys.argv[1:], "119825", "1000"][:2])
+    predictions = make_predictions(num_patches)
     bootstrap(predictions, rounds=1)  # compiles
     for name, work in (
         ("by tile", lambda: bootstrap(predictions, rounds=rounds)),

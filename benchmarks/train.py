@@ -10,6 +10,7 @@ import argparse
 import itertools
 import statistics
 import time
+import warnings
 from collections.abc import Iterator
 
 import lightning.pytorch as pl
@@ -80,17 +81,18 @@ def own_loop(config: TrainConfig, batch: Batch, steps: int) -> list[float]:
         model, config, total_steps=steps + 1, warmup_steps=0, channels_last=channels_last
     )
     clock = Clock()
-    trainer = pl.Trainer(
-        accelerator="cpu",
-        max_epochs=1,
-        limit_val_batches=0,
-        callbacks=[clock],
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
     with quiet_lightning():
+        warnings.filterwarnings("ignore", message="You defined a `validation_step`")
+        trainer = pl.Trainer(
+            accelerator="cpu",
+            max_epochs=1,
+            limit_val_batches=0,
+            callbacks=[clock],
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        )
         trainer.fit(task, train_dataloaders=Repeated(batch, steps + 1))
     return clock.seconds[1:]
 

@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import pytest
 
@@ -99,3 +100,99 @@ def test_help_tells_of_every_setting(capsys):
     said = capsys.readouterr().out
     for word in ("--layer-decay", "[default: 512]", "--no-flips", "--labels", "--resume"):
         assert word in said
+
+
+# Labels of one's own ------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def crops(store, tmp_path_factory):
+    """A table that gives the patches of the store labels of their own."""
+    rows = [
+        f"{made_up.patch_id(number)},{('wheat', 'rye; wheat', 'maize')[number % 3]}"
+        for number in range(11)
+    ]
+    file = tmp_path_factory.mktemp("crops") / "crops.csv"
+    file.write_text("\n".join(["patch_id,labels", *rows]) + "\n")
+    return str(file)
+
+
+@pytest.fixture(scope="module")
+def of_crops(store, trained, crops, tmp_path_factory):
+    """A run on these labels that starts from a model of the 19."""
+    out = str(tmp_path_factory.mktemp("crops") / "run")
+    words = ["--init", f"{trained}/best", "--labels", crops]
+    assert run(["train", "--data", store, "--out", out, *TINY, *words]) == 0
+    return out
+
+
+def test_a_table_of_labels_is_learnt_and_remembered(of_crops, crops):
+    found = Run.open(of_crops)
+
+    assert found.config.labels == ("maize", "rye", "wheat")
+    assert (found.summary["num_train"], found.summary["num_validation"]) == (6, 3)
+    assert found.summary["data"]["label_table"] == crops
+    assert found.summary["new_head"] is True
+
+
+def test_what_was_learnt_from_a_table_is_evaluated_with_it(of_crops, store, capsys):
+    words = ["evaluate", of_crops, "--data", store, "--rounds", "0", "--no-figures", "--json"]
+
+    assert run(words) == 0
+
+    report = json.loads(capsys.readouterr().out)
+    assert report["labels"] == ["maize", "rye", "wheat"]
+    assert report["num_patches"] == 2  # the table leaves out the third test patch
+
+
+def test_a_model_without_its_run_is_told_the_table(of_crops, store, crops, capsys):
+    words = ["evaluate", f"{of_crops}/best", "--data", store, "--rounds", "0", "--json"]
+    folder = shutil.copytree(f"{of_crops}/best", f"{of_crops}-alone")
+    words[1] = str(folder)
+
+    assert run(words) == 2
+    error = capsys.readouterr().err
+    assert "UnknownLabelError" in error
+    assert "--labels FILE" in error
+    assert run([*words, "--labels", crops]) == 0
+    assert json.loads(capsys.readouterr().out)["num_patches"] == 2
+
+
+def test_it_is_calibrated_carded_and_used(of_crops, store, tmp_path, capsys):
+    assert run(["calibrate", of_crops, "--data", store]) == 0
+    assert run(["evaluate", of_crops, "--data", store, "--rounds", "0", "--no-figures"]) == 0
+    assert run(["card", of_crops, "--out", str(tmp_path / "card")]) == 0
+    capsys.readouterr()
+
+    card = (tmp_path / "card" / "README.md").read_text()
+    assert "the classification head is new, since the labels are others" in card
+    words = ["predict", str(tmp_path / "card"), store, "--patch", made_up.patch_id(9), "--json"]
+    assert run(words) == 0
+    scores = json.loads(capsys.readouterr().out)["scores"]
+    assert {row["label"] for row in scores} == {"maize", "rye", "wheat"}
+
+
+def test_a_run_on_a_table_goes_on_with_it(of_crops, capsys):
+    assert run(["train", "--resume", of_crops]) == 0
+    assert "is finished" in capsys.readouterr().err
+
+
+def test_a_store_whose_metadata_have_own_labels_goes_all_the_way(tmp_path, capsys):
+    splits = ["train"] * 4 + ["validation"] * 2 + ["test"] * 2
+    rows = [
+        made_up.row(number, split, labels=[("oat", "rye")[number % 2]])
+        for number, split in enumerate(splits)
+    ]
+    place = made_up.write_store(tmp_path / "store", num_train=8, num_validation=0, num_test=0)
+    made_up.write_metadata(place / "metadata.parquet", rows)
+    store, out = str(place), str(tmp_path / "run")
+    names = tmp_path / "names.txt"
+    names.write_text("rye\noat\n")
+
+    assert run(["train", "--data", store, "--out", out, *TINY]) == 2
+    assert "unknown label 'oat'; 'rye'" in capsys.readouterr().err
+    assert run(["train", "--data", store, "--out", out, *TINY, "--labels", str(names)]) == 0
+    assert run(["evaluate", out, "--data", store, "--rounds", "0", "--no-figures"]) == 0
+    assert run(["card", out, "--out", str(tmp_path / "card"), "--data", store]) == 0
+    assert run(["inspect", store]) == 0
+    assert Run.open(out).report().labels == ("rye", "oat")

@@ -21,10 +21,12 @@ from reben.errors import (
     UnknownLabelError,
 )
 from reben.learn.config import TrainConfig
-from reben.learn.evaluate import evaluate, evaluation_mode, measure, predict_dataset
+from reben.learn.evaluate import evaluate, measure, predict_dataset
 from reben.learn.metrics import compute_metrics
+from reben.learn.predict import evaluation_mode
 from reben.learn.predictions import Predictions
 from reben.learn.run import Run
+from reben.model import inference
 from reben.model.classifier import Classifier
 from reben.spec.labels import LABELS
 
@@ -205,6 +207,95 @@ def test_predictions_know_what_the_table_and_the_names_tell(model, dataset):
     assert set(found.months) == {6}
     assert set(found.countries) == {"Austria", "Finland"}
     assert (found.labels == dataset["test"].table.multi_hot()).all()
+
+
+class Watched(Classifier):
+    """A class of one's own, which counts what goes through it."""
+
+    def forward(self, x_BCHW):
+        self.num_calls = getattr(self, "num_calls", 0) + 1
+        return super().forward(x_BCHW)
+
+
+@pytest.fixture
+def optimised(monkeypatch):
+    """The optimised copies that are made while a test runs."""
+    made = []
+
+    def watch(classifier):
+        made.append(real(classifier))
+        return made[-1]
+
+    real = inference.optimise_for_inference
+    monkeypatch.setattr(inference, "optimise_for_inference", watch)
+    return made
+
+
+def test_an_optimised_copy_does_the_work_and_the_logits_stay(dataset, optimised):
+    torch.manual_seed(4)
+    model = Classifier("test_resnet", "B08,VV,B11").train()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+
+    found = predict_dataset(model, dataset, batch_size=4)
+    plain = predict_dataset(model, dataset, batch_size=4, optimise=False)
+
+    assert [copy.max_difference > 0 for copy in optimised] == [True]
+    assert "batch norms folded" in optimised[0].optimisations[0]
+    logits = [np.log(p.scores / (1 - p.scores.astype(np.float64))) for p in (found, plain)]
+    assert not np.array_equal(*logits)
+    assert np.abs(logits[0] - logits[1]).max() < 1e-4
+    assert found.subject == plain.subject
+    assert model.training
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+
+
+def test_runs_folders_and_ids_are_predicted_with_an_optimised_copy(
+    run, dataset, optimised, monkeypatch
+):
+    from_hub = Classifier.from_pretrained(run.best)
+    real = Classifier.from_pretrained
+    monkeypatch.setattr(
+        Classifier,
+        "from_pretrained",
+        lambda name, **how: from_hub if name == "some/model" else real(name, **how),
+    )
+    expected = predict_dataset(run, dataset["test"])
+
+    for given in (run.path, run.best, "some/model"):
+        assert np.array_equal(predict_dataset(given, dataset["test"]).scores, expected.scores)
+    assert len(optimised) == 4
+
+
+def test_a_class_of_ones_own_is_used_as_it_is(dataset, optimised):
+    model = Watched("test_resnet", "rgb")
+
+    predict_dataset(model, dataset["test"], batch_size=2)
+
+    assert model.num_calls == 2
+    assert optimised == []
+
+
+def test_a_model_that_is_optimised_already_is_used_as_it_is(model, dataset):
+    expected = predict_dataset(model, dataset["test"])
+
+    found = predict_dataset(inference.optimise_for_inference(model), dataset["test"])
+
+    assert np.array_equal(found.scores, expected.scores)
+
+
+def test_full_memory_says_which_batch_size_to_try(dataset):
+    class Large(Classifier):
+        def forward(self, x_BCHW):
+            if len(x_BCHW) < 5:  # the last batch
+                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+            return super().forward(x_BCHW)
+
+    with pytest.raises(ConfigError, match=r"size 6, after 12 of 15 patches.*batch_size to 3"):
+        predict_dataset(Large("test_resnet", "rgb"), dataset, batch_size=6)
+
+
+def test_the_name_of_a_model_can_be_given(model, dataset):
+    assert predict_dataset(model, dataset["test"], name="mine").subject.name == "mine"
 
 
 def test_one_tile_gives_no_interval_by_tile(model, dataset):

@@ -1,65 +1,67 @@
-"""A small backbone learns what there is to learn, from either sensor and from both."""
+"""A small backbone learns what there is to learn in 3,000 made-up patches, by the whole path.
+
+Synthesis, encoding, training, validation: 2 seeds, three band sets each. Measured with seeds 1, 2
+and 3: S1 0.488 to 0.494, S2 0.547 to 0.561, both 0.572 to 0.616; random weights and a score for
+each label that is its share of the train patches, 0.19.
+"""
 
 import numpy as np
 import pytest
+import torch
 
-from made_up import patch_id, row, s1_name, write_metadata
+from reben.data.encode import encode
 from reben.data.loader import open_dataset
-from reben.data.metadata import METADATA_FILE
-from reben.data.store import StoreWriter
+from reben.data.synthesize import synthesize
 from reben.learn.config import TrainConfig
+from reben.learn.evaluate import evaluate
 from reben.learn.metrics import compute_metrics
 from reben.learn.train import train
-from reben.spec.bands import ALL, native_size, sensor
+from reben.model.classifier import Classifier
+from reben.spec.labels import LABELS
 
-LABELS = ("Arable land", "Inland waters", "Mixed forest", "Pastures", "Urban fabric")
-SHOWN_BY = {
-    "Arable land": ("B08", "B11"),
-    "Inland waters": ("VV", "VH"),
-    "Mixed forest": ("B03", "B05"),
-    "Pastures": ("VH", "B04"),
-    "Urban fabric": ("VV", "B12"),
-}
-NUM_TRAIN, NUM_VALIDATION = 600, 200
+NUM_PATCHES = 3000
+SEEDS = (1, 2)
+BANDS = ("s1", "s2", "all")
+FAR = 0.2
+"""By how much any training is above what knows nothing of images; a third of what is reached."""
+TOLERANCE = 0.01
+"""For means over the seeds. One seed more or less moves them by this much: the standard deviation
+of a single figure is 0.003 with S1, 0.008 with S2, 0.022 with both, over three seeds."""
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def learnable(tmp_path_factory):
-    """Noisy patches; each label adds a faint patch of signal to two bands."""
-    folder = tmp_path_factory.mktemp("learns") / "store"
-    chance = np.random.default_rng(11)
-    table = []
-    with StoreWriter(folder) as writer:
-        for number in range(NUM_TRAIN + NUM_VALIDATION):
-            present = [label for label in LABELS if chance.random() < 0.3] or [LABELS[number % 5]]
-            bands = {name: noisy(chance, name, present) for name in ALL}
-            sentinel1 = {name: bands.pop(name) for name in ("VV", "VH")}
-            writer.put(patch_id(number), bands)
-            writer.put(s1_name(number), sentinel1)
-            split = "train" if number < NUM_TRAIN else "validation"
-            table.append(row(number, split, labels=present))
-    write_metadata(folder / METADATA_FILE, table)
-    return open_dataset(folder, labels=LABELS)
+def made_up(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("learns")
+    tree = synthesize(folder / "tree", num_patches=NUM_PATCHES, seed=7)
+    encode(
+        folder / "store",
+        s1=tree / "BigEarthNet-S1",
+        s2=tree / "BigEarthNet-S2",
+        metadata=[tree / "metadata.parquet"],
+    )
+    return open_dataset(folder / "store")
 
 
-def noisy(chance, name, present):
-    side = native_size(name)
-    strength = sum(name in SHOWN_BY[label] for label in present)
-    signal = np.zeros((side, side), np.float32)
-    half, (y, x) = side // 2, chance.integers(0, side // 2, 2)
-    signal[y : y + half, x : x + half] = strength
-    noise = chance.normal(size=(side, side)).astype(np.float32)
-    if sensor(name) == "Sentinel-1":
-        return np.float32(-15) + noise + 3 * signal
-    return (1500 + 200 * noise + 900 * signal).clip(0, 9999).astype(np.uint16)
+@pytest.fixture(scope="module")
+def reached(made_up, tmp_path_factory):
+    """Highest validation macro average precision for each seed and band set."""
+    folder = tmp_path_factory.mktemp("runs")
+    return {
+        (seed, bands): train(settings(bands, seed), made_up, folder / f"{bands}-{seed}").summary[
+            "best_validation_macro_average_precision"
+        ]
+        for seed in SEEDS
+        for bands in BANDS
+    }
 
 
-def figure(dataset, folder, bands, seed):
-    config = TrainConfig(
+def settings(bands, seed):
+    return TrainConfig(
         backbone="test_resnet",
         bands=bands,
         accelerator="cpu",
-        labels=LABELS,
         epochs=8,
         patience=8,
         batch_size=32,
@@ -67,24 +69,29 @@ def figure(dataset, folder, bands, seed):
         drop_rate=0.0,
         seed=seed,
     )
-    return train(config, dataset, folder).summary["best_validation_macro_average_precision"]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("seed", [1, 2])
-def test_it_learns_and_both_sensors_are_at_least_as_good_as_either(learnable, tmp_path, seed):
-    labels = learnable["validation"].table.multi_hot()
-    prior = learnable["train"].table.multi_hot().mean(0, dtype=np.float32)
-    always = np.broadcast_to(prior, labels.shape)
-    random = np.random.default_rng(seed).random(labels.shape, np.float32)
-    baselines = [
-        compute_metrics(scores, labels, LABELS).macro.average_precision
-        for scores in (always, random)
-    ]
+def untrained(dataset, bands):
+    torch.manual_seed(1)
+    report = evaluate(Classifier("test_resnet", bands), dataset, rounds=0)
+    return report.macro.average_precision
 
-    found = {
-        bands: figure(learnable, tmp_path / bands, bands, seed) for bands in ("s1", "s2", "all")
-    }
 
-    assert found["all"] > max(baselines) + 0.3
-    assert found["all"] >= max(found["s1"], found["s2"]) - 0.01
+def prior(dataset):
+    """What the share of train patches with each label reaches, given to every patch."""
+    labels = dataset["validation"].table.multi_hot()
+    shares = dataset["train"].table.multi_hot().mean(0, dtype=np.float32)
+    scores = np.broadcast_to(shares, labels.shape)
+    return compute_metrics(scores, labels, LABELS).macro.average_precision
+
+
+def test_every_training_is_far_above_random_weights_and_the_prior(made_up, reached):
+    for (_, bands), figure in reached.items():
+        know_nothing = max(prior(made_up), untrained(made_up["validation"], bands))
+        assert figure > know_nothing + FAR, bands
+
+
+def test_both_sensors_are_at_least_as_good_as_either(reached):
+    mean = {bands: np.mean([reached[seed, bands] for seed in SEEDS]) for bands in BANDS}
+
+    assert mean["all"] >= max(mean["s1"], mean["s2"]) - TOLERANCE

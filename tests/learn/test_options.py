@@ -93,6 +93,44 @@ def test_own_labels_get_a_head_of_their_own(own_store, tiny, tmp_path, start):
     assert run.config.labels == OWN
 
 
+def test_a_new_head_is_told_in_the_log_and_the_summary(own_store, tiny, tmp_path, start):
+    data = open_dataset(own_store, labels=OWN)
+
+    run = train(tiny(labels=OWN, init=str(start), epochs=1), data, tmp_path / "run")
+
+    log = (run.path / "train.log").read_text()
+    assert f"weights of {start}, but for the classification head: that is new" in log
+    assert run.summary["new_head"] is True
+
+
+def test_a_head_for_the_same_labels_is_kept(dataset, tiny, tmp_path, start):
+    run = train(tiny(init=str(start), epochs=1), dataset, tmp_path / "run")
+
+    assert run.summary["new_head"] is False
+    assert "head" not in (run.path / "train.log").read_text()
+
+
+def test_a_run_opens_its_patches_with_its_own_labels(own_store, tiny, tmp_path):
+    data = open_dataset(own_store, labels=OWN)
+
+    run = train(tiny(labels=OWN, epochs=1), data, tmp_path / "run")
+
+    assert run.dataset().table.labels == OWN
+    assert run.dataset(own_store)["train"].table.fingerprint() == data["train"].table.fingerprint()
+
+
+def test_patches_with_other_labels_than_the_run_are_an_error(dataset, own_store, tiny, tmp_path):
+    own = train(tiny(labels=OWN, epochs=1), open_dataset(own_store, labels=OWN), tmp_path / "own")
+
+    with pytest.raises(
+        UnknownLabelError, match=r"Pastures.*Labels: barley; maize; wheat.*--labels"
+    ):
+        own.dataset(dataset.store.path)
+    with pytest.raises(UnknownLabelError, match="barley"):
+        train(tiny(), open_dataset(own_store, labels=None), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 def test_labels_that_are_not_the_19_are_an_error_unless_they_are_named(own_store):
     with pytest.raises(UnknownLabelError, match="barley"):
         open_dataset(own_store)
@@ -156,3 +194,32 @@ def test_full_memory_says_what_fits(dataset, tiny, tmp_path, monkeypatch):
     with pytest.raises(RuntimeError, match=r"full with 2 patches.*accumulate 2.*accumulate to 4"):
         train(tiny(batch_size=4, accumulate=2), dataset, tmp_path / "run")
     assert "TrainingError" in (tmp_path / "run" / "train.log").read_text()
+
+
+def test_full_memory_says_how_many_patches_did_fit(dataset, tiny, tmp_path, monkeypatch):
+    real = Classifier.forward
+
+    def fail(self, images):
+        if len(images) > 1 and not self.training:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+        return real(self, images)
+
+    monkeypatch.setattr(Classifier, "forward", fail)
+
+    with pytest.raises(RuntimeError, match=r"3 patches at once did fit before that"):
+        train(tiny(batch_size=3), dataset, tmp_path / "run")
+
+
+def test_validation_goes_in_as_many_parts_as_training(dataset, tiny, tmp_path, monkeypatch):
+    sizes = {True: [], False: []}
+    real = Classifier.forward
+
+    def watch(self, images):
+        sizes[self.training].append(len(images))
+        return real(self, images)
+
+    monkeypatch.setattr(Classifier, "forward", watch)
+
+    train(tiny(batch_size=4, accumulate=2, epochs=1), dataset, tmp_path / "run")
+
+    assert sizes == {True: [2, 2, 2, 1], False: [2, 2, 1]}

@@ -255,37 +255,43 @@ def test_checkpoints_follow_the_clock(dataset, tmp_path, monkeypatch):
     assert saved == [4, 8]
 
 
+NUM_KILLS = 5
+LONGEST = 0.5
+"""Seconds that a process may train before it is killed."""
+
+
 @pytest.mark.slow
 def test_a_run_killed_at_random_moments_ends_like_one_that_was_never_stopped(dataset, tmp_path):
-    config = settings(epochs=25, patience=25)
+    config = settings(epochs=25, patience=25).to_toml()
     command = [sys.executable, "-c", SCRIPT, str(dataset.store.path)]
-    words = [config.to_toml()]
-    subprocess.run([*command, str(tmp_path / "whole"), *words, "no"], check=True, timeout=300)
-    chance, num_kills = random.Random(3), 0
-    resume = "no"
-    for _ in range(25):
-        process = subprocess.Popen([*command, str(tmp_path / "run"), *words, resume])
-        started = tmp_path / "run" / "config.toml"
-        while process.poll() is None and not started.is_file():
-            time.sleep(0.01)
-        before = last_changed(tmp_path / "run")
-        while process.poll() is None and last_changed(tmp_path / "run") == before:
-            time.sleep(0.01)
-        time.sleep(chance.random() * 2)
-        if process.poll() is None:
-            process.send_signal(signal.SIGKILL)
-            num_kills += 1
-        process.wait()
-        resume = "yes"
-        if process.returncode == 0:
-            break
+    subprocess.run([*command, str(tmp_path / "whole"), config, "no"], check=True, timeout=500)
+    chance = random.Random(3)
+    steps = []
+    for number in range(NUM_KILLS):
+        resume = "yes" if number else "no"
+        process = subprocess.Popen([*command, str(tmp_path / "run"), config, resume])
+        wait_for_a_checkpoint(process, tmp_path / "run")
+        time.sleep(chance.random() * LONGEST)
+        process.kill()
+        if process.wait(timeout=60) == 0:
+            break  # a quick machine: it was done before it was killed
         assert process.returncode == -signal.SIGKILL
+        steps.append(last(tmp_path / "run")["global_step"])
 
-    assert num_kills >= 3
+    subprocess.run([*command, str(tmp_path / "run"), config, "yes"], check=True, timeout=500)
+
+    assert len(steps) >= 3
+    assert steps == sorted(set(steps)), "each process came further than the one before"
     assert Run.open(tmp_path / "run").summary["status"] == "finished"
     require_same_end(tmp_path / "run", tmp_path / "whole")
 
 
-def last_changed(folder):
+def wait_for_a_checkpoint(process, folder):
+    """Return once a process has written one; it is an error if that takes minutes."""
     file = folder / "checkpoints" / "last.ckpt"
-    return file.stat().st_mtime_ns if file.is_file() else 0
+    before = file.stat().st_mtime_ns if file.is_file() else None
+    until = time.monotonic() + 300
+    while not file.is_file() or file.stat().st_mtime_ns == before:
+        assert process.poll() is None, "it ended before it was killed"
+        assert time.monotonic() < until, "no checkpoint in five minutes"
+        time.sleep(0.005)

@@ -118,6 +118,7 @@ def test_the_summary_counts_what_was_done(run, dataset):
         "store": str(dataset.store.path),
         "fingerprint": dataset.table.fingerprint(),
         "made_up_by": None,
+        "label_table": None,
     }
     assert summary["not_applied"] == list(Classifier("test_resnet", "rgb").not_applied)
 
@@ -443,11 +444,31 @@ def test_a_loss_that_is_no_number_is_an_error_and_recorded(dataset, tiny, tmp_pa
     assert "TrainingError: The loss is nan" in (tmp_path / "run" / "train.log").read_text()
 
 
-def test_a_full_disk_is_an_error_that_names_the_folder(dataset, tiny, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [
+        (errno.ENOSPC, r"No space left on device.*MB are free"),
+        (errno.EACCES, "Permission denied"),
+        (errno.EROFS, "Read-only file system"),
+    ],
+)
+def test_a_checkpoint_that_cannot_be_written_is_an_error_that_names_it(
+    dataset, tiny, tmp_path, monkeypatch, number, said
+):
     def fail(*_):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(torch, "save", fail)
 
-    with pytest.raises(OutputError, match=r"last.ckpt: No space left on device.*MB are free"):
+    with pytest.raises(OutputError, match=f"last.ckpt: {said}"):
         train(tiny(), dataset, tmp_path / "run")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_without_the_right_to_write_is_an_error(dataset, tiny, tmp_path):
+    tmp_path.chmod(0o500)
+    try:
+        with pytest.raises(OutputError, match=r"Cannot write .*run: Permission denied"):
+            train(tiny(), dataset, tmp_path / "run")
+    finally:
+        tmp_path.chmod(0o700)

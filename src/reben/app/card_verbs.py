@@ -111,11 +111,13 @@ def _check(folder: str, *, as_json: bool) -> None:
 def _write(
     model: str, out: Path, report: Path | None, data: Path | None, options: dict[str, Any]
 ) -> Path:
+    from reben.app.model_verbs import open_run
     from reben.data.loader import open_dataset
     from reben.publish.card import write_card
 
-    told = _find_report(model, report)
-    dataset = None if data is None else open_dataset(data, labels=told.labels)
+    told, run, dataset = _find_report(model, report), open_run(model), None
+    if data is not None:
+        dataset = open_dataset(data, labels=told.labels) if run is None else run.dataset(data)
     return write_card(model, told, out, dataset=dataset, **options)
 
 

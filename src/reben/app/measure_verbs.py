@@ -27,6 +27,7 @@ def evaluate(  # noqa: PLR0913 - all but the first are flags
     rounds: Annotated[int, Parameter(validator=validators.Number(gte=0))] = 1000,
     figures: bool = True,
     bands: str | None = None,
+    labels: Path | None = None,
     as_json: AsJson = False,
 ) -> None:
     """Measure a model on one split of a store, or predictions that were made before.
@@ -45,6 +46,8 @@ def evaluate(  # noqa: PLR0913 - all but the first are flags
         rounds: Resamples that the 95 % intervals are from; 0 leaves the intervals out.
         figures: Draw pictures, which needs matplotlib.
         bands: Bands of the model in their order, for a published model whose name does not say.
+        labels: Table (.csv, .parquet) of the patches and their labels, if they are not those of
+            the metadata. Default: the one that the run was trained on, if it had one.
         as_json: Write the report as JSON.
     """
     from reben.learn.evaluate import joined_processes, measure
@@ -52,16 +55,18 @@ def evaluate(  # noqa: PLR0913 - all but the first are flags
 
     place = out
     if predictions is not None:
-        if model is not None or data is not None or bands is not None:
+        if not all(given is None for given in (model, data, bands, labels)):
             raise ConfigError(
-                f"--predictions {predictions} is measured by itself. Leave the model, --data and "
-                "--bands out, or leave --predictions out."
+                f"--predictions {predictions} is measured by itself. Leave the model, --data, "
+                "--bands and --labels out, or leave --predictions out."
             )
         found = Predictions.load(predictions)
     else:
         run = None if model is None else open_run(model)
         with joined_processes() as first:
-            found = _predict_split(model, data, split, batch_size=batch_size, bands=bands)
+            found = _predict_split(
+                model, data, split, batch_size=batch_size, bands=bands, labels=labels
+            )
         if not first:
             return
         place = run.report_folder(split) if out is None and run is not None else out
@@ -87,6 +92,7 @@ def calibrate(  # noqa: PLR0913 - all but the first are flags
     out: Path | None = None,
     batch_size: Annotated[int, Parameter(validator=validators.Number(gte=1))] = 64,
     bands: str | None = None,
+    labels: Path | None = None,
     as_json: AsJson = False,
 ) -> None:
     """Tune temperature and thresholds of a model on the validation split, into its config.
@@ -102,6 +108,7 @@ def calibrate(  # noqa: PLR0913 - all but the first are flags
             config is replaced; a model on the Hub needs one.
         batch_size: Patches to predict at a time; it does not change the result.
         bands: Bands of the model in their order, for a published model whose name does not say.
+        labels: Table of the patches and their labels, as for evaluate.
         as_json: Write the calibration as JSON.
     """
     from reben.data.files import write_text
@@ -115,7 +122,7 @@ def calibrate(  # noqa: PLR0913 - all but the first are flags
     if out is None and not own.is_dir():
         raise ConfigError(f"{model} is not a folder here. Say where to write it calibrated: --out.")
     found = calibrate_predictions(
-        _predict_split(model, data, split, batch_size=batch_size, bands=bands)
+        _predict_split(model, data, split, batch_size=batch_size, bands=bands, labels=labels)
     )
     classifier = load_model(model, bands)
     apply_calibration(classifier, found)
@@ -136,7 +143,13 @@ def calibrate(  # noqa: PLR0913 - all but the first are flags
 
 
 def _predict_split(
-    model: str | None, data: Path | None, split: str, *, batch_size: int, bands: str | None
+    model: str | None,
+    data: Path | None,
+    split: str,
+    *,
+    batch_size: int,
+    bands: str | None,
+    labels: Path | None,
 ) -> "Predictions":
     """Return what a model says of the patches of a split.
 
@@ -144,15 +157,22 @@ def _predict_split(
         ConfigError: If the model or the data are not named.
     """
     from reben.data.loader import open_dataset
-    from reben.learn.evaluate import predict_dataset
+    from reben.learn.predict import load_subject, predict_dataset
 
     if model is None or data is None:
         missing = "the model" if model is None else "its data: --data STORE"
         raise ConfigError(f"Name {missing}, or measure a file of predictions: --predictions FILE.")
-    subject = (open_run(model) or model) if bands is None else load_model(model, bands)
-    dataset = open_dataset(data)[split]
+    run = open_run(model)
+    name, classifier = load_subject(run or model, bands)
+    dataset = (
+        open_dataset(data, labels=classifier.labels, label_table=labels)
+        if run is None
+        else run.dataset(data, label_table=labels)
+    )
     with progress_bar("patches") as progress:
-        return predict_dataset(subject, dataset, batch_size=batch_size, progress=progress)
+        return predict_dataset(
+            classifier, dataset[split], batch_size=batch_size, name=name, progress=progress
+        )
 
 
 def _print_report(report: "Report") -> None:

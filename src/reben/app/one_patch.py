@@ -89,7 +89,7 @@ def _read_from_store(
 ) -> tuple[dict[str, "NDArray[Any]"], list[str]]:
     from reben.data.loader import open_dataset
 
-    dataset = open_dataset(store, bands, snow=None, cloud=None)
+    dataset = open_dataset(store, bands, snow=None, cloud=None, labels=None)
     if patch is None:
         raise ConfigError(
             f"{store} is a store of {len(dataset)} patches. Name one with --patch, for example "

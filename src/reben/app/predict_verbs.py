@@ -266,7 +266,12 @@ def _patches_of_store(path: Path, classifier: "Classifier", store: StoreFlags) -
 
     weather = None if store.covered else False
     dataset = open_dataset(
-        path, classifier.bands, countries=store.country or None, snow=weather, cloud=weather
+        path,
+        classifier.bands,
+        countries=store.country or None,
+        snow=weather,
+        cloud=weather,
+        labels=None,
     )
     return dataset if store.split is None else dataset[store.split]
 

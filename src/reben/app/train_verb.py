@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from reben.learn.recorder import ProgressObserver, TrainProgress
     from reben.learn.run import Run
 
+_LABELS_HELP = (
+    "Labels of your own: a file of their names (a JSON list, or one a line), which the metadata "
+    "then hold; or a table of patches (.csv, .parquet) with the columns patch_id and labels."
+)
 LoggerName = Literal["wandb", "mlflow", "trackio"]
 
 
@@ -43,7 +47,7 @@ def _make_flags() -> type:
             text = f"{text} [default: {setting.default}]"
         hint: Any = hints[setting.name]
         if setting.name == "labels":
-            hint, text = Path, "File of label names: a JSON list, or one name a line."
+            hint, text = Path, _LABELS_HELP
         kind = Annotated[hint | None, Parameter(help=text, show_default=False)]
         flags.append((setting.name, kind, dataclasses.field(default=None)))
     return dataclasses.make_dataclass(
@@ -96,7 +100,7 @@ def train(  # noqa: PLR0913 - all are flags
     else:
         folder, settings, store = _resumed(resume, given, data, out)
     with _training_bar() as progress:
-        dataset = _open(store, settings)
+        dataset = _open(store, settings, _label_table(flags, resume))
         run = fit(
             settings, dataset, folder, resume=resume is not None, loggers=logger, progress=progress
         )
@@ -114,11 +118,16 @@ def _given(file: Path | None, assignments: list[str], flags: object) -> dict[str
 
 
 def _read_labels(file: Path) -> tuple[str, ...]:
-    """Return the names in a file: a JSON list, or one a line.
+    """Return the names in a file: a table of patches, a JSON list, or one a line.
 
     Raises:
         ConfigError: If it cannot be read, or holds no names.
+        MetadataError: If it is a table that cannot be read.
     """
+    from reben.data.label_table import is_label_table, read_label_names
+
+    if is_label_table(file):
+        return read_label_names(file)
     try:
         text = file.read_text(encoding="utf-8").strip()
         names = json.loads(text) if text.startswith("[") else text.splitlines()
@@ -128,6 +137,17 @@ def _read_labels(file: Path) -> tuple[str, ...]:
     if not found or len(found) != len(set(found)):
         raise ConfigError(f"{file} must list label names, each once: a JSON list, or one a line.")
     return tuple(found)
+
+
+def _label_table(flags: object, resume: Path | None) -> Path | None:
+    """Return the table that labels are from: the one that was given, or that of the run."""
+    from reben.data.label_table import is_label_table
+    from reben.learn.resume import Interrupted
+
+    given: Path | None = vars(flags)["labels"]
+    if given is not None:
+        return given if is_label_table(given) else None
+    return None if resume is None else Interrupted.open(resume).label_table
 
 
 def _resumed(
@@ -148,13 +168,18 @@ def _resumed(
     return folder, TrainConfig.from_values(settings | given), store
 
 
-def _open(store: Path, settings: TrainConfig) -> "Dataset":
+def _open(store: Path, settings: TrainConfig, table: Path | None) -> "Dataset":
     from reben.data.loader import open_dataset
 
-    return open_dataset(store, settings.bands, labels=settings.label_names)
+    names = settings.label_names
+    return open_dataset(store, settings.bands, labels=names, label_table=table)
 
 
 def _tell(run: "Run", *, as_json: bool) -> None:
+    from reben.learn.ranks import is_first_rank
+
+    if not is_first_rank():
+        return
     if run.summary["not_applied"]:
         talk(f"{run.config.backbone} takes no {', no '.join(run.summary['not_applied'])}.")
     if as_json:

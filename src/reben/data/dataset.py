@@ -28,12 +28,14 @@ class Dataset:
         table: Which patches, in which order, with which labels.
         bands: The bands that reading returns.
         filters: What the table was filtered by, for the record.
+        label_table: The file that the labels are from, if they are not from the metadata.
     """
 
     store: Store
     table: PatchTable
     bands: BandSet
     filters: tuple[tuple[str, str], ...] = field(default=())
+    label_table: Path | None = None
 
     def __len__(self) -> int:
         """Count the patches."""
@@ -127,7 +129,8 @@ def open_dataset(  # noqa: PLR0913 - all after the second are named
     months: Iterable[int] | None = None,
     snow: bool | None = False,
     cloud: bool | None = False,
-    labels: Sequence[str] = LABELS,
+    labels: Sequence[str] | None = LABELS,
+    label_table: str | Path | None = None,
 ) -> Dataset:
     """Return the patches of a store.
 
@@ -140,11 +143,16 @@ def open_dataset(  # noqa: PLR0913 - all after the second are named
         snow: Keep patches with (True) or without (False) seasonal snow, or both (None).
         cloud: Keep patches with (True) or without (False) cloud or shadow, or both (None). The
             official splits are those without snow and without cloud, hence the defaults.
-        labels: The labels that patches can have, if they are not the 19.
+        labels: The labels that patches can have, if they are not the 19. None takes what there
+            is: the 19 if patches have no others, else the names that occur.
+        label_table: A CSV or parquet file that lists patches with labels of their own, see
+            `reben.data.label_table`; patches that it does not list are left out.
 
     Raises:
         StoreError: If the folder is not a store.
-        MetadataError: If there are no metadata, or a filter names what cannot be.
+        MetadataError: If there are no metadata, or a filter names what cannot be, or the table of
+            labels cannot be used.
+        UnknownLabelError: If a patch has a label that is not among ``labels``.
         EmptySplitError: If the filters leave no patch.
 
     Example:
@@ -153,7 +161,7 @@ def open_dataset(  # noqa: PLR0913 - all after the second are named
         (120, 120)
     """
     store = Store.open(path)
-    table = PatchTable.read(*_metadata_files(store, metadata), labels=labels)
+    table = _read_table(store, metadata, labels, label_table)
     asked = {"countries": countries, "months": months, "snow": snow, "cloud": cloud}
     kept = {
         name: list(value) if isinstance(value, Iterable) and not isinstance(value, str) else value
@@ -164,7 +172,8 @@ def open_dataset(  # noqa: PLR0913 - all after the second are named
         (name, ", ".join(map(str, value)) if isinstance(value, list) else str(value).lower())
         for name, value in kept.items()
     )
-    return Dataset(store, table.filter(**kept), as_band_set(bands), filters)  # type: ignore[arg-type]
+    place = None if label_table is None else Path(label_table)
+    return Dataset(store, table.filter(**kept), as_band_set(bands), filters, place)  # type: ignore[arg-type]
 
 
 def as_band_set(bands: BandSet | str | Sequence[str]) -> BandSet:
@@ -172,6 +181,25 @@ def as_band_set(bands: BandSet | str | Sequence[str]) -> BandSet:
     if isinstance(bands, BandSet):
         return bands
     return BandSet.parse(bands) if isinstance(bands, str) else BandSet(tuple(bands))
+
+
+def _read_table(
+    store: Store,
+    metadata: str | Path | Iterable[str | Path] | None,
+    labels: Sequence[str] | None,
+    label_table: str | Path | None,
+) -> PatchTable:
+    if label_table is None:
+        return PatchTable.read(*_metadata_files(store, metadata), labels=labels)
+    from reben.data.label_table import read_label_table
+
+    has_metadata = metadata is not None or any(
+        (store.path / name).is_file() for name in (METADATA_FILE, SNOW_CLOUD_FILE)
+    )
+    known = (
+        PatchTable.read(*_metadata_files(store, metadata), labels=None) if has_metadata else None
+    )
+    return read_label_table(label_table, known, labels=labels)
 
 
 def _metadata_files(

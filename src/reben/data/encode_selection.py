@@ -55,7 +55,7 @@ def keep_metadata(files: Iterable[str | Path], store: Path) -> list[Path]:
             )
         given[name] = path
     if given:
-        PatchTable.read(*given.values())
+        PatchTable.read(*given.values(), labels=None)  # own ones are none of its business
     for name, path in given.items():
         content, there = path.read_bytes(), store / name
         if not there.exists():
@@ -99,7 +99,7 @@ def select(
         raise ConfigError(f"limit must be at least 1, and it is {limit}.")
     from reben.data.metadata import PatchTable
 
-    table = PatchTable.read(*files).filter(split=split, countries=countries)
+    table = PatchTable.read(*files, labels=None).filter(split=split, countries=countries)
     if limit is not None:
         table = table.take(range(min(limit, len(table))))
     sentinel2 = NameSet(_texts(table, "patch_id"))

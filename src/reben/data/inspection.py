@@ -49,7 +49,7 @@ class StoreSummary:
         splits: Split -> patches, in the order train, validation, test.
         clear_splits: Split -> those without snow, cloud and shadow, which the official splits are.
         countries: Country -> patches, most frequent first.
-        labels: Label -> patches that have it, all 19 in alphabetical order.
+        labels: Label -> patches that have it, in alphabetical order: all 19, or own ones.
         missing_sentinel2: Patches of the tables whose Sentinel-2 value is not in the store.
         missing_sentinel1: Their Sentinel-1 partners that are not in the store.
         num_unlisted: Sentinel-2 values that the tables do not name.
@@ -89,7 +89,7 @@ def summarise_store(path: str | Path) -> StoreSummary:
     first = dict(zip(reversed(kinds), reversed(names), strict=True))
     files = [store.path / name for name in (METADATA_FILE, SNOW_CLOUD_FILE)]
     files = [file for file in files if file.is_file()]
-    table = PatchTable.read(*files) if files else None
+    table = PatchTable.read(*files, labels=None) if files else None
     there = set(names)
     patch_ids = table.patch_ids if table else []
     counted = Counter(kinds)
@@ -104,7 +104,7 @@ def summarise_store(path: str | Path) -> StoreSummary:
         splits=_ordered(table, "split", SPLITS),
         clear_splits=_ordered(_clear(table), "split", SPLITS),
         countries=table.counts("country") if table else {},
-        labels=_ordered(table, "labels", LABELS),
+        labels=_ordered(table, "labels", table.labels if table else LABELS),
         missing_sentinel2=_absent(patch_ids, there),
         missing_sentinel1=_absent(table.s1_names if table else [], there),
         num_unlisted=counted["Sentinel-2"] - len(there.intersection(patch_ids)),

@@ -22,7 +22,7 @@ METADATA_FILE = "metadata.parquet"
 SNOW_CLOUD_FILE = "metadata_for_patches_with_snow_cloud_or_shadow.parquet"
 """The table of the other patches, as the data set names it."""
 
-_TYPES: dict[str, pa.DataType] = {
+COLUMN_TYPES: dict[str, pa.DataType] = {
     "patch_id": pa.string(),
     "labels": pa.list_(pa.string()),
     "split": pa.string(),
@@ -31,11 +31,11 @@ _TYPES: dict[str, pa.DataType] = {
     "contains_seasonal_snow": pa.bool_(),
     "contains_cloud_or_shadow": pa.bool_(),
 }
+"""The columns that must be there, with their types; further ones are not looked at."""
 MADE_UP_KEY = b"made_up_by"
 """Schema metadata of a table whose patches are made up; its value says by what."""
-
-COLUMNS = tuple(_TYPES)
-"""The columns that must be there; further ones are kept and not looked at."""
+COLUMNS = tuple(COLUMN_TYPES)
+"""Their names."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,12 +52,13 @@ class PatchTable:
     labels: tuple[str, ...] = LABELS
 
     @classmethod
-    def read(cls, *paths: str | Path, labels: Sequence[str] = LABELS) -> Self:
+    def read(cls, *paths: str | Path, labels: Sequence[str] | None = LABELS) -> Self:
         """Return the patches of one or several parquet files, in the order of the files.
 
         Args:
             paths: The files.
-            labels: The labels that patches can have.
+            labels: The labels that patches can have. None takes what there is: the 19 if patches
+                have no others, else the names that occur, in alphabetical order.
 
         Raises:
             MetadataError: If a file is not there or no parquet file, if it lacks a column, holds
@@ -74,10 +75,11 @@ class PatchTable:
         return cls.from_arrow(rows, labels=labels)
 
     @classmethod
-    def from_arrow(cls, rows: pa.Table, *, labels: Sequence[str] = LABELS) -> Self:
+    def from_arrow(cls, rows: pa.Table, *, labels: Sequence[str] | None = LABELS) -> Self:
         """Return the patches of an Arrow table after the checks that `read` does."""
-        _check_values(rows, labels)
-        return cls(rows.combine_chunks(), tuple(labels))
+        names = _names_in(rows) if labels is None else tuple(labels)
+        _check_values(rows, names)
+        return cls(rows.combine_chunks(), names)
 
     def __len__(self) -> int:
         """Count the patches."""
@@ -240,7 +242,7 @@ def _read_columns(path: Path) -> pa.Table:
         )
     try:
         notes = {k: v for k, v in (table.schema.metadata or {}).items() if k == MADE_UP_KEY}
-        return table.select(COLUMNS).cast(pa.schema(_TYPES.items(), metadata=notes))
+        return table.select(COLUMNS).cast(pa.schema(COLUMN_TYPES.items(), metadata=notes))
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, ValueError) as error:
         raise MetadataError(f"{path} has columns of other types than expected: {error}") from None
 
@@ -268,8 +270,16 @@ def _require_known_labels(rows: pa.Table, order: Sequence[str]) -> None:
     if unknown:
         raise UnknownLabelError(
             f"The metadata have the unknown label {'; '.join(map(repr, unknown))}. "
-            f"Labels: {'; '.join(order)}."
+            f"Labels: {'; '.join(order)}. A model and the patches it sees need the same labels; "
+            "for patches with labels of their own, name these labels (labels=, or --labels FILE)."
         )
+
+
+def _names_in(rows: pa.Table) -> tuple[str, ...]:
+    """Return the 19 labels if there are no others, else those that occur."""
+    found = pc.unique(pc.list_flatten(rows.column("labels"))).to_pylist()
+    names = {str(name) for name in found if name is not None}
+    return LABELS if names.issubset(LABELS) else tuple(sorted(names))
 
 
 def _require_in(what: str, values: Iterable[object], known: Iterable[object]) -> None:

@@ -98,6 +98,11 @@ class Store:
         """
         with self._open().begin(buffers=True) as transaction:
             blob = transaction.get(name.encode()) if name else None
+            if not name:
+                raise MissingPatchError(
+                    "Nothing tells the Sentinel-1 partner of a patch. Add the column s1_name to "
+                    "the table of patches, or take bands of Sentinel-2 alone."
+                )
             if blob is None:
                 raise MissingPatchError(
                     f"No patch {name!r} in the store {self.path} ({len(self)} values). "

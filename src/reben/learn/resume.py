@@ -64,7 +64,15 @@ class Interrupted:
     @property
     def store(self) -> Path | None:
         """Where the run found its data, if it knows."""
-        place = self.summary.get("data", {}).get("store")
+        return self._place("store")
+
+    @property
+    def label_table(self) -> Path | None:
+        """The table of own labels that it had, if any."""
+        return self._place("label_table")
+
+    def _place(self, name: str) -> Path | None:
+        place = self.summary.get("data", {}).get(name)
         return None if place is None else Path(place)
 
 

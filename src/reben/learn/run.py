@@ -16,11 +16,14 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from reben.errors import ConfigError, RunError
 from reben.learn.config import TrainConfig
 from reben.learn.report import REPORT_FILE, Report
+
+if TYPE_CHECKING:
+    from reben.data.loader import Dataset
 
 CONFIG_FILE = "config.toml"
 SUMMARY_FILE = "summary.json"
@@ -46,8 +49,8 @@ class Run:
         summary: What came of them, as ``summary.json`` has it: ``best_epoch`` and ``epochs_run``
             (from 1), ``best_validation_macro_average_precision``, ``steps``, ``total_steps``,
             ``warmup_steps``, ``num_train``, ``num_validation``, ``seconds``, ``filters``,
-            ``data`` (``store``, ``fingerprint``), ``not_applied``, ``stopped_early`` and
-            ``status`` (running, finished, interrupted or failed).
+            ``data`` (``store``, ``fingerprint``, ``label_table``), ``not_applied``, ``new_head``,
+            ``stopped_early`` and ``status`` (running, finished, interrupted or failed).
     """
 
     path: Path
@@ -88,6 +91,29 @@ class Run:
     def best(self) -> Path:
         """The folder with the model of the best epoch."""
         return self.path / BEST_FOLDER
+
+    def dataset(
+        self, store: str | Path | None = None, *, label_table: str | Path | None = None
+    ) -> "Dataset":
+        """Return the patches of the run's store, or of another one, with the labels of the run.
+
+        Args:
+            store: The store; by default the one that the run was trained on.
+            label_table: The table of own labels; by default the one of the run, if it had one.
+
+        Raises:
+            UnknownLabelError: If patches have labels that the run was not trained for.
+            StoreError: If there is no such store.
+            MetadataError: If the table of labels cannot be read.
+        """
+        from reben.data.loader import open_dataset
+
+        data = self.summary["data"] if store is None else self.summary.get("data", {})
+        return open_dataset(
+            data["store"] if store is None else store,
+            labels=self.config.label_names,
+            label_table=label_table or data.get("label_table"),
+        )
 
     def report_folder(self, split: str = "test") -> Path:
         """Return the folder of the report on ``split``, with pictures and predictions."""

@@ -1,15 +1,26 @@
 """The classifier that a training starts from: new, or with the weights of another model."""
 
+from typing import NamedTuple
+
 from reben.errors import ConfigError
 from reben.learn.config import TrainConfig
 from reben.model.classifier import Classifier
 
 
-def first_classifier(config: TrainConfig) -> Classifier:
+class Start(NamedTuple):
+    """What a training starts from."""
+
+    classifier: Classifier
+    has_new_head: bool
+    """Whether weights are another model's, but for the head, since that one has other labels."""
+
+
+def first_classifier(config: TrainConfig) -> Start:
     """Return the classifier as it is before the first step.
 
     Raises:
-        ConfigError: If the model to start from has other bands, images or backbone.
+        ConfigError: If the model to start from has other bands, images or backbone, or other
+            labels and no head that could be replaced.
         ModelError: If a model cannot be built or loaded.
     """
     classifier = Classifier(
@@ -22,13 +33,11 @@ def first_classifier(config: TrainConfig) -> Classifier:
         drop_rate=config.drop_rate,
         drop_path_rate=config.drop_path_rate,
     )
-    if config.init is not None:
-        _take_weights(classifier, config.init)
-    return classifier
+    return Start(classifier, config.init is not None and _take_weights(classifier, config.init))
 
 
-def _take_weights(classifier: Classifier, name: str) -> None:
-    """Give the classifier the weights of another; without the head if that has other labels."""
+def _take_weights(classifier: Classifier, name: str) -> bool:
+    """Give the classifier the weights of another; return whether the head was left out."""
     given = Classifier.from_pretrained(name)
     for what, setting in (
         ("backbone", "backbone"),
@@ -48,11 +57,18 @@ def _take_weights(classifier: Classifier, name: str) -> None:
             f"{','.join(given.bands)}, or start from another model."
         )
     weights = given.state_dict()
-    if given.labels != classifier.labels:
-        own = classifier.state_dict()
-        head = _head_names(classifier)
+    has_new_head = given.labels != classifier.labels
+    if has_new_head:
+        own, head = classifier.state_dict(), _head_names(classifier)
+        if not head:
+            raise ConfigError(
+                f"init {name} has other labels, and {classifier.config.backbone} has no "
+                "classification head apart from the rest that could be replaced. Start from a "
+                "model with these labels, or from another backbone."
+            )
         weights = {key: own[key] if key in head else value for key, value in weights.items()}
     classifier.load_state_dict(weights, strict=True)
+    return has_new_head
 
 
 def _head_names(classifier: Classifier) -> set[str]:

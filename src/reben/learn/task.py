@@ -163,10 +163,15 @@ class ClassificationTask(LightningModule):
         Raises:
             TrainingError: If the loss is NaN or infinite.
         """
-        logits_BK, loss = self._loss(batch.images, batch.multi_hot, batch)
-        self._scores.append(logits_BK.sigmoid())
-        self._labels.append(batch.multi_hot)
-        self._validation_sums += _sums(loss * len(batch.names), len(batch.names))
+        # In as many parts as in training, so that what fits there fits here.
+        size = -(-len(batch.images) // self.config.accumulate)
+        for images, labels in zip(
+            batch.images.split(size), batch.multi_hot.split(size), strict=True
+        ):
+            logits_BK, loss = self._loss(images, labels, batch)
+            self._scores.append(logits_BK.sigmoid())
+            self._labels.append(labels)
+            self._validation_sums += _sums(loss * len(images), len(images))
 
     def on_validation_epoch_end(self) -> None:
         """Log the figures over all patches of the validation split at once, of all ranks."""

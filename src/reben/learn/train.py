@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from reben.learn.checkpoints import CheckpointKeeper
     from reben.learn.recorder import ProgressObserver, RunRecorder
+    from reben.learn.start import Start
     from reben.learn.task import BigEarthNetData, ClassificationTask
     from reben.model.classifier import Classifier
 
@@ -106,11 +107,12 @@ def train(
     elif is_first_rank():
         _require_new(out)
     seed_everything(config.seed, verbose=False)
-    classifier = first_classifier(config)
+    start = first_classifier(config)
+    classifier = start.classifier
     data = BigEarthNetData(dataset, classifier, config)
     for loader in (data.train_loader, data.validation_loader):
         check_bands(loader.dataset.read([0]), classifier.bands)
-    facts = _facts(config, dataset, classifier, data)
+    facts = _facts(config, dataset, start, data)
     recorder = RunRecorder(out, facts, patience=config.patience, progress=progress)
     keeper = CheckpointKeeper(
         recorder, minutes=config.checkpoint_minutes, facts=run_facts(config, dataset)
@@ -126,7 +128,7 @@ def train(
 
 
 def _facts(
-    config: TrainConfig, dataset: Dataset, classifier: "Classifier", data: "BigEarthNetData"
+    config: TrainConfig, dataset: Dataset, start: "Start", data: "BigEarthNetData"
 ) -> dict[str, Any]:
     """Return what the summary says of a run before its first step.
 
@@ -150,10 +152,12 @@ def _facts(
             "store": str(dataset.store.path.resolve()),
             "fingerprint": dataset.table.fingerprint(),
             "made_up_by": dataset.table.made_up_by,
+            "label_table": str(table.resolve()) if (table := dataset.label_table) else None,
         },
-        "not_applied": list(classifier.not_applied),
+        "not_applied": list(start.classifier.not_applied),
+        "new_head": start.has_new_head,
         "precision": choose_precision(config),
-        "channels_last": choose_channels_last(config, classifier),
+        "channels_last": choose_channels_last(config, start.classifier),
     }
 
 
@@ -229,6 +233,11 @@ def _begin(
         f"{facts['total_steps']} steps, {facts['warmup_steps']} of them warm-up, on "
         f"{environment['device']['type']}."
     )
+    if facts["new_head"]:
+        recorder.say(
+            f"Starting from the weights of {config.init}, but for the classification head: that is "
+            f"new, since its labels are not those of this run ({len(config.label_names)})."
+        )
     if facts["not_applied"]:
         # Building the model said so already, before there was a file to say it in.
         recorder.note(

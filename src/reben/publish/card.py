@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 
 from reben.data.files import output_error, write_bytes, write_text
 from reben.data.folders import atomic_folder, require_free
-from reben.data.loader import Dataset, open_dataset
+from reben.data.loader import Dataset
 from reben.errors import (
     ConfigError,
     MetadataError,
@@ -247,9 +247,8 @@ def _measured_patches(source: Source, report: Report, dataset: Dataset | None) -
                 f"The card needs a patch to show, and {source.name} has no run that tells where "
                 "patches are. Say it: dataset=, or --data STORE."
             )
-        store = source.run.summary["data"]["store"]
         try:
-            dataset = open_dataset(store, labels=source.model.labels)
+            dataset = source.run.dataset()
         except (StoreError, MetadataError) as error:
             raise RunError(
                 f"The card needs a patch to show, and the data of the run cannot be opened: "

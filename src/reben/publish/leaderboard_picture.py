@@ -41,7 +41,7 @@ def draw(board: Leaderboard) -> "Figure":
             end = value if interval is None else max(value, interval.high)
             axes.annotate(
                 f"{value:.{DECIMALS}f}", (end, place), (6, 0), textcoords="offset points",
-                va="center", fontsize=9,
+                va="center", fontsize=9, bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},
             )  # fmt: skip
         # A dollar would start a formula.
         names = [_short(f"{e.name} ({shown_bands(e)})").replace("$", r"\$") for e in group.entries]
@@ -49,8 +49,11 @@ def draw(board: Leaderboard) -> "Figure":
         axes.set_ylim(len(names) - 0.5, -0.5)
         axes.margins(x=0.2)
         axes.set_title(heading(group), loc="left", fontsize=10)
+        axes.set_axisbelow(True)
         axes.grid(axis="x", color="#c5ced8", linewidth=0.6)
-        axes.spines[["right", "top"]].set_visible(False)
+        axes.spines[["right", "top", "left"]].set_visible(False)
+        axes.spines["bottom"].set_color("#7b8794")
+        axes.tick_params(axis="y", length=0)
     panels[-1, 0].set_xlabel(f"{figure_name(board.mean, board.figure)}, 95 % intervals where known")
     return figure
 

@@ -116,6 +116,7 @@ def draw_bars(report: Report) -> "Figure":
     axes.set_xticks(np.linspace(0, 1, 6))
     axes.spines["left"].set_visible(False)
     axes.tick_params(axis="y", length=0)
+    axes.set_axisbelow(True)  # else the grid runs over the bars
     axes.grid(axis="x")
     axes.set_xlabel(f"average precision{f', 95 % interval by {unit}' if unit else ''}")
     return figure
@@ -194,8 +195,9 @@ def draw_groups(groups: "Mapping[str, Group]", title: str) -> "Figure":
         if macro is None or micro is None:
             continue  # without labels there is nothing to find
         axes.plot([macro, micro], [place, place], color=TRACK, linewidth=3, zorder=1)
-        axes.plot(macro, place, "o", color=MAIN, markersize=7)
-        axes.plot(micro, place, "D", color=OTHER, markersize=6)
+        # Marks at 0 and 1 are drawn whole.
+        axes.plot(macro, place, "o", color=MAIN, markersize=7, clip_on=False)
+        axes.plot(micro, place, "D", color=OTHER, markersize=6, clip_on=False)
     axes.set_yticks(range(len(names)), [_group_name(name, title) for name in reversed(names)])
     _name_at_right(axes, [_in_numbers(groups[name]) for name in reversed(names)])
     axes.plot([], [], "o", color=MAIN, label="macro, over the labels that occur")
@@ -204,6 +206,7 @@ def draw_groups(groups: "Mapping[str, Group]", title: str) -> "Figure":
     _bounded(axes, (0, 1), (-0.6, len(names) - 0.4))
     axes.spines["left"].set_visible(False)
     axes.tick_params(axis="y", length=0)
+    axes.set_axisbelow(True)
     axes.grid()
     axes.set_xlabel("average precision")
     return figure
@@ -241,7 +244,7 @@ def _name_at_right(axes: "Axes", texts: Sequence[str]) -> None:
     """Write a text at the right of each place of the y axis."""
     right = axes.secondary_yaxis("right")
     right.set_yticks(range(len(texts)), list(texts))
-    right.tick_params(length=0)
+    right.tick_params(length=0, pad=9)  # clear of a mark at 1
     right.spines["right"].set_visible(False)
 
 

@@ -80,7 +80,7 @@ def recipe(run: Run) -> list[Line]:
     try:
         return [
             *_data_lines(summary),
-            Line("Start", _start(config)),
+            Line("Start", _start(config, has_new_head=summary.get("new_head", False))),
             Line("Loss", _loss(config)),
             Line("Optimiser", f"AdamW, weight decay {config.weight_decay:g} on all weights"),
             Line("Learning rate", _schedule(config, summary["warmup_steps"])),
@@ -210,9 +210,10 @@ def _steps(summary: Any) -> str:  # noqa: ANN401 - JSON
     )
 
 
-def _start(config: TrainConfig) -> str:
+def _start(config: TrainConfig, *, has_new_head: bool) -> str:
     if config.init is not None:
-        return f"the weights of {_first_weights(config)}"
+        head = "; the classification head is new, since the labels are others"
+        return f"the weights of {_first_weights(config)}{head if has_new_head else ''}"
     return "timm's pretrained weights" if config.pretrained else "random weights"
 
 

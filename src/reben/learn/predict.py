@@ -1,0 +1,195 @@
+"""A model and the patches of a split -> predictions, on one process or on several.
+
+Axes: B patches of a batch, N patches, K labels.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import distributed, nn
+
+from reben.data.loader import Dataset, Loader
+from reben.errors import ConfigError, EmptySplitError
+from reben.learn.calibrate import calibration_of
+from reben.learn.predictions import Predictions, Subject
+from reben.learn.run import Run, run_folder
+from reben.model.classifier import Classifier
+from reben.spec.bands import BandSet
+
+
+def predict_dataset(
+    model: Classifier | Run | str | Path,
+    dataset: Dataset,
+    *,
+    batch_size: int = 64,
+    optimise: bool = True,
+    name: str | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Predictions:
+    """Return the scores of a model for the patches of a data set, in the order of its table.
+
+    Where torch.distributed runs, each process predicts its own part, and every one returns all:
+    no patch is predicted twice and none is lost, whatever the number of processes.
+
+    Args:
+        model: As for `evaluate`.
+        dataset: The patches; read with the bands of the model.
+        batch_size: Patches to predict at a time, in each process.
+        optimise: Whether a copy of the model, made quicker by
+            `reben.model.inference.optimise_for_inference`, does the work. Its logits are within
+            1e-4 of those of ``model``, which is not changed. An instance of a class of your own
+            that derives from `Classifier` is always used as it is.
+        name: What to call the model; by default its run, folder, id, or what it is made of.
+        progress: Called as ``progress(done, total)`` after each batch, counted in the patches of
+            this process.
+
+    Raises:
+        RebenError: As `evaluate` does.
+    """
+    own_name, classifier = load_subject(model)
+    if not len(dataset):
+        raise EmptySplitError("There is no patch to evaluate on. Choose another split or filter.")
+    dataset.table.multi_hot(classifier.labels)  # before hours of prediction, not after
+    subject = _describe(name or own_name, classifier, dataset)
+    rank, size = _rank_and_size()
+    own = np.arange(rank, len(dataset), size)
+    part = replace(dataset, table=dataset.table.take(own))
+    quick = _quick(classifier) if optimise and type(classifier) is Classifier else classifier
+    scores = _gathered(_predict(quick, part, batch_size, progress), len(dataset), size)
+    return Predictions.of_table(dataset.table, subject, scores, classifier.labels)
+
+
+@contextmanager
+def joined_processes() -> Iterator[bool]:
+    """Join the processes that torchrun started, if it did; yield whether this is the first.
+
+    Only the first one has to compute figures and to write them.
+    """
+    alone = int(os.environ.get("WORLD_SIZE", "1")) == 1 or distributed.is_initialized()
+    if not alone:
+        distributed.init_process_group("gloo")
+    try:
+        yield _rank_and_size()[0] == 0
+    finally:
+        if not alone:
+            distributed.destroy_process_group()
+
+
+@contextmanager
+def evaluation_mode(model: nn.Module) -> Iterator[None]:
+    """Switch off dropout and the like; afterwards each module is in the mode it was in."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
+def load_subject(
+    model: Classifier | Run | str | Path, bands: BandSet | str | None = None
+) -> tuple[str, Classifier]:
+    """Return a name for a model, and the model; one that is loaded goes to the accelerator.
+
+    Args:
+        model: As for `evaluate`.
+        bands: Bands of the model in their order, for a published one whose name does not say.
+
+    Raises:
+        ModelError: If it cannot be loaded.
+    """
+    if isinstance(model, Classifier):
+        return f"{model.config.backbone}-{model.bands.word}", model
+    if not isinstance(model, Run) and run_folder(model) is not None:
+        model = Run.open(model)
+    if isinstance(model, Run):
+        return model.name, _load(model.best, bands)
+    name = Path(model).resolve().name if Path(model).is_dir() else str(model)
+    return name, _load(model, bands)
+
+
+def _load(model: str | Path, bands: BandSet | str | None) -> Classifier:
+    device = None
+    if torch.accelerator.is_available():
+        # Each process of one machine takes a device of its own.
+        rank = int(os.environ.get("LOCAL_RANK", "0"))
+        torch.accelerator.set_device_index(rank % torch.accelerator.device_count())
+        device = torch.accelerator.current_accelerator()
+    return Classifier.from_pretrained(model, device=device, bands=bands)
+
+
+def _quick(classifier: Classifier) -> Classifier:
+    from reben.model.inference import optimise_for_inference
+
+    return optimise_for_inference(classifier)
+
+
+def _describe(name: str, classifier: Classifier, dataset: Dataset) -> Subject:
+    return Subject(
+        name=name,
+        backbone=classifier.config.backbone,
+        bands=classifier.bands.names,
+        split=", ".join(dataset.splits),
+        fingerprint=dataset.table.fingerprint(),
+        filters={key: value for key, value in dataset.filters if key != "split"},
+        calibration=calibration_of(classifier.config),
+    )
+
+
+def _predict(
+    classifier: Classifier,
+    dataset: Dataset,
+    batch_size: int,
+    progress: Callable[[int, int], None] | None,
+) -> NDArray[np.float32]:
+    """Return the scores of one process, float32 [N, K]; N may be 0 for one of many processes.
+
+    Raises:
+        ConfigError: If the memory of the device is full.
+    """
+    scores, done = [torch.empty(0, len(classifier.labels))], 0
+    loader = Loader(dataset, classifier.preprocess, batch_size, labels=classifier.labels)
+    try:
+        with evaluation_mode(classifier), torch.inference_mode():
+            for batch in loader:
+                scores.append(classifier(batch.images).float().sigmoid().cpu())
+                done += len(batch.names)
+                if progress is not None:
+                    progress(done, len(dataset))
+    except torch.OutOfMemoryError as error:
+        first = (str(error).strip().splitlines() or ["out of memory"])[0]
+        raise ConfigError(
+            f"The memory of the device is full with batch_size {batch_size}, after {done} of "
+            f"{len(dataset)} patches: {first} Set batch_size to {max(1, batch_size // 2)}; it does "
+            "not change the scores."
+        ) from error
+    return np.asarray(torch.cat(scores).numpy(), np.float32)
+
+
+def _rank_and_size() -> tuple[int, int]:
+    """Return the number of this process and how many there are."""
+    if not (distributed.is_available() and distributed.is_initialized()):
+        return 0, 1
+    return distributed.get_rank(), distributed.get_world_size()
+
+
+def _gathered(own: NDArray[np.float32], num_patches: int, size: int) -> NDArray[np.float32]:
+    """Return the scores of all processes in the order of the table.
+
+    Process ``r`` of ``size`` has every ``size``-th row, from row ``r`` on.
+    """
+    if size == 1:
+        return own
+    parts: list[NDArray[np.float32]] = [own] * size
+    distributed.all_gather_object(parts, own)
+    scores = np.full((num_patches, own.shape[1]), np.nan, np.float32)
+    for rank, part in enumerate(parts):
+        scores[rank::size] = part
+    return scores
