@@ -242,6 +242,13 @@ def test_every_setting_has_a_name_for_people():
     assert list(SETTING_NAMES) == [field.name for field in fields(TrainConfig)]
 
 
+def test_the_title_tells_architecture_data_and_bands(text):
+    assert (
+        "\n# test\\_resnet, pretrained on BigEarthNet v2.0 from Sentinel-1 (VV, VH) and "
+        "Sentinel-2 (B08, B02, B11)\n"
+    ) in text
+
+
 def test_the_size_of_the_training_set_is_in_the_text(text):
     assert "It was trained on 5 patches of BigEarthNet v2.0" in text
 
@@ -454,6 +461,7 @@ def test_without_a_run_the_card_says_what_is_known_and_invents_nothing(
     }
     assert "Nothing else is known here: neither epochs, batch size" in training
     assert "How many patches it was trained on is not recorded." in text
+    assert r"# test\_resnet for BigEarthNet v2.0 from Sentinel-1" in text
     assert "This is a toy run" not in text
     assert "measured on 4 patches" in text
     assert "## Environment" not in text

@@ -10,8 +10,9 @@ from reben.learn.report import Report
 from reben.model.classifier import Classifier
 from reben.publish.example import SEVERAL
 from reben.publish.facts import DATASET, MADE_UP, Facts
+from reben.publish.machine import environment
 from reben.publish.markdown import patches, render, thousands
-from reben.publish.recipe import differences, environment, recipe, recipe_of_config, unknown
+from reben.publish.recipe import differences, recipe, recipe_of_config, unknown
 from reben.publish.results import (
     calibration_sentences,
     commonest_and_rarest,

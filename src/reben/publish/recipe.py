@@ -1,15 +1,15 @@
 """How a model was trained, as lines for its card: from the run's record, never from defaults."""
 
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from reben.errors import RunError
 from reben.learn.config import TrainConfig
-from reben.learn.run import ENVIRONMENT_FILE, Run
+from reben.learn.run import Run
 from reben.model.config import ModelConfig
+from reben.publish.lines import DifferenceLine, Line
+from reben.publish.machine import describe_devices, incomplete, read_environment
 from reben.publish.markdown import Markdown, code, thousands
 
 SETTING_NAMES = {
@@ -55,21 +55,6 @@ SETTING_NAMES = {
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*", re.ASCII)
 
 
-class Line(NamedTuple):
-    """One line of a table."""
-
-    name: str
-    value: object
-
-
-class DifferenceLine(NamedTuple):
-    """One setting that is not the paper's."""
-
-    name: str
-    paper: object
-    own: object
-
-
 def recipe(run: Run) -> list[Line]:
     """Return how a run was done: what was set, and what became of it.
 
@@ -92,30 +77,11 @@ def recipe(run: Run) -> list[Line]:
             Line("Seed", config.seed),
             # Runs of reben 0.1 have no such entry; their setting was never auto.
             Line("Precision", code(summary.get("precision", config.precision))),
-            Line("Devices", _devices(config, _read_environment(run))),
+            Line("Devices", describe_devices(config, read_environment(run))),
             Line("Training time", format_seconds(summary["seconds"])),
         ]
     except KeyError as error:
-        raise _incomplete(run, error) from None
-
-
-def environment(run: Run) -> list[Line]:
-    """Return the software that a run was done with.
-
-    Raises:
-        RunError: If the record of the run is not complete.
-    """
-    found = _read_environment(run)
-    try:
-        versions = {name: version for name, version in found["packages"].items() if version}
-        lines = [Line("Python", found["python"]), *(Line(*each) for each in versions.items())]
-        git = found.get("git")
-        if git is not None:
-            changed = " and uncommitted changes" if git["changed"] else ""
-            lines.append(Line("Commit of reben", Markdown(f"{code(git['commit'])}{changed}")))
-        return [*lines, Line("System", found["system"])]
-    except KeyError as error:
-        raise _incomplete(run, error) from None
+        raise incomplete(run, error) from None
 
 
 def recipe_of_config(config: ModelConfig, stated: Mapping[str, str]) -> list[Line]:
@@ -273,29 +239,6 @@ def _dropout_lines(config: TrainConfig, not_applied: list[str]) -> list[Line]:
         )
         for name in ("drop_rate", "drop_path_rate")
     ]
-
-
-def _read_environment(run: Run) -> Any:  # noqa: ANN401 - JSON
-    path = run.path / ENVIRONMENT_FILE
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise RunError(f"{path} cannot be read: {error}. The run is not complete.") from None
-
-
-def _incomplete(run: Run, error: KeyError) -> RunError:
-    return RunError(
-        f"The record of the run {run.path} has no {error}, so its card cannot be written. "
-        "Train again with this version of reben."
-    )
-
-
-def _devices(config: TrainConfig, found: Any) -> str:  # noqa: ANN401 - JSON
-    device = found["device"]
-    kind = " ".join(filter(None, (device["type"], device["name"])))
-    machines = f" on each of {config.num_nodes} machines" if config.num_nodes > 1 else ""
-    parts = f", batches in {config.accumulate} parts" if config.accumulate > 1 else ""
-    return f"{config.devices} x {kind}{machines}{parts}"
 
 
 def _shown(value: object) -> Markdown | str:
