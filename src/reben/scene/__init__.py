@@ -1,1 +1,1 @@
-"""Whole Sentinel scenes: nothing yet but their place in the house."""
+"""Whole Sentinel scenes: products of every form, read in strips."""
