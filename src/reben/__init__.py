@@ -39,7 +39,8 @@ if TYPE_CHECKING:
     from reben.publish.card import write_card
     from reben.publish.report_page import write_report
     from reben.scene.many import SceneOptions, SceneOutcome, predict_scenes
-    from reben.scene.predict import ScenePrediction, SceneSettings, predict_scene
+    from reben.scene.predict import predict_scene
+    from reben.scene.scene_settings import ScenePrediction, SceneSettings
     from reben.spec.bands import BAND_SETS, BandSet
     from reben.spec.labels import LABELS, PAPER_LABELS, from_multi_hot, to_multi_hot
     from reben.spec.patches import Sentinel1Patch, Sentinel2Patch
@@ -66,8 +67,8 @@ _HOMES = {
     "Run": "reben.learn.train",
     "SceneOptions": "reben.scene.many",
     "SceneOutcome": "reben.scene.many",
-    "ScenePrediction": "reben.scene.predict",
-    "SceneSettings": "reben.scene.predict",
+    "ScenePrediction": "reben.scene.scene_settings",
+    "SceneSettings": "reben.scene.scene_settings",
     "Scores": "reben.model.scores",
     "Sentinel1Patch": "reben.spec.patches",
     "Sentinel2Patch": "reben.spec.patches",

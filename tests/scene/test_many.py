@@ -24,7 +24,7 @@ from reben.scene.many import (
     tasks_of,
 )
 from reben.scene.parts import Parts
-from reben.scene.predict import SceneSettings
+from reben.scene.scene_settings import SceneSettings
 from reben.spec.bands import RGB
 
 OPTIONS = SceneOptions(boa_offset=0)

@@ -13,7 +13,7 @@ from reben.errors import ConfigError, SceneError
 
 if TYPE_CHECKING:
     from reben.scene.many import SceneOutcome
-    from reben.scene.predict import ScenePrediction
+    from reben.scene.scene_settings import ScenePrediction
 
 _AtLeastOne = Annotated[int, Parameter(validator=validators.Number(gte=1))]
 _Share = Annotated[float, Parameter(validator=validators.Number(gte=0, lte=1))]
@@ -149,7 +149,7 @@ def _predict_many(
     as_json: bool,
 ) -> None:
     from reben.scene.many import SceneOptions, predict_scenes, read_list
-    from reben.scene.predict import SceneSettings
+    from reben.scene.scene_settings import SceneSettings
 
     if many.list_file is None or many.out_dir is None:
         raise ConfigError("--list needs --out-dir, the folder for the outputs.")

@@ -14,8 +14,9 @@ from typing import Any, Literal
 from reben.errors import ConfigError
 from reben.model.classifier import Classifier
 from reben.scene.parts import Parts
-from reben.scene.predict import SceneSettings, predict_scene
+from reben.scene.predict import predict_scene
 from reben.scene.raster import read_tags, require_rasterio
+from reben.scene.scene_settings import SceneSettings
 from reben.scene.scoring import fingerprint
 
 Status = Literal["done", "skipped", "failed"]
