@@ -38,9 +38,10 @@ if TYPE_CHECKING:
     from reben.model.scores import Scores
     from reben.publish.card import write_card
     from reben.publish.report_page import write_report
-    from reben.scene.many import SceneOptions, SceneOutcome, predict_scenes
+    from reben.scene.many import predict_scenes
     from reben.scene.predict import predict_scene
     from reben.scene.scene_settings import ScenePrediction, SceneSettings
+    from reben.scene.tasks import SceneOptions, SceneOutcome
     from reben.spec.bands import BAND_SETS, BandSet
     from reben.spec.labels import LABELS, PAPER_LABELS, from_multi_hot, to_multi_hot
     from reben.spec.patches import Sentinel1Patch, Sentinel2Patch
@@ -65,8 +66,8 @@ _HOMES = {
     "RebenError": "reben.errors",
     "Report": "reben.learn.evaluate",
     "Run": "reben.learn.train",
-    "SceneOptions": "reben.scene.many",
-    "SceneOutcome": "reben.scene.many",
+    "SceneOptions": "reben.scene.tasks",
+    "SceneOutcome": "reben.scene.tasks",
     "ScenePrediction": "reben.scene.scene_settings",
     "SceneSettings": "reben.scene.scene_settings",
     "Scores": "reben.model.scores",
