@@ -46,6 +46,8 @@ if TYPE_CHECKING:
     from reben.scene.patches import embed_patches, find_patches, predict_patches
     from reben.scene.predict import ScenePrediction, SceneSettings, predict_scene
     from reben.scene.product import open_scene
+    from reben.scene.scene_settings import ScenePrediction, SceneSettings
+    from reben.scene.tasks import SceneOptions, SceneOutcome
     from reben.spec.bands import BAND_SETS, BandSet
     from reben.spec.labels import LABELS, PAPER_LABELS, from_multi_hot, to_multi_hot
     from reben.spec.patches import Sentinel1Patch, Sentinel2Patch
@@ -74,10 +76,10 @@ _HOMES = {
     "RebenError": "reben.errors",
     "Report": "reben.learn.evaluate",
     "Run": "reben.learn.train",
-    "SceneOptions": "reben.scene.many",
-    "SceneOutcome": "reben.scene.many",
-    "ScenePrediction": "reben.scene.predict",
-    "SceneSettings": "reben.scene.predict",
+    "SceneOptions": "reben.scene.tasks",
+    "SceneOutcome": "reben.scene.tasks",
+    "ScenePrediction": "reben.scene.scene_settings",
+    "SceneSettings": "reben.scene.scene_settings",
     "Scores": "reben.model.scores",
     "Sentinel1Patch": "reben.spec.patches",
     "Sentinel2Patch": "reben.spec.patches",

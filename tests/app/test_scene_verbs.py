@@ -79,3 +79,13 @@ def test_scenes_of_a_list_are_done_and_those_that_fail_are_named(folder, tmp_pat
 def test_flags_that_do_not_go_together_are_refused(folder, flags, reason, capsys):
     assert run(words(folder, *flags)) == 2
     assert reason in capsys.readouterr().err
+
+
+def test_an_interruption_says_that_the_same_command_goes_on(folder, tmp_path, monkeypatch, capsys):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("reben.scene.predict.predict_scene", interrupted)
+
+    assert run(words(folder, folder / "scene1", "--out", tmp_path / "out.tif")) == 130
+    assert "the same command goes on from there" in capsys.readouterr().err

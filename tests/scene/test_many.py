@@ -14,17 +14,10 @@ from made_up_scene import scene_of, write_scene
 from reben.errors import ConfigError, SceneError
 from reben.model.classifier import Classifier
 from reben.scene import crew
-from reben.scene.many import (
-    SceneOptions,
-    SceneOutcome,
-    SceneTask,
-    do_task,
-    predict_scenes,
-    read_list,
-    tasks_of,
-)
+from reben.scene.many import do_task, predict_scenes
 from reben.scene.parts import Parts
-from reben.scene.predict import SceneSettings
+from reben.scene.scene_settings import SceneSettings
+from reben.scene.tasks import SceneOptions, SceneOutcome, SceneTask, read_list, tasks_of
 from reben.spec.bands import RGB
 
 OPTIONS = SceneOptions(boa_offset=0)

@@ -5,7 +5,7 @@ from importlib import import_module
 from typing import Any
 
 from reben.errors import MissingExtraError, SceneError
-from reben.scene.many import SceneOutcome, SceneTask
+from reben.scene.tasks import SceneOutcome, SceneTask
 
 _CONNECT_SECONDS = 20
 

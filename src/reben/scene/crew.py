@@ -11,7 +11,7 @@ from multiprocessing.context import SpawnProcess
 from typing import Any
 
 from reben.data.spawned import belong_to_parent, interrupts_blocked, main_module_hidden
-from reben.scene.many import SceneOutcome, SceneTask
+from reben.scene.tasks import SceneOutcome, SceneTask
 
 _Do = Callable[[SceneTask], SceneOutcome]
 
