@@ -8,14 +8,12 @@ import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 
-START_SECONDS = 180
-
 
 @contextmanager
-def serving(command, folder=None, **environment):
+def serving(command, folder=None, end=signal.SIGINT, **environment):
     """Yield the address that ``command`` says first, and the folder that it may write to.
 
-    In the end the page is interrupted, as with Ctrl-C.
+    In the end it gets the signal ``end``: by default an interruption, as with Ctrl-C.
     """
     with tempfile.TemporaryDirectory(prefix="page-") as temporary, tempfile.TemporaryFile() as talk:
         process = subprocess.Popen(
@@ -33,7 +31,7 @@ def serving(command, folder=None, **environment):
                 raise AssertionError(f"The page did not start: {talk.read().decode()}")
             yield said[-1], Path(temporary)
         finally:
-            process.send_signal(signal.SIGINT)
+            process.send_signal(end)
             process.wait(60)
             process.stdout.close()
         left = [path for path in Path(temporary).rglob("*") if path.name.startswith("reben-demo")]

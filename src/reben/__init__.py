@@ -41,10 +41,10 @@ if TYPE_CHECKING:
     from reben.publish.card import write_card
     from reben.publish.check import check_card
     from reben.publish.report_page import write_report
-    from reben.scene.many import SceneOptions, SceneOutcome, predict_scenes
+    from reben.scene.many import predict_scenes
     from reben.scene.patch_options import PredictOptions, PredictOutcome
     from reben.scene.patches import embed_patches, find_patches, predict_patches
-    from reben.scene.predict import ScenePrediction, SceneSettings, predict_scene
+    from reben.scene.predict import predict_scene
     from reben.scene.product import open_scene
     from reben.scene.scene_settings import ScenePrediction, SceneSettings
     from reben.scene.tasks import SceneOptions, SceneOutcome

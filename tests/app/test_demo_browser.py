@@ -126,8 +126,9 @@ def choose(tab, number):
     """Choose the patch ``number`` from the list with the keyboard."""
     box = tab.locator("#sample input")
     box.click()
-    box.fill(f"33UUP 0/{number},")
-    tab.get_by_role("option").first.wait_for()
+    box.press("Control+a")
+    box.press_sequentially(f"33UUP 0/{number},")
+    tab.get_by_role("option", name=f"33UUP 0/{number},").wait_for()
     box.press("Enter")
     tab.get_by_text(made_up.patch_id(number), exact=True).wait_for()
 
@@ -234,6 +235,8 @@ def test_uploaded_tiffs_are_predicted(visit, model):
     assert shown_scores(visit) == scores_of(model, made_up.patch(7))
     lonlat = degrees_of_utm(32633, 300_000 + 7 * 1200 + 600, 5_000_000 - 600)
     assert visit.get_by_text(text_of_degrees(*lonlat), exact=True).count() == 1
+    choose(visit, 11)  # the patch that was shown before
+    assert shown_scores(visit) == scores_of(model, made_up.patch(11))
 
 
 def test_an_uploaded_zip_is_predicted(visit, model):

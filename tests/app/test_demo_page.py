@@ -3,8 +3,10 @@
 import asyncio
 import json
 import os
+import signal
 import sys
 import tempfile
+import types
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -21,7 +23,7 @@ from reben.app.cli import run
 from reben.app.demo.handlers import Desk
 from reben.app.demo.patches import Samples
 from reben.app.demo.server import OnlyHere, private_folder
-from reben.app.demo.serving import DEFAULT_MODEL, find_store, name_of
+from reben.app.demo.serving import DEFAULT_MODEL, find_store, name_of, open_scene
 from reben.app.demo.space import write_space
 from reben.data.store import Store
 from reben.errors import ConfigError
@@ -220,6 +222,35 @@ def test_files_outside_its_folder_and_other_hosts_get_nothing(store, model_folde
         assert str(store) not in json.dumps(config)
 
 
+# Where scenes come from --------------------------------------------------------------------------
+
+
+def test_a_product_is_predicted_into_the_private_folder_and_shown(
+    model_folder, tmp_path, monkeypatch
+):
+    rasterio = pytest.importorskip("rasterio")
+    asked = {}
+
+    def predict_scene(model, product, out, *, quicklook, model_name, progress):
+        asked.update(bands=model.bands, product=product, name=model_name)
+        transform = rasterio.Affine(1200, 0, 300_000, 0, -1200, 5_400_000)
+        profile = {"driver": "GTiff", "count": 1, "height": 2, "width": 3, "dtype": "float32"}
+        with rasterio.open(out, "w", transform=transform, crs="EPSG:32633", **profile) as file:
+            file.write(np.full((1, 2, 3), 0.25, np.float32))
+            file.descriptions = ("Pastures",)
+        quicklook.write_bytes(b"\x89PNG\r\n")
+
+    fake = types.SimpleNamespace(predict_scene=predict_scene)
+    monkeypatch.setitem(sys.modules, "reben.scene.predict", fake)
+    model = Classifier.from_pretrained(model_folder)
+    product = Path("S2A_MSIL2A_X.SAFE")
+    scene = open_scene(model, "me/toy", tmp_path, scene=None, product=product)
+    assert asked == {"bands": model.bands, "product": product, "name": "me/toy"}
+    assert scene.answer(2, 1).full == (0.25,)
+    assert scene.quicklook is not None
+    assert sorted(path.name for path in tmp_path.rglob("*.*")) == ["map.png", "scores.tif"]
+
+
 # The verb ----------------------------------------------------------------------------------------
 
 
@@ -319,7 +350,8 @@ def test_the_verb_writes_a_space_and_takes_no_flag_of_the_page(
 def test_the_app_of_a_space_serves_the_page(store, model_folder, tmp_path):
     folder = write_space(tmp_path / "space", str(model_folder), data=store)
     app = [sys.executable, "app.py"]
-    with serving(app, folder, GRADIO_SERVER_PORT="7893") as (address, _):
+    # A Space is ended by a termination, not by Ctrl-C; what it wrote must be gone then too.
+    with serving(app, folder, signal.SIGTERM, GRADIO_SERVER_PORT="7893") as (address, _):
         assert address == "http://127.0.0.1:7893/"
         status, config = fetch(f"{address}config")
         assert status == 200

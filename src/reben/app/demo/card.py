@@ -82,8 +82,11 @@ def _draw_row(
     ink = _INK if above else _SOFT
     box = (left, middle - 9, left + 18, middle + 9)
     draw.rounded_rectangle(box, 3, fill=COLOURS.get(label, _TRACK), outline="#00000060")
-    font = _fitting(label, 20, _LABEL - 40)
-    draw.text((left + 30, middle), label, ink, font, anchor="lm")
+    lines = _wrap(label, _LABEL - 40)
+    size = 20 if len(lines) == 1 else 16
+    for number, line in enumerate(lines):
+        offset = round((number - (len(lines) - 1) / 2) * 18)
+        draw.text((left + 30, middle + offset), line, ink, _font(size), anchor="lm")
     start = left + _LABEL
     draw.rounded_rectangle((start, middle - 9, start + _BAR, middle + 9), 4, fill=_TRACK)
     length = round(_BAR * score)
@@ -97,6 +100,15 @@ def _draw_row(
     draw.text((start + _BAR + 76, middle), f"{score:.3f}", ink, _font(20), anchor="rm")
     if true_labels is not None and label in true_labels:
         draw.text((start + _BAR + 96, middle), "T", _ABOVE, _font(20), anchor="lm")
+
+
+def _wrap(text: str, width: int) -> list[str]:
+    """Return a label as one line where it fits, else as two of about the same length."""
+    if _font(20).getlength(text) <= width:
+        return [text]
+    words = text.split()
+    cuts = [(" ".join(words[:cut]), " ".join(words[cut:])) for cut in range(1, len(words))]
+    return list(min(cuts, key=lambda lines: max(map(len, lines)), default=(text,)))
 
 
 def _text(

@@ -134,22 +134,27 @@ def _patch_tab(page: gr.Blocks, desk: Desk) -> None:
         bands = _html(elem_id="bands")
 
     parts = [patch, answer, message, views, facts, scores, moves, bands, expected, kept]
+    inputs: list[gr.components.Component] = [choice, upload]
 
-    def shown(view: PatchView, *, switched: bool = False) -> tuple[Any, ...]:
-        is_open = gr.skip() if switched else gr.Accordion(open=not view.are_bands_right)
-        groups = gr.skip() if switched else list(desk.groups)
-        return (*view[:8], is_open, groups)
+    def shown(view: PatchView) -> tuple[Any, ...]:
+        return (*view[:8], gr.Accordion(open=not view.are_bands_right), list(desk.groups))
+
+    def chosen(name: str | None) -> tuple[Any, ...]:
+        return (*shown(desk.choose(name)), gr.skip(), None)
+
+    def uploaded(paths: list[str] | None) -> tuple[Any, ...]:
+        return (*shown(desk.upload(paths)), None, gr.skip())
 
     def results(patch: ShownPatch | None, answer: Answer | None) -> list[Any]:
         paths: Sequence[str | None] = desk.results(patch, answer) or (None, None, None)
         return [gr.DownloadButton(value=path, interactive=path is not None) for path in paths]
 
     def switch(patch: ShownPatch | None, kept: list[str], bands: str) -> tuple[Any, ...]:
-        return shown(desk.switch(patch, kept, bands), switched=True)
+        return (*desk.switch(patch, kept, bands)[:8], gr.skip(), gr.skip())
 
     started = [
-        choice.input(lambda name: shown(desk.choose(name)), choice, parts, **_PRIVATE),
-        upload.upload(lambda paths: shown(desk.upload(paths)), upload, parts, **_PRIVATE),
+        choice.input(chosen, choice, [*parts, *inputs], **_PRIVATE),
+        upload.upload(uploaded, upload, [*parts, *inputs], **_PRIVATE),
         kept.input(switch, [patch, kept, bands], parts, trigger_mode="always_last", **_PRIVATE),
         page.load(lambda name: shown(desk.choose(name)), choice, parts, **_PRIVATE),
     ]

@@ -1,6 +1,9 @@
 """The page from beginning to end: model, samples and scene opened, served until stopped."""
 
-from collections.abc import Callable
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING
@@ -60,14 +63,29 @@ def serve(  # noqa: PLR0913 - all after the first are named
     with private_folder() as root:
         require_gradio()
         classifier = load_model(model, bands)
-        found = _open_scene(classifier, model, root, scene, product)
+        found = open_scene(classifier, model, root, scene=scene, product=product)
         desk = _desk(classifier, model, root, data, found)
         page, address = launch(desk, host=host, port=port)
+        stop = stop or Event()
         try:
-            on_start(address)
-            (stop or Event()).wait()
+            with _stopped_by_sigterm(stop):
+                on_start(address)
+                stop.wait()
         finally:
             page.close(verbose=False)
+
+
+@contextmanager
+def _stopped_by_sigterm(stop: Event) -> Iterator[None]:
+    """Let a termination set ``stop`` while the block runs, so that the private folder goes too."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _desk(
@@ -104,13 +122,18 @@ def name_of(model: str) -> str:
     return Path(model).resolve().name if Path(model).is_dir() or model.count("/") > 1 else model
 
 
-def _open_scene(
-    classifier: "Classifier",
-    model: str,
-    root: Path,
-    scene: Path | None,
-    product: Path | None,
+def open_scene(
+    classifier: "Classifier", model: str, root: Path, *, scene: Path | None, product: Path | None
 ) -> "SceneScores | None":
+    """Return the scene to begin with, or None if there is none.
+
+    Args:
+        classifier: The model.
+        model: What was named as the model.
+        root: The private folder, which a product's scores are written into.
+        scene: A result of `reben predict-scene`.
+        product: A product to predict now.
+    """
     from reben.app.demo.scenes import QUICKLOOK, open_scene_result
 
     if product is not None:
