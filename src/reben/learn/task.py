@@ -165,9 +165,10 @@ class ClassificationTask(LightningModule):
         """
         # In as many parts as in training, so that what fits there fits here.
         size = -(-len(batch.images) // self.config.accumulate)
-        for images, labels in zip(
-            batch.images.split(size), batch.multi_hot.split(size), strict=True
-        ):
+        parts = zip(
+            torch.split(batch.images, size), torch.split(batch.multi_hot, size), strict=True
+        )
+        for images, labels in parts:
             logits_BK, loss = self._loss(images, labels, batch)
             self._scores.append(logits_BK.sigmoid())
             self._labels.append(labels)
