@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import rasterio
 import torch
-from scene.made_up_product import make_safe
 
 from reben.model.classifier import Classifier
 from reben.scene.predict import predict_scene
 from reben.spec.bands import PIXEL_METRES
+from scene.made_up_product import make_safe
 
 HEIGHT, WIDTH = 180, 240
 
