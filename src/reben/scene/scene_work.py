@@ -87,10 +87,7 @@ class SceneWork:
             "model": self.fingerprint,
             "product": self.scene.name,
             "grid": [grid.crs, grid.left, grid.top, grid.width, grid.height],
-            # Where a product lies may change.
-            "about": {
-                key: str(text) for key, text in sorted(self.scene.about.items()) if key != "source"
-            },
+            "about": {key: str(text) for key, text in sorted(self.scene.about.items())},
             "stride": self.settings.stride,
             "max_bad": self.settings.max_bad,
             "quicklook": list(self.colours),
