@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from reben.errors import ProductError
 from reben.scene.arrays import read_arrays
+from reben.scene.band_file import raster_environment
 from reben.scene.band_folder import read_folder
 from reben.scene.band_scene import BandScene, Ingredients
 from reben.scene.grid import Grid
@@ -111,15 +112,16 @@ def open_scene(
         DownloadError: If a STAC item cannot be fetched.
         MissingExtraError: If rasterio is not installed.
     """
-    found = _read(product, boa_offset)
-    try:
-        scene = BandScene(found)
-        if sentinel1 is not None:
-            scene.add_backscatter(*open_sentinel1(sentinel1, scene.grid, sentinel1_unit))
-    except Exception:
-        for source in found.sources.values():
-            source.close()
-        raise
+    with raster_environment(cache=True):
+        found = _read(product, boa_offset)
+        try:
+            scene = BandScene(found)
+            if sentinel1 is not None:
+                scene.add_backscatter(*open_sentinel1(sentinel1, scene.grid, sentinel1_unit))
+        except Exception:
+            for source in found.sources.values():
+                source.close()
+            raise
     return scene
 
 
