@@ -30,9 +30,15 @@ The tree:
     │   ├── WeightsMismatchError      weights that are not exactly the model's
     │   └── UnsafeWeightsError        pickled weights, which are never opened
     ├── RunError (ValueError)         a folder that is not a run, or one that is not finished
+    ├── CardError (ValueError)        a card folder that is not fit to be published
     ├── TrainingError (RuntimeError)  training cannot go on
     ├── DownloadError (OSError)       a file that could not be fetched
     │   └── ChecksumError             a file that is not the one that was asked for
+    ├── HubError (OSError)            the Hugging Face Hub does not do what was asked
+    │   ├── HubAuthError              no token, or one that the Hub does not let do this
+    │   ├── HubNotFoundError          no such repository, branch, tag or owner
+    │   ├── HubConflictError          a name that is taken, or content that stands there already
+    │   └── HubConnectionError        a Hub that cannot be reached or has trouble of its own
     ├── OutputError (OSError)         a file or folder that cannot be written
     └── MissingExtraError (ImportError)  an optional dependency is not installed
 """
@@ -145,6 +151,10 @@ class RunError(RebenError, ValueError):
     """A folder is not a training run, or the run lacks what is needed."""
 
 
+class CardError(RebenError, ValueError):
+    """A card folder is not fit to be published."""
+
+
 class TrainingError(RebenError, RuntimeError):
     """Training cannot go on."""
 
@@ -155,6 +165,26 @@ class DownloadError(RebenError, OSError):
 
 class ChecksumError(DownloadError):
     """A file is not the one that was asked for."""
+
+
+class HubError(RebenError, OSError):
+    """The Hugging Face Hub does not do what was asked."""
+
+
+class HubAuthError(HubError):
+    """There is no token for the Hub, or the Hub does not let its owner do this."""
+
+
+class HubNotFoundError(HubError):
+    """The Hub has no such repository, branch, tag or owner."""
+
+
+class HubConflictError(HubError):
+    """A name on the Hub is taken, or what stands there is not what this would follow on."""
+
+
+class HubConnectionError(HubError):
+    """The Hub cannot be reached, or failed by a fault of its own."""
 
 
 class OutputError(RebenError, OSError):
