@@ -102,7 +102,7 @@ def read_model(
             )
         folder, called = Path(name), published_name(Path(name))
     else:
-        folder, called = _fetch(str(name), hub), str(name).split("/")[-1]
+        folder, called = fetch_model(str(name), hub), str(name).split("/")[-1]
     values = _read_config(folder, name)
     if is_published_config(values):
         config = config_of_published(values, name=called, bands=bands)
@@ -160,7 +160,7 @@ def _unsafe(name: str | Path, what: str) -> UnsafeWeightsError:
     )
 
 
-def _fetch(name: str, hub: Mapping[str, Any]) -> Path:
+def fetch_model(name: str, hub: Mapping[str, Any]) -> Path:
     """Return the local folder of a model on the Hub, its config and weights fetched into it."""
     if not is_hub_id(name):
         raise ModelFolderError(

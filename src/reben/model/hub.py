@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from reben.data.files import output_error
 from reben.errors import (
@@ -30,7 +30,8 @@ _Answer = TypeVar("_Answer")
 
 WAITS = (1.0, 2.0, 4.0)
 """Seconds before each further attempt at what may be asked again."""
-_HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*", re.ASCII)
+_HUB_ID = re.compile(r"(?!.*(--|\.\.))\w([\w.-]*\w)?/\w([\w.-]*\w)?(?<!\.git)", re.ASCII)
+_LONGEST_ID = 96
 _TOKEN = re.compile(r"[!-~]+")
 _LOOKS_LIKE_TOKEN = re.compile(r"\b(hf_|api_org_)\w{6,}")
 _KINDS: dict[int, type[HubError]] = {
@@ -58,7 +59,7 @@ def is_hub_id(name: str) -> bool:
         >>> is_hub_id("BIFOLD-BigEarthNetv2-0/resnet50-s2-v0.2.0"), is_hub_id("runs/a/best")
         (True, False)
     """
-    return _HUB_ID.fullmatch(name) is not None
+    return len(name) <= _LONGEST_ID and _HUB_ID.fullmatch(name) is not None
 
 
 def checked_token(token: str | bool | None) -> str | None:
@@ -94,7 +95,8 @@ def in_our_words(asked: str) -> Iterator[None]:
     """
     from huggingface_hub.errors import HfHubHTTPError
 
-    transport = HfHubHTTPError.__bases__[0]  # of httpx or httpx2, by the client's version
+    # That of httpx or of httpx2, by the version of the client.
+    transport = cast("type[Exception]", HfHubHTTPError.__bases__[0])
     try:
         yield
     except RebenError:
@@ -273,15 +275,9 @@ def require_hub_id(name: str) -> None:
     Raises:
         ConfigError: If it cannot.
     """
-    from huggingface_hub.errors import HFValidationError
-    from huggingface_hub.utils import validate_repo_id
-
-    try:
-        validate_repo_id(name)
-    except HFValidationError as error:
-        raise ConfigError(f"{name} cannot be a repository on the Hub: {error}") from error
     if not is_hub_id(name):
         raise ConfigError(
-            f"{name} is no name of a repository on the Hub, which has the form owner/name, for "
-            "example my-org/resnet50-s2-v1.0."
+            f"{name!r} is no name of a repository on the Hub, which has the form owner/name with "
+            "letters, digits, single dashes, dots and underscores, for example "
+            "my-org/resnet50-s2-v1.0."
         )
