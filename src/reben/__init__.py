@@ -37,6 +37,9 @@ if TYPE_CHECKING:
     from reben.model.config import ModelConfig
     from reben.model.scores import Scores
     from reben.publish.card import write_card
+    from reben.publish.catalogue import list_models
+    from reben.publish.hub import push
+    from reben.publish.recard import recard
     from reben.publish.report_page import write_report
     from reben.spec.bands import BAND_SETS, BandSet
     from reben.spec.labels import LABELS, PAPER_LABELS, from_multi_hot, to_multi_hot
@@ -77,11 +80,14 @@ _HOMES = {
     "evaluate": "reben.learn.evaluate",
     "fetch_sample": "reben.data.sample",
     "from_multi_hot": "reben.spec.labels",
+    "list_models": "reben.publish.catalogue",
     "measure": "reben.learn.evaluate",
     "open_dataset": "reben.data.loader",
     "predict_dataset": "reben.learn.evaluate",
     "published_statistics": "reben.spec.statistics",
+    "push": "reben.publish.hub",
     "read_patch_folder": "reben.data.patch_folder",
+    "recard": "reben.publish.recard",
     "synthesize": "reben.data.synthesize",
     "to_multi_hot": "reben.spec.labels",
     "train": "reben.learn.train",
@@ -124,11 +130,14 @@ __all__ = [
     "evaluate",
     "fetch_sample",
     "from_multi_hot",
+    "list_models",
     "measure",
     "open_dataset",
     "predict_dataset",
     "published_statistics",
+    "push",
     "read_patch_folder",
+    "recard",
     "synthesize",
     "to_multi_hot",
     "train",
