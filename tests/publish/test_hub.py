@@ -555,3 +555,31 @@ def test_a_file_that_changes_on_the_way_is_noticed(hub, token, folder):
     hub.before["POST .*/repos/create"] = lambda: (folder / "report.json").write_bytes(b"[1]")
     with pytest.raises(HubError, match=r"does not hold report\.json.*changed meanwhile"):
         push(folder, NAME)
+
+
+def test_a_file_that_goes_away_on_the_way_stops_the_push(hub, token, folder):
+    hub.before["POST .*/repos/create"] = (folder / "report.json").unlink
+    with pytest.raises(CardError, match=r"changed since the push began.*report\.json"):
+        push(folder, NAME)
+    assert without_attributes(hub.files(NAME)) == {}
+
+
+def test_a_file_that_cannot_be_read_is_not_called_a_network_that_fails(
+    hub, token, folder, monkeypatch
+):
+    def refuse(*_, **__):
+        raise PermissionError(13, "Permission denied", "model.safetensors")
+
+    monkeypatch.setattr("huggingface_hub.HfApi.preupload_lfs_files", refuse)
+    with pytest.raises(HubError, match=r"this machine refuses.*Permission denied") as caught:
+        push(folder, NAME)
+    assert not isinstance(caught.value, HubConnectionError)
+
+
+def test_a_refusal_by_the_storage_of_the_hub_is_about_the_token(hub, token, folder, monkeypatch):
+    def refuse(*_, **__):
+        raise PermissionError("no longer valid")
+
+    monkeypatch.setattr("huggingface_hub.HfApi.preupload_lfs_files", refuse)
+    with pytest.raises(HubAuthError, match="storage refuses the token"):
+        push(folder, NAME)

@@ -101,11 +101,7 @@ def in_our_words(asked: str) -> Iterator[None]:
         yield
     except RebenError:
         raise
-    except (transport, OSError) as error:
-        raise explain(error, asked) from error
-    except RuntimeError as error:  # around what went wrong in a thread that uploads
-        if not isinstance(error.__cause__, (transport, OSError)):
-            raise
+    except (transport, OSError, RuntimeError) as error:  # the last: from threads, and from Xet
         raise explain(error, asked) from error
 
 
@@ -119,6 +115,10 @@ def explain(error: BaseException, asked: str) -> HubError:
         return HubConnectionError(
             f"{asked}: the client is set to work offline. Unset HF_HUB_OFFLINE to reach the Hub."
         )
+    if isinstance(error, PermissionError) and error.errno is None:  # of Xet, the Hub's storage
+        return HubAuthError(f"{asked}: the Hub's storage refuses the token. {_ADVICE[403]}")
+    if _is_of_this_machine(error):
+        return HubError(f"{asked}: this machine refuses: {_first_line(error)}.")
     response = getattr(error, "response", None)
     if response is None:
         return HubConnectionError(
@@ -187,14 +187,16 @@ def fetch_file(name: str, file: str, hub: dict[str, Any]) -> Path | None:
         raise ModelFolderError(str(error)) from error
     except HubConnectionError as error:
         cause = error.__cause__
-        if isinstance(cause, OSError) and cause.errno is not None and not _is_network(cause):
+        if not isinstance(cause, LocalEntryNotFoundError):
+            return _cached(name, file, hub, error)
+        if cause.__cause__ is None or _is_offline(cause.__cause__):
+            raise _not_cached(name, cause) from error
+        raise
+    except HubError as error:
+        if isinstance(error.__cause__, OSError) and _is_of_this_machine(error.__cause__):
             place = hub.get("cache_dir") or constants.HF_HUB_CACHE
-            raise output_error(Path(place), cause) from error
-        if isinstance(cause, LocalEntryNotFoundError):
-            if cause.__cause__ is None or _is_offline(cause.__cause__):
-                raise _not_cached(name, cause) from error
-            raise
-        return _cached(name, file, hub, error)
+            raise output_error(Path(place), error.__cause__) from error
+        raise
 
 
 def list_files(name: str, revision: str, token: str | bool | None) -> list[str]:
@@ -246,9 +248,7 @@ def _is_final(error: BaseException | None) -> bool:
     """Tell whether asking again is of no use, or has been done by the client already."""
     from huggingface_hub.errors import LocalEntryNotFoundError
 
-    if isinstance(error, LocalEntryNotFoundError) or _is_offline(error):
-        return True
-    return isinstance(error, OSError) and error.errno is not None and not _is_network(error)
+    return isinstance(error, LocalEntryNotFoundError) or _is_offline(error)
 
 
 def _is_offline(error: BaseException | None) -> bool:
@@ -257,8 +257,10 @@ def _is_offline(error: BaseException | None) -> bool:
     return isinstance(error, OfflineModeIsEnabled)
 
 
-def _is_network(error: OSError) -> bool:
-    return isinstance(error, ConnectionError | TimeoutError) or hasattr(error, "response")
+def _is_of_this_machine(error: BaseException) -> bool:
+    """Tell whether the operating system refused something that is not the network."""
+    network = isinstance(error, ConnectionError | TimeoutError) or hasattr(error, "response")
+    return isinstance(error, OSError) and error.errno is not None and not network
 
 
 def _first_line(error: BaseException) -> str:

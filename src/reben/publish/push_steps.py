@@ -93,10 +93,15 @@ def commit_changes(
     from huggingface_hub import CommitOperationAdd
 
     known = references(api, plan.repository, pull_requests=True)[0] if plan.pull_request else {}
-    operations = [
-        CommitOperationAdd(path_in_repo=file.path, path_or_fileobj=file.local.source)
-        for file in plan.changes
-    ]
+    try:
+        operations = [
+            CommitOperationAdd(path_in_repo=file.path, path_or_fileobj=file.local.source)
+            for file in plan.changes
+        ]
+    except ValueError as error:
+        raise CardError(
+            f"The card folder changed since the push began, so nothing was committed: {error}."
+        ) from error
     _send(api, plan, operations, progress)
     lost: HubError | None = None
     for wait in WAITS:
