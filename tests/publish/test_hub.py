@@ -438,22 +438,24 @@ def test_a_commit_of_somebody_else_meanwhile_is_not_run_over(hub, token, folder)
 # A Hub or a network that fails -------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("what", [503, "drop", "lose"])
+READS = ("GET /api/whoami", f"GET /api/models/{NAME}$", "GET .*/refs", "GET .*/tree")
+WRITES = (
+    "POST /api/repos/create",
+    "POST /api/validate-yaml",
+    "POST .*/preupload/",
+    "POST .*/objects/batch",
+    "PUT /storage",
+    "POST .*/lfs/verify",
+    "POST .*/commit/",
+    "POST .*/tag/",
+)
+
+
 @pytest.mark.parametrize(
-    "request_",
+    ("request_", "what"),
     [
-        "GET /api/whoami",
-        f"GET /api/models/{NAME}$",
-        "POST /api/repos/create",
-        "GET /api/models/.*/refs",
-        "GET /api/models/.*/tree",
-        "POST /api/validate-yaml",
-        "POST .*/preupload/",
-        "POST .*/objects/batch",
-        "PUT /storage",
-        "POST .*/lfs/verify",
-        "POST .*/commit/",
-        "POST .*/tag/",
+        *((request_, what) for request_ in READS for what in (503, "lose")),
+        *((request_, what) for request_ in WRITES for what in (503, "drop", "lose")),
     ],
 )
 def test_what_fails_once_is_made_good_with_one_commit(hub, token, folder, request_, what):
