@@ -1,10 +1,15 @@
 """What every test can ask for: the real sample, the golden files, a world without a network."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
+
+if TYPE_CHECKING:
+    from hub_state import FakeHub
 
 # Before anything imports huggingface_hub, which reads these once. A run of the network tests may
 # set them otherwise.
@@ -41,3 +46,14 @@ def real_store() -> Path:
 def golden() -> Path:
     """The folder of golden files; its README says what produced each."""
     return Path(__file__).parent / "golden"
+
+
+@pytest.fixture
+def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator["FakeHub"]:
+    """A Hugging Face Hub on loopback that the real client talks to, with a home of its own."""
+    from hub_server import pointed_at, serve
+    from hub_state import FakeHub
+
+    home = tmp_path_factory.mktemp("hf-home")
+    with serve(FakeHub()) as served, pointed_at(served, home):
+        yield served

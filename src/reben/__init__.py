@@ -39,7 +39,10 @@ if TYPE_CHECKING:
     from reben.model.scores import Scores
     from reben.publish.branding import Branding
     from reben.publish.card import write_card
+    from reben.publish.catalogue import list_models
     from reben.publish.check import check_card
+    from reben.publish.hub import push
+    from reben.publish.recard import recard
     from reben.publish.report_page import write_report
     from reben.scene.many import predict_scenes
     from reben.scene.patch_options import PredictOptions, PredictOutcome
@@ -99,6 +102,7 @@ _HOMES = {
     "fetch_sample": "reben.data.sample",
     "find_patches": "reben.scene.patches",
     "from_multi_hot": "reben.spec.labels",
+    "list_models": "reben.publish.catalogue",
     "measure": "reben.learn.evaluate",
     "open_dataset": "reben.data.loader",
     "open_scene": "reben.scene.product",
@@ -107,7 +111,9 @@ _HOMES = {
     "predict_scene": "reben.scene.predict",
     "predict_scenes": "reben.scene.many",
     "published_statistics": "reben.spec.statistics",
+    "push": "reben.publish.hub",
     "read_patch_folder": "reben.data.patch_folder",
+    "recard": "reben.publish.recard",
     "synthesize": "reben.data.synthesize",
     "to_multi_hot": "reben.spec.labels",
     "train": "reben.learn.train",
@@ -162,6 +168,7 @@ __all__ = [
     "fetch_sample",
     "find_patches",
     "from_multi_hot",
+    "list_models",
     "measure",
     "open_dataset",
     "open_scene",
@@ -170,7 +177,9 @@ __all__ = [
     "predict_scene",
     "predict_scenes",
     "published_statistics",
+    "push",
     "read_patch_folder",
+    "recard",
     "synthesize",
     "to_multi_hot",
     "train",

@@ -33,6 +33,7 @@ The tree:
     │   └── ExportError               a model that cannot be written in another format
     ├── RunError (ValueError)         a folder that is not a run, or one that is not finished
     ├── PredictError (ValueError)     patches that could not all be predicted
+    ├── CardError (ValueError)        a card folder that is not fit to be published
     ├── TrainingError (RuntimeError)  training cannot go on
     ├── ProductError (ValueError)     a product that is not there, damaged, or not to be used
     │   ├── ProductLevelError         a level of processing that the models cannot use
@@ -43,6 +44,11 @@ The tree:
     │   └── GridError                 bands that do not lie on one north-up grid of 10 m
     ├── DownloadError (OSError)       a file that could not be fetched
     │   └── ChecksumError             a file that is not the one that was asked for
+    ├── HubError (OSError)            the Hugging Face Hub does not do what was asked
+    │   ├── HubAuthError              no token, or one that the Hub does not let do this
+    │   ├── HubNotFoundError          no such repository, branch, tag or owner
+    │   ├── HubConflictError          a name that is taken, or content that stands there already
+    │   └── HubConnectionError        a Hub that cannot be reached or has trouble of its own
     ├── OutputError (OSError)         a file or folder that cannot be written
     ├── SceneError (RuntimeError)     scenes of a list that were not all predicted
     └── MissingExtraError (ImportError)  an optional dependency is not installed
@@ -168,6 +174,10 @@ class PredictError(RebenError, ValueError):
     """Patches are damaged, missing or otherwise unfit, so not all of them were predicted."""
 
 
+class CardError(RebenError, ValueError):
+    """A card folder is not fit to be published."""
+
+
 class TrainingError(RebenError, RuntimeError):
     """Training cannot go on."""
 
@@ -206,6 +216,26 @@ class DownloadError(RebenError, OSError):
 
 class ChecksumError(DownloadError):
     """A file is not the one that was asked for."""
+
+
+class HubError(RebenError, OSError):
+    """The Hugging Face Hub does not do what was asked."""
+
+
+class HubAuthError(HubError):
+    """There is no token for the Hub, or the Hub does not let its owner do this."""
+
+
+class HubNotFoundError(HubError):
+    """The Hub has no such repository, branch, tag or owner."""
+
+
+class HubConflictError(HubError):
+    """A name on the Hub is taken, or what stands there is not what this would follow on."""
+
+
+class HubConnectionError(HubError):
+    """The Hub cannot be reached, or failed by a fault of its own."""
 
 
 class OutputError(RebenError, OSError):

@@ -22,6 +22,8 @@ VERBS = (
     "evaluate",
     "calibrate",
     "card",
+    "push",
+    "hub",
     "predict",
     "benchmark",
     "compare",

@@ -6,7 +6,7 @@ import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any, Protocol, TextIO
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -32,14 +32,19 @@ def print_text(text: str) -> None:
 
 
 def print_table(
-    columns: Sequence[str], rows: Sequence[Sequence[object]], *, title: str | None = None
+    columns: Sequence[str],
+    rows: Sequence[Sequence[object]],
+    *,
+    title: str | None = None,
+    as_talk: bool = False,
 ) -> None:
-    """Write a table to stdout; numbers stand at the right.
+    """Write a table to stdout, or as talk to stderr; numbers stand at the right.
 
     Args:
         columns: Headings. One that ends with ``>`` has its column aligned at the right.
         rows: As many cells each as there are headings.
         title: What the table shows.
+        as_talk: Whether it is talk and not the data that were asked for.
     """
     table = Table(title=escape(title) if title else None, title_justify="left", box=SIMPLE_HEAD)
     for column in columns:
@@ -49,7 +54,8 @@ def print_table(
         )
     for row in rows:
         table.add_row(*(escape(str(cell)) for cell in row))
-    Console(file=sys.stdout, highlight=False, width=_width()).print(table)
+    stream = sys.stderr if as_talk else sys.stdout
+    Console(file=stream, highlight=False, width=_width(stream)).print(table)
 
 
 def talk(text: str) -> None:
@@ -136,6 +142,18 @@ def rows_of(counts: Mapping[str, Any]) -> list[tuple[str, Any]]:
     return list(counts.items())
 
 
-def _width() -> int | None:
-    """Return the width of tables: the terminal's, or wide where stdout is a file or a pipe."""
-    return None if sys.stdout.isatty() else 120
+def ask_yes(question: str) -> bool:
+    """Ask on the terminal and tell whether the answer is yes; anything else is no."""
+    sys.stderr.write(f"{question} [y/N] ")
+    sys.stderr.flush()
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
+def can_ask() -> bool:
+    """Tell whether somebody sits at a terminal who can be asked."""
+    return sys.stdin.isatty() and sys.stderr.isatty()
+
+
+def _width(stream: TextIO) -> int | None:
+    """Return the width of tables: the terminal's, or wide where it goes to a file or a pipe."""
+    return None if stream.isatty() else 120

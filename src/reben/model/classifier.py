@@ -310,6 +310,8 @@ class Classifier(nn.Module):
 
         Raises:
             ModelFolderError: If there is no such folder or repository, or it holds no model.
+            HubAuthError: If the Hub wants a token, or another one: the model may be private.
+            HubConnectionError: If the Hub cannot be reached, and its cache lacks the model.
             AmbiguousBandsError: If nothing says the order of the bands.
             BandsMismatchError: If ``bands`` are not the bands of the model.
             WeightsMismatchError: If weights are missing, left over, or of another shape.

@@ -1,8 +1,7 @@
 """Model folders: ``config.json`` and ``model.safetensors``, here or on the Hugging Face Hub."""
 
 import json
-import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,13 +17,13 @@ from reben.errors import (
     WeightsMismatchError,
 )
 from reben.model.config import ModelConfig
+from reben.model.hub import fetch_file, is_hub_id, list_files
 from reben.model.published import config_of_published, is_published_config, published_name
 from reben.spec.bands import BandSet
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
-_PICKLED = ("pytorch_model.bin", "model.bin", "model.pt", "model.pth", "model.ckpt", "model.pkl")
-_HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*", re.ASCII)
+_PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 
 
 @dataclass(frozen=True)
@@ -90,6 +89,7 @@ def read_model(
 
     Raises:
         ModelFolderError: If there is no such folder or repository, or it holds no model.
+        HubError: If the Hub refuses (`HubAuthError`) or cannot be reached (`HubConnectionError`).
         ConfigError: If the config cannot be understood, or a revision of a folder is asked for.
         BandsError: If nothing says the order of the bands, or ``bands`` contradict it.
         UnsafeWeightsError: If there are only pickled weights.
@@ -102,7 +102,7 @@ def read_model(
             )
         folder, called = Path(name), published_name(Path(name))
     else:
-        folder, called = _fetch(str(name), hub), str(name).split("/")[-1]
+        folder, called = fetch_model(str(name), hub), str(name).split("/")[-1]
     values = _read_config(folder, name)
     if is_published_config(values):
         config = config_of_published(values, name=called, bands=bands)
@@ -140,9 +140,7 @@ def _read_weights(folder: Path, name: str | Path) -> dict[str, Tensor]:
 
     path = folder / WEIGHTS_FILE
     if not path.is_file():
-        pickled = [file for file in _PICKLED if (folder / file).exists()]
-        if pickled:
-            raise _unsafe(name, ", ".join(pickled))
+        _refuse_pickled(name, [file.name for file in folder.iterdir()])
         raise ModelFolderError(f"{name} holds no {WEIGHTS_FILE}, so it is no model.")
     try:
         tensors: dict[str, Tensor] = load_file(path)
@@ -162,55 +160,42 @@ def _unsafe(name: str | Path, what: str) -> UnsafeWeightsError:
     )
 
 
-def _fetch(name: str, hub: Mapping[str, Any]) -> Path:
+def fetch_model(name: str, hub: Mapping[str, Any]) -> Path:
     """Return the local folder of a model on the Hub, its config and weights fetched into it."""
-    if not _HUB_ID.fullmatch(name):
+    if not is_hub_id(name):
         raise ModelFolderError(
             f"There is no folder {name}, and it is no id of a model on the Hugging Face Hub, "
             "which has the form owner/name."
         )
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError
-
+    config = fetch_file(name, CONFIG_FILE, dict(hub))
+    if config is None:
+        raise ModelFolderError(
+            f"{name} on the Hub holds no {CONFIG_FILE}, so it is no model that reben can open."
+        )
+    folder = config.parent
+    at_commit = {**hub, "revision": folder.name}  # the very same one, whatever is pushed meanwhile
     try:
-        config = hf_hub_download(name, CONFIG_FILE, **hub)
-        commit = Path(config).parent.name  # the very same one, whatever is pushed meanwhile
-        try:
-            hf_hub_download(name, WEIGHTS_FILE, **{**hub, "revision": commit})
-        except LocalEntryNotFoundError:
-            raise
-        except EntryNotFoundError:
-            _refuse_pickled(name, hub)
-            raise
-    except LocalEntryNotFoundError as error:
+        weights = fetch_file(name, WEIGHTS_FILE, at_commit)
+    except ModelFolderError:
+        _refuse_pickled(name, [path.name for path in folder.iterdir()])
+        raise
+    if weights is None:
+        _refuse_pickled(name, list_files(name, folder.name, hub.get("token")))
         raise ModelFolderError(
-            f"There is no folder {name}, the Hub's cache does not hold such a model, and the Hub "
-            f"cannot be reached: {_first_line(error)}"
-        ) from error
-    except EntryNotFoundError as error:
-        raise ModelFolderError(
-            f"{name} on the Hub holds no {CONFIG_FILE} or no {WEIGHTS_FILE}, so it is no model "
-            "that reben can open."
-        ) from error
-    except (HfHubHTTPError, OSError, ValueError) as error:
-        raise ModelFolderError(
-            f"There is no folder {name}, and the Hub does not give a model of that id: "
-            f"{_first_line(error)}"
-        ) from error
-    return Path(config).parent
+            f"{name} on the Hub holds no {WEIGHTS_FILE}, so it is no model that reben can open."
+        )
+    return folder
 
 
-def _refuse_pickled(name: str, hub: Mapping[str, Any]) -> None:
-    from huggingface_hub import list_repo_files
+def _refuse_pickled(name: str | Path, files: Iterable[str]) -> None:
+    """Check that there are no pickled weights among files, where there are no others.
 
-    files = list_repo_files(name, revision=hub.get("revision"), token=hub.get("token"))
-    pickled = [file for file in files if file in _PICKLED]
+    Raises:
+        UnsafeWeightsError: If there are.
+    """
+    pickled = sorted(file for file in files if file.endswith(_PICKLED))
     if pickled:
-        raise _unsafe(name, ", ".join(pickled))
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise _unsafe(name, _listed(pickled))
 
 
 def _listed(names: list[str], most: int = 8) -> str:

@@ -1,0 +1,285 @@
+"""The Hugging Face Hub: files of models fetched into its cache, and its refusals in our words.
+
+Everything goes through the Hub's own client, which knows the cache, the token of the user and
+the environment (``HF_HOME``, ``HF_TOKEN``, ``HF_ENDPOINT``, ``HF_HUB_OFFLINE``).
+"""
+
+import logging
+import re
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from reben.data.files import output_error
+from reben.errors import (
+    ConfigError,
+    HubAuthError,
+    HubConflictError,
+    HubConnectionError,
+    HubError,
+    HubNotFoundError,
+    ModelFolderError,
+    RebenError,
+)
+
+_log = logging.getLogger(__name__)
+_Answer = TypeVar("_Answer")
+
+WAITS = (1.0, 2.0, 4.0)
+"""Seconds before each further attempt at what may be asked again."""
+_HUB_ID = re.compile(r"(?!.*(--|\.\.))\w([\w.-]*\w)?/\w([\w.-]*\w)?(?<!\.git)", re.ASCII)
+_LONGEST_ID = 96
+_TOKEN = re.compile(r"[!-~]+")
+_LOOKS_LIKE_TOKEN = re.compile(r"\b(hf_|api_org_)\w{6,}")
+_KINDS: dict[int, type[HubError]] = {
+    401: HubAuthError,
+    403: HubAuthError,
+    404: HubNotFoundError,
+    409: HubConflictError,
+    412: HubConflictError,
+}
+_ADVICE = {
+    401: "Without a valid token it does not tell whether a repository is private or not there. "
+    "Check the name; if it is private, log in with: hf auth login (or set HF_TOKEN)",
+    403: "The token has not the right to do this: use one that may write, of an account that may "
+    "write there.",
+    404: "Check the name and the revision.",
+    409: "Look at what stands there, and choose another name.",
+    412: "Look at what stands there, and try again.",
+}
+
+
+def is_hub_id(name: str) -> bool:
+    """Tell whether ``name`` has the form ``owner/name`` of a repository.
+
+    Example:
+        >>> is_hub_id("BIFOLD-BigEarthNetv2-0/resnet50-s2-v0.2.0"), is_hub_id("runs/a/best")
+        (True, False)
+    """
+    return len(name) <= _LONGEST_ID and _HUB_ID.fullmatch(name) is not None
+
+
+def checked_token(token: str | bool | None) -> str | None:
+    """Return the token that the Hub client would use, or None if there is none.
+
+    Args:
+        token: A token; False for none; else the one from the usual places.
+
+    Raises:
+        HubAuthError: If it holds characters that no token has. Sent as it is, it would appear in
+            the client's message about them.
+    """
+    from huggingface_hub import get_token
+
+    found = token if isinstance(token, str) else None if token is False else get_token()
+    if found is not None and not _TOKEN.fullmatch(found):
+        raise HubAuthError(
+            "The token for the Hub holds blanks, line ends or other characters that no token has. "
+            "Copy it again, without what stands around it."
+        )
+    return found
+
+
+@contextmanager
+def in_our_words(asked: str) -> Iterator[None]:
+    """Turn the errors of the Hub client into ours while the block runs.
+
+    Args:
+        asked: What is being done, as the beginning of a message.
+
+    Raises:
+        HubError: In place of what the client raises.
+    """
+    from huggingface_hub.errors import HfHubHTTPError
+
+    # That of httpx or of httpx2, by the version of the client.
+    transport = cast("type[Exception]", HfHubHTTPError.__bases__[0])
+    try:
+        yield
+    except RebenError:
+        raise
+    except (transport, OSError, RuntimeError) as error:  # the last: from threads, and from Xet
+        raise explain(error, asked) from error
+
+
+def explain(error: BaseException, asked: str) -> HubError:
+    """Return the error of ours that fits one of the Hub client, with what to do about it."""
+    from huggingface_hub.errors import LocalEntryNotFoundError, OfflineModeIsEnabled
+
+    if isinstance(error, LocalEntryNotFoundError | RuntimeError) and error.__cause__ is not None:
+        return explain(error.__cause__, asked)
+    if isinstance(error, OfflineModeIsEnabled):
+        return HubConnectionError(
+            f"{asked}: the client is set to work offline. Unset HF_HUB_OFFLINE to reach the Hub."
+        )
+    if isinstance(error, PermissionError) and error.errno is None:  # of Xet, the Hub's storage
+        return HubAuthError(f"{asked}: the Hub's storage refuses the token. {_ADVICE[403]}")
+    if _is_of_this_machine(error):
+        return HubError(f"{asked}: this machine refuses: {_first_line(error)}.")
+    response = getattr(error, "response", None)
+    if response is None:
+        return HubConnectionError(
+            f"{asked}: the connection to the Hub failed ({type(error).__name__}: "
+            f"{_without_tokens(_first_line(error))}). Check the network, and try again."
+        )
+    status = int(response.status_code)
+    said = _without_tokens(response.headers.get("X-Error-Message") or _first_line(error))
+    kind = _KINDS.get(status, HubError)
+    if _is_busy(status):
+        kind = HubConnectionError
+    return kind(f"{asked}: the Hub answers {status} ({said.rstrip('.')}). {_advice(status, said)}")
+
+
+def ask(call: Callable[[], _Answer], asked: str) -> _Answer:
+    """Return what a call of the Hub client gives; where the Hub or the network fails, call again.
+
+    Only for calls that change nothing, or nothing more when they are made twice.
+
+    Args:
+        call: The call.
+        asked: What it does, as the beginning of a message.
+
+    Raises:
+        HubError: If the Hub refuses, or if the last attempt fails too.
+    """
+    for wait in WAITS:
+        try:
+            with in_our_words(asked):
+                return call()
+        except HubConnectionError as error:
+            if _is_final(error.__cause__):
+                raise
+            _log.info("%s Trying again in %g s.", error, wait)
+            time.sleep(wait)
+    with in_our_words(asked):
+        return call()
+
+
+def fetch_file(name: str, file: str, hub: dict[str, Any]) -> Path | None:
+    """Return a file of a repository in the Hub's cache, fetched if need be; None if it has none.
+
+    Without a network, the file that the cache holds for that revision is returned.
+
+    Args:
+        name: ``owner/name``.
+        file: Its path in the repository.
+        hub: ``revision``, ``cache_dir``, ``token``, ``local_files_only`` for the Hub client.
+
+    Raises:
+        ModelFolderError: If there is no such repository or revision, or, offline, not in the cache.
+        HubError: If the Hub refuses or cannot be reached, and the cache does not hold the file.
+        OutputError: If the cache cannot be written.
+    """
+    from huggingface_hub import constants, hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+
+    checked_token(hub.get("token"))
+    download = partial(hf_hub_download, name, file, **hub)
+    asked = f"There is no folder {name}; fetching {file} of {name} from the Hub"
+    try:
+        return Path(ask(download, asked))
+    except HubNotFoundError as error:
+        if isinstance(error.__cause__, EntryNotFoundError):
+            return None
+        raise ModelFolderError(str(error)) from error
+    except HubConnectionError as error:
+        cause = error.__cause__
+        if not isinstance(cause, LocalEntryNotFoundError):
+            return _cached(name, file, hub, error)
+        if cause.__cause__ is None or _is_offline(cause.__cause__):
+            raise _not_cached(name, cause) from error
+        raise
+    except HubError as error:
+        if isinstance(error.__cause__, OSError) and _is_of_this_machine(error.__cause__):
+            place = hub.get("cache_dir") or constants.HF_HUB_CACHE
+            raise output_error(Path(place), error.__cause__) from error
+        raise
+
+
+def list_files(name: str, revision: str, token: str | bool | None) -> list[str]:
+    """Return the paths of the files of a repository at a revision.
+
+    Raises:
+        HubError: If the Hub refuses or cannot be reached.
+    """
+    from huggingface_hub import HfApi
+
+    call = partial(HfApi().list_repo_files, name, revision=revision, token=token)
+    return ask(call, f"Listing the files of {name} at {revision}")
+
+
+def _cached(name: str, file: str, hub: dict[str, Any], error: HubConnectionError) -> Path:
+    """Return what the cache holds, after the connection broke down; the client does not look."""
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    try:
+        path = Path(hf_hub_download(name, file, **{**hub, "local_files_only": True}))
+    except LocalEntryNotFoundError:
+        raise error from error.__cause__
+    _log.warning("%s Taking %s from the cache.", error, path)
+    return path
+
+
+def _not_cached(name: str, error: Exception) -> ModelFolderError:
+    return ModelFolderError(
+        f"There is no folder {name}, the Hub's cache does not hold such a model whole, and the "
+        f"Hub is not to be asked: {_first_line(error)} Fetch it once with the network on."
+    )
+
+
+def _advice(status: int, said: str) -> str:
+    """Return what to do about an answer."""
+    if status == 401 and "credentials" in said.lower():
+        return "The token is not valid (any more): make a new one and log in with: hf auth login"
+    if _is_busy(status):
+        return "That is the Hub's own trouble: try again later."
+    return _ADVICE.get(status, "See what it says, and try again.")
+
+
+def _is_busy(status: int) -> bool:
+    return status in (408, 429) or status >= 500
+
+
+def _is_final(error: BaseException | None) -> bool:
+    """Tell whether asking again is of no use, or has been done by the client already."""
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    return isinstance(error, LocalEntryNotFoundError) or _is_offline(error)
+
+
+def _is_offline(error: BaseException | None) -> bool:
+    from huggingface_hub.errors import OfflineModeIsEnabled
+
+    return isinstance(error, OfflineModeIsEnabled)
+
+
+def _is_of_this_machine(error: BaseException) -> bool:
+    """Tell whether the operating system refused something that is not the network."""
+    network = isinstance(error, ConnectionError | TimeoutError) or hasattr(error, "response")
+    return isinstance(error, OSError) and error.errno is not None and not network
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def _without_tokens(text: str) -> str:
+    return _LOOKS_LIKE_TOKEN.sub("[token]", text)
+
+
+def require_hub_id(name: str) -> None:
+    """Check that ``name`` can be the name of a repository.
+
+    Raises:
+        ConfigError: If it cannot.
+    """
+    if not is_hub_id(name):
+        raise ConfigError(
+            f"{name!r} is no name of a repository on the Hub, which has the form owner/name with "
+            "letters, digits, single dashes, dots and underscores, for example "
+            "my-org/resnet50-s2-v1.0."
+        )

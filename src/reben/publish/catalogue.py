@@ -1,0 +1,152 @@
+"""The models of an organisation on the Hub: bands, architecture and figures, as they tell them."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from reben.errors import AmbiguousBandsError, BandsError, ConfigError, HubNotFoundError
+from reben.model.config import ModelConfig
+from reben.model.folder import CONFIG_FILE
+from reben.model.hub import ask, checked_token, fetch_file
+from reben.model.published import config_of_published, is_published_config
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A model on the Hub; what it does not tell is None, and ``remark`` says why.
+
+    Args:
+        model: Its id, ``owner/name``.
+        commit: The commit that was looked at.
+        architecture: Its backbone, by timm's name.
+        bands: Its bands in the order of the channels.
+        average_precision: Macro average precision by the model-index of its card, 0 to 1.
+        measured_on: The data set and split of that figure.
+        private: Whether it is private.
+        updated: When it was last changed, ISO 8601.
+        remark: Why something is not known.
+    """
+
+    model: str
+    commit: str
+    architecture: str | None = None
+    bands: tuple[str, ...] | None = None
+    average_precision: float | None = None
+    measured_on: str | None = None
+    private: bool = False
+    updated: str | None = None
+    remark: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as plain values, for JSON."""
+        return asdict(self)
+
+
+def list_models(owner: str, *, token: str | bool | None = None) -> tuple[Entry, ...]:
+    """Return the models of an organisation or user, the highest average precision first.
+
+    Those without a figure come last. One small file of each model is fetched into the Hub's cache;
+    no weights are.
+
+    Args:
+        owner: Name of the organisation or user.
+        token: Token for the Hub, if not the usual one.
+
+    Raises:
+        ConfigError: If the name cannot be that of an owner.
+        HubNotFoundError: If there is nothing of that owner to be seen.
+        HubError: If the Hub refuses or cannot be reached.
+    """
+    from huggingface_hub import HfApi
+
+    if not owner.strip() or "/" in owner:
+        raise ConfigError(
+            f"{owner!r} is no organisation or user on the Hub. Name it without a model, for "
+            "example BIFOLD-BigEarthNetv2-0."
+        )
+    checked_token(token)
+    api = HfApi(token=token)
+
+    def listed() -> list[Any]:
+        return list(api.list_models(author=owner, cardData=True, full=True))
+
+    models = ask(listed, f"Listing the models of {owner}")
+    if not models:
+        raise HubNotFoundError(
+            f"The Hub shows no model of {owner}. Check the name; private models need a token of "
+            "the organisation."
+        )
+    return tuple(sorted((_entry(model, token) for model in models), key=_rank))
+
+
+def _rank(entry: Entry) -> tuple[bool, float, str]:
+    unknown = entry.average_precision is None
+    return unknown, -(entry.average_precision or 0.0), entry.model.lower()
+
+
+def _entry(model: Any, token: str | bool | None) -> Entry:  # noqa: ANN401 - of the Hub client
+    """Return what a model tells of itself."""
+    architecture, bands, doubt = _contract(model.id, model.sha, token)
+    found = _average_precision(model.card_data)
+    remarks = [doubt, "" if found else "no average precision in the model-index of its card"]
+    return Entry(
+        model=model.id,
+        commit=model.sha,
+        architecture=architecture,
+        bands=bands,
+        average_precision=found[0] if found else None,
+        measured_on=found[1] if found else None,
+        private=bool(model.private),
+        updated=model.last_modified.isoformat() if model.last_modified else None,
+        remark="; ".join(filter(None, remarks)),
+    )
+
+
+def _contract(
+    name: str, commit: str, token: str | bool | None
+) -> tuple[str | None, tuple[str, ...] | None, str]:
+    """Return architecture and bands by the config of a model, and why one of them is not known."""
+    path = fetch_file(name, CONFIG_FILE, {"revision": commit, "token": token})
+    if path is None:
+        return None, None, f"no {CONFIG_FILE}"
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        return None, None, f"{CONFIG_FILE} is no JSON"
+    told = values.get("timm_model_name") if isinstance(values, dict) else None
+    if not isinstance(told, str):
+        return None, None, f"{CONFIG_FILE} is none of a model that reben can open"
+    try:
+        config = _parse(values, name.rsplit("/", maxsplit=1)[-1])
+    except AmbiguousBandsError:
+        return told, None, "neither config nor name says the bands"
+    except (BandsError, ConfigError):
+        return told, None, f"{CONFIG_FILE} has values that cannot be"
+    return config.backbone, config.bands.names, ""
+
+
+def _parse(values: Mapping[str, Any], name: str) -> ModelConfig:
+    if is_published_config(values):
+        return config_of_published(values, name=name)
+    return ModelConfig.from_dict(values)
+
+
+def _average_precision(card: Any) -> tuple[float, str] | None:  # noqa: ANN401 - of the Hub client
+    """Return the macro average precision of a card, and what it was measured on.
+
+    That of a test split goes before others.
+    """
+    results = [
+        result
+        for result in getattr(card, "eval_results", None) or ()
+        if result.metric_type == "average_precision"
+        and (result.metric_args or {}).get("average") == "macro"
+        and isinstance(result.metric_value, int | float)
+        and 0 <= result.metric_value <= 1
+    ]
+    results.sort(key=lambda result: result.dataset_split != "test")
+    if not results:
+        return None
+    first = results[0]
+    return float(first.metric_value), f"{first.dataset_name}, {first.dataset_split or 'no split'}"

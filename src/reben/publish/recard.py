@@ -1,0 +1,82 @@
+"""Recard: a model that is on the Hub gets a config that names its bands, and a measured card."""
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from reben.data.loader import Dataset
+from reben.errors import ConfigError
+from reben.learn.evaluate import evaluate
+from reben.model.classifier import Classifier
+from reben.model.folder import fetch_model
+from reben.model.hub import is_hub_id
+from reben.publish.card import write_card
+from reben.spec.bands import BandSet
+
+
+def recard(  # noqa: PLR0913 - all after the third are named
+    hub_id: str,
+    dataset: Dataset,
+    out: str | Path,
+    *,
+    revision: str | None = None,
+    bands: BandSet | str | None = None,
+    split: str = "test",
+    cache_dir: str | Path | None = None,
+    token: str | bool | None = None,
+    local_files_only: bool = False,
+    batch_size: int = 64,
+    progress: Callable[[int, int], None] | None = None,
+    **card: Any,  # noqa: ANN401 - passed on
+) -> Path:
+    """Write a corrected card folder for a model on the Hub, and return it.
+
+    The weights are the published ones. The config is written anew, with bands, statistics and
+    labels by name; the figures are measured on the patches of ``dataset``, and the card says which
+    repository and commit the weights are from.
+
+    Args:
+        hub_id: The model, ``owner/name``.
+        dataset: Patches, of which those of ``split`` are predicted.
+        out: The folder to write; its name is the model's name on the card.
+        revision: Branch, tag or commit on the Hub.
+        bands: The bands in the order of the channels, for a name that does not tell.
+        split: The split to measure on.
+        cache_dir: Cache of the Hub client, if not the usual one.
+        token: Token for the Hub, if not the usual one.
+        local_files_only: Whether to use the Hub's cache alone and not the network.
+        batch_size: Patches to predict at a time.
+        progress: Called as ``progress(done, total)`` after each batch, counted in patches.
+        **card: Further settings of `write_card`, such as ``licence``.
+
+    Raises:
+        ConfigError: If ``hub_id`` is none.
+        EmptySplitError: If there is no patch of that split.
+        RebenError: As `Classifier.from_pretrained`, `evaluate` and `write_card` do.
+
+    Example:
+        >>> recard(
+        ...     "BIFOLD-BigEarthNetv2-0/resnet50-s2-v0.2.0", data, "resnet50-s2"
+        ... )  # doctest: +SKIP
+        PosixPath('resnet50-s2')
+    """
+    if not is_hub_id(hub_id):
+        raise ConfigError(
+            f"{hub_id} is no id of a model on the Hugging Face Hub, which has the form owner/name."
+        )
+    hub = {
+        "revision": revision,
+        "cache_dir": cache_dir,
+        "token": token,
+        "local_files_only": local_files_only,
+    }
+    fetched = fetch_model(hub_id, hub)
+    model = Classifier.from_pretrained(fetched, bands=bands)
+    settings = {"origin": f"{hub_id}@{fetched.name}", **card}
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = model.save_pretrained(Path(scratch) / Path(out).absolute().name)
+        report = evaluate(folder, dataset[split], batch_size=batch_size, progress=progress)
+        named = replace(report, name=hub_id)
+        return write_card(folder, named, out, dataset=dataset, **settings)

@@ -1,0 +1,78 @@
+"""Recard: from a model on a Hub on loopback to a corrected card folder."""
+
+import inspect
+import json
+
+import pytest
+
+import made_up
+from reben.data.loader import open_dataset
+from reben.errors import ConfigError
+from reben.learn.evaluate import evaluate
+from reben.learn.report import Report
+from reben.model.classifier import Classifier
+from reben.publish import recard as module
+from reben.publish.card import write_card
+from reben.publish.recard import recard
+from reben.spec.bands import ALL
+
+NAME = "someone/test_resnet-all-v0.1.1"
+takes_a_model_folder = pytest.mark.skipif(
+    "origin" not in inspect.signature(write_card).parameters,
+    reason="write_card writes cards of runs only",
+)
+
+
+@pytest.fixture
+def published(hub, golden):
+    folder = golden / "test_resnet-all"
+    names = ("config.json", "model.safetensors")
+    hub.repository(NAME, {name: (folder / name).read_bytes() for name in names})
+    return hub.repositories[NAME].refs["refs/heads/main"]
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    place = tmp_path_factory.mktemp("recard") / "store"
+    return open_dataset(made_up.write_store(place, num_train=2, num_test=4))
+
+
+def test_the_folder_handed_on_names_its_bands_and_the_report_is_measured(
+    published, dataset, tmp_path, monkeypatch
+):
+    seen = {}
+
+    def keep(folder, report, out, **settings):
+        seen.update(settings, report=report, bands=Classifier.from_pretrained(folder).bands)
+        seen["config"] = json.loads((folder / "config.json").read_text())
+        return out
+
+    monkeypatch.setattr(module, "write_card", keep)
+    assert recard(NAME, dataset, tmp_path / "mine", licence="mit") == tmp_path / "mine"
+    assert seen["config"]["bands"][:4] == ["B02", "B03", "B04", "B08"]
+    assert seen["config"]["bands"][-2:] == ["VH", "VV"]
+    assert seen["bands"].names != ALL.names
+    assert (seen["origin"], seen["licence"]) == (f"{NAME}@{published}", "mit")
+    assert seen["report"].name == NAME
+    expected = evaluate(Classifier.from_pretrained(NAME), dataset["test"])
+    assert seen["report"].macro == expected.macro
+    assert seen["report"].num_patches == 4
+
+
+def test_something_that_is_no_id_is_refused(dataset, tmp_path):
+    with pytest.raises(ConfigError, match="no id of a model"):
+        recard(str(tmp_path), dataset, tmp_path / "out")
+
+
+@takes_a_model_folder
+def test_a_published_model_becomes_a_card_folder_that_tells_where_it_is_from(
+    published, dataset, tmp_path
+):
+    folder = recard(NAME, dataset, tmp_path / "mine", figures=False)
+    model = Classifier.from_pretrained(folder)
+    assert model.bands.names[-2:] == ("VH", "VV")
+    report = Report.load(folder / "report.json")
+    assert report.macro == evaluate(model, dataset["test"]).macro
+    text = (folder / "README.md").read_text()
+    assert NAME in text
+    assert published[:7] in text
