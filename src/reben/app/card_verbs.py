@@ -122,17 +122,13 @@ def _write(
 
 
 def _recard(name: str, data: Path | None, out: Path, options: dict[str, Any]) -> Path:
-    from importlib import import_module
-
     from reben.data.loader import open_dataset
+    from reben.publish.recard import recard
 
     store = _given(None if data is None else str(data), "what to measure it on: --data STORE")
     given = {key: value for key, value in options.items() if value is not None}
     with progress_bar("patches") as progress:
-        folder: Path = import_module("reben.publish.recard").recard(
-            name, open_dataset(store), out, progress=progress, **given
-        )
-    return folder
+        return recard(name, open_dataset(store), out, progress=progress, **given)
 
 
 def _find_report(model: str, report: Path | None) -> "Report":

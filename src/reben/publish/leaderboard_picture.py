@@ -24,7 +24,7 @@ def draw(board: Leaderboard) -> "Figure":
     except ImportError:
         raise MissingExtraError(
             "The picture of a leaderboard needs matplotlib. Install it with: pip install "
-            "'reben[plots]', or leave the picture out: --no-figures."
+            "matplotlib, or leave the picture out: --no-figures."
         ) from None
     counts = [len(group.entries) for group in board.groups]
     figure = Figure((8, 1.1 * len(counts) + 0.42 * sum(counts)), layout="constrained")

@@ -60,7 +60,7 @@ def draw_all(report: Report, only: Collection[str] | None = None) -> "dict[str, 
         from matplotlib import rc_context
     except ImportError:
         raise MissingExtraError(
-            "Pictures of a report need matplotlib. Install it with: pip install 'reben[plots]', "
+            "Pictures of a report need matplotlib. Install it with: pip install matplotlib, "
             "or leave the pictures out: --no-figures."
         ) from None
     from reben.publish.heatmap import draw_co_occurrence

@@ -1,6 +1,5 @@
 """How a model was trained, as lines for its card: from the run's record, never from defaults."""
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 from reben.learn.config import TrainConfig
 from reben.learn.run import Run
 from reben.model.config import ModelConfig
+from reben.model.hub import is_hub_id
 from reben.publish.lines import DifferenceLine, Line
 from reben.publish.machine import describe_devices, incomplete, read_environment
 from reben.publish.markdown import Markdown, code, thousands
@@ -50,9 +50,6 @@ SETTING_NAMES = {
     "labels": "Labels",
 }
 """Every setting of a `TrainConfig`, with its name for people."""
-
-
-_HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*", re.ASCII)
 
 
 def recipe(run: Run) -> list[Line]:
@@ -118,7 +115,7 @@ def base_model(config: TrainConfig) -> str | None:
 
     A folder here is none, even if its path looks like one.
     """
-    if config.init is None or Path(config.init).exists() or not _HUB_ID.fullmatch(config.init):
+    if config.init is None or Path(config.init).exists() or not is_hub_id(config.init):
         return None
     return config.init
 
