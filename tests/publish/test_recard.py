@@ -48,11 +48,15 @@ def test_the_folder_handed_on_names_its_bands_and_the_report_is_measured(
         return out
 
     monkeypatch.setattr(module, "write_card", keep)
-    assert recard(NAME, dataset, tmp_path / "mine", licence="mit") == tmp_path / "mine"
+    assert (
+        recard(NAME, dataset, tmp_path / "mine", licence="mit", hub_id="me/new")
+        == tmp_path / "mine"
+    )
     assert seen["config"]["bands"][:4] == ["B02", "B03", "B04", "B08"]
     assert seen["config"]["bands"][-2:] == ["VH", "VV"]
     assert seen["bands"].names != ALL.names
     assert (seen["origin"], seen["licence"]) == (f"{NAME}@{published}", "mit")
+    assert seen["hub_id"] == "me/new"
     assert seen["report"].name == NAME
     expected = evaluate(Classifier.from_pretrained(NAME), dataset["test"])
     assert seen["report"].macro == expected.macro

@@ -17,9 +17,10 @@ from reben.spec.bands import BandSet
 
 
 def recard(  # noqa: PLR0913 - all after the third are named
-    hub_id: str,
+    name: str,
     dataset: Dataset,
     out: str | Path,
+    /,
     *,
     revision: str | None = None,
     bands: BandSet | str | None = None,
@@ -38,7 +39,7 @@ def recard(  # noqa: PLR0913 - all after the third are named
     repository and commit the weights are from.
 
     Args:
-        hub_id: The model, ``owner/name``.
+        name: The model, ``owner/name``.
         dataset: Patches, of which those of ``split`` are predicted.
         out: The folder to write; its name is the model's name on the card.
         revision: Branch, tag or commit on the Hub.
@@ -49,10 +50,10 @@ def recard(  # noqa: PLR0913 - all after the third are named
         local_files_only: Whether to use the Hub's cache alone and not the network.
         batch_size: Patches to predict at a time.
         progress: Called as ``progress(done, total)`` after each batch, counted in patches.
-        **card: Further settings of `write_card`, such as ``licence``.
+        **card: Further settings of `write_card`, such as ``licence`` or ``hub_id``.
 
     Raises:
-        ConfigError: If ``hub_id`` is none.
+        ConfigError: If ``name`` is no such id.
         EmptySplitError: If there is no patch of that split.
         RebenError: As `Classifier.from_pretrained`, `evaluate` and `write_card` do.
 
@@ -62,9 +63,9 @@ def recard(  # noqa: PLR0913 - all after the third are named
         ... )  # doctest: +SKIP
         PosixPath('resnet50-s2')
     """
-    if not is_hub_id(hub_id):
+    if not is_hub_id(name):
         raise ConfigError(
-            f"{hub_id} is no id of a model on the Hugging Face Hub, which has the form owner/name."
+            f"{name} is no id of a model on the Hugging Face Hub, which has the form owner/name."
         )
     hub = {
         "revision": revision,
@@ -72,11 +73,11 @@ def recard(  # noqa: PLR0913 - all after the third are named
         "token": token,
         "local_files_only": local_files_only,
     }
-    fetched = fetch_model(hub_id, hub)
+    fetched = fetch_model(name, hub)
     model = Classifier.from_pretrained(fetched, bands=bands)
-    settings = {"origin": f"{hub_id}@{fetched.name}", **card}
+    settings = {"origin": f"{name}@{fetched.name}", **card}
     with tempfile.TemporaryDirectory() as scratch:
         folder = model.save_pretrained(Path(scratch) / Path(out).absolute().name)
         report = evaluate(folder, dataset[split], batch_size=batch_size, progress=progress)
-        named = replace(report, name=hub_id)
+        named = replace(report, name=name)
         return write_card(folder, named, out, dataset=dataset, **settings)
