@@ -38,7 +38,11 @@ test: sample  ## the default test suite, on the real sample
 
 .PHONY: test-slow
 test-slow: sample  ## the tests that take more than a few seconds each
-	$(ON_SAMPLE) $(BIN)/python -m pytest -m "slow and not network and not gpu" $(ARGS)
+	$(ON_SAMPLE) $(BIN)/python -m pytest -m "slow and not network and not gpu and not browser" $(ARGS)
+
+.PHONY: test-browser
+test-browser: sample  ## the demo page in Chromium, which has to be on the machine
+	$(ON_SAMPLE) $(BIN)/python -m pytest -m browser $(ARGS)
 
 .PHONY: coverage
 coverage: sample  ## the default suite with a table of the lines that no test runs
@@ -85,7 +89,7 @@ clean:  ## remove what the targets above wrote, but not .venv and not the sample
 help:  ## this list
 	@awk 'BEGIN { FS = ":.*## " } \
 		/^##@ / { printf "\n%s\n", substr($$0, 5) } \
-		/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+		/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
 # One stamp for each thing installed: a second call installs nothing until pyproject.toml changes.
 

@@ -56,7 +56,7 @@ PYTHON
 heading "Done. Where everything lies"
 printf '%-44s %s\n' \
     "$sample" "the store: 24 real patch pairs, their metadata, NOTICE" \
-    "$demo/run" "the run: settings, log, figures, checkpoints, report-test.json" \
+    "$demo/run" "the run: settings, log, checkpoints, report-test/" \
     "$demo/run/best" "the model of the best epoch" \
     "$card" "the model with its card, for the Hub" \
     "$card/README.md" "the card" \
