@@ -76,16 +76,19 @@ def test_check_lists_problems_and_leaves_with_1(written, tmp_path, capsys):
         run(["card", str(folder), "--check"])
     assert left.value.code == 1
     said = capsys.readouterr()
-    assert said.out == "example.png: the card shows this picture, and it is not there\n"
-    assert said.err == f"1 problem in {folder}.\n"
+    assert said.out.splitlines() == [
+        "example.png: the card shows this picture, and it is not there",
+        "mlm.json: asset example: there is no file example.png",
+    ]
+    assert said.err == f"2 problems in {folder}.\n"
     with pytest.raises(SystemExit):
         run(["card", str(folder), "--check", "--json"])
-    assert json.loads(capsys.readouterr().out)["problems"] == [
-        {
-            "where": "example.png",
-            "what": "the card shows this picture, and it is not there",
-        }
-    ]
+    problems = json.loads(capsys.readouterr().out)["problems"]
+    assert problems[0] == {
+        "where": "example.png",
+        "what": "the card shows this picture, and it is not there",
+    }
+    assert [problem["where"] for problem in problems] == ["example.png", "mlm.json"]
 
 
 def test_check_of_a_folder_that_is_not_there_is_an_error(tmp_path, capsys):

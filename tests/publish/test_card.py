@@ -24,6 +24,7 @@ from reben.learn.train import train
 from reben.model.classifier import Classifier
 from reben.publish.branding import Branding
 from reben.publish.card import FILES, write_card
+from reben.publish.check import check_card
 from reben.publish.content import in_words, warning
 from reben.publish.example import choose_example
 from reben.publish.recipe import SETTING_NAMES, format_seconds
@@ -96,7 +97,7 @@ def copy_of(run, folder, **summary):
 
 def test_the_folder_holds_weights_config_card_picture_and_report(folder):
     there = {file.name for file in folder.iterdir()}
-    assert there == set(FILES) - {"mlm.json", "model.onnx"}
+    assert there == set(FILES) - {"model.onnx"}
     assert {file.name for file in (folder / "figures").iterdir()} == {
         "average_precision.png",
         "precision_recall.png",
@@ -610,7 +611,8 @@ def test_figures_of_a_former_card_do_not_stay(run, report, folder, tmp_path):
     (folder / "mlm.json").write_text("{}")
     plain_card(run, report, folder)
     assert not (folder / "figures").exists()
-    assert not (folder / "mlm.json").exists()
+    assert "figures/" not in (folder / "mlm.json").read_text()
+    assert check_card(folder) == ()
     assert "figures/" not in (folder / "README.md").read_text()
 
 

@@ -43,7 +43,7 @@ from reben.publish.example import choose_example, draw, pack, predict_example
 from reben.publish.facts import DATASET, MADE_UP, Facts
 from reben.publish.front_matter import front_matter
 from reben.publish.licences import require_licence
-from reben.publish.mlm import MLM_FILE, write_mlm
+from reben.publish.mlm import CARD_FILE, MLM_FILE, write_mlm
 from reben.publish.report_page import FIGURES_FOLDER, save_pictures
 from reben.publish.source import Source
 from reben.spec.bands import BandSet
@@ -55,7 +55,6 @@ _logger = logging.getLogger(__name__)
 
 MARKER = "<!-- model card by reben -->"
 """What stands in every card that reben wrote, so that it may replace its own folder."""
-CARD_FILE = "README.md"
 PICTURE_FILE = "example.png"
 EXAMPLE_FILE = "example.safetensors"
 REPORT_FILE = "report.json"

@@ -41,6 +41,7 @@ _LINKS = (
     ("about", "https://zenodo.org/records/10891137", "The data set, BigEarthNet v2.0 (reBEN)"),
     ("cite-as", "https://arxiv.org/abs/2407.03653", "reBEN, the paper of the data set"),
 )
+CARD_FILE = "README.md"
 _ASSETS: Mapping[str, tuple[str, str, str, tuple[str, ...]]] = {
     WEIGHTS_FILE: (
         "weights",
@@ -57,7 +58,7 @@ _ASSETS: Mapping[str, tuple[str, str, str, tuple[str, ...]]] = {
     ),
     CONFIG_FILE: ("config", "Config of the model", "application/json", ("metadata",)),
     REPORT_FILE: ("report", "What the model reached", "application/json", ("metadata",)),
-    "README.md": ("card", "Model card", "text/markdown", ("metadata",)),
+    CARD_FILE: ("card", "Model card", "text/markdown", ("metadata",)),
     "example.png": ("example", "A patch of the test split", "image/png", ("thumbnail",)),
 }
 _ARTIFACT: Mapping[str, Mapping[str, str]] = {
@@ -240,7 +241,11 @@ def _machine_name(name: str) -> str:
 
 
 def _asset(file: str, path: Path, bands: list[dict[str, Any]]) -> tuple[str, dict[str, Any]]:
-    """Return the key of an asset and what it says of a file: roles, size, checksum."""
+    """Return the key of an asset and what it says of a file: roles, size, checksum.
+
+    A model card is named without them: authors may add to its text. What its figures say is
+    compared with the report.
+    """
     fallback = (file, file, "application/octet-stream", ("metadata",))
     key, title, media_type, roles = _ASSETS.get(file, fallback)
     try:
@@ -251,13 +256,13 @@ def _asset(file: str, path: Path, bands: list[dict[str, Any]]) -> tuple[str, dic
         raise OutputError(
             f"{path}, which {MLM_FILE} shall describe, cannot be read: {error.strerror}."
         ) from error
+    sealed = {"file:size": num_bytes, "file:checksum": multihash(digest)}
     return key, {
         "href": f"./{file}",
         "title": title,
         "type": media_type,
         "roles": list(roles),
-        "file:size": num_bytes,
-        "file:checksum": multihash(digest),
+        **({} if file == CARD_FILE else sealed),
         **_ARTIFACT.get(file, {}),
         **({"bands": bands} if file in _ARTIFACT else {}),
     }
