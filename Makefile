@@ -52,6 +52,10 @@ coverage: sample  ## the default suite with a table of the lines that no test ru
 sample: $(STAMPS)/package $(STAMPS)/test  ## fetch the 24 real patch pairs into SAMPLE, once
 	$(BIN)/reben sample "$(SAMPLE)"
 
+.PHONY: notebooks
+notebooks: sample  ## the notebooks of examples/, executed in a temporary folder
+	REBEN_SAMPLE="$(SAMPLE)" $(BIN)/python scripts/run_notebooks.py examples/*.ipynb
+
 ##@ Checks
 
 .PHONY: lint
