@@ -37,7 +37,7 @@ def peak_gflops(side: int = 2048, rounds: int = 20) -> float:
 def main() -> None:
     """Print one line for each model, way and batch size."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--batch-size", type=int, nargs="+", default=[32, 128])
+    parser.add_argument("--batch-size", type=int, nargs="+", default=[32, 512])
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--compile", action="store_true")
     arguments = parser.parse_args()
