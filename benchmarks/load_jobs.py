@@ -36,7 +36,7 @@ class MemoryWatch:
         self._thread.join()
 
     def _watch(self) -> None:
-        while not self._stopped.wait(0.005):
+        while not self._stopped.wait(0.05):
             self.peak = max(self.peak, own_megabytes())
 
 
