@@ -31,7 +31,7 @@ app_file: app.py
 
 # What is on this patch?
 
-The demo page of [reben](https://pypi.org/project/reben/) {reben}: the model `{name}` on patches of
+The demo page of reben {reben}: the model `{name}` on patches of
 BigEarthNet v2.0, on your own, and on scenes that `reben predict-scene` has classified.
 {samples}
 Made by `reben demo --space`. Run it here: `pip install -r requirements.txt gradio=={gradio}`, then
