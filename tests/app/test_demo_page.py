@@ -23,11 +23,12 @@ from reben.app.cli import run
 from reben.app.demo.handlers import Desk
 from reben.app.demo.patches import Samples
 from reben.app.demo.server import OnlyHere, private_folder
-from reben.app.demo.serving import DEFAULT_MODEL, find_store, name_of, open_scene
+from reben.app.demo.serving import DEFAULT_MODEL, find_store, open_scene
 from reben.app.demo.space import write_space
 from reben.data.store import Store
 from reben.errors import ConfigError
 from reben.model.classifier import Classifier
+from reben.model.hub import name_of
 
 BANDS = "VV,B04,B03,B02,B8A"
 

@@ -12,6 +12,7 @@ from reben.app.model_verbs import load_model, open_run
 from reben.app.one_patch import print_scores, read_one
 from reben.app.terminal import print_json, print_text, progress_bar, talk
 from reben.errors import ConfigError
+from reben.model.hub import name_of
 
 if TYPE_CHECKING:
     from reben.data.dataset import Dataset
@@ -281,7 +282,7 @@ def _name_of(model: str) -> str:
     run = open_run(model)
     if run is not None:
         return run.name
-    return Path(model).resolve().name if Path(model).is_dir() else model
+    return name_of(model)
 
 
 def _require_unset(cure: str, **flags: object) -> None:

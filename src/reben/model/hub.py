@@ -62,6 +62,16 @@ def is_hub_id(name: str) -> bool:
     return len(name) <= _LONGEST_ID and _HUB_ID.fullmatch(name) is not None
 
 
+def name_of(model: str) -> str:
+    """Return what to call a model: its name on the Hub, or the last part of its folder.
+
+    Example:
+        >>> name_of("BIFOLD-BigEarthNetv2-0/resnet50-s2-v0.2.0"), name_of("/home/me/runs/toy")
+        ('BIFOLD-BigEarthNetv2-0/resnet50-s2-v0.2.0', 'toy')
+    """
+    return Path(model).resolve().name if Path(model).is_dir() or model.count("/") > 1 else model
+
+
 def checked_token(token: str | bool | None) -> str | None:
     """Return the token that the Hub client would use, or None if there is none.
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from reben.data.files import atomic_file
 from reben.errors import BandsMismatchError
 from reben.model.classifier import Classifier
+from reben.model.hub import name_of
 from reben.scene.colours import colour_bands, shrink, shrink_factor, shrink_mask
 from reben.scene.mosaic import Mosaic, put_together
 from reben.scene.parts import Part, Parts
@@ -52,7 +53,9 @@ class SceneWork:
     ) -> None:
         _require_bands(model, scene)
         self.model = model
-        self.model_name = model_name or f"{model.config.backbone} {model.bands.word}"
+        self.model_name = (
+            name_of(model_name) if model_name else f"{model.config.backbone} {model.bands.word}"
+        )
         self.fingerprint = fingerprint(model)
         self.scene = scene
         self.settings = settings

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from reben.app.demo.server import launch, private_folder, require_gradio
 from reben.app.terminal import progress_bar
 from reben.errors import ConfigError
+from reben.model.hub import name_of
 
 if TYPE_CHECKING:
     from reben.app.demo.handlers import Desk
@@ -110,16 +111,6 @@ def find_store(data: Path | None) -> Path | None:
         return data
     sample = DEFAULT_STORE.expanduser()
     return sample if (sample / "data.mdb").is_file() else None
-
-
-def name_of(model: str) -> str:
-    """Return what to call a model: its name on the Hub, or the last part of its folder.
-
-    Example:
-        >>> name_of("BIFOLD-BigEarthNetv2-0/resnet50-s2-v0.2.0"), name_of("/home/me/runs/toy")
-        ('BIFOLD-BigEarthNetv2-0/resnet50-s2-v0.2.0', 'toy')
-    """
-    return Path(model).resolve().name if Path(model).is_dir() or model.count("/") > 1 else model
 
 
 def open_scene(

@@ -7,13 +7,14 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 import reben
-from reben.app.demo.serving import find_store, name_of
+from reben.app.demo.serving import find_store
 from reben.data.folders import atomic_folder
 from reben.data.loader import open_dataset
 from reben.data.metadata import METADATA_FILE
 from reben.data.sample import NOTICE_FILE
 from reben.data.store import StoreWriter
 from reben.errors import ConfigError
+from reben.model.hub import name_of
 
 _MOST_PATCHES = 24
 
