@@ -137,10 +137,10 @@ def test_a_report_of_an_earlier_version_has_a_page_too(report):
     assert f"{report.macro.f1:.4f}" in render_page(old, draw_all(old))
 
 
-def test_without_matplotlib_there_is_an_error_that_names_the_extra(report, tmp_path, monkeypatch):
+def test_without_matplotlib_there_is_an_error_with_its_cure(report, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
 
-    with pytest.raises(MissingExtraError, match=r"reben\[plots\].*--no-figures"):
+    with pytest.raises(MissingExtraError, match=r"pip install matplotlib.*--no-figures"):
         write_report(report, tmp_path / "report")
     assert list(tmp_path.iterdir()) == []
 
