@@ -22,8 +22,8 @@ from reben.spec.labels import LABELS
 NUM_PATCHES = 3000
 SEEDS = (1, 2)
 BANDS = ("s1", "s2", "all")
-FAR = 0.2
-"""By how much any training is above what knows nothing of images; a third of what is reached."""
+FAR, FAR_WITH_BOTH = 0.2, 0.3
+"""By how much any training, and one with both sensors, is above what knows nothing of images."""
 TOLERANCE = 0.01
 """For means over the seeds. One seed more or less moves them by this much: the standard deviation
 of a single figure is 0.003 with S1, 0.008 with S2, 0.022 with both, over three seeds."""
@@ -88,7 +88,7 @@ def prior(dataset):
 def test_every_training_is_far_above_random_weights_and_the_prior(made_up, reached):
     for (_, bands), figure in reached.items():
         know_nothing = max(prior(made_up), untrained(made_up["validation"], bands))
-        assert figure > know_nothing + FAR, bands
+        assert figure > know_nothing + (FAR_WITH_BOTH if bands == "all" else FAR), bands
 
 
 def test_both_sensors_are_at_least_as_good_as_either(reached):
