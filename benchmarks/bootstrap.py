@@ -9,7 +9,7 @@ import time
 
 import numpy as np
 
-from reben.learn.bootstrap import bootstrap, paired_bootstrap
+from reben.learn.metrics.bootstrap import bootstrap, paired_bootstrap
 from reben.learn.predictions import Predictions, Subject
 from reben.spec.labels import LABELS
 

@@ -133,7 +133,7 @@ def measure_bootstrap() -> dict[str, float]:
     """Return the seconds of all resamples of a report at full size."""
     from bootstrap import make_predictions
 
-    from reben.learn.bootstrap import bootstrap
+    from reben.learn.metrics.bootstrap import bootstrap
 
     predictions = make_predictions(TEST)
     bootstrap(predictions, rounds=1)  # compiles

@@ -20,9 +20,9 @@ import torch
 
 from reben.model.classifier import Classifier
 from reben.model.inference import optimise_for_inference
+from reben.predict.scene import predict_scene
+from reben.predict.windows import Plan
 from reben.scene.grid import Grid
-from reben.scene.predict import predict_scene
-from reben.scene.windows import Plan
 from reben.spec.bands import ALL_FULL, PIXEL_METRES, sensor
 
 WANTED_RATIO, WANTED_GB = 1.5, 3.0

@@ -19,9 +19,9 @@ from torch.nn import functional
 
 from reben.data.loader import Batch
 from reben.learn.config import TrainConfig
-from reben.learn.hardware import choose_channels_last
-from reben.learn.task import ClassificationTask
 from reben.learn.train import quiet_lightning
+from reben.learn.training.task import ClassificationTask
+from reben.learn.training.trainer import choose_channels_last
 from reben.model.classifier import Classifier
 
 

@@ -9,8 +9,8 @@ import numpy as np
 import zstandard
 
 from made_up import SCENE, TILE, band, patch_id, s1_name
-from reben.data import value_writer
-from reben.data.geotiff import GeoTransform, encode_geotiff
+from reben.data.storage import writer as value_writer
+from reben.data.tiff.write import GeoTransform, encode_geotiff
 from reben.spec.bands import PIXEL_METRES, S1, S2_FULL
 
 ROOTS = {"s2": "BigEarthNet-S2", "s1": "BigEarthNet-S1", "reference_maps": "Reference_Maps"}

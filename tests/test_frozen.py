@@ -19,7 +19,7 @@ FROZEN = Path(__file__).parent / "golden" / "frozen.json"
 ARTEFACTS = (
     "reben.data.preprocess.Preprocess",  # in every mlm.json
     "reben.app.demo.serving.serve",  # in app.py of every Space
-    "reben_publication.BigEarthNetv2_0_ImageClassifier.BigEarthNetv2_0_ImageClassifier",  # in published cards
+    "reben_publication.BigEarthNetv2_0_ImageClassifier.BigEarthNetv2_0_ImageClassifier",  # in cards
 )
 
 

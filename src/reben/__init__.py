@@ -9,19 +9,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     __version__: str
 
+    from reben.data.dataset import Dataset, open_dataset
     from reben.data.download import download
     from reben.data.encode import encode
-    from reben.data.encode_report import EncodeReport
-    from reben.data.loader import (
-        Batch,
-        Dataset,
-        Loader,
-        RawBatch,
-        RawLoader,
-        open_dataset,
-    )
+    from reben.data.encoding.report import EncodeReport
+    from reben.data.loader import Loader, RawLoader
+    from reben.data.loading.batch import Batch, RawBatch
     from reben.data.metadata import PatchTable
-    from reben.data.patch_folder import read_patch_folder
+    from reben.data.patch_folders.folder import read_patch_folder
     from reben.data.preprocess import Preprocess
     from reben.data.sample import fetch_sample
     from reben.data.store import Store, StoreWriter
@@ -30,27 +25,30 @@ if TYPE_CHECKING:
     from reben.errors import RebenError
     from reben.learn.calibrate import apply_calibration
     from reben.learn.config import TrainConfig
-    from reben.learn.evaluate import Report, calibrate, evaluate, measure, predict_dataset
+    from reben.learn.evaluate import calibrate, evaluate, measure
+    from reben.learn.predict import predict_dataset
     from reben.learn.predictions import Predictions
-    from reben.learn.train import Run, train
+    from reben.learn.report import Report
+    from reben.learn.run import Run
+    from reben.learn.train import train
     from reben.model.classifier import Classifier
     from reben.model.config import ModelConfig
     from reben.model.export import OnnxFile, export_onnx
     from reben.model.scores import Scores
+    from reben.predict.many import predict_scenes
+    from reben.predict.patch_options import PredictOptions, PredictOutcome
+    from reben.predict.patches import embed_patches, find_patches, predict_patches
+    from reben.predict.scene import predict_scene
+    from reben.predict.scene_settings import ScenePrediction, SceneSettings
+    from reben.predict.tasks import SceneOptions, SceneOutcome
     from reben.publish.branding import Branding
     from reben.publish.card import write_card
-    from reben.publish.catalogue import list_models
     from reben.publish.check import check_card
     from reben.publish.hub import push
+    from reben.publish.hub_models import list_models
     from reben.publish.recard import recard
     from reben.publish.report_page import write_report
-    from reben.scene.many import predict_scenes
-    from reben.scene.patch_options import PredictOptions, PredictOutcome
-    from reben.scene.patches import embed_patches, find_patches, predict_patches
-    from reben.scene.predict import predict_scene
     from reben.scene.product import open_scene
-    from reben.scene.scene_settings import ScenePrediction, SceneSettings
-    from reben.scene.tasks import SceneOptions, SceneOutcome
     from reben.spec.bands import BAND_SETS, BandSet
     from reben.spec.labels import LABELS, PAPER_LABELS, from_multi_hot, to_multi_hot
     from reben.spec.patches import Sentinel1Patch, Sentinel2Patch
@@ -59,30 +57,30 @@ if TYPE_CHECKING:
 _HOMES = {
     "BAND_SETS": "reben.spec.bands",
     "BandSet": "reben.spec.bands",
-    "Batch": "reben.data.loader",
+    "Batch": "reben.data.loading.batch",
     "Branding": "reben.publish.branding",
     "Classifier": "reben.model.classifier",
-    "Dataset": "reben.data.loader",
-    "EncodeReport": "reben.data.encode_report",
+    "Dataset": "reben.data.dataset",
+    "EncodeReport": "reben.data.encoding.report",
     "LABELS": "reben.spec.labels",
     "Loader": "reben.data.loader",
     "ModelConfig": "reben.model.config",
     "OnnxFile": "reben.model.export",
     "PAPER_LABELS": "reben.spec.labels",
     "PatchTable": "reben.data.metadata",
-    "PredictOptions": "reben.scene.patch_options",
-    "PredictOutcome": "reben.scene.patch_options",
+    "PredictOptions": "reben.predict.patch_options",
+    "PredictOutcome": "reben.predict.patch_options",
     "Predictions": "reben.learn.predictions",
     "Preprocess": "reben.data.preprocess",
-    "RawBatch": "reben.data.loader",
+    "RawBatch": "reben.data.loading.batch",
     "RawLoader": "reben.data.loader",
     "RebenError": "reben.errors",
-    "Report": "reben.learn.evaluate",
-    "Run": "reben.learn.train",
-    "SceneOptions": "reben.scene.tasks",
-    "SceneOutcome": "reben.scene.tasks",
-    "ScenePrediction": "reben.scene.scene_settings",
-    "SceneSettings": "reben.scene.scene_settings",
+    "Report": "reben.learn.report",
+    "Run": "reben.learn.run",
+    "SceneOptions": "reben.predict.tasks",
+    "SceneOutcome": "reben.predict.tasks",
+    "ScenePrediction": "reben.predict.scene_settings",
+    "SceneSettings": "reben.predict.scene_settings",
     "Scores": "reben.model.scores",
     "Sentinel1Patch": "reben.spec.patches",
     "Sentinel2Patch": "reben.spec.patches",
@@ -95,24 +93,24 @@ _HOMES = {
     "calibrate": "reben.learn.evaluate",
     "check_card": "reben.publish.check",
     "download": "reben.data.download",
-    "embed_patches": "reben.scene.patches",
+    "embed_patches": "reben.predict.patches",
     "encode": "reben.data.encode",
     "evaluate": "reben.learn.evaluate",
     "export_onnx": "reben.model.export",
     "fetch_sample": "reben.data.sample",
-    "find_patches": "reben.scene.patches",
+    "find_patches": "reben.predict.patches",
     "from_multi_hot": "reben.spec.labels",
-    "list_models": "reben.publish.catalogue",
+    "list_models": "reben.publish.hub_models",
     "measure": "reben.learn.evaluate",
-    "open_dataset": "reben.data.loader",
+    "open_dataset": "reben.data.dataset",
     "open_scene": "reben.scene.product",
-    "predict_dataset": "reben.learn.evaluate",
-    "predict_patches": "reben.scene.patches",
-    "predict_scene": "reben.scene.predict",
-    "predict_scenes": "reben.scene.many",
+    "predict_dataset": "reben.learn.predict",
+    "predict_patches": "reben.predict.patches",
+    "predict_scene": "reben.predict.scene",
+    "predict_scenes": "reben.predict.many",
     "published_statistics": "reben.spec.statistics",
     "push": "reben.publish.hub",
-    "read_patch_folder": "reben.data.patch_folder",
+    "read_patch_folder": "reben.data.patch_folders.folder",
     "recard": "reben.publish.recard",
     "synthesize": "reben.data.synthesize",
     "to_multi_hot": "reben.spec.labels",

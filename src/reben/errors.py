@@ -116,7 +116,7 @@ class MissingPatchError(StoreError, LookupError):
 class EncodeError(RebenError, ValueError):
     """Files are damaged or missing, so not all of them became values of a store.
 
-    ``report`` is the `reben.data.encode_report.EncodeReport`, where the encoding came to its end.
+    ``report`` is the `reben.data.encoding.report.EncodeReport`, where the encoding came to its end.
     """
 
     report: Any = None

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from reben.app import cli
-from reben.learn.speed_record import Speed
+from reben.learn.speed import Speed
 from reben.model.classifier import Classifier
 
 

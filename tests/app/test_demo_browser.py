@@ -22,7 +22,7 @@ from PIL import Image
 import made_up
 import made_up_files
 from demo_page_server import reben_demo, serving
-from reben.app.demo.places import degrees_of_utm, text_of_degrees
+from reben.app.demo.locator import degrees_of_utm, text_of_degrees
 from reben.model.classifier import Classifier
 
 pytestmark = pytest.mark.browser

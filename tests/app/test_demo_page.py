@@ -242,7 +242,7 @@ def test_a_product_is_predicted_into_the_private_folder_and_shown(
         quicklook.write_bytes(b"\x89PNG\r\n")
 
     fake = types.SimpleNamespace(predict_scene=predict_scene)
-    monkeypatch.setitem(sys.modules, "reben.scene.predict", fake)
+    monkeypatch.setitem(sys.modules, "reben.predict.scene", fake)
     model = Classifier.from_pretrained(model_folder)
     product = Path("S2A_MSIL2A_X.SAFE")
     scene = open_scene(model, "me/toy", tmp_path, scene=None, product=product)

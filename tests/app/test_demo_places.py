@@ -5,8 +5,16 @@ import re
 import numpy as np
 import pytest
 
-from reben.app.demo.locator import draw_locator, outlines, project
-from reben.app.demo.places import Place, degrees_of_utm, place_of_name
+from reben.app.demo.locator import (
+    centre_of,
+    degrees_of_utm,
+    distance_between,
+    draw_locator,
+    outlines,
+    place_of_name,
+    project,
+)
+from reben.spec.patches import Bounds
 
 NAMES = {
     "S2A_MSIL2A_20170613T101031_N9999_R022_T33UUP_26_57": (331_200, 5_331_600),
@@ -28,7 +36,7 @@ def test_degrees_are_those_of_pyproj(epsg):
 @pytest.mark.parametrize("name", NAMES)
 def test_a_patch_name_says_where_the_patch_lies(name):
     left, top = NAMES[name]
-    assert place_of_name(name) == Place(32633, left, top - 1200, left + 1200, top)
+    assert place_of_name(name) == Bounds(32633, left, top - 1200, left + 1200, top)
 
 
 @pytest.mark.parametrize(
@@ -39,10 +47,10 @@ def test_a_name_that_says_nothing_gives_no_place(name):
 
 
 def test_the_distance_of_two_places_is_that_on_the_ground():
-    near = Place(32633, 500_000, 5_000_000, 501_200, 5_001_200)
-    east = Place(32633, 503_000, 5_000_000, 504_200, 5_001_200)
-    assert near.distance(near) == 0
-    assert near.distance(east) == pytest.approx(3000, rel=0.005)
+    near = Bounds(32633, 500_000, 5_000_000, 501_200, 5_001_200)
+    east = Bounds(32633, 503_000, 5_000_000, 504_200, 5_001_200)
+    assert distance_between(near, near) == 0
+    assert distance_between(near, east) == pytest.approx(3000, rel=0.005)
 
 
 @pytest.mark.parametrize(
@@ -96,15 +104,15 @@ def test_the_map_is_the_equal_area_projection_of_pyproj():
 
 
 def test_the_mark_is_at_the_place_and_said_in_words():
-    place = Place(32633, 331_200, 5_330_400, 332_400, 5_331_600)
+    place = Bounds(32633, 331_200, 5_330_400, 332_400, 5_331_600)
     svg = draw_locator(place, 'A "patch" lies')
-    x, y = project(*place.centre)
+    x, y = project(*centre_of(place))
     assert f'class="dot" cx="{x:.1f}" cy="{y:.1f}"' in svg
     label = re.search(r'aria-label="([^"]*)"', svg)[1]
     assert label == "Map of Europe. A &quot;patch&quot; lies at 48.1100° N, 12.7403° E."
 
 
 def test_a_place_elsewhere_has_no_mark_and_is_said_to_be_outside():
-    svg = draw_locator(Place(32719, 600_000, 7_000_000, 601_200, 7_001_200), "A patch lies")
+    svg = draw_locator(Bounds(32719, 600_000, 7_000_000, 601_200, 7_001_200), "A patch lies")
     assert "dot" not in svg
     assert "outside this map" in svg

@@ -13,8 +13,8 @@ from made_up import patch_id, row, s1_name, write_metadata
 from made_up_files import COMPRESS, archive_of, write_archives, write_tree
 from reben.app import cli
 from reben.data.metadata import METADATA_FILE
+from reben.data.storage.environment import stored_names
 from reben.data.store import Store, StoreWriter
-from reben.data.store_names import stored_names
 
 NUMBERS = range(4)
 

@@ -11,8 +11,8 @@ import pytest
 import torch
 
 import made_up
-from reben.app import hub_verbs
 from reben.app.cli import run
+from reben.app.verbs import publish as hub_verbs
 from reben.data.loader import open_dataset
 from reben.learn.config import TrainConfig
 from reben.learn.evaluate import evaluate
@@ -143,7 +143,7 @@ def test_a_pull_request_and_a_branch_can_be_asked_for(hub, token, folder, capsys
 def test_debug_shows_the_traceback_without_the_token(
     hub, token, folder, trouble, monkeypatch, capfd
 ):
-    monkeypatch.setattr("reben.publish.push_steps.time.sleep", lambda _: None)
+    monkeypatch.setattr("reben.publish.pushing.steps.time.sleep", lambda _: None)
     if trouble == "wrong":
         monkeypatch.setenv("HF_TOKEN", "hf_unknownSecret")
     else:

@@ -5,8 +5,8 @@ import pytest
 
 import made_up
 from reben.app.cli import run
-from reben.data.geotiff import GeoTransform, write_geotiff
 from reben.data.loader import open_dataset
+from reben.data.tiff.write import GeoTransform, write_geotiff
 from reben.learn.report import Report
 from reben.learn.run import Run
 from reben.model.classifier import Classifier

@@ -85,7 +85,7 @@ def test_an_interruption_says_that_the_same_command_goes_on(folder, tmp_path, mo
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("reben.scene.predict.predict_scene", interrupted)
+    monkeypatch.setattr("reben.predict.scene.predict_scene", interrupted)
 
     assert run(words(folder, folder / "scene1", "--out", tmp_path / "out.tif")) == 130
     assert "the same command goes on from there" in capsys.readouterr().err

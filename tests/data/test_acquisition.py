@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from reben.data.acquisition import Acquisition
-from reben.data.landscape import Ground
+from reben.data.synthetic.ground import Ground
+from reben.data.synthetic.images import Acquisition
 from reben.spec.bands import ALL_FULL, S1, S2_FULL, native_size
 
 REGIONS = 40

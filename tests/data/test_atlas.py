@@ -5,9 +5,9 @@ from datetime import datetime
 import pytest
 from rasterio.warp import transform_bounds
 
-from reben.data import atlas
-from reben.data.atlas import MOST_PATCHES, TILES, plan_sites
-from reben.data.landscape import offshore
+from reben.data.synthetic import sites as atlas
+from reben.data.synthetic.ground import offshore
+from reben.data.synthetic.sites import MOST_PATCHES, TILES, plan_sites
 
 BOUNDS = {  # degrees: west, south, east, north
     "Austria": (9.5, 46.3, 17.2, 49.1),

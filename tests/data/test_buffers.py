@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from reben.data.buffers import Buffers
+from reben.data.loading.fill import Buffers
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.uint16, torch.uint8])

@@ -7,7 +7,7 @@ import pytest
 import zstandard
 
 from made_up_files import COMPRESS
-from reben.data.byte_stream import RawStream, decompress, find_parts, read_ahead
+from reben.data.archives.stream import RawStream, decompress, find_parts, read_ahead
 from reben.errors import ArchiveError
 
 CONTENT = random.Random(3).randbytes(200_000) + b"compressible " * 400_000

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from flaky_server import Record, serve
-from reben.data.download import download, stream
-from reben.data.remote import Patience, remote_files
+from reben.data.download import Patience, download, remote_files, stream
 from reben.errors import ChecksumError, ConfigError, DownloadError, OutputError
 
 AT_ONCE = Patience(tries=4, seconds=0.0)

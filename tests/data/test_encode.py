@@ -23,12 +23,12 @@ from made_up_files import (
     write_archives,
     write_tree,
 )
-from reben.data.blob import blob_layout, view_tensor
 from reben.data.encode import REPORT_FILE, encode
-from reben.data.encode_report import MAX_LISTED
-from reben.data.environment import open_lmdb
+from reben.data.encoding.report import MAX_LISTED
 from reben.data.loader import open_dataset
 from reben.data.metadata import METADATA_FILE, SNOW_CLOUD_FILE
+from reben.data.storage.environment import open_lmdb
+from reben.data.storage.value import blob_layout, view_tensor
 from reben.data.store import Store
 from reben.errors import (
     ArchiveError,
@@ -479,7 +479,7 @@ def test_strict_stops_at_the_first_bad_patch(ending, num_workers, copy, values, 
 
 
 def test_all_that_was_left_out_is_counted_and_part_of_it_listed(copy, tmp_path, monkeypatch):
-    monkeypatch.setattr("reben.data.encode_report.MAX_LISTED", 2)
+    monkeypatch.setattr("reben.data.encoding.report.MAX_LISTED", 2)
     for number in NUMBERS:
         damage(copy, "missing", number)
     with pytest.raises(EncodeError) as caught:
@@ -576,7 +576,7 @@ def test_patches_may_be_mixed_in_an_archive(values, tmp_path):
 
 
 def test_what_waits_for_the_rest_of_a_patch_is_bounded(monkeypatch, tmp_path):
-    monkeypatch.setattr("reben.data.patch_files._MAX_WAITING_BYTES", 300_000)
+    monkeypatch.setattr("reben.data.encoding.patch_files._MAX_WAITING_BYTES", 300_000)
     files = [file for number in NUMBERS for file in files_of("s2", number).items()]
     files.sort(key=lambda file: file[0][-8:])
     (tmp_path / "x.tar").write_bytes(tar_of(files))
@@ -629,7 +629,7 @@ def test_a_hostile_member_ends_an_archive_and_what_came_before_is_kept(tmp_path)
 
 
 def test_a_file_of_monstrous_size_is_left_out(monkeypatch, tmp_path):
-    monkeypatch.setattr("reben.data.patch_files._MAX_FILE_BYTES", 100_000)
+    monkeypatch.setattr("reben.data.encoding.patch_files._MAX_FILE_BYTES", 100_000)
     path = next(iter(files_of("s1", 1)))
     members = [*files_of("s1", 0).items(), (path, bytes(100_001)), *files_of("s1", 2).items()]
     (tmp_path / "x.tar").write_bytes(tar_of(members))
@@ -723,13 +723,13 @@ def test_a_record_of_a_later_format_is_refused(tree, tmp_path):
 
 
 def test_a_dead_worker_is_an_error_that_says_so(tree, tmp_path, monkeypatch):
-    monkeypatch.setattr("reben.data.encode_pool._work", os.abort)
+    monkeypatch.setattr("reben.data.encoding.jobs._work", os.abort)
     with pytest.raises(EncodeError, match=r"worker process died \(exit code"):
         encode(tmp_path / "store", **tree, workers=2)
 
 
 def test_the_map_grows_while_two_workers_write(tmp_path, monkeypatch):
     tree = write_tree(tmp_path, range(40), ["s1"])
-    monkeypatch.setattr("reben.data.value_writer._MIN_GROWTH", 1 << 20)
+    monkeypatch.setattr("reben.data.storage.writer._MIN_GROWTH", 1 << 20)
     encode(tmp_path / "store", **tree, workers=1)
     assert len(read_values(tmp_path / "store")) == 40

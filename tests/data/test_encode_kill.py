@@ -12,10 +12,9 @@ import pytest
 
 from made_up_files import ROOTS, write_archives, write_tree
 from reben.data.encode import encode
-from reben.data.environment import open_lmdb
+from reben.data.inspection import verify_store
+from reben.data.storage.environment import open_lmdb, stored_names
 from reben.data.store import Store
-from reben.data.store_names import stored_names
-from reben.data.verification import verify_store
 
 NUM_PAIRS = 100
 SCRIPT = """

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from made_up import patch, patch_id, row, s1_name, write_metadata, write_store
-from reben.data.batches import flip
 from reben.data.loader import Loader, RawLoader, open_dataset
+from reben.data.loading.batch import flip
 from reben.data.preprocess import Preprocess, check_bands
 from reben.data.store import StoreWriter
 from reben.errors import ConfigError, PatchShapeError, PixelValueError

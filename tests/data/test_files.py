@@ -3,8 +3,8 @@ import os
 
 import pytest
 
-from reben.data.files import atomic_file, write_bytes, write_text
 from reben.errors import OutputError
+from reben.support.atomic import atomic_file, write_bytes, write_text
 
 
 def test_a_file_is_written_with_missing_folders(tmp_path):

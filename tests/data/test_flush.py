@@ -4,8 +4,8 @@ import time
 
 import pytest
 
-from reben.data import flush
-from reben.data.flush import Flusher, boot_id
+from reben.data.storage import writer as flush
+from reben.data.storage.writer import Flusher, boot_id
 from reben.errors import OutputError
 
 

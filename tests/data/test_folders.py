@@ -3,8 +3,8 @@ import os
 
 import pytest
 
-from reben.data.folders import atomic_folder
 from reben.errors import OutputError
+from reben.support.atomic import atomic_folder
 
 
 def make(path):

@@ -6,10 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from made_up import patch
-from reben.data.batches import flip
-from reben.data.buffers import Buffers
-from reben.data.compiled import compiled
-from reben.data.fused import BFLOAT16, FLOAT16, FLOAT32, copy_bands, fill_images
+from reben.data.loading.batch import flip
+from reben.data.loading.fill import Buffers
+from reben.data.loading.kernels import BFLOAT16, FLOAT16, FLOAT32, compiled, copy_bands, fill_images
 from reben.data.preprocess import Preprocess, check_bands
 from reben.spec.bands import ALL_FULL, S1, BandSet, native_size, sensor
 from reben.spec.statistics import Statistics, published_statistics

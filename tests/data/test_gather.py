@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from made_up import TILE, band, patch, patch_id, row, s1_name, write_metadata, write_store
 from reben.data.dataset import open_dataset
-from reben.data.environment import close_shared, open_lmdb
-from reben.data.gather import BandGather
 from reben.data.loader import Loader, RawLoader
+from reben.data.loading.fill import BandGather
 from reben.data.preprocess import Preprocess
+from reben.data.storage.environment import close_shared, open_lmdb
 from reben.data.store import StoreWriter
 from reben.errors import BandsMismatchError, MissingPatchError, StoreError
 from reben.spec.bands import ALL, ALL_FULL, S1, S2, S2_FULL, BandSet

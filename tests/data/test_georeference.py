@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from rasterio.transform import Affine
 
 import made_up
-from reben.data.georeference import read_bounds
-from reben.data.geotiff import GeoTransform, write_geotiff
+from reben.data.tiff.tags import read_bounds
+from reben.data.tiff.write import GeoTransform, write_geotiff
 from reben.errors import MissingExtraError, TiffError
 
 

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from reben.data.geotiff import GeoTransform, encode_geotiff, write_geotiff
-from reben.data.tiff import parse_tiff
+from reben.data.tiff.read import parse_tiff
+from reben.data.tiff.write import GeoTransform, encode_geotiff, write_geotiff
 from reben.errors import OutputError, TiffError
 
 PLACE = GeoTransform(west=331_200, north=5_331_600, pixel_metres=10, epsg=32633)

@@ -3,7 +3,7 @@ from typing import get_args
 import numpy as np
 import pytest
 
-from reben.data.landscape import COVERS, Biome, Landscape, offshore
+from reben.data.synthetic.ground import COVERS, Biome, Landscape, offshore
 from reben.spec.labels import CORINE_TO_LABEL, LABELS, labels_of_codes
 
 BIOMES = get_args(Biome)

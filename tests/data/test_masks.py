@@ -3,8 +3,8 @@ import pytest
 import torch
 
 from made_up import patch_id, write_store
+from reben.data.dataset import UNLABELLED, classes_of_codes
 from reben.data.loader import Loader, RawLoader, open_dataset
-from reben.data.masks import UNLABELLED, classes_of_codes
 from reben.data.preprocess import Preprocess
 from reben.data.store import StoreWriter
 from reben.errors import ConfigError, MissingPatchError, PatchShapeError, PixelValueError

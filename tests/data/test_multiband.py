@@ -7,7 +7,7 @@ from rasterio.transform import Affine
 
 import made_up
 from multiband_files import write_multiband
-from reben.data.multiband import read_multiband
+from reben.data.patch_folders.multiband import read_multiband
 from reben.errors import (
     BandsMismatchError,
     ConfigError,

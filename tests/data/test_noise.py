@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from reben.data.noise import Hills, Noise
+from reben.data.synthetic.ground import Hills, Noise
 
 
 @pytest.mark.parametrize("spacing", [2.5, 40])

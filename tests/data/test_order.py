@@ -3,7 +3,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from reben.data.order import cut_batches, plan_epoch
+from reben.data.loading.epochs import cut_batches, plan_epoch
 from reben.errors import ConfigError
 
 sizes = st.tuples(st.integers(1, 300), st.integers(1, 70), st.integers(1, 9))

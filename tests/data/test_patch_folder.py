@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from reben.data.geotiff import GeoTransform, write_geotiff
-from reben.data.patch_folder import read_patch_folder
+from reben.data.patch_folders.folder import read_patch_folder
+from reben.data.tiff.write import GeoTransform, write_geotiff
 from reben.errors import BandsError, BandsMismatchError, PatchNameError, TiffError
 from reben.spec.bands import S1, S2_FULL, native_size
 from reben.spec.patches import reference_map_name

@@ -3,7 +3,7 @@ import pytest
 import made_up
 import made_up_files
 from multiband_files import write_multiband
-from reben.data.patch_tree import PatchTree
+from reben.data.patch_folders.tree import PatchTree
 from reben.errors import BandsMismatchError, ConfigError
 from reben.spec.bands import ALL, S1, S2
 

@@ -1,7 +1,6 @@
 import pytest
 
-from reben.data.landscape import COVERS
-from reben.data.spectra import CLOUD, LOOKS, MATERIALS, SNOW
+from reben.data.synthetic.ground import CLOUD, COVERS, LOOKS, MATERIALS, SNOW
 from reben.spec.bands import S2_FULL
 from reben.spec.labels import CORINE_TO_LABEL
 

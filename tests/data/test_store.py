@@ -13,8 +13,8 @@ from hypothesis.extra.numpy import arrays
 from safetensors.numpy import load, save
 
 from made_up import patch, patch_id, read_band, s1_name, write_store
-from reben.data.blob import blob_layout, view_tensor
-from reben.data.environment import shared_environment
+from reben.data.storage.environment import shared_environment
+from reben.data.storage.value import blob_layout, view_tensor
 from reben.data.store import Store, StoreWriter
 from reben.errors import BandsMismatchError, MissingPatchError, OutputError, StoreError
 from reben.spec.bands import S2_FULL

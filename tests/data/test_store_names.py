@@ -4,9 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from made_up import patch_id
-from reben.data.environment import close_shared, open_lmdb
-from reben.data.name_set import NameSet
-from reben.data.store_names import stored_names
+from reben.data.encoding.jobs import NameSet
+from reben.data.storage.environment import close_shared, open_lmdb, stored_names
 from reben.errors import StoreError
 
 

@@ -9,10 +9,10 @@ import pytest
 import rasterio
 from affine import Affine
 
-from reben.data.atlas import TILES, plan_sites
 from reben.data.metadata import METADATA_FILE, SNOW_CLOUD_FILE, PatchTable
-from reben.data.patch_folder import read_patch_folder
+from reben.data.patch_folders.folder import read_patch_folder
 from reben.data.synthesize import synthesize
+from reben.data.synthetic.sites import TILES, plan_sites
 from reben.errors import ConfigError, OutputError
 from reben.spec.bands import ALL_FULL, PIXEL_METRES, S2_FULL, native_size
 from reben.spec.labels import CORINE_TO_LABEL, LABELS

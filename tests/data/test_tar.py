@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from made_up_files import archive_of, tar_of
-from reben.data.tar import read_members
+from reben.data.archives.tar import read_members
 from reben.errors import ArchiveError
 
 FORMATS = {"ustar": tarfile.USTAR_FORMAT, "gnu": tarfile.GNU_FORMAT, "pax": tarfile.PAX_FORMAT}

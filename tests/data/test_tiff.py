@@ -7,8 +7,8 @@ import pytest
 import rasterio
 from rasterio.errors import NotGeoreferencedWarning
 
-from reben.data.geotiff import GeoTransform, encode_geotiff
-from reben.data.tiff import parse_tiff, read_tiff
+from reben.data.tiff.read import parse_tiff, read_tiff
+from reben.data.tiff.write import GeoTransform, encode_geotiff
 from reben.errors import MissingExtraError, TiffError
 
 DTYPES = (

@@ -12,8 +12,7 @@ from safetensors.numpy import load, save
 from made_up import patch_id, s1_name
 from made_up_files import KINDS as KIND_NAMES
 from made_up_files import files_of, name_of, tensors_of
-from reben.data.strips import read_strips
-from reben.data.value import (
+from reben.data.storage.value import (
     KINDS,
     REFERENCE_MAP,
     SENTINEL1,
@@ -22,6 +21,7 @@ from reben.data.value import (
     is_tiff,
     kind_of_value,
 )
+from reben.data.tiff.read import read_strips
 from reben.errors import TiffError
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")

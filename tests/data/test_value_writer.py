@@ -3,10 +3,9 @@ import multiprocessing
 import pytest
 
 from made_up_files import write_many
-from reben.data.environment import open_lmdb
+from reben.data.storage.environment import open_lmdb, stored_names
+from reben.data.storage.writer import ValueWriter, Written
 from reben.data.store import Store
-from reben.data.store_names import stored_names
-from reben.data.value_writer import ValueWriter, Written
 from reben.errors import OutputError, StoreError
 
 

@@ -4,8 +4,8 @@ from safetensors.numpy import save
 
 from made_up import patch, patch_id, s1_name
 from made_up_files import name_of, tensors_of
-from reben.data.environment import open_lmdb
-from reben.data.verification import Problem, verify_store
+from reben.data.inspection import Problem, verify_store
+from reben.data.storage.environment import open_lmdb
 from reben.errors import StoreError
 
 GOOD = {name_of(which, 3): save(tensors_of(which, 3)) for which in ("s1", "s2", "reference_maps")}
@@ -94,7 +94,7 @@ def test_a_value_under_the_name_of_another_kind_is_a_problem(tmp_path):
 
 
 def test_problems_are_all_counted_and_part_of_them_listed(tmp_path, monkeypatch):
-    monkeypatch.setattr("reben.data.verification.MAX_LISTED", 2)
+    monkeypatch.setattr("reben.data.inspection.MAX_LISTED", 2)
     bad = {patch_id(number): b"x" for number in range(4)}
     found = verify_store(store_of(tmp_path, bad))
     assert found.num_problems == 4

@@ -5,7 +5,7 @@ from itertools import islice
 
 import pytest
 
-from reben.data.workers import run_ahead
+from reben.data.loading.threads import run_ahead
 
 
 def threads_of_ours():

@@ -10,10 +10,10 @@ import sklearn.metrics
 
 from learn.predicted import predicted
 from reben.errors import ConfigError, LabelsError
-from reben.learn.bootstrap import FIGURES, bootstrap, paired_bootstrap
-from reben.learn.metrics import compute_metrics
+from reben.learn.metrics.bootstrap import FIGURES, bootstrap, paired_bootstrap
+from reben.learn.metrics.classification import compute_metrics
+from reben.learn.metrics.resampling import Resampler
 from reben.learn.predictions import Predictions
-from reben.learn.resampling import Resampler
 from reben.spec.labels import LABELS
 
 
@@ -97,7 +97,7 @@ def test_an_absent_label_has_no_interval(whole):
 
 def test_the_same_seed_gives_the_same_intervals_on_any_number_of_cores(whole, monkeypatch):
     expected = bootstrap(whole, rounds=50, seed=3)
-    monkeypatch.setattr("reben.learn.bootstrap._num_cores", lambda: 5)
+    monkeypatch.setattr("reben.learn.metrics.bootstrap._num_cores", lambda: 5)
 
     assert bootstrap(whole, rounds=50, seed=3) == expected
     assert bootstrap(whole, rounds=50, seed=4) != expected

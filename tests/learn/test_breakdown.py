@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from learn.predicted import predicted
-from reben.learn.breakdown import break_down, count_co_occurrence
-from reben.learn.metrics import compute_metrics
+from reben.learn.metrics.breakdown import break_down, count_co_occurrence
+from reben.learn.metrics.classification import compute_metrics
 from reben.spec.labels import LABELS
 
 

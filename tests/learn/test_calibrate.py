@@ -21,8 +21,8 @@ from reben.learn.calibrate import (
     logits_of,
     why_not_calibrated,
 )
-from reben.learn.curves import log_loss
 from reben.learn.evaluate import calibrate, evaluate
+from reben.learn.metrics.curves import log_loss
 from reben.model.classifier import Classifier
 from reben.spec.labels import LABELS
 

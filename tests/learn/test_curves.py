@@ -3,7 +3,12 @@ import pytest
 import sklearn.metrics
 
 from learn.predicted import predicted
-from reben.learn.curves import MAX_POINTS, NUM_BINS, measure_reliability, trace_precision_recall
+from reben.learn.metrics.curves import (
+    MAX_POINTS,
+    NUM_BINS,
+    measure_reliability,
+    trace_precision_recall,
+)
 from reben.spec.labels import LABELS
 
 

@@ -22,7 +22,7 @@ from reben.errors import (
 )
 from reben.learn.config import TrainConfig
 from reben.learn.evaluate import evaluate, measure, predict_dataset
-from reben.learn.metrics import compute_metrics
+from reben.learn.metrics.classification import compute_metrics
 from reben.learn.predict import evaluation_mode
 from reben.learn.predictions import Predictions
 from reben.learn.run import Run

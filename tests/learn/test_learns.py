@@ -14,7 +14,7 @@ from reben.data.loader import open_dataset
 from reben.data.synthesize import synthesize
 from reben.learn.config import TrainConfig
 from reben.learn.evaluate import evaluate
-from reben.learn.metrics import compute_metrics
+from reben.learn.metrics.classification import compute_metrics
 from reben.learn.train import train
 from reben.model.classifier import Classifier
 from reben.spec.labels import LABELS

@@ -3,7 +3,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from reben.learn.losses import make_loss, presence_weights
+from reben.learn.training.losses import make_loss, presence_weights
 
 LOGITS = torch.tensor([[2.0, -1.0, 0.5], [-3.0, 0.1, 4.0]])
 LABELS = torch.tensor([[1.0, 0.0, 1.0], [0.0, 1.0, 0.0]])

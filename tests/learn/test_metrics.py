@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from reben.errors import ConfigError, EmptySplitError, LabelsError
-from reben.learn.metrics import Figures, compute_metrics
+from reben.learn.metrics.classification import Figures, compute_metrics
 
 PUBLISHED = {
     "average_precision": "AveragePrecision",

@@ -11,10 +11,9 @@ from reben.data.loader import open_dataset
 from reben.data.metadata import METADATA_FILE
 from reben.data.store import StoreWriter
 from reben.errors import ConfigError, UnknownLabelError
-from reben.learn.averaging import AveragedWeights
-from reben.learn.optimiser import make_optimiser
-from reben.learn.task import ClassificationTask
 from reben.learn.train import train
+from reben.learn.training.optimiser import make_optimiser
+from reben.learn.training.task import AveragedWeights, ClassificationTask
 from reben.model.classifier import Classifier
 
 OWN = ("barley", "maize", "wheat")

@@ -3,7 +3,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from reben.learn.plain import from_plain, to_plain
+from reben.support.plain_json import from_plain, to_plain
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ import sklearn.metrics
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reben.learn.ranking import average_precision, trace_curve
+from reben.learn.metrics.classification import average_precision, trace_curve
 
 
 @st.composite

@@ -14,9 +14,9 @@ import torch
 
 torch.set_num_threads(1)
 from reben import TrainConfig, open_dataset
-from reben.learn.checkpoints import CheckpointKeeper
-from reben.learn.ranks import gather_rows
-from reben.learn.task import ClassificationTask
+from reben.learn.training.checkpoints import CheckpointKeeper
+from reben.learn.distributed import gather_rows
+from reben.learn.training.task import ClassificationTask
 from reben.learn.train import train
 
 store, out, config, figures, die_at = sys.argv[1:]

@@ -10,7 +10,7 @@ from learn.predicted import predicted
 from reben.errors import OutputError, RunError
 from reben.learn.calibrate import calibrate_predictions
 from reben.learn.evaluate import measure
-from reben.learn.metrics import compute_metrics
+from reben.learn.metrics.classification import compute_metrics
 from reben.learn.report import Report
 
 LABELS = ("Arable land", "Marine waters", "Wörter, mit Komma")

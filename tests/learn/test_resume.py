@@ -14,9 +14,9 @@ from safetensors.torch import load_file
 
 from reben.data.loader import Loader
 from reben.errors import ConfigError, RunError
-from reben.learn.checkpoints import CheckpointKeeper
-from reben.learn.recorder import RunRecorder
 from reben.learn.train import Run, train
+from reben.learn.training.checkpoints import CheckpointKeeper
+from reben.learn.training.record import RunRecorder
 
 SCRIPT = """
 import sys

@@ -5,7 +5,7 @@ import pytest
 
 from reben.errors import RunError
 from reben.learn.config import TrainConfig
-from reben.learn.metrics import compute_metrics
+from reben.learn.metrics.classification import compute_metrics
 from reben.learn.report import Report
 from reben.learn.run import Run
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reben.errors import ConfigError
-from reben.learn.schedule import count_steps, default_warmup, learning_rate_at
+from reben.learn.training.optimiser import count_steps, default_warmup, learning_rate_at
 
 
 def rates(total, warmup, peak=1.0, beyond=0):

@@ -5,8 +5,7 @@ import pytest
 import torch
 
 from reben.errors import ConfigError, RunError
-from reben.learn.speed import count_cost, measure_speed
-from reben.learn.speed_record import Speed
+from reben.learn.speed import Speed, count_cost, measure_speed
 from reben.model.classifier import Classifier
 from reben.model.config import ModelConfig
 from reben.spec.bands import S1, BandSet

@@ -5,10 +5,10 @@ from torch.nn import functional
 
 from reben.data.loader import Batch, Loader
 from reben.errors import EmptySplitError, TrainingError, UnknownLabelError
-from reben.learn.metrics import compute_metrics
-from reben.learn.schedule import learning_rate_at
-from reben.learn.task import MONITORED, BigEarthNetData, ClassificationTask
+from reben.learn.metrics.classification import compute_metrics
 from reben.learn.train import quiet_lightning
+from reben.learn.training.optimiser import learning_rate_at
+from reben.learn.training.task import MONITORED, BigEarthNetData, ClassificationTask
 from reben.model.classifier import Classifier
 from reben.spec.labels import LABELS
 

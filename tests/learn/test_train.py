@@ -29,8 +29,8 @@ from reben.errors import (
 )
 from reben.learn.config import TrainConfig
 from reben.learn.evaluate import evaluate
-from reben.learn.task import MONITORED, ClassificationTask
 from reben.learn.train import Run, train
+from reben.learn.training.task import MONITORED, ClassificationTask
 from reben.model.classifier import Classifier
 
 EPOCHS = 4
@@ -179,7 +179,7 @@ def test_tensorboard_gets_the_figures_where_it_is_installed(run):
 
 
 def test_tensorboard_is_not_needed(dataset, tiny, tmp_path, monkeypatch):
-    monkeypatch.setattr("reben.learn.loggers.find_spec", lambda name: None)
+    monkeypatch.setattr("reben.learn.training.loggers.find_spec", lambda name: None)
 
     run = train(tiny(epochs=1), dataset, tmp_path / "run")
 

@@ -9,8 +9,7 @@ from made_up import patch
 from reben.errors import ConfigError
 from reben.model import inference
 from reben.model.classifier import Classifier
-from reben.model.fold import fold_batch_norms
-from reben.model.inference import TOLERANCE, optimise_for_inference
+from reben.model.inference import TOLERANCE, fold_batch_norms, optimise_for_inference
 
 ARCHITECTURES = {
     "test_resnet": 15,

@@ -1,6 +1,6 @@
 from onnx import TensorProto, helper
 
-from reben.model.onnx_metadata import remove_traces
+from reben.model.onnx_graph import remove_traces
 
 
 def spoiled(name, body=None):

@@ -17,17 +17,17 @@ from reben.errors import ConfigError, MetadataError, OutputError, RunError
 from reben.learn.calibrate import apply_calibration
 from reben.learn.config import TrainConfig
 from reben.learn.evaluate import calibrate, evaluate
-from reben.learn.metrics import Figures
+from reben.learn.metrics.classification import Figures
 from reben.learn.report import Report
 from reben.learn.run import Run
 from reben.learn.train import train
 from reben.model.classifier import Classifier
 from reben.publish.branding import Branding
 from reben.publish.card import FILES, write_card
+from reben.publish.cards.content import in_words, warning
+from reben.publish.cards.example import choose_example
+from reben.publish.cards.recipe import SETTING_NAMES, format_seconds
 from reben.publish.check import check_card
-from reben.publish.content import in_words, warning
-from reben.publish.example import choose_example
-from reben.publish.recipe import SETTING_NAMES, format_seconds
 from reben.spec.bands import BandSet, native_size
 from reben.spec.labels import LABELS
 
@@ -269,8 +269,8 @@ def test_fewer_than_half_of_the_official_patches_make_a_toy(report, num_train, n
 
 
 def test_a_run_in_earnest_has_no_box(run, report, store, tmp_path, monkeypatch):
-    monkeypatch.setattr("reben.publish.content.OFFICIAL_TRAIN_PATCHES", 5)
-    monkeypatch.setattr("reben.publish.content.OFFICIAL_TEST_PATCHES", 4)
+    monkeypatch.setattr("reben.publish.cards.content.OFFICIAL_TRAIN_PATCHES", 5)
+    monkeypatch.setattr("reben.publish.cards.content.OFFICIAL_TEST_PATCHES", 4)
     text = (plain_card(run, report, tmp_path / "card") / "README.md").read_text()
     assert "[!WARNING]" not in text
 

@@ -1,6 +1,6 @@
 import pytest
 
-from reben.publish.card_text import CardText, Table, unescape
+from reben.publish.checks.parse import CardText, Table, unescape
 from reben.publish.markdown import escape
 
 TEXT = r"""---

@@ -5,7 +5,7 @@ from huggingface_hub import EvalResult, ModelCardData
 
 from reben.errors import ConfigError, HubConnectionError, HubNotFoundError
 from reben.model.classifier import Classifier
-from reben.publish.catalogue import list_models
+from reben.publish.hub_models import list_models
 
 
 def card(*results):

@@ -22,12 +22,12 @@ from reben.learn.run import Run
 from reben.learn.train import train
 from reben.model.classifier import Classifier
 from reben.publish.card import write_card
-from reben.publish.card_text import CardText
+from reben.publish.cards.example import unpack
+from reben.publish.cards.front_matter import LICENCES
 from reben.publish.check import Problem, check_card
-from reben.publish.check_numbers import agrees
-from reben.publish.check_page import check_placeholders
-from reben.publish.example import unpack
-from reben.publish.licences import LICENCES
+from reben.publish.checks.numbers import agrees
+from reben.publish.checks.page import check_placeholders
+from reben.publish.checks.parse import CardText
 from reben.spec.labels import LABELS
 
 BANDS = "B08,VV,B02,VH,B11"

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from reben.errors import ConfigError, RunError
-from reben.learn.bootstrap import paired_bootstrap
 from reben.learn.evaluate import measure
+from reben.learn.metrics.bootstrap import paired_bootstrap
 from reben.learn.predictions import Predictions, Subject
-from reben.learn.speed_record import Measurement, Speed
+from reben.learn.speed import Measurement, Speed
 from reben.publish.compare import compare
 from reben.publish.report_page import PREDICTIONS_FILE, write_report
 

@@ -3,7 +3,7 @@ import pytest
 from PIL import Image
 
 from reben.errors import BandsMismatchError
-from reben.publish.figures import RADAR, TRUE_COLOUR, Bar, colour_patch, draw_example
+from reben.publish.cards.figures import RADAR, TRUE_COLOUR, Bar, colour_patch, draw_example
 from reben.spec.labels import LABELS
 
 

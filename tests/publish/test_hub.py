@@ -18,7 +18,7 @@ from reben.errors import (
 )
 from reben.model.classifier import Classifier
 from reben.publish.hub import push
-from reben.publish.push_plan import KNOWN
+from reben.publish.pushing.plan import KNOWN
 
 # The Hub client uses an argument of httpx that is to go.
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
@@ -42,7 +42,7 @@ def check(monkeypatch):
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch):
     waited = []
-    monkeypatch.setattr("reben.publish.push_steps.time.sleep", waited.append)
+    monkeypatch.setattr("reben.publish.pushing.steps.time.sleep", waited.append)
     return waited
 
 
@@ -339,7 +339,7 @@ def test_front_matter_that_the_hub_does_not_take_is_said_so(hub, token, folder):
 
 
 def test_progress_is_counted_in_bytes(hub, token, folder, monkeypatch):
-    monkeypatch.setattr("reben.publish.push_steps._LARGE_BYTES", 10_000)
+    monkeypatch.setattr("reben.publish.pushing.steps._LARGE_BYTES", 10_000)
     steps = []
     push(folder, NAME, progress=lambda done, total: steps.append((done, total)))
     total = sum(map(len, content(folder).values()))

@@ -6,12 +6,11 @@ from dataclasses import replace
 import pytest
 from PIL import Image
 
-from reben.learn.bootstrap import Comparison, Difference, Interval, Intervals
-from reben.learn.metrics import compute_metrics
+from reben.learn.metrics.bootstrap import Comparison, Difference, Interval, Intervals
+from reben.learn.metrics.classification import compute_metrics
 from reben.learn.report import Report
-from reben.publish.compare import Group, Leaderboard
-from reben.publish.entries import Entry
-from reben.publish.leaderboard import to_csv, to_html, to_markdown, write_leaderboard
+from reben.publish.compare import Entry, Group, Leaderboard
+from reben.publish.leaderboard.files import to_csv, to_html, to_markdown, write_leaderboard
 
 EVIL = '=r50|<script>alert("x")</script>$&_'
 

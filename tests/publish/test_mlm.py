@@ -11,10 +11,9 @@ from reben.learn.evaluate import measure
 from reben.model.classifier import Classifier
 from reben.model.config import ModelConfig
 from reben.publish.mlm import add_file, check_mlm, mlm_item, write_mlm
-from reben.spec.bands import ALL, ALL_FULL, S1, S2, BandSet, sensor
+from reben.spec.bands import ALL, ALL_FULL, POLARISATION, S1, S2, SPECTRUM, BandSet, sensor
 from reben.spec.labels import COLOURS, LABELS
 from reben.spec.statistics import published_statistics
-from reben.spec.wavelengths import POLARISATION, SPECTRUM
 
 
 def write(folder, bands="all", **settings):

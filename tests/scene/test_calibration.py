@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from reben.errors import OffsetConflictError, ProductError
-from reben.scene.calibration import (
+from reben.scene.offset import (
     Calibration,
     Statement,
     decide,

@@ -13,11 +13,11 @@ import torch
 from made_up_scene import scene_of, write_scene
 from reben.errors import ConfigError, SceneError
 from reben.model.classifier import Classifier
-from reben.scene import crew
-from reben.scene.many import do_task, predict_scenes
-from reben.scene.parts import Parts
-from reben.scene.scene_settings import SceneSettings
-from reben.scene.tasks import SceneOptions, SceneOutcome, SceneTask, read_list, tasks_of
+from reben.predict import executors as crew
+from reben.predict.many import do_task, predict_scenes
+from reben.predict.resume import Parts
+from reben.predict.scene_settings import SceneSettings
+from reben.predict.tasks import SceneOptions, SceneOutcome, SceneTask, read_list, tasks_of
 from reben.spec.bands import RGB
 
 OPTIONS = SceneOptions(boa_offset=0)
@@ -204,7 +204,7 @@ def test_a_cluster_of_two_workers_does_the_scenes(folder, tmp_path):
 @pytest.mark.filterwarnings("default")
 def test_a_cluster_that_is_not_there_is_said(folder, tmp_path, monkeypatch):
     pytest.importorskip("distributed")
-    monkeypatch.setattr("reben.scene.cluster._CONNECT_SECONDS", 1)
+    monkeypatch.setattr("reben.predict.executors._CONNECT_SECONDS", 1)
     with pytest.raises(SceneError, match=r"no Dask scheduler at tcp://127\.0\.0\.1:9"):
         predict_scenes(folder / "model", ["x"], tmp_path, dask="tcp://127.0.0.1:9")
 

@@ -1,7 +1,7 @@
 import pytest
 
 from reben.errors import ProductError
-from reben.scene.metadata_xml import MAX_XML_BYTES, parse_metadata
+from reben.scene.safe_files import MAX_XML_BYTES, parse_metadata
 
 LAUGHS = """<!DOCTYPE x [<!ENTITY a "ha"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;">]><x>&b;</x>"""
 

@@ -18,16 +18,16 @@ import made_up
 import made_up_files
 from multiband_files import write_multiband
 from reben.data.loader import open_dataset
-from reben.data.patch_folder import read_patch_folder
-from reben.data.patch_source import ReadBatch
+from reben.data.patch_folders.folder import read_patch_folder
 from reben.data.preprocess import SuspiciousInputWarning
 from reben.data.store import StoreWriter
 from reben.errors import ConfigError, MissingExtraError, OutputError, PredictError
 from reben.model.classifier import Classifier
-from reben.scene import patch_work
-from reben.scene.part_files import PartFiles
-from reben.scene.patch_options import PredictOptions
-from reben.scene.patches import embed_patches, find_patches, predict_patches
+from reben.predict import patch_work
+from reben.predict.patch_inputs import ReadBatch
+from reben.predict.patch_options import PredictOptions
+from reben.predict.patches import embed_patches, find_patches, predict_patches
+from reben.predict.resume import PartFiles
 
 NAMES = ("VV", "B02", "B8A")
 NUMBERS = range(12)
@@ -432,8 +432,8 @@ from pathlib import Path
 import time
 from reben.data.loader import open_dataset
 from reben.model.classifier import Classifier
-from reben.scene.patch_options import PredictOptions
-from reben.scene.patches import predict_patches
+from reben.predict.patch_options import PredictOptions
+from reben.predict.patches import predict_patches
 if __name__ == "__main__":
     model = Classifier.from_pretrained({str(folder)!r})
     data = open_dataset({str(store)!r}, model.bands)

@@ -9,9 +9,9 @@ import torch
 from made_up_scene import ArrayScene, grid_of, patch_at, scene_of
 from reben.errors import BandsMismatchError, ConfigError, OutputError, PixelValueError, ProductError
 from reben.model.classifier import Classifier
-from reben.scene.parts import Parts
-from reben.scene.predict import predict_scene
-from reben.scene.scoring import Scorer
+from reben.predict.resume import Parts
+from reben.predict.scene import predict_scene
+from reben.predict.scoring import Scorer
 from reben.spec.bands import S2
 
 LABELS = ("Arable land", "Pastures", "Mixed forest")

@@ -6,7 +6,7 @@ import rasterio
 import torch
 
 from reben.model.classifier import Classifier
-from reben.scene.predict import predict_scene
+from reben.predict.scene import predict_scene
 from reben.spec.bands import PIXEL_METRES
 from scene.made_up_product import make_safe
 

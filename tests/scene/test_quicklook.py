@@ -6,11 +6,19 @@ from PIL import Image
 from made_up_scene import grid_of, scene_of
 from reben.errors import BandsMismatchError, ConfigError
 from reben.model.classifier import Classifier
-from reben.scene.colours import colour_bands, shrink, shrink_factor, shrink_mask, to_rgb
-from reben.scene.mosaic import Mosaic
-from reben.scene.predict import predict_scene
-from reben.scene.quicklook import Picture, draw_quicklook, hatched
-from reben.scene.strips import Strip
+from reben.predict.quicklook import (
+    Picture,
+    colour_bands,
+    draw_quicklook,
+    hatched,
+    shrink,
+    shrink_factor,
+    shrink_mask,
+    to_rgb,
+)
+from reben.predict.scene import predict_scene
+from reben.predict.strips import Strip
+from reben.predict.windows import Mosaic
 from reben.spec.bands import S1
 from reben.spec.labels import COLOURS, LABELS
 

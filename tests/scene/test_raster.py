@@ -3,8 +3,8 @@ import pytest
 import rasterio
 
 from reben.errors import OutputError
+from reben.predict.cog import read_tags, write_raster
 from reben.scene.grid import Grid
-from reben.scene.raster import read_tags, write_raster
 
 LABELS = ("Pastures", "Mixed forest", "Land principally occupied by agriculture, with more")
 GRID = Grid("EPSG:32633", 300_000, 5_000_040, width=1_200, height=600)

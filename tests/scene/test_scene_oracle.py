@@ -8,9 +8,9 @@ import torch
 from rasterio.windows import Window
 
 from made_up_scene import ArrayScene, grid_of, scene_of, write_scene
-from reben.data.patch_folder import read_patch_folder
+from reben.data.patch_folders.folder import read_patch_folder
 from reben.model.classifier import Classifier
-from reben.scene.predict import predict_scene
+from reben.predict.scene import predict_scene
 from reben.spec.bands import ALL, ALL_FULL, PIXEL_METRES, S1, S2, sensor
 
 TILE = "S2A_MSIL2A_20170613T101031_N9999_R022_T33UUP"

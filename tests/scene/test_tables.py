@@ -7,9 +7,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from reben.errors import ConfigError, MissingExtraError
-from reben.scene.footprints import require_pyproj, rings_of
-from reben.scene.sinks import from_wkb, to_wkb
-from reben.scene.tables import Rows, TableWriter, batch_of_scores
+from reben.predict.table_files import from_wkb, require_pyproj, rings_of, to_wkb
+from reben.predict.tables import Rows, TableWriter, batch_of_scores
 from reben.spec.patches import Bounds
 
 LABELS = ("Arable land", "Land, with a comma", "Ufer\u00e4")

@@ -5,9 +5,9 @@ import rasterio.warp
 
 from made_up_scene import grid_of, patch_at, scene_of
 from reben.model.classifier import Classifier
-from reben.scene.predict import predict_scene
-from reben.scene.window_table import footprints
-from reben.scene.windows import Axis
+from reben.predict.scene import predict_scene
+from reben.predict.window_table import footprints
+from reben.predict.windows import Axis
 
 
 @pytest.fixture(scope="module")

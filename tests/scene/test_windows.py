@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reben.errors import ConfigError, ProductError
+from reben.predict.windows import Axis, Plan
 from reben.scene.grid import Grid
-from reben.scene.windows import Axis, Plan
 
 STRIDES = (60, 120, 240, 300, 600, 1200)
 strides = st.sampled_from(STRIDES)

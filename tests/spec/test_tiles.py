@@ -9,11 +9,10 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from reben.data.atlas import TILES
 from reben.data.loader import open_dataset
+from reben.data.synthetic.sites import TILES
 from reben.errors import PatchNameError
-from reben.spec.patches import Sentinel2Patch
-from reben.spec.tiles import TILE_METRES, tile_corner
+from reben.spec.patches import TILE_METRES, Sentinel2Patch, tile_corner
 
 # ULX, ULY and EPSG code of real products, as their MTD_TL.xml has them.
 REAL = {

@@ -12,22 +12,8 @@ from collections.abc import Callable, Sequence
 from cyclopts import App, CycloptsError
 
 import reben
-from reben.app import (
-    benchmark_verbs,
-    card_verbs,
-    compare_verbs,
-    data_verbs,
-    demo_verbs,
-    download_verbs,
-    encode_verbs,
-    export_verbs,
-    hub_verbs,
-    measure_verbs,
-    predict_verbs,
-    scene_verbs,
-    train_verb,
-)
 from reben.app.terminal import one_line_warnings, talk
+from reben.app.verbs import benchmark, data, demo, evaluate, predict, publish, scene, train
 from reben.errors import RebenError
 
 app = App(
@@ -49,24 +35,24 @@ app = App(
     print_error=False,
 )
 _VERBS: tuple[Callable[..., None], ...] = (
-    data_verbs.sample,
-    download_verbs.download,
-    data_verbs.synthesize,
-    encode_verbs.encode,
-    data_verbs.inspect,
-    train_verb.train,
-    measure_verbs.evaluate,
-    measure_verbs.calibrate,
-    compare_verbs.compare,
-    benchmark_verbs.benchmark,
-    card_verbs.card,
-    hub_verbs.push,
-    hub_verbs.hub,
-    export_verbs.export,
-    predict_verbs.predict,
-    predict_verbs.embed,
-    scene_verbs.predict_scene,
-    demo_verbs.demo,
+    data.sample,
+    data.download,
+    data.synthesize,
+    data.encode,
+    data.inspect,
+    train.train,
+    evaluate.evaluate,
+    evaluate.calibrate,
+    evaluate.compare,
+    benchmark.benchmark,
+    publish.card,
+    publish.push,
+    publish.hub,
+    publish.export,
+    predict.predict,
+    predict.embed,
+    scene.predict_scene,
+    demo.demo,
 )
 for _position, _verb in enumerate(_VERBS):
     app.command(sort_key=_position)(_verb)

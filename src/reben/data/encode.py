@@ -1,7 +1,7 @@
 """Band files become a store: from folders or archives, at the speed of the machine.
 
 Every worker process reads files, joins their pixels to values and writes these itself, in
-transactions of some 32 MB; see `reben.data.encode_pool`. A store is valid at every moment, and
+transactions of some 32 MB; see `reben.data.encoding.jobs`. A store is valid at every moment, and
 whatever stops an encoding, the same call goes on from there.
 """
 
@@ -15,20 +15,15 @@ from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
-from reben.data.encode_job import Job
-from reben.data.encode_pool import EncodePool
-from reben.data.encode_report import EncodeReport, Failure, Step, Tally
-from reben.data.encode_selection import Selection, keep_metadata, select
-from reben.data.encode_source import FolderScan, Source
-from reben.data.files import write_text
-from reben.data.flush import Flusher, boot_id
-from reben.data.name_set import NameSet
-from reben.data.store import DATA_FILE
-from reben.data.store_names import stored_names
-from reben.data.store_record import SourceRecord, StoreRecord, count_values
-from reben.data.value import REFERENCE_MAP, SENTINEL1, SENTINEL2
-from reben.data.value_writer import ValueWriter
+from reben.data.encoding.inputs import FolderScan, Selection, Source, keep_metadata, select
+from reben.data.encoding.jobs import EncodePool, Job, NameSet
+from reben.data.encoding.report import EncodeReport, Failure, Step, Tally
+from reben.data.storage.environment import DATA_FILE, stored_names
+from reben.data.storage.record import SourceRecord, StoreRecord, count_values
+from reben.data.storage.value import REFERENCE_MAP, SENTINEL1, SENTINEL2
+from reben.data.storage.writer import Flusher, ValueWriter, boot_id
 from reben.errors import ArchiveError, ConfigError, EncodeError
+from reben.support.atomic import write_text
 
 REPORT_FILE = "encode-report.json"
 """Where the report of the last encoding lies in the folder of the store."""
@@ -60,7 +55,7 @@ def encode(  # noqa: PLR0913
     on stdin. Archives are read as streams and never unpacked to disk.
 
     What the store has already is passed over by its name, unread: to verify a store, use
-    `reben.data.verification.verify_store`. A second call may add other inputs to the same store.
+    `reben.data.inspection.verify_store`. A second call may add other inputs to the same store.
 
     A patch with a file that is damaged, missing, unknown, or of another size or dtype is left out
     whole, and named in the report; so is the second of two patches of the same name and

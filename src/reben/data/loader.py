@@ -10,12 +10,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from reben.data.batches import Batch, RawBatch, flip
-from reben.data.buffers import Buffers
-from reben.data.dataset import Dataset, as_band_set, open_dataset
-from reben.data.epochs import Epochs, Filling
-from reben.data.filling import BandFiller, ImageFiller, read_checked
-from reben.data.masks import Masks
+from reben.data.dataset import Dataset, Masks, as_band_set, open_dataset
+from reben.data.loading.batch import Batch, RawBatch, flip
+from reben.data.loading.epochs import Epochs, Filling
+from reben.data.loading.fill import BandFiller, Buffers, ImageFiller, read_checked
 from reben.data.preprocess import Preprocess
 from reben.spec.labels import LABELS
 
@@ -52,7 +50,7 @@ class Loader(Epochs[Tensor, Batch]):
         prefetch: How many batches they load ahead.
         dtype: Of the images: float32, bfloat16 or float16.
         masks: Whether batches have reference maps too, as CORINE ``codes``, or as ``classes``:
-            positions in ``labels``, and `reben.data.masks.UNLABELLED` where there is none.
+            positions in ``labels``, and `reben.data.dataset.UNLABELLED` where there is none.
         rank: Which piece of each batch to yield, where several processes train one model.
         world_size: How many processes there are. Their pieces differ by one patch at most, and a
             last batch of fewer patches than processes is joined to the one before.

@@ -17,10 +17,9 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-from reben.data.files import output_error, write_text
-from reben.data.folders import atomic_folder, require_free
 from reben.data.metadata import METADATA_FILE, SNOW_CLOUD_FILE
 from reben.errors import ChecksumError, DownloadError, OutputError
+from reben.support.atomic import atomic_folder, output_error, require_free, write_text
 
 WHEEL_NAME = "configilm-0.7.1-py3-none-any.whl"
 WHEEL_SHA256 = "54e8c2424c55bb4e68dfda07593e155e9ecfa6c60b50585c4b378076934cf5e3"

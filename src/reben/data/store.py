@@ -18,14 +18,17 @@ import lmdb
 import numpy as np
 from numpy.typing import NDArray
 
-from reben.data.blob import blob_layout, view_tensor
-from reben.data.environment import Environment, close_shared, open_lmdb, shared_environment
-from reben.data.files import output_error
-from reben.data.store_names import stored_names
+from reben.data.storage.environment import (
+    DATA_FILE,
+    Environment,
+    close_shared,
+    open_lmdb,
+    shared_environment,
+    stored_names,
+)
+from reben.data.storage.value import blob_layout, view_tensor
 from reben.errors import BandsMismatchError, MissingPatchError, OutputError, StoreError
-
-DATA_FILE = "data.mdb"
-"""The file that makes a folder a store."""
+from reben.support.atomic import output_error
 
 
 class Store:

@@ -18,17 +18,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from reben.data.acquisition import Acquisition, Weather
-from reben.data.atlas import MOST_PATCHES, TILES, Site, plan_sites
-from reben.data.folders import atomic_folder
-from reben.data.geotiff import encode_geotiff
-from reben.data.landscape import Landscape
 from reben.data.metadata import MADE_UP_KEY, METADATA_FILE, SNOW_CLOUD_FILE
-from reben.data.noise import Noise
+from reben.data.synthetic.ground import Landscape, Noise
+from reben.data.synthetic.images import Acquisition, Weather
+from reben.data.synthetic.sites import MOST_PATCHES, TILES, Site, plan_sites
+from reben.data.tiff.write import encode_geotiff
 from reben.errors import ConfigError
 from reben.spec.bands import PIXEL_METRES, sensor
 from reben.spec.labels import labels_of_codes
 from reben.spec.patches import SPLITS, reference_map_name
+from reben.support.atomic import atomic_folder
 
 S2_FOLDER, S1_FOLDER, MAPS_FOLDER = "BigEarthNet-S2", "BigEarthNet-S1", "Reference_Maps"
 LEAST_PATCHES = 6

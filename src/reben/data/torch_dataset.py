@@ -10,9 +10,8 @@ import torch
 import torch.utils.data
 from torch import Tensor
 
-from reben.data.buffers import Buffers
 from reben.data.dataset import Dataset
-from reben.data.filling import ImageFiller
+from reben.data.loading.fill import Buffers, ImageFiller
 from reben.data.preprocess import Preprocess
 from reben.spec.labels import LABELS
 

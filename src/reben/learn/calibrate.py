@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reben.errors import ConfigError
+from reben.learn.metrics.classification import trace_curve
 from reben.learn.predictions import Calibration, Predictions, Subject
-from reben.learn.ranking import trace_curve
 from reben.model.classifier import Classifier
 from reben.model.config import DEFAULT_THRESHOLD, ModelConfig, TunedOn
 

@@ -1,11 +1,15 @@
-"""Settings of a training run: the one list that the command line, run folder and card read."""
+"""Settings of a training run: the one list that the command line, run folder and card read.
+
+Settings from elsewhere than code: a TOML file, and texts such as ``epochs=3``.
+"""
 
 import difflib
 import json
 import math
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
+from pathlib import Path
 from types import MappingProxyType, UnionType
 from typing import Any, Literal, NamedTuple, Self, get_args, get_origin, get_type_hints
 
@@ -301,3 +305,37 @@ def _toml(value: object) -> str:
     if isinstance(value, tuple):
         return f"[{', '.join(map(_toml, value))}]"
     return repr(value)
+
+
+def read_config_file(path: Path) -> dict[str, Any]:
+    """Return the settings that a TOML file names.
+
+    Raises:
+        ConfigError: If it cannot be read.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"The settings in {path} cannot be read: {error}.") from None
+
+
+def read_assignments(texts: Iterable[str]) -> dict[str, Any]:
+    """Return settings given as ``name=value``, with values as in TOML; quotes may be left out.
+
+    Raises:
+        ConfigError: If a text is not of that form.
+
+    Example:
+        >>> read_assignments(["epochs=3", "flips=false", "bands=s1"])
+        {'epochs': 3, 'flips': False, 'bands': 's1'}
+    """
+    values: dict[str, Any] = {}
+    for text in texts:
+        name, equals, value = (part.strip() for part in text.partition("="))
+        if not name or not equals:
+            raise ConfigError(f"{text!r} does not set anything. Write name=value.")
+        try:
+            values[name] = tomllib.loads(f"value = {value}")["value"]
+        except tomllib.TOMLDecodeError:
+            values[name] = value
+    return values

@@ -4,16 +4,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 from reben.data.loader import Dataset
-from reben.learn.bootstrap import ROUNDS, bootstrap
-from reben.learn.breakdown import break_down, count_co_occurrence
 from reben.learn.calibrate import (
     at_temperature,
     calibrate_predictions,
     require_tunable,
     why_not_calibrated,
 )
-from reben.learn.curves import measure_reliability, trace_precision_recall
-from reben.learn.metrics import THRESHOLD, compute_metrics
+from reben.learn.metrics.bootstrap import ROUNDS, bootstrap
+from reben.learn.metrics.breakdown import break_down, count_co_occurrence
+from reben.learn.metrics.classification import THRESHOLD, compute_metrics
+from reben.learn.metrics.curves import measure_reliability, trace_precision_recall
 from reben.learn.predict import joined_processes, predict_dataset
 from reben.learn.predictions import Calibration, Predictions
 from reben.learn.report import Calibrated, Report

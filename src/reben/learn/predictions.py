@@ -19,11 +19,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from reben.data.files import atomic_file
 from reben.data.metadata import PatchTable
 from reben.errors import ConfigError, EmptySplitError, LabelsError, PatchNameError, RunError
-from reben.learn.plain import from_plain, to_plain
 from reben.spec.patches import Sentinel2Patch
+from reben.support.atomic import atomic_file
+from reben.support.plain_json import from_plain, to_plain
 
 FORMAT = 1
 """Version of the file format."""

@@ -8,14 +8,20 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Self
 
-from reben.data.files import write_text
 from reben.errors import RunError
-from reben.learn.bootstrap import Intervals
-from reben.learn.breakdown import Breakdowns, CoOccurrence
-from reben.learn.curves import PrecisionRecall, Reliability
-from reben.learn.metrics import THRESHOLD, ClassFigures, Figures, Metrics, SampleFigures
-from reben.learn.plain import from_plain, to_plain
+from reben.learn.metrics.bootstrap import Intervals
+from reben.learn.metrics.breakdown import Breakdowns, CoOccurrence
+from reben.learn.metrics.classification import (
+    THRESHOLD,
+    ClassFigures,
+    Figures,
+    Metrics,
+    SampleFigures,
+)
+from reben.learn.metrics.curves import PrecisionRecall, Reliability
 from reben.learn.predictions import Calibration
+from reben.support.atomic import write_text
+from reben.support.plain_json import from_plain, to_plain
 
 REPORT_FILE = "report.json"
 """The report in a folder of its own, beside pictures and predictions."""

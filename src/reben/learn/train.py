@@ -9,24 +9,24 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reben.data.files import output_error, write_text
 from reben.data.loader import Dataset
 from reben.data.preprocess import check_bands
 from reben.errors import OutputError, TrainingError
 from reben.learn.config import TrainConfig
-from reben.learn.environment import describe_environment
-from reben.learn.ranks import is_first_rank
-from reben.learn.resume import Interrupted, require_same, run_facts
+from reben.learn.distributed import is_first_rank
 from reben.learn.run import CONFIG_FILE, ENVIRONMENT_FILE, Run
-from reben.learn.schedule import default_warmup, require_schedule
+from reben.learn.training.checkpoints import Interrupted, require_same, run_facts
+from reben.learn.training.optimiser import default_warmup, require_schedule
+from reben.learn.training.record import describe_environment
+from reben.support.atomic import output_error, write_text
 
 if TYPE_CHECKING:
     from lightning.pytorch import Trainer
 
-    from reben.learn.checkpoints import CheckpointKeeper
-    from reben.learn.recorder import ProgressObserver, RunRecorder
-    from reben.learn.start import Start
-    from reben.learn.task import BigEarthNetData, ClassificationTask
+    from reben.learn.training.checkpoints import CheckpointKeeper
+    from reben.learn.training.record import ProgressObserver, RunRecorder
+    from reben.learn.training.start import Start
+    from reben.learn.training.task import BigEarthNetData, ClassificationTask
     from reben.model.classifier import Classifier
 
 __all__ = ["Run", "train"]
@@ -89,11 +89,11 @@ def train(
     """
     from lightning.pytorch import seed_everything
 
-    from reben.learn.checkpoints import CheckpointKeeper
-    from reben.learn.hardware import build_loggers, build_trainer
-    from reben.learn.recorder import RunRecorder
-    from reben.learn.start import first_classifier
-    from reben.learn.task import BigEarthNetData
+    from reben.learn.training.checkpoints import CheckpointKeeper
+    from reben.learn.training.record import RunRecorder
+    from reben.learn.training.start import first_classifier
+    from reben.learn.training.task import BigEarthNetData
+    from reben.learn.training.trainer import build_loggers, build_trainer
 
     out = Path(out)
     checkpoint = None
@@ -135,7 +135,7 @@ def _facts(
     Raises:
         ConfigError: If the warm-up does not fit.
     """
-    from reben.learn.hardware import choose_channels_last, choose_precision
+    from reben.learn.training.trainer import choose_channels_last, choose_precision
 
     total_steps = len(data.train_loader) * config.epochs
     warmup_steps = config.warmup_steps
@@ -164,8 +164,8 @@ def _facts(
 def _make_task(
     classifier: "Classifier", config: TrainConfig, data: "BigEarthNetData", facts: dict[str, Any]
 ) -> "ClassificationTask":
-    from reben.learn.losses import presence_weights
-    from reben.learn.task import ClassificationTask
+    from reben.learn.training.losses import presence_weights
+    from reben.learn.training.task import ClassificationTask
 
     weights = None
     if config.class_weights:
@@ -288,7 +288,7 @@ def _told(error: Exception, task: "ClassificationTask") -> Exception:
     import torch
 
     if isinstance(error, torch.OutOfMemoryError) and not isinstance(error, TrainingError):
-        from reben.learn.hardware import out_of_memory
+        from reben.learn.training.trainer import out_of_memory
 
         return out_of_memory(error, task)
     return error

@@ -14,12 +14,18 @@ from typing import TYPE_CHECKING, get_args
 
 import torch
 
-from reben.data.files import atomic_file
 from reben.errors import ConfigError, ExportError, MissingExtraError
 from reben.model.classifier import Classifier
 from reben.model.inference import InferenceClassifier
-from reben.model.onnx_graph import LOGITS, SCORES, RawBandsToScores
-from reben.model.onnx_metadata import Sentinel2Dtype, describe, remove_traces
+from reben.model.onnx_graph import (
+    LOGITS,
+    SCORES,
+    RawBandsToScores,
+    Sentinel2Dtype,
+    describe,
+    remove_traces,
+)
+from reben.support.atomic import atomic_file
 
 if TYPE_CHECKING:
     import numpy as np

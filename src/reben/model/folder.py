@@ -8,7 +8,6 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from reben.data.files import atomic_file
 from reben.errors import (
     BandsMismatchError,
     ConfigError,
@@ -20,6 +19,7 @@ from reben.model.config import ModelConfig
 from reben.model.hub import fetch_file, is_hub_id, list_files
 from reben.model.published import config_of_published, is_published_config, published_name
 from reben.spec.bands import BandSet
+from reben.support.atomic import atomic_file
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"

@@ -13,7 +13,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from reben.data.files import output_error
 from reben.errors import (
     ConfigError,
     HubAuthError,
@@ -24,6 +23,7 @@ from reben.errors import (
     ModelFolderError,
     RebenError,
 )
+from reben.support.atomic import output_error
 
 _log = logging.getLogger(__name__)
 _Answer = TypeVar("_Answer")

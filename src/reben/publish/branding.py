@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, Self
 
 from reben.errors import ConfigError
-from reben.learn.plain import from_plain
 from reben.publish.markdown import Markdown, attribute, escape
+from reben.support.plain_json import from_plain
 
 PRESETS = ("bigearth",)
 """Names that `Branding.load` knows without a file."""

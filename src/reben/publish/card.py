@@ -23,8 +23,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reben.data.files import output_error, write_bytes, write_text
-from reben.data.folders import atomic_folder, require_free
 from reben.data.loader import Dataset
 from reben.errors import (
     ConfigError,
@@ -38,15 +36,14 @@ from reben.learn.run import Run
 from reben.model.classifier import Classifier
 from reben.model.folder import CONFIG_FILE, WEIGHTS_FILE
 from reben.publish.branding import Branding
-from reben.publish.content import body
-from reben.publish.example import choose_example, draw, pack, predict_example
-from reben.publish.facts import DATASET, MADE_UP, Facts
-from reben.publish.front_matter import front_matter
-from reben.publish.licences import require_licence
+from reben.publish.cards.content import body
+from reben.publish.cards.example import choose_example, draw, pack, predict_example
+from reben.publish.cards.facts import DATASET, MADE_UP, Facts, Source
+from reben.publish.cards.front_matter import front_matter, require_licence
 from reben.publish.mlm import CARD_FILE, MLM_FILE, write_mlm
 from reben.publish.report_page import FIGURES_FOLDER, save_pictures
-from reben.publish.source import Source
 from reben.spec.bands import BandSet
+from reben.support.atomic import atomic_folder, output_error, require_free, write_bytes, write_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -13,19 +13,18 @@ from reben.learn.report import Report
 from reben.model.classifier import Classifier
 from reben.model.folder import CONFIG_FILE, WEIGHTS_FILE
 from reben.model.published import is_published_config
-from reben.publish.card_text import CardText
-from reben.publish.check_example import check_example
-from reben.publish.check_model import check_model_text, check_report_of_model
-from reben.publish.check_numbers import check_numbers
-from reben.publish.check_page import (
+from reben.publish.checks.example import check_example
+from reben.publish.checks.model import check_model_text, check_report_of_model
+from reben.publish.checks.numbers import check_numbers
+from reben.publish.checks.page import (
     CARD,
     check_front_matter,
     check_pictures,
     check_placeholders,
     widgets,
 )
+from reben.publish.checks.parse import CardText, Problem
 from reben.publish.mlm import MLM_FILE, check_mlm
-from reben.publish.problems import Problem
 
 __all__ = ["Problem", "check_card"]
 

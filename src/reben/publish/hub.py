@@ -13,8 +13,8 @@ from reben.errors import (
     HubError,
 )
 from reben.model.hub import ask, checked_token, require_hub_id
-from reben.publish.push_plan import MAIN, PushPlan, make_plan
-from reben.publish.push_steps import commit_changes, make_branch, make_repository, page, set_tag
+from reben.publish.pushing.plan import MAIN, PushPlan, make_plan
+from reben.publish.pushing.steps import commit_changes, make_branch, make_repository, page, set_tag
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi

@@ -12,7 +12,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from reben.data.files import write_text
 from reben.errors import ModelFolderError, OutputError
 from reben.learn.report import REPORT_FILE, Report
 from reben.model.classifier import Classifier
@@ -32,6 +31,7 @@ from reben.publish.mlm_check import (
 from reben.publish.mlm_fields import band_fields, hyperparameters, input_fields, output_fields
 from reben.spec.bands import PIXEL_METRES, Sensor
 from reben.spec.extent import BOUNDS, COUNTRIES, FIRST_SECOND, LAST_SECOND
+from reben.support.atomic import write_text
 
 __all__ = ["MLM_FILE", "add_file", "check_mlm", "mlm_item", "write_mlm"]
 

@@ -9,10 +9,16 @@ from types import MappingProxyType
 from typing import Any
 
 from reben.model.config import ModelConfig
-from reben.spec.bands import PIXEL_METRES, sensor
+from reben.spec.bands import (
+    PIXEL_METRES,
+    POLARISATION,
+    RADAR_BAND,
+    RADAR_GIGAHERTZ,
+    SPECTRUM,
+    sensor,
+)
 from reben.spec.labels import COLOURS
 from reben.spec.statistics import Upsampling
-from reben.spec.wavelengths import POLARISATION, RADAR_BAND, RADAR_GIGAHERTZ, SPECTRUM
 
 _RESIZE: Mapping[Upsampling, str] = MappingProxyType(
     {

@@ -16,10 +16,10 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reben.data.files import atomic_file, write_text
 from reben.learn.predictions import Predictions
 from reben.learn.report import REPORT_FILE, Report
-from reben.publish.results import METRICS
+from reben.publish.cards.results import METRICS
+from reben.support.atomic import atomic_file, write_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -1,1 +1,1 @@
-"""Whole Sentinel scenes: products of every form, read in strips."""
+"""A Sentinel product, opened: bands, grid, mask; no model in it."""

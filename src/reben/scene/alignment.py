@@ -4,9 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from reben.errors import GridError
-from reben.scene.band_file import import_rasterio
+from reben.scene.band_source import Placement, import_rasterio
 from reben.scene.grid import GRID_METRES, GRID_MULTIPLE, Grid
-from reben.scene.sources import Placement
 from reben.spec.bands import PIXEL_METRES
 
 CLASSIFICATION = "SCL"

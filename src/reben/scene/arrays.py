@@ -13,14 +13,14 @@ from reben.errors import GridError, MissingBandError, ProductError
 from reben.scene.alignment import CLASSIFICATION, warp_advice
 from reben.scene.band_names import band_named
 from reben.scene.band_scene import Ingredients
-from reben.scene.calibration import (
+from reben.scene.band_source import Placement
+from reben.scene.offset import (
     Statement,
     check_given_offset,
     decide,
     statement_of_scale,
     statements_in,
 )
-from reben.scene.sources import Placement
 from reben.spec.bands import S2_FULL
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ _WANTED = (
 
 
 class BandArray:
-    """One band of a Dataset; a `reben.scene.sources.BandSource`.
+    """One band of a Dataset; a `reben.scene.band_source.BandSource`.
 
     Args:
         array: [y, x] with coordinates of pixel centres along both.

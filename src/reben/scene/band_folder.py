@@ -6,9 +6,9 @@ from pathlib import Path
 
 from reben.errors import MissingBandError, ProductError
 from reben.scene.alignment import CLASSIFICATION, native_metres
-from reben.scene.band_file import BandFile
 from reben.scene.band_scene import Ingredients
-from reben.scene.calibration import check_given_offset, decide
+from reben.scene.band_source import BandFile
+from reben.scene.offset import check_given_offset, decide
 from reben.spec.bands import S2_FULL
 
 _EXTENSIONS = frozenset((".tif", ".tiff", ".jp2"))

@@ -10,15 +10,14 @@ from numpy.typing import NDArray
 
 from reben.errors import ProductError
 from reben.scene.arrays import read_arrays
-from reben.scene.band_file import raster_environment
 from reben.scene.band_folder import read_folder
 from reben.scene.band_scene import BandScene, Ingredients
+from reben.scene.band_source import raster_environment
 from reben.scene.grid import Grid
 from reben.scene.safe import read_safe
 from reben.scene.safe_files import METADATA_FILE, SafeFolder, SafeZip
 from reben.scene.sentinel1 import open_sentinel1
-from reben.scene.stac import read_stac
-from reben.scene.stac_item import is_web_address, looks_like_item, open_item
+from reben.scene.stac import is_web_address, looks_like_item, open_item, read_stac
 
 if TYPE_CHECKING:
     from xarray import DataArray, Dataset

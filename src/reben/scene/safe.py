@@ -10,12 +10,10 @@ from pathlib import PurePosixPath
 
 from reben.errors import OffsetConflictError, ProductError, ProductLevelError, UnknownOffsetError
 from reben.scene.alignment import CLASSIFICATION, native_metres
-from reben.scene.band_file import BandFile
 from reben.scene.band_scene import Ingredients
-from reben.scene.calibration import Calibration, check_given_offset, offset_of_baseline
-from reben.scene.metadata_xml import Element, parse_metadata
-from reben.scene.safe_files import METADATA_FILE, SafeFiles, checked_path
-from reben.scene.sources import Placement
+from reben.scene.band_source import BandFile, Placement
+from reben.scene.offset import Calibration, check_given_offset, offset_of_baseline
+from reben.scene.safe_files import METADATA_FILE, Element, SafeFiles, checked_path, parse_metadata
 from reben.spec.bands import S2_FULL
 
 BAND_IDS = (*S2_FULL.names[:10], "B10", *S2_FULL.names[10:])

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from reben.app.demo import markup, scene_markup
+from reben.app.demo import markup
 from reben.app.demo.answers import Answer, ask, compare_bands, groups_of
 from reben.app.demo.locator import draw_locator
 from reben.app.demo.patches import Samples, ShownPatch, patch_of_upload
@@ -149,9 +149,9 @@ class Desk:
         scores, facts = self.cell(scene, column, row)
         return SceneView(
             scene,
-            class_map=scene_markup.class_map(scene),
-            legend=scene_markup.legend(scene),
-            quicklook=scene_markup.quicklook(scene),
+            class_map=markup.class_map(scene),
+            legend=markup.legend(scene),
+            quicklook=markup.quicklook(scene),
             scores=scores,
             facts=facts,
         )
@@ -184,7 +184,7 @@ class Desk:
         answer = scene.answer(column, row)
         place = scene.cell_place(column, row)
         locator = "" if place is None else draw_locator(place, "The cell lies")
-        facts = markup.facts(scene_markup.cell_facts(scene, column, row), locator)
+        facts = markup.facts(markup.cell_facts(scene, column, row), locator)
         if answer is None:
             return markup.alert("This cell has no scores: no data, cloud or shadow.", "hint"), facts
         return markup.scores(answer, None), facts

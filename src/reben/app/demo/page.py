@@ -7,7 +7,7 @@ from typing import Any
 
 import gradio as gr
 
-from reben.app.demo import markup, scene_markup
+from reben.app.demo import markup
 from reben.app.demo.answers import GROUPS, Answer
 from reben.app.demo.handlers import Desk, PatchView
 from reben.app.demo.patches import ShownPatch
@@ -183,7 +183,7 @@ def _scene_tab(page: gr.Blocks, desk: Desk) -> None:
     with gr.Row(elem_classes="scene-grid"):
         with gr.Column(elem_classes="area-map", min_width=300):
             message = _html(elem_id="scene-message")
-            class_map = _html(first.class_map, js_on_load=scene_markup.ON_LOAD, elem_id="class-map")
+            class_map = _html(first.class_map, js_on_load=markup.ON_LOAD, elem_id="class-map")
         with gr.Column(elem_classes="area-scores", min_width=300):
             scores = _html(first.scores, elem_id="cell-scores")
         with gr.Column(elem_classes="area-legend", min_width=300):

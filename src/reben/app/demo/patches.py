@@ -7,12 +7,12 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from reben.app.demo.places import Place, place_of_name, text_of_degrees
+from reben.app.demo.locator import centre_of, place_of_name, text_of_degrees
 from reben.app.demo.uploads import UploadedPatch
 from reben.data.dataset import Dataset
 from reben.data.loader import open_dataset
 from reben.errors import MissingPatchError, PatchNameError
-from reben.spec.patches import Sentinel1Patch, Sentinel2Patch
+from reben.spec.patches import Bounds, Sentinel1Patch, Sentinel2Patch
 
 _MOST_CHOICES = 100
 
@@ -33,7 +33,7 @@ class ShownPatch:
     title: str
     bands: Mapping[str, NDArray[Any]]
     true_labels: tuple[str, ...] | None
-    place: Place | None
+    place: Bounds | None
     facts: tuple[tuple[str, str], ...]
     notes: tuple[str, ...] = ()
 
@@ -149,10 +149,10 @@ def _acquired(name: str) -> list[tuple[str, str]]:
     return []
 
 
-def _where(place: Place | None) -> list[tuple[str, str]]:
+def _where(place: Bounds | None) -> list[tuple[str, str]]:
     if place is None:
         return [("Place", "unknown: neither names nor files say it")]
     return [
-        ("Centre", text_of_degrees(*place.centre)),
+        ("Centre", text_of_degrees(*centre_of(place))),
         ("Upper left corner", f"{place.left:,.0f} m E, {place.top:,.0f} m N, UTM {place.zone}"),
     ]

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from reben.publish.figures import colour_patch
+from reben.publish.cards.figures import colour_patch
 from reben.spec.bands import RGB, S1
 from reben.spec.patches import PATCH_METRES, PATCH_PIXELS
 

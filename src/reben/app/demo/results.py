@@ -1,20 +1,150 @@
-"""Results to take away: JSON, CSV, and a picture."""
+"""Results to take away: JSON, CSV, and a picture.
+
+The picture of a result, to keep or to send: the views of a patch beside its scores.
+"""
 
 import csv
 import json
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from io import StringIO
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
 
+from PIL import Image, ImageDraw, ImageFont
+
 import reben
 from reben.app.demo.answers import Answer
-from reben.app.demo.card import draw_card
+from reben.app.demo.locator import centre_of
 from reben.app.demo.patches import ShownPatch
-from reben.app.demo.pictures import draw_views, png_bytes
+from reben.app.demo.pictures import Picture, draw_views, png_bytes
+from reben.spec.labels import COLOURS
+
+_WIDTH, _MARGIN, _ROW = 1600, 48, 38
+_LARGE, _SMALL, _GAP = 540, 258, 24
+_PAPER, _INK, _SOFT, _TRACK = "#ffffff", "#16202b", "#5b6876", "#e9eef2"
+_ABOVE, _BELOW = "#0b6b45", "#9fb0c0"
+_LABEL, _BAR = 480, 300
+
+
+def draw_card(
+    pictures: Sequence[Picture],
+    answer: Answer,
+    true_labels: Collection[str] | None,
+    *,
+    title: str,
+    model: str,
+) -> Image.Image:
+    """Return the picture of a result.
+
+    Args:
+        pictures: The views of the patch; those that are not there are left out.
+        answer: What the model says.
+        true_labels: The labels that the patch really has, if that is known.
+        title: Which patch it is.
+        model: Which model says so.
+    """
+    height = _MARGIN * 2 + 100 + max(len(answer.labels) * _ROW, _LARGE + _GAP + _SMALL + 60)
+    card = Image.new("RGB", (_WIDTH, height), _PAPER)
+    draw = ImageDraw.Draw(card)
+    _text(draw, (_MARGIN, _MARGIN - 8), title, 30, width=_WIDTH - 2 * _MARGIN)
+    said = f"{model}{_without(answer)}"
+    _text(draw, (_MARGIN, _MARGIN + 38), said, 22, _SOFT, width=_WIDTH - 2 * _MARGIN)
+    top = _MARGIN + 100
+    _draw_pictures(card, [picture for picture in pictures if picture.image is not None], top)
+    left = _MARGIN + _LARGE + 56
+    for position, k in enumerate(answer.order):
+        _draw_row(draw, answer, k, true_labels, left=left, top=top + position * _ROW)
+    foot = "dashed: threshold" + ("" if true_labels is None else "; T: true label")
+    _text(draw, (left, top + len(answer.labels) * _ROW + 10), foot, 18, _SOFT)
+    return card
+
+
+def _without(answer: Answer) -> str:
+    return f", without {', '.join(answer.switched_off)}" if answer.switched_off else ""
+
+
+def _draw_pictures(card: Image.Image, pictures: Sequence[Picture], top: int) -> None:
+    """Put the first picture large, the others small below it."""
+    draw = ImageDraw.Draw(card)
+    left = _MARGIN
+    for number, picture in enumerate(pictures[:3]):
+        side = _LARGE if number == 0 else _SMALL
+        if picture.image is not None:
+            card.paste(picture.image.resize((side, side), Image.Resampling.BICUBIC), (left, top))
+        caption = f"{picture.title}: {picture.caption}"
+        _text(draw, (left, top + side + 6), caption, 17, _SOFT, width=side)
+        if number == 0:
+            top += _LARGE + _GAP + 14
+        else:
+            left += _SMALL + _GAP
+
+
+def _draw_row(
+    draw: ImageDraw.ImageDraw,
+    answer: Answer,
+    k: int,
+    true_labels: Collection[str] | None,
+    *,
+    left: int,
+    top: int,
+) -> None:
+    label, score, above = answer.labels[k], answer.scores[k], answer.is_above(k)
+    middle = top + _ROW // 2
+    ink = _INK if above else _SOFT
+    box = (left, middle - 9, left + 18, middle + 9)
+    draw.rounded_rectangle(box, 3, fill=COLOURS.get(label, _TRACK), outline="#00000060")
+    lines = _wrap(label, _LABEL - 40)
+    size = 20 if len(lines) == 1 else 16
+    for number, line in enumerate(lines):
+        offset = round((number - (len(lines) - 1) / 2) * 18)
+        draw.text((left + 30, middle + offset), line, ink, _font(size), anchor="lm")
+    start = left + _LABEL
+    draw.rounded_rectangle((start, middle - 9, start + _BAR, middle + 9), 4, fill=_TRACK)
+    length = round(_BAR * score)
+    if length > 1:
+        fill = _ABOVE if above else _BELOW
+        box = (start, middle - 9, start + length, middle + 9)
+        draw.rounded_rectangle(box, min(4, length // 2), fill=fill)
+    mark = start + round(_BAR * answer.thresholds[k])
+    for y in range(middle - 13, middle + 13, 6):
+        draw.line((mark, y, mark, y + 3), fill=_INK, width=2)
+    draw.text((start + _BAR + 76, middle), f"{score:.3f}", ink, _font(20), anchor="rm")
+    if true_labels is not None and label in true_labels:
+        draw.text((start + _BAR + 96, middle), "T", _ABOVE, _font(20), anchor="lm")
+
+
+def _wrap(text: str, width: int) -> list[str]:
+    """Return a label as one line where it fits, else as two of about the same length."""
+    if _font(20).getlength(text) <= width:
+        return [text]
+    words = text.split()
+    cuts = [(" ".join(words[:cut]), " ".join(words[cut:])) for cut in range(1, len(words))]
+    return list(min(cuts, key=lambda lines: max(map(len, lines)), default=(text,)))
+
+
+def _text(
+    draw: ImageDraw.ImageDraw,
+    place: tuple[int, int],
+    text: str,
+    size: int,
+    colour: str = _INK,
+    width: int = _WIDTH,
+) -> None:
+    draw.text(place, text, colour, _fitting(text, size, width))
+
+
+def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(size)
+
+
+def _fitting(text: str, size: int, width: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """Return the font of ``size``, or the largest smaller one in which the text fits."""
+    sizes = range(size, 10, -1)
+    return next((_font(s) for s in sizes if _font(s).getlength(text) <= width), _font(10))
+
 
 _KEPT = 60
 _PREFIX = "result-"
@@ -29,7 +159,7 @@ def result_as_json(patch: ShownPatch, answer: Answer, model: Mapping[str, str]) 
         model: What is known of the model.
     """
     place = patch.place
-    longitude, latitude = (None, None) if place is None else place.centre
+    longitude, latitude = (None, None) if place is None else centre_of(place)
     content: dict[str, Any] = {
         "patch": patch.title,
         "longitude": longitude,

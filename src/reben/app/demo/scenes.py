@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from reben.app.demo.answers import Answer
-from reben.app.demo.places import Place, is_utm
-from reben.app.demo.tiff_header import STARTS
+from reben.data.tiff.tags import STARTS
 from reben.errors import MissingExtraError, UploadError
 from reben.model.config import DEFAULT_THRESHOLD
 from reben.spec.labels import COLOURS
+from reben.spec.patches import Bounds, is_utm
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -47,7 +47,7 @@ class SceneScores:
     scores_KYX: NDArray[np.float32]
     labels: tuple[str, ...]
     thresholds: tuple[float, ...]
-    place: Place | None
+    place: Bounds | None
     about: Mapping[str, str]
     quicklook: bytes | None = None
 
@@ -85,7 +85,7 @@ class SceneScores:
         values = tuple(map(float, self.scores_KYX[:, row, column]))
         return Answer(self.labels, self.thresholds, values, values, (), {}, ())
 
-    def cell_place(self, column: int, row: int) -> Place | None:
+    def cell_place(self, column: int, row: int) -> Bounds | None:
         """Return where one cell lies."""
         if self.place is None:
             return None
@@ -93,7 +93,7 @@ class SceneScores:
         x = (self.place.right - self.place.left) / width
         y = (self.place.top - self.place.bottom) / height
         left, top = self.place.left + column * x, self.place.top - row * y
-        return Place(self.place.epsg, left, top - y, left + x, top)
+        return Bounds(self.place.epsg, left, top - y, left + x, top)
 
     @property
     def middle(self) -> tuple[int, int]:
@@ -196,13 +196,13 @@ def _thresholds(tags: Mapping[str, str], labels: Sequence[str]) -> tuple[float, 
     return numbers if len(numbers) == len(labels) else (DEFAULT_THRESHOLD,) * len(labels)
 
 
-def _place(file: Any) -> Place | None:  # noqa: ANN401 - rasterio is optional
+def _place(file: Any) -> Bounds | None:  # noqa: ANN401 - rasterio is optional
     epsg = None if file.crs is None else file.crs.to_epsg()
     transform = file.transform
     if epsg is None or not is_utm(epsg) or transform.b or transform.d or transform.e >= 0:
         return None
     left, bottom, right, top = map(float, file.bounds)
-    return Place(epsg, left, bottom, right, top)
+    return Bounds(epsg, left, bottom, right, top)
 
 
 def _png(content: bytes | None) -> bytes | None:

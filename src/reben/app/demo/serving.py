@@ -54,7 +54,7 @@ def serve(  # noqa: PLR0913 - all after the first are named
         ConfigError: If both a scene and a product are named, or the port is taken.
         RebenError: If the model, the store, the scene or the product cannot be opened.
     """
-    from reben.app.model_verbs import load_model
+    from reben.app.models import load_model
 
     if scene is not None and product is not None:
         raise ConfigError(
@@ -128,7 +128,7 @@ def open_scene(
     from reben.app.demo.scenes import QUICKLOOK, open_scene_result
 
     if product is not None:
-        from reben.scene.predict import predict_scene
+        from reben.predict.scene import predict_scene
 
         folder = root / "scene"
         folder.mkdir()

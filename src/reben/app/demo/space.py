@@ -8,13 +8,13 @@ import pyarrow.parquet as pq
 
 import reben
 from reben.app.demo.serving import find_store
-from reben.data.folders import atomic_folder
 from reben.data.loader import open_dataset
 from reben.data.metadata import METADATA_FILE
 from reben.data.sample import NOTICE_FILE
 from reben.data.store import StoreWriter
 from reben.errors import ConfigError
 from reben.model.hub import name_of
+from reben.support.atomic import atomic_folder
 
 _MOST_PATCHES = 24
 
@@ -93,7 +93,7 @@ def write_space(
     name = name_of(model)
     with atomic_folder(out) as folder:
         if is_local:
-            from reben.app.model_verbs import load_model
+            from reben.app.models import load_model
 
             load_model(model, bands).save_pretrained(folder / "model")
         about = "" if store is None else _write_samples(store, folder / "samples")

@@ -1,19 +1,169 @@
-"""Files that somebody uploaded, sorted into the bands of one patch: no page, no model."""
+"""Files that somebody uploaded, sorted into the bands of one patch: no page, no model.
+
+Zip files that somebody uploaded: their members in memory, or a refusal.
+"""
 
 import re
-from collections.abc import Mapping, Sequence
+import stat
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from numpy.typing import NDArray
 
-from reben.app.demo.places import Place, place_of_name
-from reben.app.demo.tiff_header import STARTS, read_header
-from reben.app.demo.zips import ZipLimits, is_zip, read_zip
-from reben.data.tiff import parse_tiff
+from reben.app.demo.locator import distance_between, place_of_name
+from reben.data.tiff.read import parse_tiff
+from reben.data.tiff.tags import STARTS, read_header
 from reben.errors import UploadError
 from reben.spec.bands import ALL_FULL, Sensor, sensor
+from reben.spec.patches import Bounds
+
+ZIP_START = b"PK\x03\x04"
+"""What a zip with at least one member starts with."""
+_ZIP_STARTS = (ZIP_START, b"PK\x05\x06", b"PK\x07\x08")
+_ENCRYPTED = 0x1
+_MEANINGLESS = ("__MACOSX", ".DS_Store", "Thumbs.db")
+
+
+@dataclass(frozen=True)
+class ZipLimits:
+    """How much a zip may hold.
+
+    Args:
+        members: Files and folders.
+        member_bytes: Bytes of one file, unpacked.
+        total_bytes: Bytes of all files, unpacked.
+        ratio: How many times smaller than unpacked a file may be.
+    """
+
+    members: int = 200
+    member_bytes: int = 8 << 20
+    total_bytes: int = 64 << 20
+    ratio: int = 200
+
+
+def is_zip(content: bytes) -> bool:
+    """Tell by its first bytes whether ``content`` is a zip."""
+    return content.startswith(_ZIP_STARTS)
+
+
+def read_zip(path: Path, name: str, limits: ZipLimits) -> list[tuple[str, bytes]]:
+    """Return the files of a zip, unpacked in memory: nothing of it is ever written to disk.
+
+    Args:
+        path: The zip.
+        name: What it is called in error messages.
+        limits: How much it may hold.
+
+    Returns:
+        ``[(path inside the zip, content), ...]``; attributes that macOS adds are left out.
+
+    Raises:
+        UploadError: If it is damaged or encrypted, or holds what no patch folder holds: links,
+            paths that lead out of it, zips, the same path twice, or more than the limits.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            _check_members(archive, name, limits)
+            return list(_unpack(archive, name, limits))
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+        raise UploadError(f"{name} is a damaged zip: {error}. Make it anew.") from None
+    except (OSError, ValueError, OverflowError) as error:
+        if isinstance(error, UploadError):
+            raise
+        raise UploadError(f"{name} cannot be read as a zip: {error}. Make it anew.") from None
+
+
+def _check_members(archive: zipfile.ZipFile, name: str, limits: ZipLimits) -> None:
+    members = archive.infolist()
+    if len(members) > limits.members:
+        raise UploadError(
+            f"{name} has {len(members)} members; a patch folder has at most 15 files, and no more "
+            f"than {limits.members} are taken. Zip the folder of one patch."
+        )
+    seen: set[str] = set()
+    for member in members:
+        _check_path(member, name)
+        if member.filename in seen:
+            raise UploadError(f"{name} holds {member.filename} twice. Make it anew.")
+        seen.add(member.filename)
+        _check_size(member, name, limits)
+    total = sum(member.file_size for member in members)
+    if total > limits.total_bytes:
+        raise _too_large(name, total, limits)
+
+
+def _check_path(member: zipfile.ZipInfo, name: str) -> None:
+    parts = PurePosixPath(member.filename).parts
+    escapes = (
+        member.filename.startswith("/")
+        or "\\" in member.filename
+        or ".." in parts
+        or any(":" in part for part in parts[:1])
+        or not member.filename.isprintable()
+    )
+    if escapes:
+        raise UploadError(
+            f"{name} holds the path {member.filename!r}, which leads out of the folder it is in. "
+            "Nothing was taken from it."
+        )
+    kind = stat.S_IFMT(member.external_attr >> 16)
+    if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
+        what = "a link" if kind == stat.S_IFLNK else "no ordinary file"
+        raise UploadError(
+            f"{name} holds {member.filename}, which is {what}. Zip the files themselves."
+        )
+    if member.flag_bits & _ENCRYPTED:
+        raise UploadError(f"{name} is encrypted. Zip the folder without a password.")
+
+
+def _check_size(member: zipfile.ZipInfo, name: str, limits: ZipLimits) -> None:
+    if member.file_size > limits.member_bytes:
+        raise UploadError(
+            f"{name} holds {member.filename} of {_megabytes(member.file_size)}; no band of a "
+            f"patch is that large, and no more than {_megabytes(limits.member_bytes)} are taken."
+        )
+    # A band of one value all over packs well, and is small: below a megabyte the ratio is no sign.
+    if member.file_size > 1 << 20 and member.file_size > limits.ratio * member.compress_size:
+        raise UploadError(
+            f"{name} holds {member.filename}, which grows from {member.compress_size} bytes to "
+            f"{_megabytes(member.file_size)}: that is a zip bomb, or an empty picture."
+        )
+
+
+def _unpack(archive: zipfile.ZipFile, name: str, limits: ZipLimits) -> Iterator[tuple[str, bytes]]:
+    total = 0
+    for member in archive.infolist():
+        parts = PurePosixPath(member.filename).parts
+        junk = any(part in _MEANINGLESS or part.startswith("._") for part in parts)
+        if member.is_dir() or junk:
+            continue
+        # What a member says of its size can be a lie, so reading itself has a limit.
+        with archive.open(member) as file:
+            content = file.read(limits.member_bytes + 1)
+        total += len(content)
+        if len(content) > limits.member_bytes or total > limits.total_bytes:
+            raise _too_large(name, total, limits)
+        if is_zip(content):
+            raise UploadError(
+                f"{name} holds another zip, {member.filename}. Upload that one by itself."
+            )
+        yield member.filename, content
+
+
+def _too_large(name: str, total: int, limits: ZipLimits) -> UploadError:
+    return UploadError(
+        f"{name} unpacks to {_megabytes(total)} or more; no more than "
+        f"{_megabytes(limits.total_bytes)} are taken. Zip the folder of one patch."
+    )
+
+
+def _megabytes(count: int) -> str:
+    return f"{count / 1e6:.1f} MB"
+
 
 _BAND = re.compile(
     r"(?:(?P<patch>.*)_)?(?P<band>VV|VH|B0[1-9]|B8A|B1[0-2])(?:_(?:10|20|60)m)?\.tiff?",
@@ -65,7 +215,7 @@ class UploadedPatch:
     bands: Mapping[str, NDArray[Any]]
     files: Mapping[str, str]
     names: Mapping[Sensor, str]
-    places: Mapping[Sensor, Place]
+    places: Mapping[Sensor, Bounds]
     left_out: tuple[str, ...] = ()
 
     @property
@@ -74,7 +224,7 @@ class UploadedPatch:
         return self.names.get("Sentinel-2") or self.names.get("Sentinel-1") or "Uploaded patch"
 
     @property
-    def place(self) -> Place | None:
+    def place(self) -> Bounds | None:
         """Where it lies, if anything says so."""
         return self.places.get("Sentinel-2") or self.places.get("Sentinel-1")
 
@@ -83,7 +233,7 @@ class UploadedPatch:
         """What speaks against the two sensors showing the same place, if anything does."""
         if len(self.places) < 2:
             return None
-        apart = self.places["Sentinel-2"].distance(self.places["Sentinel-1"])
+        apart = distance_between(self.places["Sentinel-2"], self.places["Sentinel-1"])
         if apart <= _NEAR_METRES:
             return None
         shown = f"{apart / 1000:,.0f} km" if apart >= 10_000 else f"{apart:,.0f} m"
@@ -158,7 +308,7 @@ def _sort(
     bands: dict[str, NDArray[Any]] = {}
     files: dict[str, str] = {}
     names: dict[Sensor, str] = {}
-    places: dict[Sensor, Place] = {}
+    places: dict[Sensor, Bounds] = {}
     for file, content in found:
         if file.lower().endswith(_REFERENCE_MAP):
             left_out.append(file)
@@ -222,7 +372,7 @@ def _require_one_patch(
 
 def _read_band(
     file: str, content: bytes, limits: UploadLimits
-) -> tuple[NDArray[Any], Place | None]:
+) -> tuple[NDArray[Any], Bounds | None]:
     header = read_header(content, file)
     if header.samples != 1:
         raise UploadError(

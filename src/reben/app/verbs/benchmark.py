@@ -1,0 +1,139 @@
+"""The verb that measures how quick models are: benchmark."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, cast
+
+from cyclopts import Parameter, validators
+
+from reben.app.terminal import format_bytes, print_json, print_table, print_text, progress_bar, talk
+from reben.app.verbs.data import AsJson
+from reben.errors import ConfigError
+
+if TYPE_CHECKING:
+    from reben.learn.speed import Measurement, Speed
+    from reben.model.classifier import Classifier
+
+
+def benchmark(  # noqa: PLR0913 - all but the first are flags
+    model: str | None = None,
+    /,
+    *,
+    backbone: str | None = None,
+    bands: str | None = None,
+    batch_sizes: str = "1,8,32",
+    precision: str = "32",
+    compile: bool = False,
+    device: str = "cpu",
+    rounds: Annotated[int, Parameter(validator=validators.Number(gte=1))] = 10,
+    out: Path | None = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure images per second and latency of a model on this machine, plain and optimised.
+
+    Args:
+        model: A run folder, a model folder, or the name of a model on the Hub.
+        backbone: Measure an untrained model of this timm architecture instead.
+        bands: Bands of that one, for example s2; or of a published model that does not say.
+        batch_sizes: Patches a call, separated by commas.
+        precision: 32, bf16 or both, separated by a comma.
+        compile: Compile the network, too, which takes up to minutes.
+        device: Where to run: cpu, cuda, cuda:1, mps.
+        rounds: Calls to time for each row.
+        out: Write the measurements to this file. As speed.json beside a report, reben compare
+            shows them.
+        as_json: Write the measurements as JSON.
+    """
+    from reben.learn.speed import measure_speed
+
+    sizes = _numbers(batch_sizes)
+    classifier, name = _open(model, backbone, bands)
+    with progress_bar("rounds") as progress:
+        speed = measure_speed(
+            _moved(classifier, device),
+            name=name,
+            batch_sizes=sizes,
+            precisions=cast("Any", [word.strip() for word in precision.split(",")]),
+            compile=compile,
+            rounds=rounds,
+            progress=progress,
+        )
+    if out is not None:
+        speed.save(out)
+        talk(f"The measurements are in {out}.")
+    if as_json:
+        print_json(speed.to_dict())
+    else:
+        _print_speed(speed)
+
+
+def _numbers(text: str) -> list[int]:
+    try:
+        return [int(word) for word in text.split(",")]
+    except ValueError:
+        raise ConfigError(
+            f"--batch-sizes takes whole numbers separated by commas, such as 1,8,32; got {text}."
+        ) from None
+
+
+def _open(
+    model: str | None, backbone: str | None, bands: str | None
+) -> "tuple[Classifier, str | None]":
+    """Return the classifier to measure and its name, if it has one."""
+    from reben.learn.run import Run, run_folder
+    from reben.model.classifier import Classifier
+
+    if (model is None) == (backbone is None):
+        raise ConfigError("Say what to measure: a model, or an untrained one with --backbone.")
+    if model is None:
+        if bands is None:
+            raise ConfigError(f"--backbone {backbone} also needs --bands, for example s2.")
+        return Classifier(str(backbone), bands), None
+    run = None if run_folder(model) is None else Run.open(model)
+    classifier = Classifier.from_pretrained(model if run is None else run.best, bands=bands)
+    return classifier, Path(model).name if run is None else run.name
+
+
+def _moved(classifier: "Classifier", device: str) -> "Classifier":
+    try:
+        return classifier.to(device).eval()
+    except (RuntimeError, AssertionError) as error:  # torch raises both for a device it lacks
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise ConfigError(f"--device {device} cannot be used: {reason}") from None
+
+
+def _print_speed(speed: "Speed") -> None:
+    print_text(
+        f"{speed.name}: {speed.parameters:,} parameters, {speed.gflops:.2f} GFLOPs a patch of "
+        f"{speed.image_size} x {speed.image_size} pixels and {len(speed.bands)} bands"
+    )
+    print_text(f"{speed.device}, {speed.threads} threads, PyTorch {speed.torch_version}")
+    print_text(f"Optimised: {', '.join(speed.optimisations) or 'nothing'}")
+    if speed.seconds_to_compile is not None:
+        print_text(f"Compiling took {speed.seconds_to_compile:.0f} s for the first batch size.")
+    eager = {
+        (row.precision, row.batch_size): row for row in speed.measurements if row.way == "eager"
+    }
+    columns = (
+        "batch>", "precision", "way", "images/s>", "to eager>", "median ms>", "p95 ms>",
+        "logits differ by>", "memory>",
+    )  # fmt: skip
+    print_table(columns, [_cells(row, eager) for row in speed.measurements])
+    if speed.process_peak_bytes is not None:
+        print_text(
+            f"Memory of the process at its highest: {format_bytes(speed.process_peak_bytes)}"
+        )
+
+
+def _cells(row: "Measurement", eager: "dict[tuple[str, int], Measurement]") -> tuple[object, ...]:
+    base = eager[row.precision, row.batch_size]
+    return (
+        row.batch_size,
+        row.precision,
+        row.way,
+        f"{row.images_per_second:.1f}",
+        f"{row.images_per_second / base.images_per_second:.2f} x",
+        f"{row.latency_ms:.1f}",
+        f"{row.latency_p95_ms:.1f}",
+        f"{row.max_difference:.1e}",
+        "" if row.peak_bytes is None else format_bytes(row.peak_bytes),
+    )

@@ -1,0 +1,327 @@
+"""The verbs that make and show data: sample, synthesize, inspect.
+
+The verb that fetches the data set: download.
+
+The verb that turns band files into a store: encode.
+"""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+from rich.markup import escape
+
+from reben.app.terminal import (
+    format_bytes,
+    print_json,
+    print_table,
+    print_text,
+    progress_bar,
+    rows_of,
+    talk,
+)
+from reben.errors import ConfigError, EncodeError, StoreError
+
+if TYPE_CHECKING:
+    from reben.data.encode import Progress
+    from reben.data.encoding.report import EncodeReport
+    from reben.data.inspection import StoreSummary, Verification
+
+AsJson = Annotated[bool, Parameter(name="--json", negative="")]
+"""The flag that every verb has."""
+Verify = Annotated[bool, Parameter(negative="")]
+_SHOWN = 20
+
+
+def sample(folder: Path, /, *, from_wheel: Path | None = None, as_json: AsJson = False) -> None:
+    """Fetch the 24 real patch pairs of BigEarthNet v2.0 into a store.
+
+    They come out of the package configilm 0.7.1, which pip downloads alone (55 MB) and whose
+    checksum is verified. A second call on the same folder does nothing.
+
+    Args:
+        folder: Where the store shall lie.
+        from_wheel: Take this file of the package instead of downloading it.
+        as_json: Write the result as JSON.
+    """
+    from reben.data.sample import fetch_sample
+
+    store = fetch_sample(folder, wheel=from_wheel)
+    talk("24 real patch pairs of BigEarthNet v2.0; origin and licence are in NOTICE.")
+    _print_place("store", store, as_json=as_json)
+
+
+def synthesize(folder: Path, /, *, patches: int, seed: int = 0, as_json: AsJson = False) -> None:
+    """Write made-up patches in the layout of BigEarthNet v2.0: GeoTIFFs, maps and metadata.
+
+    Args:
+        folder: Where the tree shall lie.
+        patches: How many patch pairs to make.
+        seed: The same seed gives the same pixels.
+        as_json: Write the result as JSON.
+    """
+    from reben.data.synthesize import synthesize as make
+
+    with progress_bar("patches") as progress:
+        tree = make(folder, num_patches=patches, seed=seed, progress=progress)
+    _print_place("tree", tree, as_json=as_json)
+
+
+def inspect(store: Path, /, *, verify: Verify = False, as_json: AsJson = False) -> None:
+    """Show what a store holds: counts, sizes, shapes, and what is missing.
+
+    Args:
+        store: Folder of the store.
+        verify: Also read every value, and say which are not as they should be.
+        as_json: Write the result as JSON.
+    """
+    from reben.data.inspection import summarise_store
+
+    summary = summarise_store(store)
+    found = _verify(store) if verify else None
+    if as_json:
+        print_json(summary.to_dict() | ({} if found is None else {"verified": found.to_dict()}))
+    else:
+        _print_summary(summary)
+        if found is not None:
+            _print_verification(found)
+    if found is not None and found.problems:
+        first = found.problems[0]
+        raise StoreError(
+            f"{found.num_problems} of the {found.num_values} values in {store} are not as they "
+            f"should be, the first one {first.name}: {first.reason}. Encode the store anew."
+        )
+
+
+def _verify(store: Path) -> "Verification":
+    from reben.data.inspection import verify_store
+
+    with progress_bar("values") as progress:
+        return verify_store(store, progress)
+
+
+def _print_verification(found: "Verification") -> None:
+    size = format_bytes(found.num_bytes)
+    print_text(f"\nVerified: {found.num_values} values, {size}; {found.num_problems} problems")
+    if found.problems:
+        print_table(("value", "problem"), found.problems[:_SHOWN])
+    if found.num_problems > _SHOWN:
+        print_text(f"... and {found.num_problems - _SHOWN} more; --json lists them")
+
+
+def _print_place(what: str, folder: Path, *, as_json: bool) -> None:
+    if as_json:
+        print_json({what: str(folder)})
+    else:
+        print_text(str(folder))
+
+
+def _print_summary(summary: "StoreSummary") -> None:
+    print_text(f"{summary.path}: {format_bytes(summary.num_bytes)}")
+    samples = {
+        kind: ", ".join(f"{t.name} {'x'.join(map(str, t.shape))} {t.dtype}" for t in tensors)
+        for kind, tensors in summary.samples.items()
+    }
+    values = [(kind, count, samples[kind]) for kind, count in summary.values.items()]
+    print_table(("kind", "values>", "the first one's tensors"), values, title="In the store")
+    if not summary.metadata:
+        talk("No metadata table lies in the folder, so nothing is known of splits and labels.")
+        return
+    files = ", ".join(summary.metadata)
+    print_text(f"\n{summary.num_patches} patches are named in {files}.")
+    splits = [(name, count, summary.clear_splits[name]) for name, count in summary.splits.items()]
+    print_table(("split", "patches>", "without snow, cloud, shadow>"), splits)
+    print_table(("country", "patches>"), rows_of(summary.countries))
+    print_table(("label", "patches>"), rows_of(summary.labels))
+    for mission, names in (
+        ("Sentinel-2", summary.missing_sentinel2),
+        ("Sentinel-1", summary.missing_sentinel1),
+    ):
+        first = f", the first one {names[0]}" if names else ""
+        print_text(f"Named there but missing in the store, {mission}: {len(names)}{first}")
+    print_text(f"In the store but not named there, Sentinel-2: {summary.num_unlisted}")
+
+
+def download(
+    folder: Annotated[Path, Parameter(allow_leading_hyphen=True)],
+    /,
+    *,
+    only: str | None = None,
+    record: str | None = None,
+    as_json: AsJson = False,
+) -> None:
+    """Fetch the archives of BigEarthNet v2.0 from Zenodo; go on where an earlier call broke off.
+
+    Names, sizes and MD5 sums are read from the record, and every file is verified.
+
+    Args:
+        folder: Where to put the files. A single dash writes one file to stdout as it comes, for
+            a pipe: reben download - --only s2 | reben encode --s2 - --out STORE
+        only: Parts to fetch, separated by commas: s1, s2, reference_maps, metadata.
+        record: Address of another record's JSON.
+        as_json: Write the result as JSON.
+    """
+    from reben.data.download import RECORD_URL, stream
+    from reben.data.download import download as fetch
+
+    parts = None if only is None else only.split(",")
+    address = record or RECORD_URL
+    with _bytes_bar() as progress:
+        if str(folder) == "-":
+            if as_json or parts is None:
+                raise ConfigError("Into a pipe goes one part, named by --only, and no --json.")
+            stream(sys.stdout.buffer, only=parts, record_url=address, progress=progress)
+            return
+        paths = fetch(folder, only=parts, record_url=address, progress=progress)
+    talk(f"{format_bytes(sum(path.stat().st_size for path in paths))} verified.")
+    if as_json:
+        print_json({"files": [str(path) for path in paths]})
+    else:
+        for path in paths:
+            print_text(str(path))
+
+
+@contextmanager
+def _bytes_bar() -> Iterator[Callable[[str, int, int], None] | None]:
+    """Yield a function that shows bytes, rate and time left, or None where nobody looks."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich import progress
+    from rich.console import Console
+
+    columns = (
+        progress.TextColumn("{task.description}"),
+        progress.BarColumn(),
+        progress.DownloadColumn(),
+        progress.TransferSpeedColumn(),
+        progress.TimeRemainingColumn(),
+    )
+    with progress.Progress(*columns, console=Console(stderr=True)) as bar:
+        tasks: dict[str, progress.TaskID] = {}
+
+        def move(name: str, there: int, size: int) -> None:
+            if name not in tasks:
+                tasks[name] = bar.add_task(name, total=size, completed=there)
+            bar.update(tasks[name], completed=there)
+
+        yield move
+
+
+Input = Annotated[Path | None, Parameter(allow_leading_hyphen=True)]
+Files = Annotated[tuple[Path, ...], Parameter(consume_multiple=True, negative="")]
+Names = Annotated[tuple[str, ...], Parameter(consume_multiple=True, negative="")]
+_SHOWN_LEFT_OUT = 10
+
+
+def encode(  # noqa: PLR0913 - one for each flag
+    *,
+    out: Path,
+    s1: Input = None,
+    s2: Input = None,
+    reference_maps: Input = None,
+    metadata: Files = (),
+    workers: int | None = None,
+    split: str | None = None,
+    country: Names = (),
+    limit: int | None = None,
+    strict: Annotated[bool, Parameter(negative="")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write patches from folders or archives into a store.
+
+    An input is an unpacked folder, or an archive as published (.tar, .tar.gz, .tar.zst), or the
+    first of the parts that one was split into, or - for an archive on stdin. Archives are read as
+    streams. The store is valid at every moment; the same command goes on where an earlier one
+    was stopped, and a second one may add other inputs to the same store.
+
+    Args:
+        out: Folder of the store.
+        s1: Sentinel-1 patches.
+        s2: Sentinel-2 patches.
+        reference_maps: Reference maps.
+        metadata: Metadata tables (parquet), which are kept in the store.
+        workers: Processes; by default as many as there are processors.
+        split: Encode only this split, by the metadata: train, validation or test.
+        country: Encode only patches of these countries.
+        limit: Encode only this many patches, the first ones of the metadata.
+        strict: Stop at the first patch that has to be left out.
+        as_json: Write the report as JSON.
+    """
+    from reben.data.encode import encode as make
+
+    try:
+        with _encode_bar() as progress:
+            report = make(
+                out,
+                s1=s1,
+                s2=s2,
+                reference_maps=reference_maps,
+                metadata=metadata,
+                workers=workers,
+                split=split,
+                countries=country or None,
+                limit=limit,
+                strict=strict,
+                progress=progress,
+            )
+    except EncodeError as error:
+        if error.report is not None:
+            _print_report(error.report, as_json=as_json)
+        raise
+    _print_report(report, as_json=as_json)
+
+
+def _print_report(report: "EncodeReport", *, as_json: bool) -> None:
+    if as_json:
+        print_json(report.to_dict())
+        return
+    rows = [
+        (kind, count, report.there[kind], report.same[kind], report.failed[kind])
+        for kind, count in report.new.items()
+    ]
+    columns = ("kind", "new>", "there before>", "twice, the same>", "left out>")
+    print_table(columns, rows, title=f"Store {report.store}")
+    rate = sum(report.new.values()) / max(report.seconds, 1e-9)
+    talk(f"{format_bytes(report.num_bytes)} in {report.seconds:.1f} s, {rate:.0f} patches/s.")
+    for kind, count in report.absent.items():
+        if count:
+            talk(f"Asked for by the metadata but not in the input, {kind}: {count}")
+    for failure in report.failures[:_SHOWN_LEFT_OUT]:
+        talk(f"Left out: {failure.kind} {failure.name}: {failure.reason}.")
+    num_failed = sum(report.failed.values())
+    if num_failed > _SHOWN_LEFT_OUT:
+        talk(f"... and {num_failed - _SHOWN_LEFT_OUT} more.")
+
+
+@contextmanager
+def _encode_bar() -> Iterator["Progress | None"]:
+    """Yield a function that shows patches, rate and time left, or None where nobody looks."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich import progress
+    from rich.console import Console
+
+    columns = (
+        progress.TextColumn("{task.description}"),
+        progress.BarColumn(),
+        progress.MofNCompleteColumn(),
+        progress.TextColumn("{task.fields[rate]}"),
+        progress.TimeElapsedColumn(),
+        progress.TimeRemainingColumn(),
+    )
+    with progress.Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(escape("patches"), total=None, rate="")
+
+        def move(done: int, total: int | None, num_bytes: int) -> None:
+            elapsed = bar.tasks[0].elapsed or 0
+            rate = (
+                f"{done / elapsed:.0f}/s {format_bytes(num_bytes / elapsed)}/s" if elapsed else ""
+            )
+            bar.update(task, completed=done, total=total, rate=rate)
+
+        yield move

@@ -1,0 +1,396 @@
+"""The verb of model cards: card, which writes them, and checks them.
+
+The verbs of the Hugging Face Hub: push, hub.
+
+The verb that writes models in another format: export.
+"""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from cyclopts import Parameter
+
+from reben.app.models import load_model
+from reben.app.terminal import (
+    ask_yes,
+    can_ask,
+    format_bytes,
+    print_json,
+    print_table,
+    print_text,
+    progress_bar,
+    talk,
+)
+from reben.app.verbs.data import AsJson
+from reben.errors import ConfigError
+
+if TYPE_CHECKING:
+    from reben.learn.report import Report
+    from reben.publish.hub_models import Entry
+    from reben.publish.pushing.plan import PushPlan
+
+Check = Annotated[bool, Parameter(negative="")]
+
+
+def card(  # noqa: PLR0913 - all but the first are flags
+    model: str | None = None,
+    /,
+    *,
+    out: Path | None = None,
+    report: Path | None = None,
+    data: Path | None = None,
+    check: Check = False,
+    hub_id: str | None = None,
+    licence: str = "mit",
+    affiliations: str | None = None,
+    template: Path | None = None,
+    figures: bool = True,
+    seed: int = 0,
+    bands: str | None = None,
+    from_: Annotated[str | None, Parameter(name="--from")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write a folder that is ready for the Hub: weights, config, model card, example, figures.
+
+    With --check nothing is written: the folder is compared with itself, and the exit code is 1 if
+    the card says anything else than its report, config and weights.
+
+    Args:
+        model: A run folder, a model folder, or the name of a model on the Hub; with --check the
+            folder of a card.
+        out: Folder to write; one that an earlier call wrote is replaced, any other is refused.
+        report: The report to tell of, or its folder. Default: report-test in the run.
+        data: Store to take the example from. Default: the one that the run was trained on.
+        check: Check a card folder instead of writing one.
+        hub_id: The id that the model has or will have on the Hub: owner/name.
+        licence: Licence of the weights, by its identifier on the Hub.
+        affiliations: Names, links and pictures to show: a TOML or JSON file, or bigearth.
+        template: A Jinja template of your own for the text of the card.
+        figures: Draw pictures of the results, which needs matplotlib.
+        seed: What the choice of the example patch follows from.
+        bands: Bands of the model in their order, for a published model whose name does not say.
+        from_: Write a new card for this model on the Hub, which is fetched and measured on --data.
+        as_json: Write the result as JSON.
+    """
+    if check:
+        _check(_given(model, "the folder to check"), as_json=as_json)
+        return
+    options: dict[str, Any] = {
+        "licence": licence,
+        "seed": seed,
+        "hub_id": hub_id,
+        "branding": _read_branding(affiliations),
+        "template": template,
+        "figures": figures,
+        "bands": bands,
+    }
+    place = Path(_given(None if out is None else str(out), "where to write: --out FOLDER"))
+    if from_ is not None:
+        if model is not None or report is not None:
+            raise ConfigError(
+                f"--from {from_} is fetched and measured by itself. Leave the model and --report "
+                "out, or leave --from out."
+            )
+        folder = _recard(from_, data, place, options)
+    else:
+        folder = _write(_given(model, "the model"), place, report, data, options)
+    talk(f"The card is {folder / 'README.md'}; the folder loads with Classifier.from_pretrained.")
+    if as_json:
+        print_json({"folder": str(folder)})
+    else:
+        print_text(str(folder))
+
+
+def _check(folder: str, *, as_json: bool) -> None:
+    """Say what is wrong with a card folder, and leave with 1 if anything is."""
+    from reben.publish.check import check_card
+
+    if not Path(folder).is_dir():
+        raise ConfigError(f"There is no folder {folder} to check.")
+    problems = check_card(folder)
+    if as_json:
+        found = [{"where": problem.where, "what": problem.what} for problem in problems]
+        print_json({"folder": folder, "problems": found})
+    else:
+        for problem in problems:
+            print_text(str(problem))
+    count = len(problems)
+    talk(
+        f"{count} {'problem' if count == 1 else 'problems'} in {folder}."
+        if problems
+        else f"{folder}: the card says what its report, config and weights say."
+    )
+    if problems:
+        sys.exit(1)
+
+
+def _write(
+    model: str, out: Path, report: Path | None, data: Path | None, options: dict[str, Any]
+) -> Path:
+    from reben.app.models import open_run
+    from reben.data.loader import open_dataset
+    from reben.publish.card import write_card
+
+    told, run, dataset = _find_report(model, report), open_run(model), None
+    if data is not None:
+        dataset = open_dataset(data, labels=told.labels) if run is None else run.dataset(data)
+    return write_card(model, told, out, dataset=dataset, **options)
+
+
+def _recard(name: str, data: Path | None, out: Path, options: dict[str, Any]) -> Path:
+    from reben.data.loader import open_dataset
+    from reben.publish.recard import recard
+
+    store = _given(None if data is None else str(data), "what to measure it on: --data STORE")
+    given = {key: value for key, value in options.items() if value is not None}
+    with progress_bar("patches") as progress:
+        return recard(name, open_dataset(store), out, progress=progress, **given)
+
+
+def _find_report(model: str, report: Path | None) -> "Report":
+    from reben.app.models import open_run
+    from reben.learn.report import Report
+
+    if report is not None:
+        return Report.load(report)
+    run = open_run(model)
+    if run is None:
+        raise ConfigError(
+            f"{model} is no run, so nothing tells which report its card is about. Name it: "
+            "--report FILE. Write one with: reben evaluate "
+            f"{model} --data STORE --out FOLDER"
+        )
+    return run.report()
+
+
+def _read_branding(affiliations: str | None) -> Any:  # noqa: ANN401 - imported late
+    if affiliations is None:
+        return None
+    from reben.publish.branding import Branding
+
+    return Branding.load(affiliations)
+
+
+def _given(value: str | None, what: str) -> str:
+    if value is None:
+        raise ConfigError(f"Say {what}. See: reben card --help")
+    return value
+
+
+def push(  # noqa: PLR0913 - one for each option
+    folder: Path,
+    repository: str,
+    /,
+    *,
+    private: Annotated[bool, Parameter(negative="")] = False,
+    pr: Annotated[bool, Parameter(negative="")] = False,
+    tag: str | None = None,
+    revision: str | None = None,
+    dry_run: Annotated[bool, Parameter(negative="")] = False,
+    yes: Annotated[bool, Parameter(negative="")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Push a card folder to the Hugging Face Hub in one commit, and print where it is.
+
+    The folder is checked first, what would be pushed is shown, and you are asked. The same
+    content again changes nothing. The token is that of `hf auth login`, or HF_TOKEN.
+
+    Args:
+        folder: The folder that reben card wrote.
+        repository: Where to, owner/name; it is made if it is not there.
+        private: Make a new repository private.
+        pr: Open a pull request instead of committing to a branch.
+        tag: A tag to set on the commit, for example v1.0.
+        revision: The branch to commit to; one that is not there is made. Default: main.
+        dry_run: Show what would be done, and change nothing.
+        yes: Do not ask. Needed where no terminal is, and then also for other content.
+        as_json: Write the result as JSON.
+    """
+    from reben.publish.hub import push as push_folder
+
+    def confirm(plan: "PushPlan") -> bool:
+        _show(plan, as_talk=True)
+        if yes:
+            return True
+        if not can_ask():
+            raise ConfigError(
+                f"Nothing was pushed to {plan.repository}: there is no terminal to ask at. Look "
+                "at the files above, and add --yes."
+            )
+        return ask_yes(_question(plan))
+
+    with _client_bars():
+        done = push_folder(
+            folder,
+            repository,
+            private=private,
+            create_pr=pr,
+            tag=tag,
+            revision=revision,
+            dry_run=dry_run,
+            confirm=confirm,
+        )
+    if done.outcome == "declined":
+        talk("Nothing was pushed.")
+        raise SystemExit(1)
+    if done.outcome == "dry run" and not as_json:
+        _show(done.plan, as_talk=False)
+        return
+    if done.outcome == "unchanged":
+        talk("The same content stands there already; no commit was made.")
+    if as_json:
+        print_json(done.to_dict())
+    else:
+        print_text(done.url)
+
+
+def hub(owner: str, /, *, as_json: AsJson = False) -> None:
+    """List the models of an organisation or user on the Hugging Face Hub, the best first.
+
+    Bands and architecture are those of the configs, average precision is what the cards tell in
+    their model-index.
+
+    Args:
+        owner: Name of the organisation or user, for example BIFOLD-BigEarthNetv2-0.
+        as_json: Write the result as JSON.
+    """
+    from reben.publish.hub_models import list_models
+
+    entries = list_models(owner)
+    if as_json:
+        print_json([entry.to_dict() for entry in entries])
+        return
+    columns = ("model", "architecture", "bands", "macro AP>", "measured on", "remark")
+    print_table(columns, [_row(entry) for entry in entries])
+
+
+@contextmanager
+def _client_bars() -> Iterator[None]:
+    """Let the Hub client draw its bars only where stderr is a terminal, and as the user has it."""
+    from huggingface_hub import constants
+    from huggingface_hub.utils.tqdm import (
+        are_progress_bars_disabled,
+        disable_progress_bars,
+        enable_progress_bars,
+    )
+
+    if sys.stderr.isatty() or constants.HF_HUB_DISABLE_PROGRESS_BARS is not None:
+        yield
+        return
+    drawn = not are_progress_bars_disabled()
+    disable_progress_bars()
+    try:
+        yield
+    finally:
+        if drawn:
+            enable_progress_bars()
+
+
+def _show(plan: "PushPlan", *, as_talk: bool) -> None:
+    rows: list[tuple[str, str, str]] = [
+        (file.path, format_bytes(file.size), {"same": "unchanged"}.get(file.state, file.state))
+        for file in plan.files
+    ]
+    rows += [(path, "", "stays as it is there") for path in plan.stays]
+    rows += [(path, "", f"left out: {why}") for path, why in plan.left_out.items()]
+    (talk if as_talk else print_text)(_headline(plan))
+    print_table(("file", "size>", "state"), rows, as_talk=as_talk)
+
+
+def _headline(plan: "PushPlan") -> str:
+    kind = ("private" if plan.private else "public") if plan.exists else "new"
+    if not plan.exists and plan.private:
+        kind = "new, private"
+    where = "a pull request" if plan.pull_request else f"branch {plan.branch}"
+    new = "" if plan.branch_exists or plan.pull_request else " (new)"
+    tag = f", tag {plan.tag}" if plan.tag else ""
+    return f"{plan.url} ({kind}), {where}{new}{tag}"
+
+
+def _question(plan: "PushPlan") -> str:
+    size = format_bytes(sum(file.size for file in plan.changes))
+    count = len(plan.changes)
+    other = " over other content" if plan.overwrites else ""
+    return f"Push {count} file{'' if count == 1 else 's'} ({size}) to {plan.repository}{other}?"
+
+
+def _row(entry: "Entry") -> tuple[str, ...]:
+    precision = entry.average_precision
+    return (
+        entry.model,
+        entry.architecture or "unknown",
+        ", ".join(entry.bands) if entry.bands else "unknown",
+        "unknown" if precision is None else f"{precision:.4f}",
+        entry.measured_on or "",
+        "; ".join(filter(None, ("private" if entry.private else "", entry.remark))),
+    )
+
+
+def export(
+    model: str,
+    /,
+    *,
+    out: Path,
+    opset: Annotated[int | None, Parameter(show_default=False)] = None,
+    sentinel2_dtype: Literal["float32", "uint16"] = "float32",
+    bands: str | None = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write a model as one ONNX file: raw bands in, scores out, preprocessing inside.
+
+    The file is compared with the model in ONNX Runtime and kept only if logits agree within 1e-4.
+    If it goes into the model's own folder as model.onnx, the mlm.json there describes it too.
+
+    Args:
+        model: A run folder, a model folder, or the name of a model on the Hub.
+        out: The file to write, for example model.onnx.
+        opset: Version of the ONNX operators. Default: 18.
+        sentinel2_dtype: What Sentinel-2 bands are given as.
+        bands: Bands of the model in their order, for a published model whose name does not say.
+        as_json: Write the result as JSON.
+    """
+    from reben.model.export import OPSET, export_onnx
+
+    written = export_onnx(
+        load_model(model, bands),
+        out,
+        opset=OPSET if opset is None else opset,
+        sentinel2_dtype=sentinel2_dtype,
+    )
+    _describe(Path(model), out)
+    checked = (
+        "not compared with the model, since ONNX Runtime is not installed"
+        if written.max_difference is None
+        else f"within {written.max_difference:.0e} of the model in ONNX Runtime"
+    )
+    talk(
+        f"{format_bytes(written.num_bytes)}, opset {written.opset}, inputs "
+        f"{', '.join(written.inputs)}, outputs {' and '.join(written.outputs)}; {checked}."
+    )
+    if as_json:
+        print_json(
+            {
+                "file": str(written.path),
+                "opset": written.opset,
+                "inputs": list(written.inputs),
+                "outputs": list(written.outputs),
+                "num_bytes": written.num_bytes,
+                "max_difference": written.max_difference,
+            }
+        )
+    else:
+        print_text(str(written.path))
+
+
+def _describe(model: Path, out: Path) -> None:
+    """Add the file to the description of the model that it lies beside."""
+    from reben.publish.mlm import MLM_FILE, add_file
+    from reben.publish.mlm_check import ONNX_FILE
+
+    folder = out.absolute().parent
+    if out.name == ONNX_FILE and folder == model.absolute() and (folder / MLM_FILE).is_file():
+        add_file(folder, ONNX_FILE)
+        talk(f"{folder / MLM_FILE} describes it.")

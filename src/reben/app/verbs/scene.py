@@ -1,0 +1,212 @@
+"""The verb that puts models to use on whole Sentinel scenes: predict-scene."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import Parameter, validators
+
+from reben.app.models import load_model, open_run
+from reben.app.terminal import print_json, print_table, print_text, progress_bar, talk
+from reben.app.verbs.data import AsJson
+from reben.errors import ConfigError, SceneError
+
+if TYPE_CHECKING:
+    from reben.predict.scene_settings import ScenePrediction
+    from reben.predict.tasks import SceneOutcome
+
+_AtLeastOne = Annotated[int, Parameter(validator=validators.Number(gte=1))]
+_Share = Annotated[float, Parameter(validator=validators.Number(gte=0, lte=1))]
+_Flag = Annotated[bool, Parameter(negative="")]
+_Dtype = Literal["float32", "uint8"]
+_Unit = Literal["db", "linear"]
+_SHOWN = 8
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class SceneFlags:
+    """How scenes are predicted."""
+
+    stride: int = 1200
+    """Metres from one window to the next: 1200, or less for windows that overlap (a divisor of
+    1200 and a multiple of 60). It is the size of a pixel of the result, too."""
+    max_bad: _Share = 0.25
+    """Share of pixels without data, under clouds or in shadow above which a window is left out."""
+    dtype: _Dtype = "float32"
+    """How scores are stored; as uint8 they are times 200."""
+    sentinel1_unit: _Unit | None = None
+    """Unit of the Sentinel-1 values, where the product does not say."""
+    boa_offset: float | None = None
+    """What is added to digital numbers, such as -1000, where the product does not say."""
+    bands: str | None = None
+    """Bands of the model in their order, for a published model whose name does not say."""
+    device: str | None = None
+    """Where to compute, for example cuda."""
+    batch_size: _AtLeastOne = 32
+    """Windows that go through the network together."""
+    overwrite: _Flag = False
+    """Replace outputs that are there."""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class ManyFlags:
+    """Many scenes instead of one."""
+
+    list_file: Annotated[Path | None, Parameter(name="--list")] = None
+    """File with one product on a line; behind a tab may stand a Sentinel-1 product."""
+    out_dir: Path | None = None
+    """Folder for the outputs of --list, each called like its product."""
+    workers: _AtLeastOne = 1
+    """Processes of this machine that share the scenes of --list."""
+    dask: str | None = None
+    """Address of a Dask scheduler whose workers do the scenes of --list."""
+
+
+_NO_FLAGS, _NOT_MANY = SceneFlags(), ManyFlags()
+
+
+def predict_scene(  # noqa: PLR0913 - all but the first two are flags
+    model: str,
+    product: str | None = None,
+    /,
+    *,
+    out: Path | None = None,
+    table: Path | None = None,
+    quicklook: Path | None = None,
+    sentinel1: str | None = None,
+    scene: SceneFlags = _NO_FLAGS,
+    many: ManyFlags = _NOT_MANY,
+    as_json: AsJson = False,
+) -> None:
+    """Predict a whole Sentinel scene into a GeoTIFF with one band for each class.
+
+    An interrupted command goes on where it was when it is given again. With --list, scenes that
+    are finished are skipped, and those that fail are named at the end while the others are done.
+
+    Args:
+        model: A run folder, a model folder, or the name of a model on the Hub.
+        product: A Sentinel-2 L2A product: a .SAFE folder or a zip of one, a folder with a file for
+            each band, or a STAC item (file or address).
+        out: The Cloud-Optimised GeoTIFF to write.
+        table: Also write a table with a row for each window (.parquet, .geojson, .csv, .jsonl).
+            With --list, the ending of the tables' names.
+        quicklook: Also draw a PNG: true colour beside the dominant class. With --list, the ending
+            of the pictures' names.
+        sentinel1: A Sentinel-1 product of the same place, for models that take both.
+        scene: How scenes are predicted.
+        many: Many scenes instead of one.
+        as_json: Write the result as JSON.
+    """
+    if many.list_file is not None:
+        if product is not None or out is not None or sentinel1 is not None:
+            raise ConfigError(
+                "--list names the products and --out-dir the outputs: leave PRODUCT, --out and "
+                "--sentinel1 out."
+            )
+        _predict_many(model, many, table, quicklook, scene, as_json=as_json)
+        return
+    if product is None or out is None:
+        raise ConfigError("Name a product and --out FILE, or many with --list and --out-dir.")
+    if many != _NOT_MANY:
+        raise ConfigError("--out-dir, --workers and --dask belong to --list.")
+    from reben.predict.scene import predict_scene as predict
+
+    try:
+        with progress_bar("windows") as progress:
+            found = predict(
+                load_model(model, scene.bands),
+                product,
+                out,
+                stride=scene.stride,
+                max_bad=scene.max_bad,
+                table=table,
+                quicklook=quicklook,
+                dtype=scene.dtype,
+                sentinel1=sentinel1,
+                sentinel1_unit=scene.sentinel1_unit,
+                boa_offset=scene.boa_offset,
+                batch_size=scene.batch_size,
+                device=scene.device,
+                model_name=model,
+                overwrite=scene.overwrite,
+                progress=progress,
+            )
+    except KeyboardInterrupt:
+        talk("What is finished is kept; the same command goes on from there.")
+        raise
+    _print_scene(found, as_json=as_json)
+
+
+def _predict_many(
+    model: str,
+    many: ManyFlags,
+    table: Path | None,
+    quicklook: Path | None,
+    scene: SceneFlags,
+    *,
+    as_json: bool,
+) -> None:
+    from reben.predict.many import predict_scenes
+    from reben.predict.scene_settings import SceneSettings
+    from reben.predict.tasks import SceneOptions, read_list
+
+    if many.list_file is None or many.out_dir is None:
+        raise ConfigError("--list needs --out-dir, the folder for the outputs.")
+    if scene.bands is not None:
+        raise ConfigError(
+            "--bands cannot be used with --list. Save the model once with its bands: "
+            "Classifier.from_pretrained(name, bands=...).save_pretrained(folder)."
+        )
+    run = open_run(model)
+    options = SceneOptions(
+        settings=SceneSettings(scene.stride, scene.max_bad, scene.dtype, scene.batch_size),
+        table=None if table is None else str(table),
+        quicklook=None if quicklook is None else str(quicklook),
+        sentinel1_unit=scene.sentinel1_unit,
+        boa_offset=scene.boa_offset,
+        device=scene.device,
+        overwrite=scene.overwrite,
+    )
+    with progress_bar("scenes") as progress:
+        outcomes = predict_scenes(
+            model if run is None else run.best,
+            read_list(many.list_file),
+            many.out_dir,
+            options=options,
+            num_workers=many.workers,
+            dask=many.dask,
+            progress=progress,
+        )
+    _print_many(outcomes, as_json=as_json)
+
+
+def _print_scene(found: "ScenePrediction", *, as_json: bool) -> None:
+    if as_json:
+        print_json(found.to_dict())
+        return
+    talk(
+        f"{found.num_windows} windows, {found.num_masked} of them left out for clouds or missing "
+        "data."
+    )
+    rows = [(label, f"{share:.1%}") for label, share in found.shares.items()]
+    print_table(("dominant class", "of cells>"), rows[:_SHOWN])
+    for path in (found.out, found.table, found.quicklook):
+        if path is not None:
+            print_text(str(path))
+
+
+def _print_many(outcomes: "tuple[SceneOutcome, ...]", *, as_json: bool) -> None:
+    if as_json:
+        print_json([outcome.to_dict() for outcome in outcomes])
+    else:
+        rows = [(o.product, o.status, f"{o.seconds:.0f}") for o in outcomes]
+        print_table(("product", "status", "seconds>"), rows)
+    failed = [outcome for outcome in outcomes if outcome.status == "failed"]
+    if failed:
+        listed = "; ".join(f"{outcome.product}: {outcome.reason}" for outcome in failed)
+        raise SceneError(
+            f"{len(failed)} of {len(outcomes)} scenes failed. The same command tries them again, "
+            f"and skips the others. {listed}"
+        )

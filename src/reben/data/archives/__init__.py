@@ -1,0 +1,1 @@
+"""Archives as streams: joined parts, decompression, the members of a tar file."""

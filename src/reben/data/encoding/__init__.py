@@ -1,0 +1,1 @@
+"""What encoding is made of: inputs, jobs, the files of a patch, the report."""

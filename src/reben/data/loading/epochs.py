@@ -1,0 +1,285 @@
+"""Epochs of a dataset in batches: their order, ranks, workers, and going on in the middle of one.
+
+Axes: B patches, K labels.
+
+The order of an epoch: a pure function of seed and epoch, whoever loads it and with how many.
+
+Ranks are the processes that train one model together. Each batch is cut into one piece for each
+rank, so all ranks together see the very batches that one alone would see.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Generic, NamedTuple, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from reben.data.dataset import Dataset, Masks, classes_of_codes, read_masks, require_masks
+from reben.data.loading.fill import Buffers
+from reben.data.loading.threads import run_ahead
+from reben.errors import ConfigError
+from reben.spec.labels import LABELS
+from reben.spec.patches import PATCH_PIXELS
+
+
+class Epoch(NamedTuple):
+    """In which order patches come, and how each is flipped."""
+
+    order: NDArray[np.int64]
+    """Rows of the table, [N]."""
+    flips: NDArray[np.bool_]
+    """Whether row n is flipped left to right, and top to bottom, [N, 2]."""
+
+
+def plan_epoch(num_patches: int, *, seed: int, epoch: int, shuffle: bool, flips: bool) -> Epoch:
+    """Return order and flips of an epoch.
+
+    Args:
+        num_patches: Rows of the table.
+        seed: What all is drawn from, together with the epoch.
+        epoch: Number of the epoch.
+        shuffle: Whether the epoch has an order of its own; else it is that of the table.
+        flips: Whether patches are flipped, each way with probability one half.
+
+    Example:
+        >>> plan_epoch(4, seed=1, epoch=0, shuffle=False, flips=False).order
+        array([0, 1, 2, 3])
+    """
+    generator = np.random.default_rng([seed, epoch])
+    order = generator.permutation(num_patches) if shuffle else np.arange(num_patches)
+    # Drawn by row and not by place in the order, so that they do not depend on shuffling twice.
+    if flips:
+        return Epoch(order, generator.random((num_patches, 2)) < 0.5)
+    return Epoch(order, np.zeros((num_patches, 2), np.bool_))
+
+
+def cut_batches(
+    num_patches: int, batch_size: int, *, rank: int = 0, world_size: int = 1
+) -> list[slice]:
+    """Return the places in the order that each batch of a rank holds.
+
+    Ranks together hold every patch exactly once, and all have the same number of batches, with
+    one patch at least in each. The pieces of a batch differ by one patch at most. A last batch of
+    fewer patches than there are ranks is not made: its patches go into the one before.
+
+    Args:
+        num_patches: Patches in the epoch.
+        batch_size: Patches in a batch, all ranks together.
+        rank: Which piece of each batch, counted from zero.
+        world_size: How many ranks there are.
+
+    Raises:
+        ConfigError: If a rank would be left without a patch, or there is no such rank.
+
+    Example:
+        >>> cut_batches(7, 4, rank=1, world_size=2)
+        [slice(2, 4, None), slice(6, 7, None)]
+    """
+    if batch_size < 1:
+        raise ConfigError(f"A batch of {batch_size} patches cannot be. Take one at least.")
+    if world_size < 1 or not 0 <= rank < world_size:
+        raise ConfigError(
+            f"There is no rank {rank} of {world_size}. Ranks count from 0 to world_size - 1."
+        )
+    if world_size > 1 and min(batch_size, num_patches) < world_size:
+        raise ConfigError(
+            f"{num_patches} patches in batches of {batch_size} leave some of {world_size} ranks "
+            "without any. Use fewer ranks, or larger batches, which all ranks share."
+        )
+    starts = list(range(0, num_patches, batch_size))
+    if len(starts) > 1 and num_patches - starts[-1] < world_size:
+        starts.pop()
+    pieces = []
+    for start, end in zip(starts, [*starts, num_patches][1:], strict=True):
+        size, rest = divmod(end - start, world_size)
+        first = start + rank * size + min(rank, rest)
+        pieces.append(slice(first, first + size + (rank < rest)))
+    return pieces
+
+
+_Pixels = TypeVar("_Pixels")
+_Yielded = TypeVar("_Yielded")
+_MOST_AT_ONCE, _LEAST_AT_ONCE = 32, 8
+_SETTINGS = ("seed", "shuffle", "flips", "batch_size", "world_size")
+
+
+@dataclass
+class Filling(Generic[_Pixels]):
+    """A batch on its way."""
+
+    rows: NDArray[np.int64]
+    """Rows of the table, [B]."""
+    flips: NDArray[np.bool_]
+    """Whether to flip each left to right, and top to bottom, [B, 2]."""
+    pixels: _Pixels
+    """Memory that is written to."""
+    codes: Tensor | None
+    """The same for reference maps."""
+    is_unusual: bool = False
+    """Whether it has to be read otherwise."""
+
+
+class Epochs(ABC, Generic[_Pixels, _Yielded]):
+    """What all loaders do alike; see `reben.data.loader.Loader` for the arguments."""
+
+    def __init__(  # noqa: PLR0913 - all after the second are named
+        self,
+        dataset: Dataset,
+        batch_size: int,
+        *,
+        shuffle: bool = False,
+        flips: bool = False,
+        seed: int = 0,
+        labels: Sequence[str] = LABELS,
+        num_workers: int = 0,
+        prefetch: int = 2,
+        masks: Masks | None = None,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        if num_workers < 0 or prefetch < 0:
+            raise ConfigError(
+                f"{num_workers} workers and {prefetch} batches ahead cannot be. "
+                "Take zero or more of each."
+            )
+        require_masks(masks)
+        self.dataset = dataset
+        self.batch_size = batch_size
+        self.shuffle = shuffle
+        self.flips = flips
+        self.seed = seed
+        self.labels = tuple(labels)
+        self.num_workers = num_workers
+        self.prefetch = prefetch
+        self.masks = masks
+        self.rank = rank
+        self.world_size = world_size
+        self.epoch = 0
+        self._multi_hot = dataset.table.multi_hot(labels)
+        self._batches = cut_batches(len(dataset), batch_size, rank=rank, world_size=world_size)
+        self._first = 0
+        self._num_done = 0
+
+    def __len__(self) -> int:
+        """Count the batches of an epoch, the last short one included."""
+        return len(self._batches)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch that the next iteration is of.
+
+        It starts at its beginning, unless it is the epoch of a state that was just loaded.
+        """
+        if epoch != self.epoch:
+            self.epoch = epoch
+            self._first = self._num_done = 0
+
+    def state_dict(self) -> dict[str, int | bool]:
+        """Return how far the epoch is, to go on from there with `load_state_dict`.
+
+        Batches that were handed out count as done, those that were loaded ahead do not.
+        """
+        return {"epoch": self.epoch, "num_done": self._num_done, **self._settings()}
+
+    def load_state_dict(self, state: Mapping[str, int | bool]) -> None:
+        """Go on where a loader with these very settings was.
+
+        The next iteration starts with the batch that would have come next; after the last batch
+        of an epoch it is empty, until `set_epoch` names the next epoch.
+
+        Raises:
+            ConfigError: If patches or settings differ, so that there would be no same order.
+        """
+        ours = self._settings()
+        other = [name for name in ours if state.get(name) != ours[name]]
+        if other:
+            listed = ", ".join(f"{name} {state.get(name)} (here {ours[name]})" for name in other)
+            raise ConfigError(
+                f"The state is of a loader with {listed}. "
+                "Load it into one with the same settings and patches."
+            )
+        self.epoch = int(state["epoch"])
+        self._first = self._num_done = int(state["num_done"])
+
+    def _settings(self) -> dict[str, int | bool]:
+        settings = {name: getattr(self, name) for name in _SETTINGS}
+        return {**settings, "num_patches": len(self.dataset)}
+
+    def __iter__(self) -> Iterator[_Yielded]:
+        """Yield the batches of the epoch.
+
+        Raises:
+            MissingPatchError: If the store lacks a patch, or its reference map where it is needed.
+            PixelsError: If the values of a patch cannot be right.
+        """
+        first, self._first = self._first, 0
+        self._num_done = first
+        fillings = run_ahead(
+            self._start_all(self._batches[first:]),
+            self._parts,
+            num_workers=self.num_workers,
+            ahead=self.prefetch,
+        )
+        for filling in fillings:
+            self._num_done += 1
+            yield self._finish(filling)
+
+    def _start_all(self, batches: Sequence[slice]) -> Iterator[Filling[_Pixels]]:
+        order, flips = plan_epoch(
+            len(self.dataset),
+            seed=self.seed,
+            epoch=self.epoch,
+            shuffle=self.shuffle,
+            flips=self.flips,
+        )
+        buffers = Buffers()
+        for batch in batches:
+            rows = order[batch]
+            codes = None
+            if self.masks is not None:
+                codes = buffers.take((len(rows), PATCH_PIXELS, PATCH_PIXELS), torch.uint16)
+            yield Filling(rows, flips[rows], self._start(len(rows), buffers), codes)
+
+    def _parts(self, filling: Filling[_Pixels]) -> list[Callable[[], None]]:
+        # Small enough that all workers share a batch, large enough that starting costs nothing.
+        size = max(-(-len(filling.rows) // max(self.num_workers, 1)), _LEAST_AT_ONCE)
+        size = min(size, _MOST_AT_ONCE)
+        return [
+            partial(self._fill_part, filling, slice(first, first + size))
+            for first in range(0, len(filling.rows), size)
+        ]
+
+    def _fill_part(self, filling: Filling[_Pixels], part: slice) -> None:
+        self._fill(filling, part)
+        if filling.codes is not None:
+            rows, flips = filling.rows[part].tolist(), self._mask_flips(filling)[part]
+            read_masks(self.dataset, rows, flips, filling.codes[part].numpy())
+
+    def _known(self, filling: Filling[_Pixels]) -> tuple[Tensor, list[str], Tensor | None]:
+        """Return what a batch holds beside its pixels: labels, names, masks."""
+        names = self.dataset.table.patch_ids
+        multi_hot = torch.from_numpy(self._multi_hot[filling.rows]).float()
+        masks = filling.codes
+        if masks is not None and self.masks == "classes":
+            masks = classes_of_codes(masks, self.labels)
+        return multi_hot, [names[row] for row in filling.rows.tolist()], masks
+
+    def _mask_flips(self, filling: Filling[_Pixels]) -> NDArray[np.bool_]:
+        """Return how masks are flipped: as the images."""
+        return filling.flips
+
+    @abstractmethod
+    def _start(self, num_patches: int, buffers: Buffers) -> _Pixels:
+        """Return memory for a batch."""
+
+    @abstractmethod
+    def _fill(self, filling: Filling[_Pixels], part: slice) -> None:
+        """Write part of a batch; a worker does it."""
+
+    @abstractmethod
+    def _finish(self, filling: Filling[_Pixels]) -> _Yielded:
+        """Return a batch that is filled."""

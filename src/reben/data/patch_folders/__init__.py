@@ -1,0 +1,1 @@
+"""Patches in folders: finding them, telling their files apart, reading them."""

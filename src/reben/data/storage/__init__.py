@@ -1,0 +1,1 @@
+"""The files of a store: LMDB, values, store.json, the writer."""

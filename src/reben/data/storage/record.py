@@ -1,0 +1,123 @@
+"""``store.json``: what a store is, where it came from, and whether it is finished.
+
+The file lies beside ``data.mdb`` and says what LMDB cannot: other tools ignore it, and a store
+without one is as good as any. It names sources by their last name only, never by a path.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Self
+
+from reben.data.storage.value import kind_of_value
+from reben.data.storage.writer import boot_id
+from reben.errors import StoreError
+from reben.support.atomic import write_text
+
+RECORD_FILE = "store.json"
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class SourceRecord:
+    """One input of an encoding.
+
+    Args:
+        kind: ``Sentinel-2``, ``Sentinel-1`` or ``reference map``.
+        name: Name of the folder or file, without what is above it; ``-`` for a pipe.
+        selection: What was asked of it, for example ``{"split": "train"}``; empty for all of it.
+        num_failures: Patches that were left out.
+        finished: Whether it was gone through to its end.
+    """
+
+    kind: str
+    name: str
+    selection: dict[str, Any]
+    num_failures: int = 0
+    finished: bool = False
+
+
+@dataclass(frozen=True)
+class StoreRecord:
+    """What ``store.json`` says.
+
+    Args:
+        sources: The inputs, in the order in which they were first encoded.
+        values: Kind -> values in the store; None while an encoding is under way.
+        metadata: File names of the metadata tables in the folder.
+        finished: Whether every source is.
+        written_since_boot: While an encoding is under way, which start of the machine it belongs
+            to: what it wrote outlives any process, but not a failure of the machine.
+        reben_version: Version of reben that wrote last.
+        format_version: Of the store; see docs/data.md.
+    """
+
+    sources: tuple[SourceRecord, ...] = ()
+    values: dict[str, int] | None = None
+    metadata: tuple[str, ...] = ()
+    finished: bool = False
+    written_since_boot: str = ""
+    reben_version: str = ""
+    format_version: int = FORMAT_VERSION
+
+    @classmethod
+    def read(cls, folder: Path) -> Self:
+        """Return the record in a store's folder; an empty one if there is none.
+
+        Raises:
+            StoreError: If it cannot be read, or is of a later version than this reben knows; or
+                if the machine went down while the store was being written.
+        """
+        path = folder / RECORD_FILE
+        if not path.exists():
+            return cls()
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            version_there = int(content["format_version"])
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise _unreadable(path, error) from error
+        if version_there > FORMAT_VERSION:
+            raise StoreError(
+                f"{path} has format version {version_there}; this reben knows {FORMAT_VERSION}. "
+                "Install a newer reben."
+            )
+        try:
+            sources = tuple(SourceRecord(**source) for source in content.pop("sources"))
+            record = cls(sources=sources, metadata=tuple(content.pop("metadata")), **content)
+        except (TypeError, KeyError) as error:
+            raise _unreadable(path, error) from error
+        if record.written_since_boot not in ("", boot_id()):
+            raise StoreError(
+                f"The machine went down while the store {folder} was being written, so not all of "
+                "it may have reached the disk. Encode into a new folder; or, if it was shut down "
+                f"in good order, remove written_since_boot from {path.name} there and go on."
+            )
+        return record
+
+    def with_sources(self, sources: Iterable[SourceRecord]) -> Self:
+        """Return a record with these sources, which replace those of the same kind and name."""
+        new = {(source.kind, source.name): source for source in sources}
+        known = [new.pop((old.kind, old.name), old) for old in self.sources]
+        together = (*known, *new.values())
+        return replace(self, sources=together, finished=all(source.finished for source in together))
+
+    def write(self, folder: Path) -> None:
+        """Write it, whole or not at all.
+
+        Raises:
+            OutputError: If the operating system refuses to write.
+        """
+        record = replace(self, reben_version=version("reben"))
+        write_text(folder / RECORD_FILE, json.dumps(asdict(record), indent=2) + "\n")
+
+
+def _unreadable(path: Path, error: Exception) -> StoreError:
+    return StoreError(f"{path} cannot be read: {error}. Remove it; the next encode writes it anew.")
+
+
+def count_values(names: Iterable[str]) -> dict[str, int]:
+    """Return how many values of each kind there are among ``names``."""
+    return dict(sorted(Counter(map(kind_of_value, names)).items()))

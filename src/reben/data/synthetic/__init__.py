@@ -1,0 +1,1 @@
+"""Made-up data: places, land cover, images."""

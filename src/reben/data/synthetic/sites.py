@@ -1,0 +1,177 @@
+"""Where made-up patches lie: tiles of ten countries, blocks of patches, splits, dates, names.
+
+A block is a group of neighbouring patches. All patches of a block, on all dates, are in one split,
+so that no split sees the places of another.
+
+Source: positions of the tiles are those of the Sentinel-2 grid, which follows the Military Grid
+Reference System; the shares of the splits are those of BigEarthNet v2.0, about 2 : 1 : 1.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import islice
+from typing import NamedTuple
+
+import numpy as np
+
+from reben.data.synthetic.ground import TILE_PATCHES, Biome, offshore
+from reben.data.tiff.write import GeoTransform
+from reben.spec.patches import PATCH_METRES, PATCH_PIXELS, Sentinel1Patch, Sentinel2Patch, Split
+
+
+class Tile(NamedTuple):
+    """A tile of the Sentinel-2 grid.
+
+    Args:
+        name: Without the leading T.
+        country: Where most of it lies.
+        biome: What grows there.
+        west: Easting of its left edge, in metres.
+        north: Northing of its upper edge, in metres.
+        orbit: Relative orbit that sees it; made up.
+        sea: Direction of the sea in degrees clockwise from east, where it has one.
+    """
+
+    name: str
+    country: str
+    biome: Biome
+    west: int
+    north: int
+    orbit: str
+    sea: float | None = None
+
+    @property
+    def epsg(self) -> int:
+        """Code of the tile's UTM zone; all tiles are north of the equator."""
+        return 32600 + int(self.name[:2])
+
+    def transform(self, column: int, row: int, pixel_metres: int) -> GeoTransform:
+        """Return where the patch at ``column``, ``row`` lies."""
+        west = self.west + column * PATCH_METRES
+        return GeoTransform(west, self.north - row * PATCH_METRES, pixel_metres, self.epsg)
+
+
+TILES = (
+    Tile("33UWP", "Austria", "continental", 499_980, 5_400_000, "R122"),
+    Tile("29SND", "Portugal", "mediterranean", 499_980, 4_400_040, "R037", sea=170),
+    Tile("34VEN", "Finland", "boreal", 499_980, 6_800_040, "R093", sea=200),
+    Tile("29UPU", "Ireland", "atlantic", 600_000, 5_900_040, "R137", sea=10),
+    Tile("34TDQ", "Serbia", "continental", 399_960, 5_000_040, "R136"),
+    Tile("31UES", "Belgium", "atlantic", 499_980, 5_700_000, "R051", sea=230),
+    Tile("32TMT", "Switzerland", "alpine", 399_960, 5_300_040, "R108"),
+    Tile("34UEG", "Lithuania", "continental", 499_980, 6_200_040, "R036", sea=180),
+    Tile("34TEN", "Kosovo", "continental", 499_980, 4_800_000, "R093"),
+    Tile("31UGR", "Luxembourg", "continental", 699_960, 5_600_040, "R008"),
+    Tile("33UUP", "Austria", "alpine", 300_000, 5_400_000, "R022"),
+    Tile("29SPC", "Portugal", "mediterranean", 600_000, 4_300_020, "R037"),
+)
+"""The first ones are the most unlike each other, for data sets that have only a few."""
+
+_CELL = 6
+"""Side length of the cell that a block lies in, in patches."""
+_CELLS = TILE_PATCHES // _CELL
+_DATES = 6
+"""Dates on which a tile is seen, two months apart."""
+MOST_PATCHES = len(TILES) * TILE_PATCHES**2 * _DATES
+_CYCLE: Sequence[Split] = (
+    "train", "validation", "test", "train", "test", "train", "validation", "train",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Site:
+    """One patch pair to make: where, when, what for.
+
+    Args:
+        tile: Where.
+        column: Position in the tile, counted in patches from the west.
+        row: Position in the tile, counted in patches from the north.
+        date: Which of the tile's dates, 0 to 5.
+        split: What for.
+        sentinel2: Its Sentinel-2 name.
+        sentinel1: Its Sentinel-1 name.
+    """
+
+    tile: Tile
+    column: int
+    row: int
+    date: int
+    split: Split
+    sentinel2: Sentinel2Patch
+    sentinel1: Sentinel1Patch
+
+    @property
+    def block(self) -> tuple[str, int, int]:
+        """The place that all belongs to one split: tile and cell."""
+        return self.tile.name, self.column // _CELL, self.row // _CELL
+
+
+def plan_sites(num_patches: int, seed: int) -> list[Site]:
+    """Return the sites of a data set, tile by tile and date by date.
+
+    Args:
+        num_patches: From 6 to `MOST_PATCHES`.
+        seed: The same seed gives the same sites.
+    """
+    random = np.random.default_rng([seed, 0])
+    tiles = TILES[: min(len(TILES), max(2, num_patches // 24))]
+    cells = [_order_cells(tile, random) for tile in tiles]
+    times = [[_time_of(t, date, random) for date in range(_DATES)] for t in range(len(tiles))]
+    block_size = min(_CELL * _CELL, max(1, num_patches // 100))
+    sites = []
+    places = islice(_places(len(tiles), block_size), num_patches)
+    for t, visit, date, place in places:
+        tile, cell = tiles[t], cells[t][visit % len(cells[t])]
+        column = cell % _CELLS * _CELL + place[0]
+        row = cell // _CELLS * _CELL + place[1]
+        acquired = times[t][date]
+        satellite = "AB"[(t + date) % 2]
+        # Two radar scenes cover a tile; which one shows a patch, only the table says.
+        scene = (visit + row) % 2
+        radar_time = acquired + timedelta(hours=5 + 11 * scene, minutes=41 - scene, seconds=7 * t)
+        sites.append(
+            Site(
+                tile, column, row, date, _CYCLE[(visit + t) % len(_CYCLE)],
+                Sentinel2Patch(f"S2{satellite}", acquired, tile.name, column, row, tile.orbit),
+                Sentinel1Patch(f"S1{'AB'[scene]}", radar_time, tile.name, column, row),
+            )
+        )  # fmt: skip
+    return sorted(sites, key=lambda site: (TILES.index(site.tile), site.date))
+
+
+def _order_cells(tile: Tile, random: np.random.Generator) -> list[int]:
+    """Return the cells of a tile in the order of their use; those on the coast rather early.
+
+    Some classes grow only there, and even small data sets should have them.
+    """
+    order = random.random(_CELLS * _CELLS)
+    if tile.sea is not None:
+        rows, columns = np.divmod(np.arange(_CELLS * _CELLS), _CELLS)
+        pixels = _CELL * PATCH_PIXELS
+        far = offshore(tile.sea, (rows + 0.5) * pixels, (columns + 0.5) * pixels)
+        order[np.abs(far) < pixels / 2] *= 0.15
+    return [int(cell) for cell in np.argsort(order)]
+
+
+def _places(num_tiles: int, block_size: int) -> Iterator[tuple[int, int, int, tuple[int, int]]]:
+    """Yield tile, number of the visit to it, date, and position in the cell, block by block."""
+    width = math.ceil(math.sqrt(block_size))
+    inside = [(i % width, i // width) for i in range(block_size)]
+    for round_ in range(_DATES):
+        for visit in range(_CELLS * _CELLS):
+            for tile in range(num_tiles):
+                for place in inside:
+                    yield tile, visit, (visit // 2 + round_) % _DATES, place
+
+
+def _time_of(tile: int, date: int, random: np.random.Generator) -> datetime:
+    """Return when a tile was seen: June 2017 to May 2018, at half past ten by the sun."""
+    month = (5 * tile + 2 * date) % 12
+    first = datetime(2017 + (month + 5) // 12, (month + 5) % 12 + 1, 1)
+    longitude = 6 * int(TILES[tile].name[:2]) - 183
+    minutes = 630 - 4 * longitude
+    return first + timedelta(
+        days=int(random.integers(0, 28)), minutes=minutes, seconds=int(random.integers(0, 600))
+    )

@@ -1,0 +1,1 @@
+"""TIFF files of one band: reading, tags, writing."""

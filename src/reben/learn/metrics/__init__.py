@@ -1,0 +1,1 @@
+"""Figures of predictions: classification metrics, intervals, breakdowns, curves."""

@@ -1,0 +1,328 @@
+"""How sure figures are: 95 % bootstrap intervals, and differences between two models.
+
+Patches of one tile show one landscape on one day, so they are not independent: drawing patches one
+by one takes a split for larger than it is, and gives intervals that are too narrow. So whole tiles
+are drawn, with replacement, as often as there are tiles; intervals by patch stand beside them.
+
+An interval is the range between two percentiles of the resampled figures. It says how far a figure
+would move on other tiles of the same kind, and nothing of other seeds of the training.
+"""
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reben.errors import ConfigError
+from reben.learn.metrics.classification import THRESHOLD
+from reben.learn.predictions import Predictions, require_same_patches
+
+if TYPE_CHECKING:
+    from reben.learn.metrics.resampling import Resampled, Resampler
+
+FIGURES = ("average_precision", "f1", "precision", "recall", "accuracy")
+"""The figures that have intervals."""
+ROUNDS = 1000
+LEVEL = 0.95
+FEW_TILES = 10
+"""With fewer tiles than this an interval by tile is too narrow to be trusted, and says so."""
+_BLOCK = 16  # resamples that share one walk along the scores; the random numbers depend on it
+
+Threshold = float | Sequence[float]
+
+
+@dataclass(frozen=True)
+class Interval:
+    """The range in which a figure lies with the probability of the level."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Intervals:
+    """Intervals of the figures of one model, resampled in one way.
+
+    Args:
+        unit: What was drawn: ``tile`` or ``patch``.
+        num_units: How many of them there are.
+        rounds: How many resamples were drawn.
+        level: Probability of the intervals.
+        seed: What the resamples follow from.
+        macro: Figure -> interval.
+        micro: Figure -> interval.
+        average_precision: Label -> interval of its average precision, from the resamples that
+            have a patch with the label; None for a label that no patch has.
+        reason: Why there are no intervals, if there are none.
+        caution: Why they should not be trusted, if so.
+    """
+
+    unit: str
+    num_units: int
+    rounds: int
+    level: float
+    seed: int
+    macro: Mapping[str, Interval] = field(default_factory=dict)
+    micro: Mapping[str, Interval] = field(default_factory=dict)
+    average_precision: Mapping[str, Interval | None] = field(default_factory=dict)
+    reason: str | None = None
+    caution: str | None = None
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How much a figure of one model is above that of another, on the same patches.
+
+    Args:
+        value: First minus second.
+        low: Lower end of the interval.
+        high: Upper end.
+        p_value: Two-sided: how often resamples disagree with the sign, doubled. Of R resamples it
+            cannot be below 2 / (R + 1).
+    """
+
+    value: float
+    low: float
+    high: float
+    p_value: float
+
+    @property
+    def is_real(self) -> bool:
+        """Whether the interval leaves out zero."""
+        return self.low > 0 or self.high < 0
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Differences between two models on the same patches.
+
+    Args:
+        unit: What was drawn: ``tile`` or ``patch``.
+        num_units: How many of them there are.
+        rounds: How many resamples were drawn.
+        level: Probability of the intervals.
+        seed: What the resamples follow from.
+        macro: Figure -> difference.
+        micro: Figure -> difference.
+        reason: Why there are no differences, if there are none.
+        caution: Why they should not be trusted, if so.
+    """
+
+    unit: str
+    num_units: int
+    rounds: int
+    level: float
+    seed: int
+    macro: Mapping[str, Difference] = field(default_factory=dict)
+    micro: Mapping[str, Difference] = field(default_factory=dict)
+    reason: str | None = None
+    caution: str | None = None
+
+
+def bootstrap(  # noqa: PLR0913 - all but the first are named
+    predictions: Predictions,
+    *,
+    by: str = "tile",
+    rounds: int = ROUNDS,
+    level: float = LEVEL,
+    seed: int = 0,
+    threshold: Threshold = THRESHOLD,
+    progress: Callable[[int, int], None] | None = None,
+) -> Intervals:
+    """Return intervals for the figures of predictions.
+
+    Args:
+        predictions: The scores and labels.
+        by: What to draw: ``tile`` or ``patch``.
+        rounds: How many resamples to draw.
+        level: Probability of the intervals, above 0 and below 1.
+        seed: The same seed gives the same intervals, on any number of cores.
+        threshold: A label counts as found where its score is greater than this; one, or K.
+        progress: Called as ``progress(done, total)``, counted in resamples.
+
+    Raises:
+        ConfigError: If a setting cannot be.
+    """
+    units, reason, caution = _units(predictions, by)
+    frame = Intervals(by, _count(units), rounds, level, seed, reason=reason, caution=caution)
+    _check(rounds, level)
+    if units is None or reason is not None:
+        return frame
+    from reben.learn.metrics.resampling import Resampler
+
+    resampler = Resampler(predictions.scores, predictions.labels, threshold)
+    drawn = _joined(list(_draw([resampler], units, rounds, seed, progress)))[0]
+    ranked = drawn.per_class["average_precision"]
+    return Intervals(
+        by,
+        frame.num_units,
+        rounds,
+        level,
+        seed,
+        macro={name: _interval(drawn.macro[name], level) for name in FIGURES},
+        micro={name: _interval(drawn.micro[name], level) for name in FIGURES},
+        average_precision={
+            label: _interval(ranked[:, k], level) if resampler.support[k] else None
+            for k, label in enumerate(predictions.label_names)
+        },
+        caution=caution,
+    )
+
+
+def paired_bootstrap(  # noqa: PLR0913 - all after the second are named
+    first: Predictions,
+    second: Predictions,
+    *,
+    by: str = "tile",
+    rounds: int = ROUNDS,
+    level: float = LEVEL,
+    seed: int = 0,
+    threshold: Threshold = THRESHOLD,
+    progress: Callable[[int, int], None] | None = None,
+) -> Comparison:
+    """Return how much the figures of one model are above those of another.
+
+    Both are measured on the very same resamples, so what makes a resample hard for both cancels.
+
+    Args:
+        first: Scores of one model.
+        second: Scores of the other one, for the same patches in the same order.
+        by: What to draw: ``tile`` or ``patch``.
+        rounds: How many resamples to draw.
+        level: Probability of the intervals, above 0 and below 1.
+        seed: The same seed gives the same intervals, on any number of cores.
+        threshold: A label counts as found where its score is greater than this; one, or K.
+        progress: Called as ``progress(done, total)``, counted in resamples.
+
+    Raises:
+        LabelsError: If the two have not the same labels.
+        ConfigError: If they are about other patches, or a setting cannot be.
+    """
+    require_same_patches(first, second)
+    _check(rounds, level)
+    units, reason, caution = _units(first, by)
+    frame = Comparison(by, _count(units), rounds, level, seed, reason=reason, caution=caution)
+    if units is None or reason is not None:
+        return frame
+    from reben.learn.metrics.resampling import Resampler
+
+    resamplers = [Resampler(each.scores, each.labels, threshold) for each in (first, second)]
+    once = np.ones((1, len(first)), np.uint8)
+    ours, theirs = (resampler.figures(once) for resampler in resamplers)
+    drawn = _joined(list(_draw(resamplers, units, rounds, seed, progress)))
+
+    def differences(average: str) -> dict[str, Difference]:
+        a, b = (getattr(each, average) for each in drawn)
+        whole = getattr(ours, average), getattr(theirs, average)
+        return {
+            name: _difference(float((whole[0][name] - whole[1][name])[0]), a[name] - b[name], level)
+            for name in FIGURES
+        }
+
+    return Comparison(
+        by,
+        frame.num_units,
+        rounds,
+        level,
+        seed,
+        macro=differences("macro"),
+        micro=differences("micro"),
+        caution=caution,
+    )
+
+
+def _units(
+    predictions: Predictions, by: str
+) -> tuple[NDArray[np.int64] | None, str | None, str | None]:
+    """Return the number of the unit of each patch [N], why it cannot be, and why to be careful."""
+    if by == "patch":
+        return np.arange(len(predictions)), _too_few(len(predictions), "patch"), None
+    if by != "tile":
+        raise ConfigError(f"Resampling goes by tile or by patch; got {by!r}.")
+    if predictions.tiles is None:
+        return None, "The names of the patches do not tell their tiles.", None
+    names, units = np.unique(np.array(predictions.tiles), return_inverse=True)
+    caution = None
+    if len(names) < FEW_TILES:
+        caution = f"There are only {len(names)} tiles, so the intervals are too narrow."
+    return units.astype(np.int64), _too_few(len(names), "tile"), caution
+
+
+def _too_few(count: int, unit: str) -> str | None:
+    if count > 1:
+        return None
+    return f"All is of one {unit}, and nothing can be told from one {unit} about others."
+
+
+def _count(units: NDArray[np.int64] | None) -> int:
+    return 0 if units is None else int(units.max()) + 1
+
+
+def _check(rounds: int, level: float) -> None:
+    if rounds < 1:
+        raise ConfigError(f"There must be at least one resample; got {rounds}.")
+    if not 0 < level < 1:
+        raise ConfigError(f"The level must lie between 0 and 1; got {level}.")
+
+
+def _draw(
+    resamplers: "Sequence[Resampler]",
+    units: NDArray[np.int64],
+    rounds: int,
+    seed: int,
+    progress: Callable[[int, int], None] | None,
+) -> "Iterator[list[Resampled]]":
+    """Yield the figures of blocks of resamples, of all ``resamplers`` on the same resamples."""
+    num_units = _count(units)
+
+    def block(first: int) -> "list[Resampled]":
+        generator = np.random.default_rng([seed, first])
+        size = min(_BLOCK, rounds - first)
+        drawn = generator.integers(num_units, size=(size, num_units))
+        counts = np.stack([np.bincount(row, minlength=num_units) for row in drawn])
+        weights = counts.astype(np.uint8)[:, units]  # nothing is drawn 256 times by chance
+        return [resampler.figures(weights) for resampler in resamplers]
+
+    with ThreadPoolExecutor(_num_cores()) as pool:
+        for number, result in enumerate(pool.map(block, range(0, rounds, _BLOCK)), start=1):
+            if progress is not None:
+                progress(min(number * _BLOCK, rounds), rounds)
+            yield result
+
+
+def _num_cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _joined(blocks: "Sequence[Sequence[Resampled]]") -> "list[Resampled]":
+    """Return the blocks of each resampler, one after the other."""
+    from reben.learn.metrics.resampling import Resampled
+
+    return [
+        Resampled(
+            **{
+                part: {
+                    name: np.concatenate([getattr(block, part)[name] for block in own])
+                    for name in FIGURES
+                }
+                for part in ("macro", "micro", "per_class")
+            }
+        )
+        for own in zip(*blocks, strict=True)
+    ]
+
+
+def _interval(values: NDArray[np.float64], level: float) -> Interval:
+    low, high = np.nanquantile(values, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(float(low), float(high))
+
+
+def _difference(value: float, drawn: NDArray[np.float64], level: float) -> Difference:
+    interval = _interval(drawn, level)
+    below, above = int((drawn <= 0).sum()), int((drawn >= 0).sum())
+    p_value = min(1.0, 2 * (min(below, above) + 1) / (len(drawn) + 1))
+    return Difference(value, interval.low, interval.high, p_value)

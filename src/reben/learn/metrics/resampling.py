@@ -1,0 +1,182 @@
+"""Figures of many resamples of the same patches, fast: weights instead of copies.
+
+A resample says how often each patch counts. Scores are sorted once, for each label and for all
+decisions together; then the figures of a resample are one walk along each sorted row. Thresholds
+are the distinct scores, as in `reben.learn.metrics.classification`, whose numbers these are.
+
+Axes: R resamples, N patches, K labels.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar, cast
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True, eq=False)
+class Resampled:
+    """The figures of R resamples.
+
+    Args:
+        macro: Figure -> float64 [R]. A label that no patch of the resample has, although one of
+            the sample has it, is left out of the mean instead of counting as 0: that would be an
+            accident of resampling. A label that no patch of the sample has counts as 0, as in the
+            figures of the sample itself.
+        micro: Figure -> float64 [R].
+        per_class: Figure -> float64 [R, K], NaN where no patch of the resample has the label.
+    """
+
+    macro: dict[str, NDArray[np.float64]]
+    micro: dict[str, NDArray[np.float64]]
+    per_class: dict[str, NDArray[np.float64]]
+
+
+class Resampler:
+    """Scores and labels, prepared for resampling.
+
+    Args:
+        scores: Scores, float32 [N, K].
+        labels: Zeros and ones, [N, K].
+        threshold: A label counts as found where its score is greater than this; one for all
+            labels, or K.
+    """
+
+    def __init__(
+        self,
+        scores: NDArray[np.float32],
+        labels: NDArray[Any],
+        threshold: float | Sequence[float] = 0.5,
+    ) -> None:
+        self.num_patches, self.num_labels = scores.shape
+        real = labels.astype(np.bool_)
+        limits = threshold if isinstance(threshold, float) else np.asarray(threshold)
+        self.support = real.sum(0)
+        self._num_found = (scores > limits).sum(0)
+        rows = np.arange(self.num_patches)
+        self._by_class = [
+            _sorted_codes(scores[:, k], real[:, k], rows) for k in range(self.num_labels)
+        ]
+        self._all = _sorted_codes(scores.ravel(), real.ravel(), np.repeat(rows, self.num_labels))
+
+    def figures(self, weights: NDArray[np.uint8]) -> Resampled:
+        """Return the figures of resamples.
+
+        Args:
+            weights: How often each patch counts, uint8 [R, N]; the sum of a row times K must be
+                below 2**31.
+        """
+        turned = np.ascontiguousarray(weights.T)
+        walks = [
+            _walk(codes, turned, num_found)
+            for codes, num_found in zip(self._by_class, self._num_found, strict=True)
+        ]
+        ranked, found, hits, real = (np.stack(part, axis=1) for part in zip(*walks, strict=True))
+        size = weights.sum(1, dtype=np.int64)[:, None]
+        each = {"average_precision": ranked, **_at_threshold(hits, found, real, size)}
+        together, *_ = _walk(self._all, turned, 0)
+        present = real > 0
+        return Resampled(
+            macro={name: self._macro(values, present) for name, values in each.items()},
+            micro={
+                "average_precision": together,
+                **_at_threshold(
+                    hits.sum(1), found.sum(1), real.sum(1), size[:, 0] * self.num_labels
+                ),
+            },
+            per_class={name: np.where(present, x, np.nan) for name, x in each.items()},
+        )
+
+    def _macro(
+        self, values: NDArray[np.float64], present: NDArray[np.bool_]
+    ) -> NDArray[np.float64]:
+        there = self.support > 0
+        counted = present | ~there
+        # Labels without a patch in the sample still count, with what compute_metrics gives them.
+        mean_there = _mean(values, counted & there)
+        mean_absent = _mean(values, counted & ~there)
+        num_there = int(there.sum())
+        return (mean_there * num_there + mean_absent * (len(there) - num_there)) / len(there)
+
+
+def _mean(values: NDArray[np.float64], which: NDArray[np.bool_]) -> NDArray[np.float64]:
+    mean = np.where(which, values, 0).sum(1) / np.maximum(which.sum(1), 1)
+    return cast("NDArray[np.float64]", mean)
+
+
+def _at_threshold(
+    hits: NDArray[np.float64],
+    found: NDArray[np.float64],
+    real: NDArray[np.float64],
+    size: NDArray[np.int64],
+) -> dict[str, NDArray[np.float64]]:
+    return {
+        "f1": 2 * hits / np.maximum(found + real, 1),
+        "precision": hits / np.maximum(found, 1),
+        "recall": hits / np.maximum(real, 1),
+        "accuracy": 1 - (found + real - 2 * hits) / size,
+    }
+
+
+def _sorted_codes(
+    scores: NDArray[np.float32], real: NDArray[np.bool_], rows: NDArray[np.int64]
+) -> NDArray[np.uint32]:
+    """Return patches by falling score: row * 4 + 2 if the label is right + 1 if the score ends."""
+    order = np.argsort(-scores, kind="stable")
+    falling = scores[order]
+    ends = np.append(falling[1:] != falling[:-1], True)
+    codes: NDArray[np.uint32] = (rows[order] * 4 + real[order] * 2 + ends).astype(np.uint32)
+    return codes
+
+
+def _compiled(function: _Function) -> _Function:
+    return cast("_Function", numba.njit(nogil=True, cache=True, error_model="numpy")(function))
+
+
+@_compiled
+def _walk(  # noqa: C901 - one walk; a call for each step of it would cost its speed
+    codes: NDArray[np.uint32], weights: NDArray[np.uint8], num_found: int
+) -> tuple[NDArray[np.float64], ...]:
+    """Return four figures of each resample, each float64 [R].
+
+    Args:
+        codes: Patches by falling score, of `_sorted_codes`.
+        weights: How often each patch counts, [N, R].
+        num_found: How many of ``codes`` lie above the threshold.
+
+    Returns:
+        The average precision; the weight above the threshold; the weight of the hits there; the
+        weight of all that is right.
+    """
+    num_resamples = weights.shape[1]
+    found, hits = np.zeros(num_resamples, np.int32), np.zeros(num_resamples, np.int32)
+    before = np.zeros(num_resamples, np.int32)
+    found_above, hits_above = np.zeros(num_resamples), np.zeros(num_resamples)
+    area = np.zeros(num_resamples)
+    waiting = False
+    for place in range(len(codes)):
+        if place == num_found:
+            found_above[:] = found
+            hits_above[:] = hits
+        code = codes[place]
+        row = code >> np.uint32(2)
+        for r in range(num_resamples):
+            found[r] += weights[row, r]
+        if code & np.uint32(2):
+            waiting = True
+            for r in range(num_resamples):
+                hits[r] += weights[row, r]
+        if waiting and code & np.uint32(1):
+            waiting = False
+            for r in range(num_resamples):
+                if hits[r] > before[r]:
+                    area[r] += (hits[r] - before[r]) * (hits[r] / found[r])
+                    before[r] = hits[r]
+    if num_found == len(codes):
+        found_above[:] = found
+        hits_above[:] = hits
+    return area / np.maximum(hits, 1), found_above, hits_above, hits.astype(np.float64)

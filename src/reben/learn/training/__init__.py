@@ -1,0 +1,1 @@
+"""What training is made of: task, optimiser, checkpoints, records."""

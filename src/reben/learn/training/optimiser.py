@@ -1,0 +1,182 @@
+"""Which weights learn, and how fast each: freezing, and rates that fall with the distance.
+
+The learning rate as a pure function of the step, and how many steps a run has.
+
+Steps are optimiser steps, counted from 0.
+"""
+
+import math
+from typing import Any
+
+import torch
+from torch import nn
+
+from reben.errors import ConfigError
+from reben.learn.config import PAPER_WARMUP_STEPS, TrainConfig
+from reben.model.classifier import Classifier
+
+
+def make_optimiser(classifier: Classifier, config: TrainConfig) -> torch.optim.AdamW:
+    """Return AdamW over the weights that learn, all with weight decay.
+
+    It is one group, unless ``layer_decay`` gives each layer a rate of its own.
+
+    Raises:
+        ConfigError: If the backbone does not tell of its layers.
+    """
+    if config.layer_decay == 1:
+        groups: list[dict[str, object]] = [{"params": _learning(classifier)}]
+    else:
+        groups = _layer_groups(classifier, config)
+    return torch.optim.AdamW(groups, lr=config.learning_rate, weight_decay=config.weight_decay)
+
+
+def freeze_backbone(classifier: Classifier) -> None:
+    """Let the classification head learn and nothing else.
+
+    Raises:
+        ConfigError: If the backbone has no head of its own.
+    """
+    head = classification_head(classifier)
+    weights = [] if head is None else list(head.parameters())
+    if not weights:
+        raise ConfigError(
+            f"freeze_backbone cannot be used with {classifier.config.backbone}, which has no "
+            "classification head apart from the rest. Leave it out."
+        )
+    classifier.requires_grad_(requires_grad=False)
+    for weight in weights:
+        weight.requires_grad_()
+
+
+def set_frozen_mode(classifier: Classifier) -> None:
+    """Put all but the head into eval mode, so that batch norms keep their statistics."""
+    head = classification_head(classifier)
+    classifier.eval()
+    if head is not None:
+        head.train()
+
+
+def classification_head(classifier: Classifier) -> nn.Module | None:
+    """Return the last layer of a classifier, or None if it has none of its own."""
+    network: Any = classifier.model.vision_encoder
+    head = network.get_classifier() if hasattr(network, "get_classifier") else None
+    return head if isinstance(head, nn.Module) else None
+
+
+def _learning(classifier: Classifier) -> list[nn.Parameter]:
+    return [weight for weight in classifier.parameters() if weight.requires_grad]
+
+
+def _layer_groups(classifier: Classifier, config: TrainConfig) -> list[dict[str, object]]:
+    """Return a group of weights for each layer, the first one nearest to the head."""
+    from timm.models import group_parameters
+
+    network: Any = classifier.model.vision_encoder
+    if not hasattr(network, "group_matcher"):
+        raise ConfigError(
+            f"layer_decay cannot be used with {config.backbone}, whose layers timm does not know. "
+            "Set it to 1."
+        )
+    layers = group_parameters(network, network.group_matcher(coarse=False))
+    weights = dict(network.named_parameters())
+    last = max(layers)
+    groups: list[dict[str, object]] = []
+    for layer in sorted(layers, reverse=True):
+        chosen = [weights[name] for name in layers[layer] if weights[name].requires_grad]
+        if chosen:
+            rate = config.learning_rate * config.layer_decay ** (last - layer)
+            groups.append({"params": chosen, "lr": rate})
+    return groups
+
+
+LOWEST_PART = 0.1
+"""The rate at the start of the warm-up and at the end of the run, as a part of the highest."""
+
+
+def learning_rate_at(step: int, *, total_steps: int, warmup_steps: int, peak: float) -> float:
+    """Return the learning rate of one optimiser step.
+
+    It rises in a line from a tenth of ``peak`` at step 0 to ``peak`` at step
+    ``warmup_steps - 1``, then falls along half a cosine from ``peak`` at step ``warmup_steps`` to
+    a tenth at ``total_steps``, and stays there. Without a warm-up it starts at ``peak``.
+
+    Args:
+        step: The step, from 0.
+        total_steps: Steps of the run.
+        warmup_steps: Steps of the warm-up, fewer than ``total_steps``.
+        peak: Highest rate.
+
+    Raises:
+        ConfigError: If the run has no step, or the warm-up does not end before the run does.
+
+    Source: the published training script, whose rates are in tests/golden/lr_schedule.json.
+
+    Example:
+        >>> rates = [learning_rate_at(s, total_steps=4, warmup_steps=2, peak=1.0) for s in range(5)]
+        >>> [round(rate, 3) for rate in rates]
+        [0.1, 1.0, 1.0, 0.55, 0.1]
+    """
+    require_schedule(total_steps=total_steps, warmup_steps=warmup_steps)
+    if step < 0:
+        raise ConfigError(f"Steps are counted from 0; there is no step {step}.")
+    lowest = LOWEST_PART * peak
+    if step < warmup_steps:
+        return lowest + (peak - lowest) * step / max(warmup_steps - 1, 1)
+    part = min((step - warmup_steps) / (total_steps - warmup_steps), 1.0)
+    return lowest + (peak - lowest) * (1 + math.cos(math.pi * part)) / 2
+
+
+def require_schedule(*, total_steps: int, warmup_steps: int) -> None:
+    """Check that a warm-up fits into a run.
+
+    Raises:
+        ConfigError: If the run has no step, or the warm-up does not end before the run does.
+    """
+    if total_steps < 1:
+        raise ConfigError(f"A run of {total_steps} steps cannot be; it needs at least one.")
+    if not 0 <= warmup_steps < total_steps:
+        raise ConfigError(
+            f"A warm-up of {warmup_steps} steps does not fit into a run of {total_steps}. Set "
+            f"warmup_steps to 0..{total_steps - 1}, leave it unset for "
+            f"{default_warmup(total_steps)}, or train for more epochs."
+        )
+
+
+def default_warmup(total_steps: int) -> int:
+    """Return the warm-up's usual length: 1000 steps, or a tenth of the run where that is fewer.
+
+    Example:
+        >>> default_warmup(46500), default_warmup(120), default_warmup(9)
+        (1000, 12, 0)
+    """
+    return min(PAPER_WARMUP_STEPS, total_steps // 10)
+
+
+def count_steps(num_patches: int, batch_size: int, epochs: int, *, accumulate: int = 1) -> int:
+    """Return how many optimiser steps a run has if it is not stopped early.
+
+    Args:
+        num_patches: Patches of the train split.
+        batch_size: Patches in a batch, over all devices together; the last one may hold fewer.
+        epochs: Epochs of the run.
+        accumulate: Batches whose gradients make one step; an epoch's last step may have fewer.
+
+    Raises:
+        ConfigError: If a number is below one.
+
+    Example:
+        >>> count_steps(237_871, 512, 100)
+        46500
+    """
+    counts = {
+        "num_patches": num_patches,
+        "batch_size": batch_size,
+        "epochs": epochs,
+        "accumulate": accumulate,
+    }
+    for name, count in counts.items():
+        if count < 1:
+            raise ConfigError(f"{name} must be at least 1; got {count}.")
+    batches = math.ceil(num_patches / batch_size)
+    return epochs * math.ceil(batches / accumulate)

@@ -1,0 +1,1 @@
+"""Models over patches and whole scenes."""

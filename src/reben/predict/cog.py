@@ -1,0 +1,133 @@
+"""Scores of cells as a Cloud-Optimised GeoTIFF: one band for each label, named by it.
+
+Axes: Y rows of cells, X columns of cells, K labels.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reben.errors import ConfigError, MissingExtraError, OutputError
+from reben.scene.grid import Grid
+from reben.support.atomic import atomic_file
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+Dtype = Literal["float32", "uint8"]
+DTYPES: tuple[Dtype, ...] = ("float32", "uint8")
+"""How scores can be stored."""
+BYTE_STEPS = 200
+"""As uint8, a score of 1 is this number."""
+BYTE_NO_DATA = 255
+
+
+def write_raster(  # noqa: PLR0913 - all after the second are named
+    path: Path,
+    scores_YXK: NDArray[np.float32],
+    *,
+    grid: Grid,
+    stride_metres: int,
+    labels: Sequence[str],
+    dtype: Dtype,
+    tags: Mapping[str, str],
+) -> None:
+    """Write scores, one pixel for each cell, whole or not at all.
+
+    Args:
+        path: The file; another that stands there is replaced.
+        scores_YXK: 0 to 1, NaN where there is none. Row 0 is the northernmost.
+        grid: Grid of the scene. Cells begin in its upper left corner; those at the right and the
+            lower edge may reach beyond it.
+        stride_metres: Side length of a cell.
+        labels: Names of the K bands.
+        dtype: ``float32`` (no data is NaN), or ``uint8``: scores times 200 (no data is 255).
+        tags: What else to write into the file.
+
+    Raises:
+        MissingExtraError: If rasterio is not installed.
+        OutputError: If the file cannot be written.
+    """
+    rasterio = require_rasterio("Writing a GeoTIFF")
+    pixels_KYX = np.moveaxis(_stored(scores_YXK, dtype), -1, 0)
+    num_labels, height, width = pixels_KYX.shape
+    profile = {
+        "driver": "GTiff",
+        "dtype": dtype,
+        "count": num_labels,
+        "height": height,
+        "width": width,
+        "crs": grid.crs,
+        "transform": rasterio.Affine(stride_metres, 0, grid.left, 0, -stride_metres, grid.top),
+        "nodata": np.nan if dtype == "float32" else BYTE_NO_DATA,
+    }
+    options = {"compress": "deflate", "predictor": "yes", "overview_resampling": "average"}
+    try:
+        with atomic_file(path) as temporary, rasterio.MemoryFile() as memory:
+            with memory.open(**profile) as file:
+                file.write(pixels_KYX)
+                file.descriptions = tuple(labels)
+                if dtype == "uint8":
+                    file.scales = (1 / BYTE_STEPS,) * num_labels
+                file.update_tags(**tags)
+            with memory.open() as file:
+                # Only GDAL's own driver orders a file's parts as the format asks for.
+                rasterio.shutil.copy(file, str(temporary), driver="COG", **options)
+    except rasterio.errors.RasterioError as error:
+        raise OutputError(f"Cannot write {path}: {error}") from error
+
+
+def read_tags(path: Path) -> dict[str, str]:
+    """Return what `write_raster` wrote into a file as tags; nothing if it is no such file.
+
+    Raises:
+        MissingExtraError: If rasterio is not installed.
+    """
+    rasterio = require_rasterio("Reading a GeoTIFF")
+    try:
+        with rasterio.open(path) as file:
+            tags: dict[str, str] = file.tags()
+            return tags
+    except rasterio.errors.RasterioIOError:
+        return {}
+
+
+def require_dtype(dtype: str) -> Dtype:
+    """Return ``dtype`` if scores can be stored so.
+
+    Raises:
+        ConfigError: If not.
+    """
+    for known in DTYPES:
+        if dtype == known:
+            return known
+    raise ConfigError(f"Scores cannot be stored as {dtype}. Choose {' or '.join(DTYPES)}.")
+
+
+def require_rasterio(what: str) -> "ModuleType":
+    """Return the package rasterio.
+
+    Raises:
+        MissingExtraError: If it is not installed; the message says that ``what`` needs it.
+    """
+    try:
+        import rasterio
+        import rasterio.shutil
+        import rasterio.warp
+    except ImportError as error:
+        raise MissingExtraError(
+            f'{what} needs rasterio, which is not installed. Run: pip install "reben[geo]"'
+        ) from error
+    module: ModuleType = rasterio
+    return module
+
+
+def _stored(scores_YXK: NDArray[np.float32], dtype: Dtype) -> NDArray[Any]:
+    if dtype == "float32":
+        return scores_YXK
+    is_known = ~np.isnan(scores_YXK)
+    steps = np.rint(np.where(is_known, scores_YXK, 0) * np.float32(BYTE_STEPS))
+    return np.where(is_known, steps, BYTE_NO_DATA).astype(np.uint8)

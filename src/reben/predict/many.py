@@ -1,0 +1,142 @@
+"""Many scenes with one model: one scene is one task, done here, by processes, or on a cluster.
+
+A scene that is finished is skipped, one that was begun goes on, and one that fails is named while
+the others are done.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict
+from functools import lru_cache
+from pathlib import Path
+
+from reben.errors import ConfigError
+from reben.model.classifier import Classifier
+from reben.predict.cog import read_tags, require_rasterio
+from reben.predict.resume import Parts
+from reben.predict.scene import predict_scene
+from reben.predict.scoring import fingerprint
+from reben.predict.tasks import SceneOptions, SceneOutcome, SceneTask, tasks_of
+
+
+def predict_scenes(  # noqa: PLR0913 - all after the third are named
+    model: str | Path,
+    products: Iterable[str | Path | tuple[str | Path, str | Path]],
+    out_dir: str | Path,
+    *,
+    options: SceneOptions | None = None,
+    num_workers: int = 1,
+    dask: str | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[SceneOutcome, ...]:
+    """Predict many scenes and return what came of each, in their order.
+
+    Args:
+        model: Folder of the model, or its id on the Hub; a cluster has to find it there too.
+        products: Where the products are; a pair is a Sentinel-2 and a Sentinel-1 product.
+        out_dir: Folder for the outputs, each called like its product.
+        options: What holds for all scenes.
+        num_workers: How many processes share the scenes here; with 1 it is this one.
+        dask: Address of the scheduler of a Dask cluster, which does them instead.
+        progress: Called with how many scenes are done, and how many there are.
+
+    Raises:
+        ConfigError: If there is no scene, two have one name, or a number cannot be.
+        SceneError: If the cluster cannot be reached.
+        MissingExtraError: If rasterio is not installed, or Dask, where it is wanted.
+    """
+    require_rasterio("Predicting scenes")
+    if num_workers < 1:
+        raise ConfigError(f"{num_workers} processes cannot share scenes. Ask for one or more.")
+    tasks = tasks_of(str(model), products, Path(out_dir), options or SceneOptions())
+    outcomes: dict[Path, SceneOutcome] = {}
+    if progress is not None:
+        progress(0, len(tasks))
+    for outcome in _outcomes(tasks, num_workers, dask):
+        outcomes[outcome.out] = outcome
+        if progress is not None:
+            progress(len(outcomes), len(tasks))
+    return tuple(outcomes[task.out] for task in tasks)
+
+
+def do_task(task: SceneTask) -> SceneOutcome:
+    """Do a task and return what came of it; whatever goes wrong is said in there."""
+    begun = time.perf_counter()
+    try:
+        is_new = _do(task)
+    except Exception as error:  # noqa: BLE001 - it is told, and the other scenes go on
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        seconds = time.perf_counter() - begun
+        return SceneOutcome(task.product, task.out, "failed", reason, seconds)
+    seconds = time.perf_counter() - begun
+    return SceneOutcome(task.product, task.out, "done" if is_new else "skipped", "", seconds)
+
+
+def _do(task: SceneTask) -> bool:
+    """Do a task; return False if that was done before."""
+    options = task.options
+    model, model_fingerprint = _load(task.model, options.device)
+    if task.out.exists() and not options.overwrite and not Parts.of(task.out).exist:
+        _require_same(task, model_fingerprint)
+        return False
+    predict_scene(
+        model,
+        task.product,
+        task.out,
+        **asdict(options.settings),
+        table=task.table,
+        quicklook=task.quicklook,
+        sentinel1=task.sentinel1,
+        sentinel1_unit=options.sentinel1_unit,
+        boa_offset=options.boa_offset,
+        model_name=task.model,
+        overwrite=options.overwrite,
+    )
+    return True
+
+
+@lru_cache(maxsize=1)
+def _load(model: str, device: str | None) -> tuple[Classifier, str]:
+    """Return a model, once for each process, and its fingerprint."""
+    classifier = Classifier.from_pretrained(model, device=device)
+    return classifier, fingerprint(classifier)
+
+
+def _require_same(task: SceneTask, model_fingerprint: str) -> None:
+    """Return if a finished output is what this task would make.
+
+    Raises:
+        ConfigError: If it is not; the message says what differs.
+    """
+    settings = task.options.settings
+    wanted = {
+        "model_fingerprint": model_fingerprint,
+        "stride": str(settings.stride),
+        "max_bad": f"{settings.max_bad:g}",
+    }
+    tags = read_tags(task.out)
+    differences = [
+        f"{key} was {tags.get(key)}, is {value}"
+        for key, value in wanted.items()
+        if tags.get(key) != value
+    ]
+    missing = [f"{p} is missing" for p in (task.table, task.quicklook) if p and not p.exists()]
+    if differences or missing:
+        raise ConfigError(
+            f"{task.out} is finished, but otherwise: {'; '.join(differences + missing)}. Overwrite "
+            "it, or choose another folder."
+        )
+
+
+def _outcomes(
+    tasks: Sequence[SceneTask], num_workers: int, dask: str | None
+) -> Iterator[SceneOutcome]:
+    if dask is not None:
+        from reben.predict.executors import do_on_cluster
+
+        return do_on_cluster(do_task, tasks, dask)
+    if num_workers == 1:
+        return map(do_task, tasks)
+    from reben.predict.executors import do_in_processes
+
+    return do_in_processes(do_task, tasks, num_workers)

@@ -1,0 +1,296 @@
+"""Many patches to one table: streamed, resumable, on one device or several."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from reben.data.dataset import Dataset
+from reben.data.patch_folders.multiband import Resample
+from reben.data.patch_folders.tree import PatchTree, parse_paths
+from reben.errors import ConfigError, OutputError, PredictError
+from reben.model.classifier import Classifier
+from reben.predict.executors import share_work
+from reben.predict.patch_inputs import (
+    Bad,
+    FileSource,
+    PatchSource,
+    StoreSource,
+    check_first_patches,
+)
+from reben.predict.patch_options import PredictOptions, PredictOutcome, Progress, listed
+from reben.predict.patch_work import What, Work, do_work
+from reben.predict.resume import PartFiles
+from reben.predict.table_files import require_ending, require_pyproj
+from reben.spec.bands import BandSet
+from reben.support.atomic import atomic_file
+
+PART_SIZE = 512
+"""Most patches in a part: what a kill can cost."""
+_SHOWN = 10
+
+
+def find_patches(
+    inputs: str | Path | Sequence[str | Path],
+    bands: BandSet,
+    *,
+    s1: str | Path | None = None,
+    metadata: str | Path | Sequence[str | Path] = (),
+    band_names: Sequence[str] | None = None,
+    resample: Resample = "exact",
+) -> FileSource:
+    """Return the patches in files below some paths; they are looked for when they are read.
+
+    Args:
+        inputs: Patch folders, folders of patch folders to any depth up to six, TIFFs of several
+            bands, folders of those.
+        bands: The bands of the model.
+        s1: Folder of the Sentinel-1 patches, for a model of both sensors.
+        metadata: Tables that say which of them belongs to which Sentinel-2 patch.
+        band_names: Names of the bands of TIFFs of several bands, if not the descriptions in them.
+        resample: How such TIFFs are brought to native sizes: ``exact``, ``mean``, ``centre``.
+
+    Raises:
+        BandsMismatchError: If an input is not there.
+        ConfigError: If s1 and metadata do not go with each other or with the model.
+
+    Example:
+        >>> find_patches("BigEarthNet-S2", model.bands)  # doctest: +SKIP
+    """
+    tree = PatchTree(
+        parse_paths(inputs),
+        bands,
+        None if s1 is None else Path(s1),
+        parse_paths(metadata),
+    )
+    return FileSource(tree, None if band_names is None else tuple(band_names), resample)
+
+
+def predict_patches(
+    model: Classifier,
+    patches: Dataset | PatchSource,
+    out: str | Path,
+    *,
+    threshold: float | None = None,
+    options: PredictOptions | None = None,
+    progress: Progress | None = None,
+) -> PredictOutcome:
+    """Write the scores of many patches into a table, and return what came of it.
+
+    A row has id, geometry where it is known, a score for each label, and the labels above
+    threshold. Memory does not grow with the number of patches. A call that was interrupted or
+    killed goes on when it is made again: at most a part of 512 patches is lost.
+
+    Args:
+        model: The classifier.
+        patches: What `find_patches` or `reben.open_dataset` returns.
+        out: The table; the format follows from its ending: .parquet (GeoParquet), .geoparquet,
+            .csv, .geojson, .jsonl.
+        threshold: One threshold for all labels, 0 to 1; by default those of the model.
+        options: How it is done.
+        progress: Called as ``progress(done, total)`` after each batch, counted in patches.
+
+    Raises:
+        PredictError: If there is no patch, or none that can be used.
+        ConfigError: If the table was begun with another model, other patches or settings.
+        OutputError: If the table is there already, or cannot be written.
+        MissingExtraError: If something optional is needed and not installed.
+
+    Example:
+        >>> data = reben.open_dataset("store/", model.bands)["test"]  # doctest: +SKIP
+        >>> predict_patches(model, data, "scores.parquet").num_patches  # doctest: +SKIP
+        119825
+    """
+    if threshold is not None and not 0 <= threshold <= 1:
+        raise ConfigError(f"A threshold is 0 to 1; got {threshold}.")
+    own = model.config.thresholds
+    limits = own if threshold is None else (threshold,) * len(own)
+    return _run(model, patches, Path(out), "scores", limits, options or PredictOptions(), progress)
+
+
+def embed_patches(
+    model: Classifier,
+    patches: Dataset | PatchSource,
+    out: str | Path,
+    *,
+    options: PredictOptions | None = None,
+    progress: Progress | None = None,
+) -> PredictOutcome:
+    """Write the embeddings of many patches into a parquet file: id, geometry, embedding.
+
+    Args:
+        model: The classifier.
+        patches: As for `predict_patches`, like all that follow.
+        out: The file, ``.parquet``.
+        options: How it is done.
+        progress: Called after each batch.
+
+    Raises:
+        ConfigError: If the file is to be of another format, or as for `predict_patches`.
+        RebenError: As `predict_patches` does.
+    """
+    if Path(out).suffix.lower() not in (".parquet", ".geoparquet"):
+        raise ConfigError(f"Embeddings are written as parquet; {out} does not end so.")
+    limits = model.config.thresholds
+    return _run(
+        model, patches, Path(out), "embeddings", limits, options or PredictOptions(), progress
+    )
+
+
+def _run(  # noqa: PLR0913, PLR0917 - those of the two above
+    model: Classifier,
+    patches: Dataset | PatchSource,
+    out: Path,
+    what: What,
+    thresholds: tuple[float, ...],
+    options: PredictOptions,
+    progress: Progress | None,
+) -> PredictOutcome:
+    _require_possible(out, options)
+    source = StoreSource(patches) if isinstance(patches, Dataset) else patches
+    total, fingerprint = source.measure()
+    if not total:
+        raise PredictError("There is no patch in what was given. Name folders that hold some.")
+    manifest: dict[str, Any] = {
+        "what": what,
+        "model": fingerprint_of(model),
+        "patches": total,
+        "patches_sha256": fingerprint,
+        "thresholds": list(thresholds),
+        "geometry": options.geometry,
+        **_settings_of(source),
+        "part_size": _choose_part_size(total, options),
+    }
+    files = PartFiles(out)
+    size = files.begin(manifest, restart=options.restart)["part_size"]
+    work = Work(
+        source, out, what, size, thresholds, options.batch_size, options.num_workers,
+        options.geometry, options.strict,
+    )  # fmt: skip
+    sizes = [min(size, total - first) for first in range(0, total, size)]
+    resumed = sum(length for number, length in enumerate(sizes) if files.num_done(number) == length)
+    if isinstance(source, StoreSource) and resumed < total:
+        check_first_patches(source.dataset, model.preprocess)
+    done = resumed
+    _say(progress, done, total)
+    for count in _steps(model, work, options.devices, left=total - resumed):
+        done += count
+        _say(progress, done, total)
+    about = _about(model, work, options.name, manifest["model"])
+    return _finish(work, sizes, resumed, about)
+
+
+def _steps(model: Classifier, work: Work, devices: int, *, left: int) -> Iterator[int]:
+    """Yield the number of patches of each batch that is done."""
+    if not left:
+        return
+    if devices > 1:
+        yield from share_work(model, work, devices)
+        return
+    yield from do_work(model, work)
+
+
+def _finish(
+    work: Work, sizes: Sequence[int], resumed: int, about: Mapping[str, Any]
+) -> PredictOutcome:
+    """Put the parts together."""
+    files = PartFiles(work.out)
+    if any(files.num_done(number) != length for number, length in enumerate(sizes)):
+        raise PredictError(
+            f"The inputs changed while {work.out} was made: parts of it hold other numbers of "
+            "patches. Leave them alone, and begin anew with --restart (restart=True)."
+        )
+    bad_file = work.out.with_name(f"{work.out.name}.bad.jsonl")
+    files.suspicious(len(sizes)).warn(stacklevel=4)
+    shown, num_bad = _write_bad(bad_file, files.bad(len(sizes)))
+    if num_bad == sum(sizes):
+        files.remove()
+        raise PredictError(
+            f"None of {num_bad} patches could be used: {listed(shown, num_bad)} {bad_file} lists "
+            "all; no table was written."
+        )
+    files.assemble(len(sizes), {**about, "num_bad": num_bad})
+    return PredictOutcome(
+        work.out, sum(sizes) - num_bad, resumed, num_bad, shown, bad_file if num_bad else None
+    )
+
+
+def _write_bad(path: Path, bad: Iterator[Bad]) -> tuple[tuple[Bad, ...], int]:
+    """Write what there is of bad patches, one a line; return the first ones, and their number."""
+    shown = tuple(islice(bad, _SHOWN))
+    if not shown:
+        path.unlink(missing_ok=True)  # of a call that had some
+        return (), 0
+    num_bad = 0
+    with atomic_file(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+        for one in chain(shown, bad):
+            file.write(json.dumps(one._asdict(), ensure_ascii=False) + "\n")
+            num_bad += 1
+    return shown, num_bad
+
+
+def _about(model: Classifier, work: Work, name: str | None, fingerprint: str) -> dict[str, Any]:
+    """Return what a table says about itself."""
+    from importlib.metadata import version
+
+    return {
+        "reben_version": version("reben"),
+        "model": name or f"{model.config.backbone}-{model.bands.word}",
+        "model_sha256": fingerprint,
+        "bands": list(model.bands),
+        "labels": list(model.labels),
+        "thresholds": list(work.thresholds),
+        "temperature": model.config.temperature,
+    }
+
+
+def fingerprint_of(model: Classifier) -> str:
+    """Return a SHA-256 of all that scores follow from: config and weights."""
+    digest = hashlib.sha256(model.config.to_json().encode())
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(name.encode())
+        content = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
+        digest.update(content.numpy().data)
+    return digest.hexdigest()
+
+
+def _require_possible(out: Path, options: PredictOptions) -> None:
+    require_ending(out.suffix)
+    if out.exists() and not options.overwrite:
+        raise OutputError(
+            f"{out} is there already, and nothing was changed. Name another file, or replace it: "
+            "--overwrite (overwrite=True)."
+        )
+    if options.geometry:
+        require_pyproj()
+    elif out.suffix.lower() in (".geojson", ".geoparquet"):
+        raise ConfigError(
+            f"{out} is to say where patches lie, and geometry is to be left out. Keep it, or "
+            "choose .parquet, .csv or .jsonl."
+        )
+
+
+def _choose_part_size(total: int, options: PredictOptions) -> int:
+    """Return a size such that each device has several parts, in whole batches."""
+    if options.part_size is not None:
+        return options.part_size
+    share = -(-total // (4 * options.devices))
+    batches = max(1, share // options.batch_size)
+    return min(max(PART_SIZE, options.batch_size), batches * options.batch_size)
+
+
+def _settings_of(source: PatchSource) -> dict[str, Any]:
+    """Return settings of a source that change what is read."""
+    if not isinstance(source, FileSource):
+        return {}
+    names = source.band_names
+    return {"band_names": None if names is None else list(names), "resample": source.resample}
+
+
+def _say(progress: Progress | None, done: int, total: int) -> None:
+    if progress is not None:
+        progress(done, total)

@@ -1,0 +1,113 @@
+"""A whole scene, window by window: scores as a GeoTIFF, a table of windows, and a quick look.
+
+What is finished is kept beside the output, so that the same call goes on after it was killed. The
+output files appear when they are whole; the GeoTIFF is the last of them.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from reben.errors import ConfigError
+from reben.model.classifier import Classifier
+from reben.predict.cog import Dtype, require_dtype, require_rasterio
+from reben.predict.scene_settings import MAX_BAD, SceneOutputs, ScenePrediction, SceneSettings
+from reben.predict.scene_work import Progress, SceneWork
+from reben.scene.product import Scene, open_scene
+from reben.spec.patches import PATCH_METRES
+
+if TYPE_CHECKING:
+    import torch
+
+
+def predict_scene(  # noqa: PLR0913 - all after the third are named
+    model: Classifier | str | Path,
+    product: Any,  # noqa: ANN401 - whatever open_scene takes
+    out: str | Path,
+    *,
+    stride: int = PATCH_METRES,
+    max_bad: float = MAX_BAD,
+    table: str | Path | None = None,
+    quicklook: str | Path | None = None,
+    dtype: Dtype = "float32",
+    sentinel1: Any = None,  # noqa: ANN401 - whatever open_scene takes
+    sentinel1_unit: Literal["db", "linear"] | None = None,
+    boa_offset: float | None = None,
+    batch_size: int = 32,
+    device: "str | torch.device | None" = None,
+    model_name: str | None = None,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> ScenePrediction:
+    """Predict a whole scene, write the scores, and return what came of it.
+
+    A call that was killed goes on where it was if it is made again.
+
+    Args:
+        model: A classifier, or where one is: a folder, or the id of a model on the Hub.
+        product: A Sentinel-2 product (folder, zip, STAC item, xarray Dataset), as
+            `reben.scene.product.open_scene` takes it; or what that returned.
+        out: The GeoTIFF to write: a band for each label, a pixel for each cell of ``stride``
+            metres, Cloud-Optimised.
+        stride: Metres from one window to the next. Below 1200 windows overlap, and a cell gets the
+            mean over those that cover it.
+        max_bad: Share of bad pixels above which a window is left out, and a cell masked.
+        table: Also write a table of windows; the ending says the format, mostly ``.parquet``.
+        quicklook: Also draw a PNG: the scene in true colour beside the dominant class.
+        dtype: How scores are stored: ``float32``, or ``uint8`` (score times 200, 255 no data).
+        sentinel1: A Sentinel-1 product of the same place, for models that take both.
+        sentinel1_unit: Whether its values are ``db`` or ``linear``, where it does not say.
+        boa_offset: What is added to the digital numbers, where the product does not say.
+        batch_size: How many windows of a row go through the model at once, at most.
+        device: Where to compute; by default where the model is.
+        model_name: What to call the model in the outputs, if ``model`` is a classifier.
+        overwrite: Whether to replace outputs that are there, and parts made with other settings.
+        progress: Called with how many windows are done, and how many there are.
+
+    Raises:
+        ConfigError: If a setting cannot be, or an earlier run began the output with others.
+        ProductError: If the product cannot be used, or is smaller than a window.
+        BandsMismatchError: If the product lacks bands of the model or of the quick look.
+        PixelValueError: If values are in a wrong unit.
+        OutputError: If an output is there already, or cannot be written.
+        MissingExtraError: If rasterio is not installed.
+
+    Warns:
+        SuspiciousInputWarning: If most of the scene looks like a forgotten BOA offset, or like VV
+            and VH swapped.
+    """
+    require_rasterio("Predicting a scene")
+    settings = SceneSettings(stride, max_bad, require_dtype(dtype), batch_size)
+    outputs = SceneOutputs(
+        Path(out),
+        None if table is None else Path(table),
+        None if quicklook is None else Path(quicklook),
+    )
+    outputs.require_endings()
+    outputs.require_free(overwrite=overwrite)
+    if not isinstance(model, Classifier):
+        model_name = str(model)
+        model = Classifier.from_pretrained(model)
+    if device is not None:
+        model = model.to(device)
+    opening = {"sentinel1": sentinel1, "sentinel1_unit": sentinel1_unit, "boa_offset": boa_offset}
+    with _opened(product, opening) as scene:
+        work = SceneWork(model, model_name, scene, settings, outputs)
+        return work.run(overwrite=overwrite, progress=progress)
+
+
+@contextmanager
+def _opened(product: Any, opening: Mapping[str, Any]) -> Iterator[Scene]:  # noqa: ANN401
+    """Yield the scene of a product, and close it; a scene that is open already stays so."""
+    if not hasattr(product, "read_mask"):
+        with open_scene(product, **opening) as scene:
+            yield scene
+        return
+    given = [key for key, value in opening.items() if value is not None]
+    if given:
+        raise ConfigError(
+            f"{', '.join(given)} belongs to opening a product, and this scene is open already. "
+            "Pass it to open_scene."
+        )
+    yield product

@@ -1,0 +1,219 @@
+"""The prediction of one scene that is open: strips to parts, parts to output files."""
+
+from collections.abc import Callable
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reben.errors import BandsMismatchError
+from reben.model.classifier import Classifier
+from reben.model.hub import name_of
+from reben.predict.cog import write_raster
+from reben.predict.quicklook import (
+    Picture,
+    colour_bands,
+    draw_quicklook,
+    shrink,
+    shrink_factor,
+    shrink_mask,
+)
+from reben.predict.resume import Part, Parts
+from reben.predict.scene_settings import SceneOutputs, ScenePrediction, SceneSettings
+from reben.predict.scoring import Scorer, fingerprint
+from reben.predict.strips import Strip, StripReader, count_bad
+from reben.predict.window_table import write_windows
+from reben.predict.windows import Mosaic, Plan, put_together
+from reben.scene.product import Scene
+from reben.spec.patches import PATCH_PIXELS
+from reben.support.atomic import atomic_file
+
+Progress = Callable[[int, int], None]
+"""Called with how many windows are done, and how many there are."""
+
+
+class SceneWork:
+    """The prediction of one scene.
+
+    Args:
+        model: The classifier.
+        model_name: What to call it in the outputs; by default its architecture and bands.
+        scene: The scene, which stays open.
+        settings: How it is predicted.
+        outputs: The files to write.
+
+    Raises:
+        BandsMismatchError: If the scene lacks bands of the model or of the quick look.
+        ProductError: If it is smaller than a window.
+    """
+
+    def __init__(
+        self,
+        model: Classifier,
+        model_name: str | None,
+        scene: Scene,
+        settings: SceneSettings,
+        outputs: SceneOutputs,
+    ) -> None:
+        _require_bands(model, scene)
+        self.model = model
+        self.model_name = (
+            name_of(model_name) if model_name else f"{model.config.backbone} {model.bands.word}"
+        )
+        self.fingerprint = fingerprint(model)
+        self.scene = scene
+        self.settings = settings
+        self.outputs = outputs
+        self.plan = Plan.of(scene.grid, settings.stride)
+        self.colours = () if outputs.quicklook is None else colour_bands(scene.bands)
+        self.factor = shrink_factor(scene.grid)
+
+    def run(self, *, overwrite: bool, progress: Progress | None) -> ScenePrediction:
+        """Do what is not done yet, write the outputs, and remove the parts."""
+        parts = self.outputs.parts
+        parts.begin(self.made_with(), overwrite=overwrite)
+        resumed = parts.finished(self.plan.rows.num_windows)
+        self.score(parts, resumed, progress)
+        mosaic = put_together(parts, self.plan, self.settings.max_bad)
+        self.write(parts, mosaic)
+        parts.discard()
+        return ScenePrediction(
+            **self.outputs.__dict__,
+            product=self.scene.name,
+            num_windows=self.plan.num_windows,
+            num_masked=mosaic.num_masked_windows,
+            num_resumed=len(resumed) * self.plan.columns.num_windows,
+            shares=mosaic.shares(self.model.labels),
+        )
+
+    def made_with(self) -> dict[str, Any]:
+        """Return everything that parts depend on."""
+        grid = self.scene.grid
+        return {
+            "reben": version("reben"),
+            "model": self.fingerprint,
+            "product": self.scene.name,
+            "grid": [grid.crs, grid.left, grid.top, grid.width, grid.height],
+            "about": {key: str(text) for key, text in sorted(self.scene.about.items())},
+            "stride": self.settings.stride,
+            "max_bad": self.settings.max_bad,
+            "quicklook": list(self.colours),
+        }
+
+    def score(self, parts: Parts, resumed: list[int], progress: Progress | None) -> None:
+        """Score the rows of windows that are not done, and keep each as a part."""
+        per_row, total = self.plan.columns.num_windows, self.plan.num_windows
+        done = len(resumed) * per_row
+        if progress is not None:
+            progress(done, total)
+        rows = [row for row in range(self.plan.rows.num_windows) if row not in set(resumed)]
+        if not rows:
+            return
+        scorer = Scorer(self.model, self.settings.batch_size)
+        bands = tuple(dict.fromkeys((*self.model.bands, *self.colours)))
+        fill = dict.fromkeys(bands, 0.0) | dict(self.model.preprocess.statistics.mean)
+        reader = StripReader(self.scene, bands, self.plan.rows, fill)
+        for strip in reader.read_ahead(rows):
+            parts.write(strip.row, self.part(strip, scorer))
+            done += per_row
+            if progress is not None:
+                progress(done, total)
+        scorer.end()
+
+    def part(self, strip: Strip, scorer: Scorer) -> Part:
+        """Return the part of one row of windows."""
+        columns, num_labels = self.plan.columns, len(self.model.labels)
+        lefts = [columns.start(window) for window in range(columns.num_windows)]
+        edges = [(left, left + PATCH_PIXELS) for left in lefts]
+        bad = count_bad(strip.mask, edges) / np.float32(PATCH_PIXELS**2)
+        used = np.flatnonzero(bad <= self.settings.max_bad)
+        scores = np.full((len(lefts), num_labels), np.nan, np.float32)
+        scores[used] = scorer.score(strip.bands, [lefts[window] for window in used])
+        fresh = strip.mask[-strip.num_fresh :]
+        return Part(
+            scores=scores,
+            bad=bad.astype(np.float32),
+            bad_of_cells=self.bad_of_cells(strip),
+            colours=shrink(strip, self.colours, self.factor),
+            kinds=shrink_mask(fresh, self.factor),
+            counts=np.bincount(fresh.ravel(), minlength=3),
+        )
+
+    def bad_of_cells(self, strip: Strip) -> NDArray[np.float32]:
+        """Return the share of bad pixels of the cells in the fresh rows of a strip."""
+        rows, columns = self.plan.rows, self.plan.columns
+        top = rows.start(strip.row)
+        first = (top + PATCH_PIXELS - strip.num_fresh) // rows.stride
+        edges = [columns.cell(number) for number in range(columns.num_cells)]
+        widths = np.array([stop - start for start, stop in edges])
+        shares = []
+        for number in range(first, rows.cells_of(strip.row).stop):
+            start, stop = rows.cell(number)
+            bad = count_bad(strip.mask[start - top : stop - top], edges)
+            shares.append(bad / (widths * (stop - start)))
+        return np.array(shares, np.float32)
+
+    def write(self, parts: Parts, mosaic: Mosaic) -> None:
+        """Write all outputs, the GeoTIFF last."""
+        if self.outputs.table is not None:
+            write_windows(
+                self.outputs.table,
+                parts,
+                plan=self.plan,
+                grid=self.scene.grid,
+                name=self.scene.name,
+                labels=self.model.labels,
+                thresholds=self.model.config.thresholds,
+                about={
+                    key: text
+                    for key, text in self.tags(mosaic).items()
+                    if key not in {"labels", "thresholds"}  # the table has them as lists
+                },
+            )
+        if self.outputs.quicklook is not None:
+            picture = draw_quicklook(
+                Picture(mosaic, self.scene.grid, self.settings.stride, self.colours),
+                labels=self.model.labels,
+                product=self.scene.name,
+                model=self.model_name,
+            )
+            with atomic_file(self.outputs.quicklook) as temporary:
+                picture.save(temporary, format="PNG")
+        write_raster(
+            self.outputs.out,
+            mosaic.scores,
+            grid=self.scene.grid,
+            stride_metres=self.settings.stride,
+            labels=self.model.labels,
+            dtype=self.settings.dtype,
+            tags=self.tags(mosaic),
+        )
+
+    def tags(self, mosaic: Mosaic) -> dict[str, str]:
+        """Return what the outputs say about themselves."""
+        thresholds = [f"{threshold:g}" for threshold in self.model.config.thresholds]
+        return {
+            "reben_version": version("reben"),
+            "model": self.model_name,
+            "model_fingerprint": self.fingerprint,
+            "bands": str(self.model.bands),
+            "labels": "; ".join(self.model.labels),
+            "thresholds": "; ".join(thresholds),
+            "product": self.scene.name,
+            **{key: str(text) for key, text in self.scene.about.items()},
+            "stride": str(self.settings.stride),
+            "max_bad": f"{self.settings.max_bad:g}",
+            "num_windows": str(self.plan.num_windows),
+            "num_masked": str(mosaic.num_masked_windows),
+        }
+
+
+def _require_bands(model: Classifier, scene: Scene) -> None:
+    missing = model.bands.missing_from(scene.bands)
+    if missing:
+        raise BandsMismatchError(
+            f"The model needs {', '.join(missing)}; {scene.name} has {', '.join(scene.bands)}. "
+            "Name the product that holds them too (sentinel1 for VV and VH), or choose a model "
+            "for these."
+        )

@@ -1,0 +1,112 @@
+"""A scene read from north to south, as many rows at a time as a window is high.
+
+Rows that two strips share are read once. The next strip is read by a thread while the one before
+is in use, so that reading and computing take turns on nothing.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reben.data.loading.threads import run_ahead
+from reben.predict.windows import Axis
+from reben.scene.grid import GRID_METRES
+from reben.scene.product import Scene
+from reben.spec.bands import PIXEL_METRES
+from reben.spec.patches import PATCH_PIXELS
+
+GOOD, NO_DATA, COVERED = 0, 1, 2
+"""What a mask says of a pixel: usable; nothing measured; cloud, shadow, cirrus or a defect."""
+
+
+@dataclass(frozen=True)
+class Strip:
+    """The rows of pixels that one row of windows reads.
+
+    Args:
+        row: Which row of windows.
+        bands: Band -> [h, w] at native size, the full width of the scene; no NaN.
+        mask: uint8 [120, W], `GOOD`, `NO_DATA` or `COVERED`.
+        num_fresh: How many rows of pixels at the lower end no earlier row of windows reads.
+    """
+
+    row: int
+    bands: dict[str, NDArray[Any]]
+    mask: NDArray[np.uint8]
+    num_fresh: int
+
+
+class StripReader:
+    """Reads strips of a scene, one after the other.
+
+    Args:
+        scene: The scene; nothing else may read from it meanwhile.
+        bands: Bands to read.
+        rows: Windows along the side from north to south.
+        fill: Band -> the value that takes the place of NaN and of infinite values. Their pixels
+            count as `NO_DATA`, in whichever band they are.
+    """
+
+    def __init__(
+        self, scene: Scene, bands: Sequence[str], rows: Axis, fill: Mapping[str, float]
+    ) -> None:
+        self._scene = scene
+        self._bands = tuple(bands)
+        self._rows = rows
+        self._fill = fill
+        self._last: Strip | None = None
+
+    def read(self, row: int) -> Strip:
+        """Return the strip of a row of windows; quickest if the one above it was read before."""
+        start = self._rows.start(row)
+        stop = start + PATCH_PIXELS
+        above = self._rows.start(row - 1) + PATCH_PIXELS if row else 0
+        last = self._last if self._last is not None and self._last.row == row - 1 else None
+        top = start if last is None else max(start, above)
+        bands, mask = self._read(top, stop - top)
+        if last is not None and top > start:
+            kept = top - start
+            bands = {
+                name: np.concatenate([last.bands[name][-(kept // step_of(name)) :], fresh])
+                for name, fresh in bands.items()
+            }
+            mask = np.concatenate([last.mask[-kept:], mask])
+        self._last = Strip(row, bands, mask, num_fresh=stop - max(start, above))
+        return self._last
+
+    def read_ahead(self, rows: Iterable[int]) -> Iterator[Strip]:
+        """Yield the strips of several rows of windows; each is read while another is used."""
+        found: dict[int, Strip] = {}
+
+        def read(row: int) -> None:
+            found[row] = self.read(row)
+
+        for row in run_ahead(rows, lambda row: [lambda: read(row)], num_workers=1, ahead=1):
+            yield found.pop(row)
+
+    def _read(self, top: int, height: int) -> tuple[dict[str, NDArray[Any]], NDArray[np.uint8]]:
+        bands = self._scene.read(self._bands, top, height)
+        mask = self._scene.read_mask(top, height)
+        for name in self._bands:
+            pixels = bands[name]
+            missing = ~np.isfinite(pixels) if pixels.dtype.kind == "f" else None
+            if missing is not None and missing.any():
+                step = step_of(name)
+                bands[name] = np.where(missing, pixels.dtype.type(self._fill[name]), pixels)
+                wide = missing.repeat(step, axis=0).repeat(step, axis=1)
+                mask = np.where(wide, np.uint8(NO_DATA), mask)
+        return {name: bands[name] for name in self._bands}, mask
+
+
+def step_of(name: str) -> int:
+    """Return how many 10 m pixels a pixel of band ``name`` is wide."""
+    return PIXEL_METRES[name] // GRID_METRES
+
+
+def count_bad(mask: NDArray[np.uint8], edges: Iterable[tuple[int, int]]) -> NDArray[np.int64]:
+    """Return how many pixels of a mask [H, W] are not good, between pairs of columns, [pairs]."""
+    sums = np.concatenate([[0], np.cumsum(np.count_nonzero(mask, axis=0))])
+    return np.array([sums[stop] - sums[start] for start, stop in edges], np.int64)

@@ -1,0 +1,202 @@
+"""Tables of scores or embeddings, one row a patch, written a few rows at a time.
+
+The format follows from the ending: ``.parquet`` (GeoParquet 1.1 where places are known),
+``.geoparquet``, ``.csv``, ``.geojson``, ``.jsonl``.
+
+Axes: N rows, K labels, D features.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from reben.errors import ConfigError
+from reben.predict.table_files import GEOMETRY, Ring, Sink, open_sink, require_ending, to_wkb
+from reben.support.atomic import atomic_file
+
+ID, LABELS_COLUMN, EMBEDDING = "id", "labels", "embedding"
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Rows of a table of scores.
+
+    Args:
+        ids: What each is called.
+        scores: float32 [N, K]; NaN where there is none, which becomes an empty cell.
+        polygons: Where each lies, as far as known; None if places are left out.
+        extra: Further columns by name, between places and scores.
+    """
+
+    ids: Sequence[str]
+    scores: NDArray[np.float32]
+    polygons: Sequence[Ring | None] | None = None
+    extra: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+
+
+def batch_of_scores(
+    rows: Rows, labels: Sequence[str], thresholds: Sequence[float]
+) -> pa.RecordBatch:
+    """Return rows as columns: id, geometry, extra ones, a score for each label, labels.
+
+    Args:
+        rows: The rows.
+        labels: Names of the K scores.
+        thresholds: For each label, the score above which it counts as present; the column
+            ``labels`` lists those, the highest score first.
+
+    Raises:
+        ConfigError: If numbers of rows or labels do not belong together, or a name stands for two
+            columns.
+    """
+    scores = np.asarray(rows.scores, np.float32)
+    if scores.shape != (len(rows.ids), len(labels)) or len(labels) != len(thresholds):
+        raise ConfigError(
+            f"{len(rows.ids)} rows, scores of shape {scores.shape}, {len(labels)} labels and "
+            f"{len(thresholds)} thresholds do not belong together."
+        )
+    columns = _first_columns(rows.ids, rows.polygons)
+    for name, values in rows.extra.items():
+        _add(columns, name, pa.array(values))
+    for place, label in enumerate(labels):
+        _add(columns, label, pa.array(scores[:, place], pa.float32(), from_pandas=True))
+    _add(columns, LABELS_COLUMN, _labels_above(scores, labels, thresholds))
+    return _to_batch(columns)
+
+
+def batch_of_embeddings(
+    ids: Sequence[str],
+    embeddings: NDArray[np.float32],
+    polygons: Sequence[Ring | None] | None = None,
+) -> pa.RecordBatch:
+    """Return embeddings, float32 [N, D], as columns: id, geometry, embedding.
+
+    Raises:
+        ConfigError: If numbers of rows do not belong together.
+    """
+    columns = _first_columns(ids, polygons)
+    flat = pa.array(np.ascontiguousarray(embeddings, np.float32).ravel())
+    column = pa.FixedSizeListArray.from_arrays(flat, embeddings.shape[1])
+    _add(columns, EMBEDDING, column)
+    return _to_batch(columns)
+
+
+class TableWriter:
+    """Writes a table of scores; use it as a context manager. The file appears at its end.
+
+    Args:
+        path: The file; its ending says the format.
+        labels: Names of the scores.
+        thresholds: For each label, the score above which it counts as present.
+        about: What to say of the table in it; CSV and JSON lines have no place for it.
+
+    Raises:
+        ConfigError: If no format has such an ending, or it needs places and there are none.
+        OutputError: If the file cannot be written.
+
+    Example:
+        >>> rows = Rows(["here"], np.float32([[0.75, 0.25]]))
+        >>> with TableWriter("t.csv", labels=("A", "B"), thresholds=(0.5, 0.5)) as table:
+        ...     table.write(rows)  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        labels: Sequence[str],
+        thresholds: Sequence[float],
+        about: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.path = Path(path)
+        self._ending = require_ending(self.path.suffix)
+        self._labels, self._thresholds = tuple(labels), tuple(thresholds)
+        self._about = {
+            "labels": list(labels),
+            "thresholds": list(thresholds),
+            **(about or {}),
+        }
+        self._sink: Sink | None = None
+
+    def __enter__(self) -> Self:
+        """Begin a file beside the place of the table."""
+        self._file = atomic_file(self.path)
+        self._temporary = self._file.__enter__()
+        return self
+
+    def write(self, rows: Rows) -> None:
+        """Add rows; those of the first call decide which columns there are.
+
+        Raises:
+            ConfigError: If rows do not fit the labels, or the columns of those before.
+        """
+        batch = batch_of_scores(rows, self._labels, self._thresholds)
+        if self._sink is None:
+            self._schema = batch.schema
+            self._sink = open_sink(self._temporary, self._ending, batch.schema, self._about)
+        if batch.schema != self._schema:
+            raise ConfigError(
+                f"These rows have the columns {', '.join(batch.schema.names)}, those before had "
+                f"{', '.join(self._schema.names)}, or of other types. Write the same ones."
+            )
+        self._sink.write(batch)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Finish the file and put it in its place, unless something failed."""
+        try:
+            if self._sink is None and kind is None:
+                empty = np.empty((0, len(self._labels)), np.float32)
+                self.write(Rows([], empty, []))
+            if self._sink is not None:
+                self._sink.close()
+        except BaseException as failure:
+            self._file.__exit__(type(failure), failure, failure.__traceback__)
+            raise
+        self._file.__exit__(kind, error, traceback)
+
+
+def _first_columns(
+    ids: Sequence[str], polygons: Sequence[Ring | None] | None
+) -> dict[str, pa.Array]:
+    columns = {ID: pa.array(ids, pa.string())}
+    if polygons is not None:
+        content = [None if ring is None else to_wkb(ring) for ring in polygons]
+        columns[GEOMETRY] = pa.array(content, pa.binary())
+    return columns
+
+
+def _labels_above(
+    scores: NDArray[np.float32], labels: Sequence[str], thresholds: Sequence[float]
+) -> pa.Array:
+    # As doubles, in which a threshold of 0.3 lies where it was set.
+    above = scores.astype(np.float64) > np.array(thresholds)
+    order = np.argsort(-scores, axis=1, kind="stable")
+    named = [
+        [labels[place] for place in places.tolist() if yes[place]]
+        for places, yes in zip(order, above, strict=True)
+    ]
+    return pa.array(named, pa.list_(pa.string()))
+
+
+def _add(columns: dict[str, pa.Array], name: str, values: pa.Array) -> None:
+    if name in columns:
+        raise ConfigError(f"A table cannot have two columns called {name!r}. Call one otherwise.")
+    columns[name] = values
+
+
+def _to_batch(columns: dict[str, pa.Array]) -> pa.RecordBatch:
+    lengths = {name: len(column) for name, column in columns.items()}
+    if len(set(lengths.values())) > 1:
+        raise ConfigError(f"Columns differ in their number of rows: {lengths}.")
+    return pa.RecordBatch.from_arrays(list(columns.values()), names=list(columns))

@@ -1,0 +1,1 @@
+"""What a card is made of: facts, tables, figures, front matter."""

@@ -1,0 +1,158 @@
+"""The example on a card: which patch, its true labels, and what the model says.
+
+Its raw bands are kept beside the card, in ``example.safetensors``, so that whoever has the folder
+can predict it again.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from reben.data.loader import Dataset
+from reben.data.metadata import PatchTable
+from reben.errors import ModelFolderError
+from reben.model.classifier import Classifier
+from reben.publish.cards.figures import Bar, colour_patch, draw_example
+from reben.spec.bands import RGB, S1, BandSet, Sensor
+
+SEVERAL = 3
+"""How many labels an example has at least, where any patch has as many."""
+_ABOUT = "example"
+
+
+@dataclass(frozen=True)
+class Example:
+    """One patch with all scores.
+
+    Args:
+        names: Sensor -> name of its patch.
+        split: The split that it is from.
+        bars: Label, score and truth of every label, highest score first.
+        true_labels: The labels that it really has.
+        bands: Its raw values: the bands of the model, and those of the picture.
+    """
+
+    names: Mapping[Sensor, str]
+    split: str
+    bars: tuple[Bar, ...]
+    true_labels: tuple[str, ...]
+    bands: Mapping[str, NDArray[Any]]
+
+    @property
+    def patch_id(self) -> str:
+        """The Sentinel-2 patch name, which the metadata call it by."""
+        return self.names["Sentinel-2"]
+
+    def top(self, k: int = 5) -> tuple[Bar, ...]:
+        """Return the ``k`` labels with the highest scores."""
+        return self.bars[:k]
+
+
+def choose_example(table: PatchTable, seed: int = 0) -> str:
+    """Return the name of the patch that a card shows, by a rule that never sees a score.
+
+    Of all patches with three labels or more (or, where there is none, with as many labels as any
+    patch has), it is the one whose SHA-256 of ``seed:patch name`` is the smallest. So the choice
+    depends on names, numbers of labels and the seed, not on the order of the table.
+    """
+    num_labels = dict(zip(table.patch_ids, map(len, table.label_names), strict=True))
+    enough = min(SEVERAL, max(num_labels.values()))
+    candidates = [name for name, number in num_labels.items() if number >= enough]
+    return min(candidates, key=lambda name: hashlib.sha256(f"{seed}:{name}".encode()).digest())
+
+
+def predict_example(model: Classifier, dataset: Dataset, patch_id: str) -> Example:
+    """Return what ``model`` says about one patch of ``dataset``, from its raw bands.
+
+    Raises:
+        MissingPatchError: If the table or the store lacks the patch.
+        BandsMismatchError: If the patch lacks a band that the model or the picture needs.
+    """
+    shown = [name for name in picture_bands(model.bands) if name not in model.bands]
+    both = BandSet((*model.bands, *shown))
+    bands = dataset.with_bands(both).patch(patch_id)
+    row = dataset.table.position(patch_id)
+    true_labels = tuple(sorted(dataset.table.label_names[row]))
+    names: dict[Sensor, str] = {"Sentinel-2": patch_id, "Sentinel-1": dataset.table.s1_names[row]}
+    bars = score_bars(model, bands, true_labels)
+    return Example(names, dataset.table.splits[row], bars, true_labels, bands)
+
+
+def score_bars(
+    model: Classifier, bands: Mapping[str, NDArray[Any]], true_labels: tuple[str, ...]
+) -> tuple[Bar, ...]:
+    """Return what ``model`` says of raw bands, highest score first."""
+    scores = model.predict({name: bands[name] for name in model.bands if name in bands})
+    thresholds = dict(zip(scores.labels, scores.thresholds, strict=True))
+    return tuple(
+        Bar(label, score, label in true_labels, thresholds[label])
+        for label, score in scores.top(len(scores.labels))
+    )
+
+
+def picture_bands(bands: BandSet) -> BandSet:
+    """Return the bands that the picture of a patch is made of.
+
+    A model that takes any Sentinel-2 band is shown with the true colour of the patch, also where
+    it does not take all of B04, B03, B02 itself; a model of Sentinel-1 alone with the radar.
+    """
+    return RGB if bands.of_sensor("Sentinel-2") else S1
+
+
+def draw(example: Example, bands: BandSet) -> tuple[bytes, str]:
+    """Return the picture of an example as the bytes of a PNG, and how its colours were made.
+
+    Args:
+        example: What to draw.
+        bands: The bands that the model takes.
+    """
+    from io import BytesIO
+
+    pixels = {name: example.bands[name] for name in picture_bands(bands)}
+    patch, caption = colour_patch(pixels)
+    picture = draw_example(patch, example.bars, title=example.patch_id, caption=caption)
+    file = BytesIO()
+    picture.save(file, format="PNG")
+    return file.getvalue(), caption
+
+
+def pack(example: Example) -> bytes:
+    """Return the raw bands of an example, its names and true labels, as safetensors."""
+    from safetensors.numpy import save
+
+    about = {
+        "patch_id": example.patch_id,
+        "s1_name": example.names["Sentinel-1"],
+        "split": example.split,
+        "true_labels": example.true_labels,
+    }
+    # One entry, since safetensors writes several in any order.
+    entry = {_ABOUT: json.dumps(about, ensure_ascii=False, sort_keys=True)}
+    return save({name: example.bands[name].copy() for name in sorted(example.bands)}, entry)
+
+
+def unpack(path: Path, model: Classifier) -> Example:
+    """Return the example in a file that `pack` made, predicted again by ``model``.
+
+    Raises:
+        ModelFolderError: If the file is damaged or holds no such example.
+        RebenError: If the model cannot predict it.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="np") as file:
+            about = json.loads((file.metadata() or {})[_ABOUT])
+            bands = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        names: dict[Sensor, str] = {"Sentinel-2": about["patch_id"], "Sentinel-1": about["s1_name"]}
+        true_labels, split = tuple(map(str, about["true_labels"])), str(about["split"])
+    except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
+        raise ModelFolderError(
+            f"{path} holds no example patch: {type(error).__name__} {error}. Write the card again."
+        ) from None
+    return Example(names, split, score_bars(model, bands, true_labels), true_labels, bands)

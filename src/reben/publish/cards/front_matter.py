@@ -1,0 +1,131 @@
+"""The head of a card: YAML that the Hub reads, made with huggingface_hub's own classes.
+
+Licences as the Hugging Face Hub names them; it shows any other word as no licence at all.
+"""
+
+import difflib
+
+from huggingface_hub import EvalResult, ModelCardData
+
+from reben.errors import ConfigError
+from reben.learn.report import Report
+from reben.publish.cards.facts import Facts
+from reben.publish.cards.recipe import base_model
+from reben.publish.cards.results import HEADLINE, METRICS
+from reben.publish.markdown import DECIMALS
+from reben.spec.bands import sensor
+
+WIDGET_LABELS = 5
+"""How many labels the widget shows: those with the highest scores."""
+
+
+def front_matter(facts: Facts) -> str:
+    """Return the YAML at the head of a card, without the lines of dashes.
+
+    The figures of the model-index are rounded like all figures on the card.
+    """
+    model, example = facts.source.model, facts.example
+    sensors = sorted({sensor(band).lower() for band in model.bands})
+    run = facts.source.run
+    optional = {
+        "base_model": None if run is None else base_model(run.config),
+        "thumbnail": facts.branding.thumbnail,
+    }
+    data = ModelCardData(
+        license=facts.licence,
+        library_name="reben",
+        pipeline_tag="image-classification",
+        tags=[
+            model.config.backbone,
+            facts.dataset[1],
+            "remote-sensing",
+            "classification",
+            "multilabel",
+            *(["multispectral"] if "sentinel-2" in sensors else []),
+            *sensors,
+            "configilm",
+        ],
+        datasets=[facts.dataset[0]],
+        metrics=list(HEADLINE),
+        model_name=facts.name,
+        eval_results=eval_results(facts.report, facts.dataset),
+        widget=[
+            {
+                "src": "example.png",
+                "example_title": f"{example.patch_id} ({example.split})",
+                "output": [
+                    {"label": bar.label, "score": round(bar.score, DECIMALS)}
+                    for bar in example.top(WIDGET_LABELS)
+                ],
+            }
+        ],
+        **{name: value for name, value in optional.items() if value is not None},  # type: ignore[arg-type]
+    )
+    return data.to_yaml()
+
+
+def eval_results(report: Report, dataset: tuple[str, str]) -> list[EvalResult]:
+    """Return the headline figures of a report as the Hub's model-index has them.
+
+    Args:
+        report: The report.
+        dataset: The data set's name for machines, and for people.
+    """
+    return [
+        EvalResult(
+            task_type="image-classification",
+            task_name="Multi-label classification",
+            dataset_type=dataset[0],
+            dataset_name=dataset[1],
+            dataset_split=report.split,
+            metric_type=metric,
+            metric_name=f"{METRICS[metric]} ({means})",
+            metric_value=round(getattr(figures, metric), DECIMALS),
+            metric_args={"average": means, "threshold": report.threshold},
+        )
+        for metric in HEADLINE
+        for means, figures in (("macro", report.macro), ("micro", report.micro))
+    ]
+
+
+_NAMES = """
+    afl-3.0 agpl-3.0 apache-2.0 apple-amlr apple-ascl artistic-2.0 bigcode-openrail-m
+    bigscience-bloom-rail-1.0 bigscience-openrail-m bsd bsd-2-clause bsd-3-clause
+    bsd-3-clause-clear bsl-1.0 c-uda cc cc-by-2.0 cc-by-2.5 cc-by-3.0 cc-by-4.0 cc-by-nc-2.0
+    cc-by-nc-3.0 cc-by-nc-4.0 cc-by-nc-nd-3.0 cc-by-nc-nd-4.0 cc-by-nc-sa-2.0 cc-by-nc-sa-3.0
+    cc-by-nc-sa-4.0 cc-by-nd-4.0 cc-by-sa-3.0 cc-by-sa-4.0 cc0-1.0 cdla-permissive-1.0
+    cdla-permissive-2.0 cdla-sharing-1.0 creativeml-openrail-m deepfloyd-if-license ecl-2.0
+    epl-1.0 epl-2.0 etalab-2.0 eupl-1.1 eupl-1.2 fair-noncommercial-research-license gemma gfdl
+    gpl gpl-2.0 gpl-3.0 h-research intel-research isc lgpl lgpl-2.1 lgpl-3.0 lgpl-lr llama2
+    llama3 llama3.1 llama3.2 llama3.3 llama4 lppl-1.3c mit mpl-2.0 ms-pl ncsa odbl odc-by ofl-1.1
+    openmdw-1.0 openrail openrail++ osl-3.0 other pddl postgresql unknown unlicense
+    wtfpl zlib
+"""
+LICENCES = frozenset(_NAMES.split())
+"""The identifiers that the field ``license`` of a card may have.
+
+Source: documentation of the Hub, "Licenses", and the licences that its search of models offers.
+"""
+
+
+def require_licence(name: str) -> str:
+    """Return ``name`` if the Hub knows a licence of that identifier.
+
+    Raises:
+        ConfigError: If it does not; the message names similar ones.
+
+    Example:
+        >>> require_licence("mit")
+        'mit'
+        >>> require_licence("apache2")
+        Traceback (most recent call last):
+        reben.errors.ConfigError: The Hub knows no licence 'apache2'. Did you mean apache-2.0?...
+    """
+    if name in LICENCES:
+        return name
+    similar = difflib.get_close_matches(name.lower(), LICENCES, n=3)
+    hint = f" Did you mean {' or '.join(similar)}?" if similar else ""
+    raise ConfigError(
+        f"The Hub knows no licence {name!r}.{hint} Use one of its identifiers, such as mit, "
+        "apache-2.0 or cc-by-4.0, or 'other'."
+    )

@@ -1,0 +1,1 @@
+"""What is checked of a card: its page, numbers, model and example."""

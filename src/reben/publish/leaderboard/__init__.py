@@ -1,0 +1,1 @@
+"""Models ranked: Markdown, CSV, HTML, a picture."""

@@ -1,0 +1,270 @@
+"""What a band of a scene is read from, whatever it is: a file, a web address, an array.
+
+A band in a raster file: GeoTIFF or JPEG 2000, here, in a zip, or at the end of a web address.
+
+Files are read in whole rows of their tiles, because a JPEG 2000 tile is either decoded or not: a
+product's 10 m band has tiles of 1024 x 1024 pixels, and strips of 120 rows would decode each of
+them nine times. The tile rows that the last strip touched are kept, no others, so the memory of a
+band is that of one tile row and a strip: 25 MB for a 10 m band of 10,980 pixels.
+"""
+
+import os
+import threading
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reben.errors import GridError, MissingExtraError, ProductError
+from reben.scene.offset import Statement, statement_of_scale
+
+Transform = tuple[float, float, float, float, float, float]
+"""Pixel to reference system, (a, b, c, d, e, f): x = a * column + b * row + c, y alike."""
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where the pixels of a band lie.
+
+    Args:
+        crs: The reference system in any form that rasterio reads; empty if there is none.
+        transform: Pixel to reference system.
+        width: Pixels in a row.
+        height: Rows.
+    """
+
+    crs: str
+    transform: Transform
+    width: int
+    height: int
+
+
+class BandSource(Protocol):
+    """One band, read in rows of full width."""
+
+    @property
+    def name(self) -> str:
+        """What it is called in error messages; never with a signature or token in it."""
+
+    @property
+    def placement(self) -> Placement:
+        """Where its pixels lie."""
+
+    @property
+    def statements(self) -> tuple[Statement, ...]:
+        """What the source itself says about its numbers."""
+
+    @property
+    def nodata(self) -> float | None:
+        """The value of pixels without data, None if none is declared."""
+
+    @property
+    def words(self) -> Mapping[str, str]:
+        """What the source says about itself in words: units, descriptions, tags."""
+
+    def read_rows(self, top: int, height: int) -> NDArray[Any]:
+        """Return rows ``top`` to ``top + height`` in full width and as stored, [height, width]."""
+
+    def close(self) -> None:
+        """Let go of what is held open."""
+
+
+# GDAL decodes the tiles of a row at once and keeps them here until they are copied: 23 MB for a
+# 10 m band of a product, for each of the bands that are read at the same time. With 64 MB it had to
+# decode some again (measured: 57 s instead of 36 s of computing for three rows of all bands).
+_CACHE_BYTES = 160 * 2**20
+_ROWS_AT_ONCE = 256
+_OPTIONS = {
+    "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",  # no listing of web folders, no side files
+    "GDAL_NUM_THREADS": "ALL_CPUS",
+    "GDAL_HTTP_MAX_RETRY": "4",
+    "GDAL_HTTP_RETRY_DELAY": "1",
+    "GDAL_HTTP_CONNECTTIMEOUT": "20",
+    "GDAL_HTTP_LOW_SPEED_TIME": "60",
+    "GDAL_HTTP_LOW_SPEED_LIMIT": "100",
+    "GDAL_HTTP_MERGE_CONSECUTIVE_RANGES": "YES",
+}
+# No other format is tried: some, such as VRT, are programs that open further files.
+_DRIVERS = ("GTiff", "JP2OpenJPEG", "JP2KAK", "JP2ECW", "JP2MrSID")
+
+
+def import_rasterio() -> Any:  # noqa: ANN401 - rasterio has no types
+    """Return rasterio.
+
+    Raises:
+        MissingExtraError: If it is not installed.
+    """
+    try:
+        import rasterio
+    except ImportError as error:
+        raise MissingExtraError(
+            'Scenes are read with rasterio, which is missing. Install it: pip install "reben[geo]"'
+        ) from error
+    return rasterio
+
+
+@contextmanager
+def raster_environment(*, cache: bool = False) -> Iterator[None]:
+    """Set what GDAL needs to read scenes; what the user's environment says counts more.
+
+    Args:
+        cache: Also bound the cache of GDAL, which all threads share; for the outermost use.
+    """
+    options: dict[str, Any] = {key: text for key, text in _OPTIONS.items() if key not in os.environ}
+    if cache and "GDAL_CACHEMAX" not in os.environ:
+        options["GDAL_CACHEMAX"] = _CACHE_BYTES
+    with import_rasterio().Env(**options):
+        yield
+
+
+class BandFile:
+    """One band of a raster file; a `reben.scene.band_source.BandSource`.
+
+    Args:
+        path: What GDAL opens: a path, or one that starts with /vsicurl/, /vsizip/ and the like.
+        name: What it is called in error messages.
+        index: Which band of the file, from 1.
+        expected: Where its pixels lie by the product's metadata; used if the file does not say.
+
+    Raises:
+        ProductError: If there is no such file, it is damaged, or of another format.
+        GridError: If it lies elsewhere than the metadata say.
+        MissingExtraError: If rasterio is not installed.
+    """
+
+    def __init__(
+        self, path: str, name: str = "", index: int = 1, expected: Placement | None = None
+    ) -> None:
+        self.name = name or path
+        self.index = index
+        self._blocks: dict[int, NDArray[Any]] = {}
+        self._lock = threading.Lock()
+        self._dataset = _open(path, self.name)
+        if self._dataset.count < index:
+            raise ProductError(f"{self.name} has no band {index}; it has {self._dataset.count}.")
+        self._rows_of_block = _rows_of_block(self._dataset.block_shapes[index - 1][0])
+        self.placement = self._placement(expected)
+
+    @property
+    def statements(self) -> tuple[Statement, ...]:
+        """What the file's scale and offset tags say; nothing where they are the usual 1 and 0."""
+        scale = float(self._dataset.scales[self.index - 1])
+        offset = float(self._dataset.offsets[self.index - 1])
+        if (scale, offset) == (1.0, 0.0):
+            return ()
+        said = f"{self.name} has scale {scale:g} and offset {offset:g}"
+        return (statement_of_scale(said, scale, offset),)
+
+    @property
+    def nodata(self) -> float | None:
+        """The value that the file declares for pixels without data."""
+        value = self._dataset.nodatavals[self.index - 1]
+        return None if value is None else float(value)
+
+    @property
+    def words(self) -> Mapping[str, str]:
+        """Unit, description and tags of the file and the band, as far as there are any."""
+        dataset, index = self._dataset, self.index
+        told = {"units": dataset.units[index - 1], "description": dataset.descriptions[index - 1]}
+        told |= dataset.tags() | dataset.tags(index)
+        return {key: str(text) for key, text in told.items() if text}
+
+    @property
+    def is_tied_by_points(self) -> bool:
+        """Whether control points, not a transform, tie it to the ground, as in radar geometry."""
+        return bool(self._dataset.gcps[0])
+
+    def read_rows(self, top: int, height: int) -> NDArray[Any]:
+        """Return rows ``top`` to ``top + height``, [height, width], as stored. Do not write to it.
+
+        Raises:
+            ProductError: If the file is damaged there, or the connection broke off.
+        """
+        step = self._rows_of_block
+        wanted = range(top // step, -(-(top + height) // step))
+        with self._lock:
+            self._blocks = {block: self._blocks[block] for block in wanted if block in self._blocks}
+            for block in wanted:
+                if block not in self._blocks:
+                    self._blocks[block] = self._read_block(block)
+            parts = [
+                rows[max(0, top - block * step) : top + height - block * step]
+                for block, rows in sorted(self._blocks.items())
+            ]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def close(self) -> None:
+        """Close the file and forget its rows."""
+        with self._lock:
+            self._blocks = {}
+            self._dataset.close()
+
+    def _placement(self, expected: Placement | None) -> Placement:
+        dataset = self._dataset
+        crs = ""
+        if dataset.crs:
+            code = dataset.crs.to_epsg()
+            crs = f"EPSG:{code}" if code else dataset.crs.to_wkt()
+        transform: Transform = tuple(dataset.transform)[:6]
+        placement = Placement(crs, transform, dataset.width, dataset.height)
+        if expected is None:
+            return placement
+        if not crs:
+            placement = Placement(expected.crs, expected.transform, dataset.width, dataset.height)
+        if placement != expected:
+            raise GridError(
+                f"{self.name} lies elsewhere than the product's metadata say: it has {placement}, "
+                f"they say {expected}. Fetch the product again."
+            )
+        return placement
+
+    def _read_block(self, block: int) -> NDArray[Any]:
+        from rasterio.errors import RasterioError
+        from rasterio.windows import Window
+
+        top = block * self._rows_of_block
+        height = min(self._rows_of_block, self._dataset.height - top)
+        window = Window(0, top, self._dataset.width, height)
+        try:
+            with raster_environment():
+                rows: NDArray[Any] = self._dataset.read(self.index, window=window)
+        except (RasterioError, OSError) as error:
+            raise ProductError(
+                f"{self.name} cannot be read in rows {top} to {top + height}: "
+                f"{_reason(error, self._dataset.name, self.name)}. Fetch the file again."
+            ) from None
+        return rows
+
+
+def _open(path: str, name: str) -> Any:  # noqa: ANN401 - rasterio has no types
+    rasterio = import_rasterio()
+    from rasterio.errors import NotGeoreferencedWarning, RasterioError
+
+    is_jpeg2000 = path.partition("?")[0].lower().endswith((".jp2", ".j2k"))
+    errors = []
+    with raster_environment(), rasterio.Env() as environment:
+        known = [driver for driver in _DRIVERS if driver in environment.drivers()]
+        for driver in sorted(known, key=lambda driver: (driver == "GTiff") == is_jpeg2000):
+            try:
+                # A band without a place on the ground gets one from metadata, or is an error.
+                with warnings.catch_warnings(action="ignore", category=NotGeoreferencedWarning):
+                    return rasterio.open(path, driver=driver)
+            except (RasterioError, OSError) as error:
+                errors.append(_reason(error, path, name))
+    raise ProductError(
+        f"Cannot open {name}: {errors[0]}. It should be a GeoTIFF or JPEG 2000 file."
+    )
+
+
+def _rows_of_block(height: int) -> int:
+    return height * max(1, _ROWS_AT_ONCE // height)
+
+
+def _reason(error: BaseException, path: str, name: str) -> str:
+    # GDAL puts the whole address into its message, with what signs it.
+    text = str(error.__cause__ or error).replace(path, name).rstrip(". ")
+    return text.replace(path.removeprefix("/vsicurl/"), name)

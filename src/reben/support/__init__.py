@@ -1,0 +1,1 @@
+"""Helpers without a subject: atomic files, processes, JSON; the standard library only."""
