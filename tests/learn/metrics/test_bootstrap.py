@@ -189,7 +189,7 @@ def test_ninety_five_percent_intervals_hold_the_truth_about_that_often():
 @pytest.mark.slow
 def test_a_whole_test_split_takes_less_than_a_minute_and_two_gigabytes():
     # In a process of its own: the peak of this one tells of all tests before.
-    script = Path(__file__).parents[2] / "benchmarks" / "bootstrap.py"
+    script = Path(__file__).parents[3] / "benchmarks" / "bootstrap.py"
 
     done = subprocess.run(
         [sys.executable, str(script)], capture_output=True, text=True, timeout=280, check=True
