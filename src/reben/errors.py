@@ -248,3 +248,9 @@ class SceneError(RebenError, RuntimeError):
 
 class MissingExtraError(RebenError, ImportError):
     """An optional dependency is not installed."""
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of what another library's error says, without its full stop."""
+    lines = str(error).strip().splitlines()
+    return (lines[0] if lines else type(error).__name__).strip().rstrip(".")

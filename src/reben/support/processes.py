@@ -8,7 +8,40 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing import resource_tracker
+from pathlib import Path
 from types import ModuleType
+
+_CGROUP = Path("/sys/fs/cgroup")
+
+
+def usable_cores() -> int:
+    """Return how many cores this process may use: by affinity, and by the quota of its cgroup.
+
+    Source: cpu.max of cgroup v2, cpu.cfs_quota_us of v1 (Linux kernel documentation).
+    """
+    if hasattr(os, "sched_getaffinity"):
+        cores = len(os.sched_getaffinity(0))
+    else:
+        cores = os.cpu_count() or 1
+    quota = _quota(
+        _words("cpu.max"), _words("cpu/cpu.cfs_quota_us"), _words("cpu/cpu.cfs_period_us")
+    )
+    return max(1, min(cores, cores if quota is None else int(quota)))
+
+
+def _words(file: str) -> list[str]:
+    try:
+        return (_CGROUP / file).read_text(encoding="ascii").split()
+    except (OSError, UnicodeDecodeError):
+        return []
+
+
+def _quota(new: list[str], old: list[str], old_period: list[str]) -> float | None:
+    """Return the cores that a cgroup grants, from the words of its files; None without a limit."""
+    pair = new or [*old, *old_period]
+    if len(pair) != 2 or not all(word.isdecimal() for word in pair) or int(pair[1]) == 0:
+        return None  # "max" of v2 and -1 of v1 are no limit
+    return int(pair[0]) / int(pair[1])
 
 
 @contextmanager

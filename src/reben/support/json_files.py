@@ -1,0 +1,91 @@
+"""JSON that comes from elsewhere: one place that parses it, within bounds, into checked values.
+
+Whatever a file holds (huge or infinite numbers, other types, deep nesting, bytes that are no text),
+the caller gets values of the types it asked for, or a RebenError with file, field and cure.
+"""
+
+import json
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, cast
+
+from annotated_types import Ge, Le
+
+from reben.errors import RebenError, first_line
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
+MAX_BYTES = 64 << 20
+"""Largest JSON file that is read."""
+
+Count = Annotated[int, Ge(0), Le(1 << 53)]
+"""A whole number that a file may count something with."""
+Finite = Annotated[float, Ge(-1e300), Le(1e300)]
+"""A float that is a number: neither NaN nor infinite."""
+
+_SHOWN = 60
+_Kind = TypeVar("_Kind")
+
+
+def read_json(path: Path, kind: type[_Kind], error: type[RebenError], cure: str) -> _Kind:
+    """Return the content of a JSON file as ``kind``: a pydantic model, a dataclass or a dict type.
+
+    Args:
+        path: The file.
+        kind: What it must hold. Types are strict: ``"1"`` is no number, ``1`` is a float.
+        error: The error to raise.
+        cure: What to do about a file that is not right, as a sentence.
+
+    Raises:
+        RebenError: An ``error`` that names file, field, value and cure; also if the file cannot be
+            read or is larger than `MAX_BYTES`.
+    """
+    try:
+        with path.open("rb") as stream:
+            content = stream.read(MAX_BYTES + 1)
+    except OSError as refused:
+        raise error(f"{path} cannot be read: {refused.strerror or refused}. {cure}") from refused
+    return parse_json(content, kind, str(path), error, cure)
+
+
+def parse_json(
+    content: bytes | str, kind: type[_Kind], name: str, error: type[RebenError], cure: str
+) -> _Kind:
+    """Return JSON text as ``kind``; ``name`` is what the message calls it. See `read_json`."""
+    if len(content) > MAX_BYTES:
+        raise error(f"{name} is larger than {MAX_BYTES >> 20} MiB, which no such file is. {cure}")
+    from pydantic import ValidationError
+
+    try:
+        return cast("_Kind", _adapter(cast("Any", kind)).validate_json(content, strict=True))
+    except ValidationError as invalid:
+        first = invalid.errors(include_url=False, include_context=False)[0]
+    where = ".".join(map(str, first["loc"]))
+    shown = "" if first["type"] in ("missing", "json_invalid") else _shown(first["input"])
+    said = f"{where}: {first['msg']}" if where else first["msg"]
+    raise error(f"{name} is not as it should be: {said}{shown}. {cure}")
+
+
+def check_values(
+    values: Mapping[str, Any], kind: type[_Kind], name: str, error: type[RebenError], cure: str
+) -> _Kind:
+    """Return values that were parsed by somebody else as ``kind``. See `read_json`."""
+    try:
+        content = json.dumps(values)
+    except (TypeError, ValueError, RecursionError) as refused:
+        raise error(f"{name} is not as it should be: {first_line(refused)}. {cure}") from None
+    return parse_json(content, kind, name, error, cure)
+
+
+@cache
+def _adapter(kind: Any) -> "TypeAdapter[Any]":  # noqa: ANN401 - a type
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(kind)
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return f"; it is {text if len(text) <= _SHOWN else f'{text[: _SHOWN - 3]}...'}"
