@@ -15,7 +15,7 @@ from reben.data.loader import open_dataset
 from reben.data.metadata import PatchTable
 from reben.errors import ConfigError, MetadataError, OutputError, RunError
 from reben.learn.calibrate import apply_calibration
-from reben.learn.config import TrainConfig
+from reben.learn.config import SETTINGS, TrainConfig
 from reben.learn.evaluate import calibrate, evaluate
 from reben.learn.metrics.classification import Figures
 from reben.learn.report import Report
@@ -26,7 +26,7 @@ from reben.publish.branding import Branding
 from reben.publish.card import FILES, write_card
 from reben.publish.cards.content import in_words, warning
 from reben.publish.cards.example import choose_example
-from reben.publish.cards.recipe import SETTING_NAMES, format_seconds
+from reben.publish.cards.recipe import format_seconds
 from reben.publish.check import check_card
 from reben.spec.bands import BandSet, native_size
 from reben.spec.labels import LABELS
@@ -233,14 +233,17 @@ def test_how_it_was_trained_is_the_record_of_the_run(text, run):
 def test_what_differs_from_the_paper_is_said(text, run):
     rows = table_after(text, "What differs from the recipe")[1:]
     assert [row[0] for row in rows] == [
-        SETTING_NAMES[name] for name, _, _ in run.config.differences_from_paper()
+        SETTINGS[name].card for name, _, _ in run.config.differences_from_paper()
     ]
     assert ["Batch size", "512", "2"] in rows
     assert ["Highest learning rate", "0.001", "0.0025"] in rows
 
 
 def test_every_setting_has_a_name_for_people():
-    assert list(SETTING_NAMES) == [field.name for field in fields(TrainConfig)]
+    names = [SETTINGS[field.name].card for field in fields(TrainConfig)]
+
+    assert all(names)
+    assert len(set(names)) == len(names)
 
 
 def test_the_title_tells_architecture_data_and_bands(text):

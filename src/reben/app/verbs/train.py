@@ -1,11 +1,10 @@
 """The verb that trains: settings from flags, from --set and from a file; going on with a run."""
 
 import dataclasses
-import inspect
 import json
-import re
 import sys
-from collections.abc import Iterator
+import tomllib
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, cast, get_type_hints
@@ -15,7 +14,7 @@ from cyclopts import Parameter
 from reben.app.terminal import print_json, print_text, talk
 from reben.app.verbs.data import AsJson
 from reben.errors import ConfigError
-from reben.learn.config import TrainConfig, read_assignments, read_config_file
+from reben.learn.config import SETTINGS, TrainConfig
 
 if TYPE_CHECKING:
     from reben.data.loader import Dataset
@@ -29,19 +28,12 @@ _LABELS_HELP = (
 LoggerName = Literal["wandb", "mlflow", "trackio"]
 
 
-def _descriptions() -> dict[str, str]:
-    """Return what the docstring of the settings says of each."""
-    text = inspect.cleandoc(TrainConfig.__doc__ or "")
-    found = re.findall(r"^    (\w+): (.+(?:\n {8}.+)*)", text, re.MULTILINE)
-    return {name: " ".join(words.split()) for name, words in found}
-
-
 def _make_flags() -> type:
     """Return a dataclass with a flag for each setting; one that was not given is None."""
-    hints, told = get_type_hints(TrainConfig), _descriptions()
+    hints = get_type_hints(TrainConfig)
     flags: list[Any] = []
     for setting in dataclasses.fields(TrainConfig):
-        text = told[setting.name]
+        text = SETTINGS[setting.name].help
         if setting.default not in (None, ()) and "Default" not in text:
             text = f"{text} [default: {setting.default}]"
         hint: Any = hints[setting.name]
@@ -108,11 +100,45 @@ def train(  # noqa: PLR0913 - all are flags
 
 def _given(file: Path | None, assignments: list[str], flags: object) -> dict[str, Any]:
     """Return the settings that were given: flags win over assignments, and these over the file."""
-    values = {} if file is None else read_config_file(file)
-    values |= read_assignments(assignments)
+    values = {} if file is None else _read_config_file(file)
+    values |= _read_assignments(assignments)
     for name, value in vars(flags).items():
         if value is not None:
             values[name] = _read_labels(value) if name == "labels" else value
+    return values
+
+
+def _read_config_file(path: Path) -> dict[str, Any]:
+    """Return the settings that a TOML file names.
+
+    Raises:
+        ConfigError: If it cannot be read.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"The settings in {path} cannot be read: {error}.") from None
+
+
+def _read_assignments(texts: Iterable[str]) -> dict[str, Any]:
+    """Return settings given as ``name=value``, with values as in TOML; quotes may be left out.
+
+    Raises:
+        ConfigError: If a text is not of that form.
+
+    Example:
+        >>> _read_assignments(["epochs=3", "flips=false", "bands=s1"])
+        {'epochs': 3, 'flips': False, 'bands': 's1'}
+    """
+    values: dict[str, Any] = {}
+    for text in texts:
+        name, equals, value = (part.strip() for part in text.partition("="))
+        if not name or not equals:
+            raise ConfigError(f"{text!r} does not set anything. Write name=value.")
+        try:
+            values[name] = tomllib.loads(f"value = {value}")["value"]
+        except tomllib.TOMLDecodeError:
+            values[name] = value
     return values
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from reben.errors import RunError
-from reben.learn.config import TrainConfig
+from reben.learn.config import SETTINGS, TrainConfig
 from reben.learn.run import ENVIRONMENT_FILE, Run
 from reben.model.config import ModelConfig
 from reben.model.hub import is_hub_id
@@ -71,46 +71,6 @@ def describe_devices(config: TrainConfig, found: Any) -> str:  # noqa: ANN401 - 
     return f"{config.devices} x {kind}{machines}{parts}"
 
 
-SETTING_NAMES = {
-    "backbone": "Backbone",
-    "bands": "Bands",
-    "epochs": "Epochs at most",
-    "batch_size": "Batch size",
-    "learning_rate": "Highest learning rate",
-    "weight_decay": "Weight decay",
-    "warmup_steps": "Warm-up steps",
-    "patience": "Epochs without improvement before training stops",
-    "drop_rate": "Dropout",
-    "drop_path_rate": "Drop path",
-    "seed": "Seed",
-    "flips": "Flips",
-    "upsampling": "Upsampling",
-    "image_size": "Image size",
-    "pretrained": "Pretrained weights",
-    "accelerator": "Accelerator",
-    "devices": "Devices",
-    "num_nodes": "Machines",
-    "accumulate": "Parts of a batch",
-    "precision": "Precision",
-    "compile": "Compiled",
-    "channels_last": "Channels last",
-    "num_workers": "Threads that load",
-    "checkpoint_minutes": "Minutes between checkpoints",
-    "gradient_clip": "Highest norm of the gradient",
-    "loss": "Loss",
-    "class_weights": "Class weights",
-    "label_smoothing": "Label smoothing",
-    "ema_decay": "Decay of averaged weights",
-    "turns": "Turns",
-    "band_dropout": "Band dropout",
-    "freeze_backbone": "Backbone frozen",
-    "init": "Weights to start from",
-    "layer_decay": "Learning rate decay by layer",
-    "labels": "Labels",
-}
-"""Every setting of a `TrainConfig`, with its name for people."""
-
-
 def recipe(run: Run) -> list[Line]:
     """Return how a run was done: what was set, and what became of it.
 
@@ -148,8 +108,8 @@ def recipe_of_config(config: ModelConfig, stated: Mapping[str, str]) -> list[Lin
         stated: What others say of it, name -> value.
     """
     return [
-        Line(SETTING_NAMES["drop_rate"], f"{config.drop_rate:g}, as its config says"),
-        Line(SETTING_NAMES["drop_path_rate"], f"{config.drop_path_rate:g}, as its config says"),
+        Line(SETTINGS["drop_rate"].card, f"{config.drop_rate:g}, as its config says"),
+        Line(SETTINGS["drop_path_rate"].card, f"{config.drop_path_rate:g}, as its config says"),
         *(Line(name, value) for name, value in stated.items()),
     ]
 
@@ -183,7 +143,7 @@ def differences(run: Run) -> list[DifferenceLine]:
     """Return the settings of a run that are not those of the paper."""
     return [
         DifferenceLine(
-            SETTING_NAMES[name],
+            SETTINGS[name].card,
             _shown(paper),
             _first_weights(run.config) if name == "init" else _shown(own),
         )
@@ -279,16 +239,16 @@ def _option_lines(config: TrainConfig) -> list[Line]:
         text = f"exponential moving average of the weights, decay {config.ema_decay:g}"
         lines.append(Line("Published weights", text))
     if config.layer_decay != 1:
-        lines.append(Line(SETTING_NAMES["layer_decay"], f"{config.layer_decay:g}"))
+        lines.append(Line(SETTINGS["layer_decay"].card, f"{config.layer_decay:g}"))
     if config.gradient_clip is not None:
-        lines.append(Line(SETTING_NAMES["gradient_clip"], f"{config.gradient_clip:g}"))
+        lines.append(Line(SETTINGS["gradient_clip"].card, f"{config.gradient_clip:g}"))
     return lines
 
 
 def _dropout_lines(config: TrainConfig, not_applied: list[str]) -> list[Line]:
     return [
         Line(
-            SETTING_NAMES[name],
+            SETTINGS[name].card,
             "none: the backbone takes none"
             if name in not_applied
             else f"{getattr(config, name):g}",
