@@ -10,11 +10,16 @@ import torch.distributed
 from torch import Tensor
 
 
-def num_ranks() -> int:
-    """Return how many processes train together."""
+def rank_and_size() -> tuple[int, int]:
+    """Return the number of this process, from 0, and how many work together."""
     if torch.distributed.is_available() and torch.distributed.is_initialized():
-        return torch.distributed.get_world_size()
-    return 1
+        return torch.distributed.get_rank(), torch.distributed.get_world_size()
+    return 0, 1
+
+
+def num_ranks() -> int:
+    """Return how many processes work together."""
+    return rank_and_size()[1]
 
 
 def gather_rows(rows_NK: Tensor) -> Tensor:
@@ -50,6 +55,6 @@ def any_rank(flags: list[bool], device: torch.device) -> list[bool]:
 
 def is_first_rank() -> bool:
     """Return whether this is the process that writes files, also before the others are known."""
-    from lightning.pytorch.utilities import rank_zero_only
+    from lightning.fabric.utilities.rank_zero import rank_zero_only
 
     return bool(vars(rank_zero_only).get("rank", 0) == 0)
