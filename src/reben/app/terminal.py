@@ -1,4 +1,8 @@
-"""The terminal: data go to stdout, talk goes to stderr. Nothing else in reben prints."""
+"""The terminal: data go to stdout, messages to stderr. Nothing else in reben prints.
+
+Messages, warnings, log lines and the progress bar share one console: while a bar is shown, lines
+appear above it.
+"""
 
 import json
 import logging
@@ -12,13 +16,23 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 
-class Progress(Protocol):
-    """What long work calls: ``(done, total)``, both counted in the same things."""
+class Bar(Protocol):
+    """Moves a progress bar."""
 
-    def __call__(self, done: int, total: int) -> None:
-        """Say that ``done`` of ``total`` are finished."""
+    def __call__(
+        self, done: int, total: int | None, *, what: str | None = None, note: str = ""
+    ) -> None:
+        """Show that ``done`` of ``total`` are finished.
+
+        Args:
+            done: How many are finished.
+            total: How many there are, or None while that is unknown.
+            what: The new name at the left of the bar.
+            note: Text at the right of the bar, for example a rate.
+        """
 
 
 def print_json(value: object) -> None:
@@ -38,13 +52,13 @@ def print_table(
     title: str | None = None,
     as_talk: bool = False,
 ) -> None:
-    """Write a table to stdout, or as talk to stderr; numbers stand at the right.
+    """Write a table to stdout, or to stderr where it is only a message.
 
     Args:
-        columns: Headings. One that ends with ``>`` has its column aligned at the right.
-        rows: As many cells each as there are headings.
+        columns: Headings. A ``>`` at the end aligns the column to the right.
+        rows: One cell for each heading.
         title: What the table shows.
-        as_talk: Whether it is talk and not the data that were asked for.
+        as_talk: Write to stderr.
     """
     table = Table(title=escape(title) if title else None, title_justify="left", box=SIMPLE_HEAD)
     for column in columns:
@@ -59,8 +73,8 @@ def print_table(
 
 
 def talk(text: str) -> None:
-    """Write one line to stderr."""
-    sys.stderr.write(text + "\n")
+    """Write a message to stderr; while a bar is shown, above it."""
+    sys.stderr.write(text + "\n")  # a bar puts itself in the place of sys.stderr
 
 
 def show_warning(
@@ -76,17 +90,19 @@ def show_warning(
     talk(f"{category.__name__}: {text}")
 
 
+class _LogLines(logging.Handler):
+    """Writes what reben logs as messages, but for what models log whenever they are built."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one record."""
+        if record.levelno > logging.INFO or not record.name.startswith("reben.model"):
+            talk(record.getMessage())
+
+
 @contextmanager
 def one_line_warnings() -> Iterator[None]:
-    """Show warnings as one line each, and the log of reben on stderr, while the block runs.
-
-    What models tell of themselves whenever they are built is left out.
-    """
-    handler = logging.StreamHandler(sys.stderr)
-    handler.addFilter(
-        lambda record: record.levelno > logging.INFO or not record.name.startswith("reben.model")
-    )
-    handler.setFormatter(logging.Formatter("%(message)s"))
+    """Write warnings, one line each, and the log of reben to stderr while the block runs."""
+    handler = _LogLines()
     logger = logging.getLogger("reben")
     level = logger.level
     with warnings.catch_warnings():
@@ -101,30 +117,48 @@ def one_line_warnings() -> Iterator[None]:
 
 
 @contextmanager
-def progress_bar(what: str) -> Iterator[Progress | None]:
-    """Yield a function that moves a bar on stderr, or None where that is no terminal."""
+def progress_bar(what: str, *, in_bytes: bool = False) -> Iterator[Bar | None]:
+    """Yield a function that moves a bar on stderr, or None where stderr is not a terminal.
+
+    Args:
+        what: The name at the left of the bar, for example of the things that are counted.
+        in_bytes: Count bytes, and show how many a second.
+    """
     if not sys.stderr.isatty():
         yield None
         return
     from rich import progress
 
+    count: tuple[progress.ProgressColumn, ...] = (progress.MofNCompleteColumn(),)
+    if in_bytes:
+        count = progress.DownloadColumn(), progress.TransferSpeedColumn()
+
+    class Note(progress.ProgressColumn):
+        """The text at the right, cut off where the terminal ends."""
+
+        def render(self, task: progress.Task) -> Text:
+            return Text(task.fields["note"], no_wrap=True, overflow="ellipsis")
+
+    console = Console(stderr=True)
     columns = (
         progress.TextColumn("{task.description}"),
-        progress.BarColumn(),
-        progress.MofNCompleteColumn(),
+        progress.BarColumn(bar_width=min(40, max(12, console.width - 80))),
+        *count,
         progress.TimeRemainingColumn(),
+        Note(),
     )
-    with progress.Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(escape(what), total=None)
+    with progress.Progress(*columns, console=console, transient=True, redirect_stdout=False) as bar:
+        task = bar.add_task(escape(what), total=None, note="")
 
-        def move(done: int, total: int) -> None:
-            bar.update(task, completed=done, total=total)
+        def move(done: int, total: int | None, *, what: str | None = None, note: str = "") -> None:
+            name = None if what is None else escape(what)
+            bar.update(task, completed=done, total=total, description=name, note=note)
 
         yield move
 
 
 def format_bytes(count: float) -> str:
-    """Return a number of bytes in the unit that makes it readable.
+    """Return a number of bytes in a readable unit.
 
     Example:
         >>> format_bytes(6_800_000), format_bytes(512)
@@ -143,17 +177,17 @@ def rows_of(counts: Mapping[str, Any]) -> list[tuple[str, Any]]:
 
 
 def ask_yes(question: str) -> bool:
-    """Ask on the terminal and tell whether the answer is yes; anything else is no."""
+    """Ask a question on the terminal and return whether the answer is yes."""
     sys.stderr.write(f"{question} [y/N] ")
     sys.stderr.flush()
     return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
 def can_ask() -> bool:
-    """Tell whether somebody sits at a terminal who can be asked."""
+    """Return whether there is a terminal to ask at."""
     return sys.stdin.isatty() and sys.stderr.isatty()
 
 
 def _width(stream: TextIO) -> int | None:
-    """Return the width of tables: the terminal's, or wide where it goes to a file or a pipe."""
+    """Return the width of tables: None for the terminal's own, wide for a file or a pipe."""
     return None if stream.isatty() else 120

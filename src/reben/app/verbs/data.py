@@ -6,15 +6,15 @@ The verb that turns band files into a store: encode.
 """
 
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
-from rich.markup import escape
 
 from reben.app.terminal import (
+    Bar,
     format_bytes,
     print_json,
     print_table,
@@ -169,7 +169,8 @@ def download(
 
     parts = None if only is None else only.split(",")
     address = record or RECORD_URL
-    with _bytes_bar() as progress:
+    with progress_bar("archives", in_bytes=True) as bar:
+        progress = None if bar is None else _show_download(bar)
         if str(folder) == "-":
             if as_json or parts is None:
                 raise ConfigError("Into a pipe goes one part, named by --only, and no --json.")
@@ -184,31 +185,9 @@ def download(
             print_text(str(path))
 
 
-@contextmanager
-def _bytes_bar() -> Iterator[Callable[[str, int, int], None] | None]:
-    """Yield a function that shows bytes, rate and time left, or None where nobody looks."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    from rich import progress
-    from rich.console import Console
-
-    columns = (
-        progress.TextColumn("{task.description}"),
-        progress.BarColumn(),
-        progress.DownloadColumn(),
-        progress.TransferSpeedColumn(),
-        progress.TimeRemainingColumn(),
-    )
-    with progress.Progress(*columns, console=Console(stderr=True)) as bar:
-        tasks: dict[str, progress.TaskID] = {}
-
-        def move(name: str, there: int, size: int) -> None:
-            if name not in tasks:
-                tasks[name] = bar.add_task(name, total=size, completed=there)
-            bar.update(tasks[name], completed=there)
-
-        yield move
+def _show_download(bar: Bar) -> Callable[[str, int, int], None]:
+    """Return a function that shows one file after the other on ``bar``."""
+    return lambda name, done, size: bar(done, size, what=name)
 
 
 Input = Annotated[Path | None, Parameter(allow_leading_hyphen=True)]
@@ -254,7 +233,7 @@ def encode(  # noqa: PLR0913 - one for each flag
     from reben.data.encode import encode as make
 
     try:
-        with _encode_bar() as progress:
+        with progress_bar("patches") as bar:
             report = make(
                 out,
                 s1=s1,
@@ -266,7 +245,7 @@ def encode(  # noqa: PLR0913 - one for each flag
                 countries=country or None,
                 limit=limit,
                 strict=strict,
-                progress=progress,
+                progress=None if bar is None else _show_encoding(bar),
             )
     except EncodeError as error:
         if error.report is not None:
@@ -297,31 +276,12 @@ def _print_report(report: "EncodeReport", *, as_json: bool) -> None:
         talk(f"... and {num_failed - _SHOWN_LEFT_OUT} more.")
 
 
-@contextmanager
-def _encode_bar() -> Iterator["Progress | None"]:
-    """Yield a function that shows patches, rate and time left, or None where nobody looks."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    from rich import progress
-    from rich.console import Console
+def _show_encoding(bar: Bar) -> "Progress":
+    """Return a function that shows patches and bytes a second on ``bar``."""
+    started = monotonic()
 
-    columns = (
-        progress.TextColumn("{task.description}"),
-        progress.BarColumn(),
-        progress.MofNCompleteColumn(),
-        progress.TextColumn("{task.fields[rate]}"),
-        progress.TimeElapsedColumn(),
-        progress.TimeRemainingColumn(),
-    )
-    with progress.Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(escape("patches"), total=None, rate="")
+    def show(done: int, total: int | None, num_bytes: int) -> None:
+        seconds = max(monotonic() - started, 1e-9)
+        bar(done, total, note=f"{done / seconds:.0f}/s {format_bytes(num_bytes / seconds)}/s")
 
-        def move(done: int, total: int | None, num_bytes: int) -> None:
-            elapsed = bar.tasks[0].elapsed or 0
-            rate = (
-                f"{done / elapsed:.0f}/s {format_bytes(num_bytes / elapsed)}/s" if elapsed else ""
-            )
-            bar.update(task, completed=done, total=total, rate=rate)
-
-        yield move
+    return show

@@ -2,16 +2,14 @@
 
 import dataclasses
 import json
-import sys
 import tomllib
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, cast, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
 from cyclopts import Parameter
 
-from reben.app.terminal import print_json, print_text, talk
+from reben.app.terminal import Bar, print_json, print_text, progress_bar, talk
 from reben.app.verbs.data import AsJson
 from reben.errors import ConfigError
 from reben.learn.config import SETTINGS, TrainConfig
@@ -90,7 +88,8 @@ def train(  # noqa: PLR0913 - all are flags
         folder, store = out, data
     else:
         folder, settings, store = _resumed(resume, given, data, out)
-    with _training_bar() as progress:
+    with progress_bar("epoch") as bar:
+        progress = None if bar is None else _show_training(bar)
         dataset = _open(store, settings, _label_table(flags, resume))
         run = fit(
             settings, dataset, folder, resume=resume is not None, loggers=logger, progress=progress
@@ -214,36 +213,14 @@ def _tell(run: "Run", *, as_json: bool) -> None:
     print_text(str(run.path))
 
 
-@contextmanager
-def _training_bar() -> Iterator["ProgressObserver | None"]:
-    """Yield what shows loss, rate, images a second, time left and the best figure, or None."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    from rich import progress
-    from rich.console import Console
+def _show_training(bar: Bar) -> "ProgressObserver":
+    """Return a function that shows epoch, loss, rate, images a second and the best figure."""
 
-    columns = (
-        progress.TextColumn("{task.description}"),
-        progress.BarColumn(),
-        progress.MofNCompleteColumn(),
-        progress.TimeRemainingColumn(),
-        progress.TextColumn("{task.fields[figures]}"),
-    )
-    with progress.Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("epoch", total=None, figures="")
+    def show(done: "TrainProgress") -> None:
+        figures = [f"loss {done.loss:.4f}"]
+        figures += [] if done.best is None else [f"best {done.best:.4f}"]
+        figures += [f"{done.images_per_second:.0f} images/s", f"rate {done.learning_rate:.2g}"]
+        name = f"epoch {done.epoch}/{done.epochs}"
+        bar(done.batch, done.batches, what=name, note=", ".join(figures))
 
-        def move(done: "TrainProgress") -> None:
-            best = "" if done.best is None else f", best {done.best:.4f}"
-            bar.update(
-                task,
-                description=f"epoch {done.epoch}/{done.epochs}",
-                completed=done.batch,
-                total=done.batches,
-                figures=(
-                    f"loss {done.loss:.4f}, rate {done.learning_rate:.2g}, "
-                    f"{done.images_per_second:.0f} images/s{best}"
-                ),
-            )
-
-        yield cast("ProgressObserver", move)
+    return show
