@@ -1,4 +1,4 @@
-"""BigEarthNet v2.0 (reBEN) from download to a published model, and published models to answers.
+"""BigEarthNet v2.0 (reBEN) from download to a published model, and models run on real scenes.
 
 Public names are imported on first use, so ``import reben`` is quick and does not import torch.
 """

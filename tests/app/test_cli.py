@@ -1,14 +1,19 @@
 import json
 import os
+import re
 import subprocess
 import sys
 import warnings
-from dataclasses import fields
+from collections import Counter
+from dataclasses import dataclass, fields
+from typing import Annotated
 
 import pytest
+from cyclopts import App, Parameter
 
 import reben
 from reben.app import cli
+from reben.app.flags import formerly
 from reben.errors import ChecksumError, MissingExtraError, OutputError
 from reben.learn.config import TrainConfig
 
@@ -86,6 +91,81 @@ def test_help_takes_under_three_tenths_of_a_second_of_computing():
 def test_every_verb_has_help_with_its_json_flag(verb, capsys):
     assert cli.run([verb, "--help"]) == 0
     assert "--json" in capsys.readouterr().out
+
+
+def words_of_help(verb, width, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", str(width))
+    assert cli.run([verb, "--help"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= width
+    return Counter(re.sub(r"[│╭╮╰╯─]", " ", " ".join(lines)).split())
+
+
+@pytest.mark.parametrize("verb", [name for name in cli.app if not name.startswith("-")])
+def test_help_breaks_no_word_at_80_columns(verb, monkeypatch, capsys):
+    narrow = words_of_help(verb, 80, monkeypatch, capsys)
+    assert narrow == words_of_help(verb, 300, monkeypatch, capsys)
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Flags:
+    processes: Annotated[int, formerly("--workers", "--jobs")] = 1
+    """How many processes."""
+
+
+NO_FLAGS = Flags()
+
+
+@pytest.mark.parametrize("flag", ["--processes", "--workers", "--jobs"])
+def test_a_flag_that_was_renamed_answers_to_its_old_names(flag):
+    def verb(*, flags: Flags = NO_FLAGS) -> int:
+        return flags.processes
+
+    app = App(result_action="return_value")
+    app.default(verb)
+    assert app([flag, "3"]) == 3
+
+
+def help_of(verb, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "120")
+    app = App(name="x", help_formatter=cli.HelpFormatter(), help_format="plaintext")
+    app.default(verb)
+    app(["--help"], exit_on_error=False, result_action="return_value")
+    return capsys.readouterr().out
+
+
+def test_help_shows_the_new_name_of_a_flag_only(monkeypatch, capsys):
+    def verb(*, flags: Flags = NO_FLAGS, threads: Annotated[int, formerly("--readers")] = 0):
+        """Do it."""
+
+    shown = help_of(verb, monkeypatch, capsys)
+    assert "--processes" in shown
+    assert "--threads" in shown
+    assert not re.search("--workers|--jobs|--readers", shown)
+
+
+def test_help_fills_its_lines_whatever_the_lines_of_the_docstring_are(monkeypatch, capsys):
+    def verb(product: str, /, *, deep: bool = False, names: tuple[str, ...] = ()):
+        """Do it.
+
+        The first paragraph is
+        of two lines.
+
+        The second has one.
+
+        Args:
+            product: A folder with a file
+                for each band.
+            deep: Go down.
+            names: Some.
+        """
+
+    shown = help_of(verb, monkeypatch, capsys)
+    assert "\nThe first paragraph is of two lines.\n\nThe second has one.\n" in shown
+    assert "A folder with a file for each band." in shown
+    assert "[default" not in shown
+    assert "--empty-names" not in shown
 
 
 def test_train_has_a_flag_for_every_setting(capsys, monkeypatch):

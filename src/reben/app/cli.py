@@ -1,33 +1,70 @@
-"""The command ``reben``: its verbs, and how errors, warnings and interruptions are said.
+"""The command ``reben``: its verbs, its help, and how it reports errors and interruptions.
 
-Exit codes: 0 done; 1 the machine or the network refused (disk full, download, training broke
-down) or something unforeseen happened; 2 what was asked cannot be done as asked; 130
-interrupted; 141 whoever read stdout went away.
+Exit codes: 0 done; 1 the machine or the network failed (disk full, download, training), or an
+unforeseen error; 2 the request itself cannot be carried out; 130 interrupted; 141 broken pipe.
 """
 
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 
 from cyclopts import App, CycloptsError
+from cyclopts.help import DefaultFormatter, HelpEntry, HelpPanel, InlineText
+from rich.console import Console, ConsoleOptions
+from rich.text import Text
 
 import reben
 from reben.app.terminal import one_line_warnings, talk
 from reben.app.verbs import benchmark, data, demo, evaluate, predict, publish, scene, train
 from reben.errors import RebenError
 
+
+class HelpFormatter(DefaultFormatter):
+    """Fills lines to the terminal's width, and shows one name and no idle default of each flag."""
+
+    def __call__(self, console: Console, options: ConsoleOptions, panel: HelpPanel) -> None:
+        """Print one panel of flags or verbs."""
+        super().__call__(console, options, panel.copy(entries=[*map(_tidy, panel.entries)]))
+
+    def render_description(
+        self, console: Console, options: ConsoleOptions, description: object
+    ) -> None:
+        """Print what a verb does."""
+        super().render_description(console, options, _fill(description))
+
+
+def _tidy(entry: HelpEntry) -> HelpEntry:
+    is_idle = entry.default in ("False", "()")
+    return entry.copy(
+        positive_names=entry.positive_names[:1],  # the others are old ones: see flags.formerly
+        negative_names=tuple(n for n in entry.negative_names if not n.startswith("--empty-")),
+        description=_fill(entry.description),
+        default=None if is_idle else entry.default,
+    )
+
+
+def _fill(description: object) -> object:
+    """Join the lines of each paragraph of a docstring, in place."""
+    if isinstance(description, InlineText) and isinstance(description.primary_renderable, Text):
+        text = description.primary_renderable
+        text.plain = re.sub(r"(?<!\n)\n[ ]*(?!\n)", " ", text.plain)
+    return description
+
+
 app = App(
     name="reben",
     help=(
-        "BigEarthNet v2.0 (reBEN) from download to a published model, and published models to "
-        "answers."
+        "Take BigEarthNet v2.0 (reBEN) from download to a published model, and run published ones "
+        "on patches and scenes."
     ),
     help_epilogue=(
-        "Every verb has --help, and --json for data on stdout; talk goes to stderr. "
-        "--debug, anywhere, shows the traceback of an error."
+        "Every verb has --help, and --json, which writes its result to stdout as JSON. Messages "
+        "go to stderr. --debug anywhere shows the traceback of an error."
     ),
     version=lambda: f"reben {reben.__version__}",
     help_format="plaintext",
+    help_formatter=HelpFormatter(),
     version_format="plaintext",
     result_action="return_value",
     suppress_keyboard_interrupt=False,
@@ -59,10 +96,10 @@ for _position, _verb in enumerate(_VERBS):
 
 
 def run(tokens: Sequence[str]) -> int:
-    """Carry out one command line and return its exit code.
+    """Run one command line and return its exit code.
 
     Args:
-        tokens: The words after ``reben``. The flag ``--debug`` may stand anywhere before a ``--``.
+        tokens: The words after ``reben``; ``--debug`` is taken from anywhere before a ``--``.
     """
     words = list(tokens)
     end = words.index("--") if "--" in words else len(words)
@@ -107,11 +144,11 @@ def _say(error: Exception, name: str, message: str, *, debug: bool, code: int) -
 
 
 def _usage(error: CycloptsError) -> str:
-    """Return what is wrong with a command line, and where the right one is shown."""
+    """Return what is wrong with a command line, and where to look it up."""
     verb = " ".join(error.command_chain or ())
     return f"{error} See: {' '.join(filter(None, ('reben', verb, '--help')))}"
 
 
 def _close_stdout() -> None:
-    """Make the interpreter's last flush write into nothing instead of into a closed pipe."""
+    """Point stdout at nothing, so that the last flush at exit does not fail on the closed pipe."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

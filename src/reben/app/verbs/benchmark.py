@@ -1,12 +1,10 @@
 """The verb that measures how quick models are: benchmark."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
-from cyclopts import Parameter, validators
-
+from reben.app.flags import AsJson, AtLeastOne
 from reben.app.terminal import format_bytes, print_json, print_table, print_text, progress_bar, talk
-from reben.app.verbs.data import AsJson
 from reben.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -24,7 +22,7 @@ def benchmark(  # noqa: PLR0913 - all but the first are flags
     precision: str = "32",
     compile: bool = False,
     device: str = "cpu",
-    rounds: Annotated[int, Parameter(validator=validators.Number(gte=1))] = 10,
+    rounds: AtLeastOne = 10,
     out: Path | None = None,
     as_json: AsJson = False,
 ) -> None:

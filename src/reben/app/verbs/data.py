@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from reben.app.flags import AsJson, Switch
 from reben.app.terminal import (
     Bar,
     format_bytes,
@@ -30,9 +31,6 @@ if TYPE_CHECKING:
     from reben.data.encoding.report import EncodeReport
     from reben.data.inspection import StoreSummary, Verification
 
-AsJson = Annotated[bool, Parameter(name="--json", negative="")]
-"""The flag that every verb has."""
-Verify = Annotated[bool, Parameter(negative="")]
 _SHOWN = 20
 
 
@@ -70,7 +68,7 @@ def synthesize(folder: Path, /, *, patches: int, seed: int = 0, as_json: AsJson 
     _print_place("tree", tree, as_json=as_json)
 
 
-def inspect(store: Path, /, *, verify: Verify = False, as_json: AsJson = False) -> None:
+def inspect(store: Path, /, *, verify: Switch = False, as_json: AsJson = False) -> None:
     """Show what a store holds: counts, sizes, shapes, and what is missing.
 
     Args:
@@ -207,7 +205,7 @@ def encode(  # noqa: PLR0913 - one for each flag
     split: str | None = None,
     country: Names = (),
     limit: int | None = None,
-    strict: Annotated[bool, Parameter(negative="")] = False,
+    strict: Switch = False,
     as_json: AsJson = False,
 ) -> None:
     """Write patches from folders or archives into a store.

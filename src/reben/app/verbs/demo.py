@@ -3,8 +3,8 @@
 import sys
 from pathlib import Path
 
+from reben.app.flags import AsJson
 from reben.app.terminal import print_json, print_text, talk
-from reben.app.verbs.data import AsJson
 from reben.errors import ConfigError
 
 

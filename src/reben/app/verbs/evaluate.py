@@ -4,13 +4,11 @@ The verb that sets reports side by side: compare.
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Literal
 
-from cyclopts import Parameter, validators
-
+from reben.app.flags import AsJson, AtLeastOne, AtLeastZero, Switch
 from reben.app.models import load_model, open_run
 from reben.app.terminal import print_json, print_table, print_text, progress_bar, talk
-from reben.app.verbs.data import AsJson
 from reben.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -26,8 +24,8 @@ def evaluate(  # noqa: PLR0913 - all but the first are flags
     predictions: Path | None = None,
     split: str = "test",
     out: Path | None = None,
-    batch_size: Annotated[int, Parameter(validator=validators.Number(gte=1))] = 64,
-    rounds: Annotated[int, Parameter(validator=validators.Number(gte=0))] = 1000,
+    batch_size: AtLeastOne = 64,
+    rounds: AtLeastZero = 1000,
     figures: bool = True,
     bands: str | None = None,
     labels: Path | None = None,
@@ -93,7 +91,7 @@ def calibrate(  # noqa: PLR0913 - all but the first are flags
     data: Path,
     split: str = "validation",
     out: Path | None = None,
-    batch_size: Annotated[int, Parameter(validator=validators.Number(gte=1))] = 64,
+    batch_size: AtLeastOne = 64,
     bands: str | None = None,
     labels: Path | None = None,
     as_json: AsJson = False,
@@ -231,8 +229,8 @@ def compare(  # noqa: PLR0913 - all but the first are flags
     split: str = "test",
     figure: _Figure = "average_precision",
     mean: Literal["macro", "micro"] = "macro",
-    together: Annotated[bool, Parameter(negative="")] = False,
-    rounds: Annotated[int, Parameter(validator=validators.Number(gte=0))] = 1000,
+    together: Switch = False,
+    rounds: AtLeastZero = 1000,
     seed: int = 0,
     figures: bool = True,
     as_json: AsJson = False,

@@ -8,11 +8,11 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
 
-from cyclopts import Parameter, validators
+from cyclopts import Parameter
 
+from reben.app.flags import AsJson, AtLeastOne, AtLeastZero, Share, Switch
 from reben.app.models import load_model, open_run
 from reben.app.terminal import print_json, print_table, print_text, progress_bar, talk
-from reben.app.verbs.data import AsJson
 from reben.errors import ConfigError
 from reben.model.hub import name_of
 from reben.spec.bands import BandSet
@@ -129,9 +129,6 @@ def print_scores(
         print_text(f"True labels: {'; '.join(true_labels) or 'none'}")
 
 
-_AtLeastOne = Annotated[int, Parameter(validator=validators.Number(gte=1))]
-_Share = Annotated[float | None, Parameter(validator=validators.Number(gte=0, lte=1))]
-_Flag = Annotated[bool, Parameter(negative="")]
 _Paths = Annotated[tuple[Path, ...], Parameter(negative="")]
 _Names = Annotated[tuple[str, ...], Parameter(negative="")]
 _TOP = 5
@@ -163,7 +160,7 @@ class StoreFlags:
     """Of a store, predict this split only: train, validation or test."""
     country: _Names = ()
     """Of a store, predict patches of this country only; may be given several times."""
-    covered: _Flag = False
+    covered: Switch = False
     """Of a store, predict also the patches with snow, cloud or shadow."""
 
 
@@ -174,17 +171,17 @@ class TableFlags:
 
     geometry: bool = True
     """Whether the table says where patches lie, in longitude and latitude."""
-    batch_size: _AtLeastOne = 32
+    batch_size: AtLeastOne = 32
     """Patches that go through the network together."""
-    devices: _AtLeastOne = 1
+    devices: AtLeastOne = 1
     """Processes that share the work, each on an accelerator of its own if there are several."""
-    workers: Annotated[int, Parameter(validator=validators.Number(gte=0))] = 2
+    workers: AtLeastZero = 2
     """Threads of each process that read ahead."""
-    strict: _Flag = False
+    strict: Switch = False
     """Stop at the first bad patch, instead of leaving it out and saying so at the end."""
-    overwrite: _Flag = False
+    overwrite: Switch = False
     """Replace FILE if it is there."""
-    restart: _Flag = False
+    restart: Switch = False
     """Begin anew where an interrupted command left parts, instead of going on."""
 
 
@@ -197,8 +194,8 @@ def predict(  # noqa: PLR0913 - all but the first two are flags
     *inputs: Path,
     out: Path | None = None,
     patch: str | None = None,
-    top: _AtLeastOne = _TOP,
-    threshold: _Share = None,
+    top: AtLeastOne = _TOP,
+    threshold: Share | None = None,
     bands: str | None = None,
     files: FileFlags = _NO_FILE_FLAGS,
     store: StoreFlags = _NO_STORE_FLAGS,

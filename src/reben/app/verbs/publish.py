@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
+from reben.app.flags import AsJson, Switch
 from reben.app.models import load_model
 from reben.app.terminal import (
     ask_yes,
@@ -24,15 +25,12 @@ from reben.app.terminal import (
     progress_bar,
     talk,
 )
-from reben.app.verbs.data import AsJson
 from reben.errors import ConfigError
 
 if TYPE_CHECKING:
     from reben.learn.report import Report
     from reben.publish.hub_models import Entry
     from reben.publish.pushing.plan import PushPlan
-
-Check = Annotated[bool, Parameter(negative="")]
 
 
 def card(  # noqa: PLR0913 - all but the first are flags
@@ -42,7 +40,7 @@ def card(  # noqa: PLR0913 - all but the first are flags
     out: Path | None = None,
     report: Path | None = None,
     data: Path | None = None,
-    check: Check = False,
+    check: Switch = False,
     hub_id: str | None = None,
     licence: str = "mit",
     affiliations: str | None = None,
@@ -185,12 +183,12 @@ def push(  # noqa: PLR0913 - one for each option
     repository: str,
     /,
     *,
-    private: Annotated[bool, Parameter(negative="")] = False,
-    pr: Annotated[bool, Parameter(negative="")] = False,
+    private: Switch = False,
+    pr: Switch = False,
     tag: str | None = None,
     revision: str | None = None,
-    dry_run: Annotated[bool, Parameter(negative="")] = False,
-    yes: Annotated[bool, Parameter(negative="")] = False,
+    dry_run: Switch = False,
+    yes: Switch = False,
     as_json: AsJson = False,
 ) -> None:
     """Push a card folder to the Hugging Face Hub in one commit, and print where it is.

@@ -4,20 +4,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from cyclopts import Parameter, validators
+from cyclopts import Parameter
 
+from reben.app.flags import AsJson, AtLeastOne, Share, Switch
 from reben.app.models import load_model, open_run
 from reben.app.terminal import print_json, print_table, print_text, progress_bar, talk
-from reben.app.verbs.data import AsJson
 from reben.errors import ConfigError, SceneError
 
 if TYPE_CHECKING:
     from reben.predict.scene_settings import ScenePrediction
     from reben.predict.tasks import SceneOutcome
 
-_AtLeastOne = Annotated[int, Parameter(validator=validators.Number(gte=1))]
-_Share = Annotated[float, Parameter(validator=validators.Number(gte=0, lte=1))]
-_Flag = Annotated[bool, Parameter(negative="")]
 _Dtype = Literal["float32", "uint8"]
 _Unit = Literal["db", "linear"]
 _SHOWN = 8
@@ -31,7 +28,7 @@ class SceneFlags:
     stride: int = 1200
     """Metres from one window to the next: 1200, or less for windows that overlap (a divisor of
     1200 and a multiple of 60). It is the size of a pixel of the result, too."""
-    max_bad: _Share = 0.25
+    max_bad: Share = 0.25
     """Share of pixels without data, under clouds or in shadow above which a window is left out."""
     dtype: _Dtype = "float32"
     """How scores are stored; as uint8 they are times 200."""
@@ -43,9 +40,9 @@ class SceneFlags:
     """Bands of the model in their order, for a published model whose name does not say."""
     device: str | None = None
     """Where to compute, for example cuda."""
-    batch_size: _AtLeastOne = 32
+    batch_size: AtLeastOne = 32
     """Windows that go through the network together."""
-    overwrite: _Flag = False
+    overwrite: Switch = False
     """Replace outputs that are there."""
 
 
@@ -58,7 +55,7 @@ class ManyFlags:
     """File with one product on a line; behind a tab may stand a Sentinel-1 product."""
     out_dir: Path | None = None
     """Folder for the outputs of --list, each called like its product."""
-    workers: _AtLeastOne = 1
+    workers: AtLeastOne = 1
     """Processes of this machine that share the scenes of --list."""
     dask: str | None = None
     """Address of a Dask scheduler whose workers do the scenes of --list."""

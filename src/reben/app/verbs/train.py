@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
 from cyclopts import Parameter
 
+from reben.app.flags import AsJson
 from reben.app.terminal import Bar, print_json, print_text, progress_bar, talk
-from reben.app.verbs.data import AsJson
 from reben.errors import ConfigError
 from reben.learn.config import SETTINGS, TrainConfig
 
