@@ -1,3 +1,4 @@
+import dataclasses
 import re
 import subprocess
 import sys
@@ -101,6 +102,41 @@ def test_the_same_seed_gives_the_same_intervals_on_any_number_of_cores(whole, mo
 
     assert bootstrap(whole, rounds=50, seed=3) == expected
     assert bootstrap(whole, rounds=50, seed=4) != expected
+
+
+KEPT = {
+    ("tile", "macro", "average_precision"): (0.8529190594305743, 0.8675717702046561),
+    ("tile", "macro", "f1"): (0.7635527944727797, 0.7762027737340254),
+    ("tile", "macro", "recall"): (0.7922645109862833, 0.8073849332166284),
+    ("tile", "micro", "average_precision"): (0.8947313602070119, 0.9133124325028801),
+    ("tile", "micro", "precision"): (0.8163248380039078, 0.8344286085229483),
+    ("patch", "macro", "accuracy"): (0.8649254385964913, 0.8784298245614034),
+    ("patch", "macro", "average_precision"): (0.8548436201983746, 0.8707375667512387),
+    ("patch", "micro", "precision"): (0.8111749975355435, 0.8388795079227318),
+}
+"""Intervals of 40 resamples with seed 7, as the first version of this code gave them."""
+
+
+@pytest.mark.parametrize("by", ["tile", "patch"])
+def test_a_seed_gives_the_same_intervals_bit_for_bit_as_ever(whole, by):
+    found = bootstrap(whole, by=by, rounds=40, seed=7)
+
+    for (unit, mean, name), expected in KEPT.items():
+        if unit == by:
+            interval = getattr(found, mean)[name]
+            assert (interval.low, interval.high) == expected
+
+
+def test_a_seed_gives_the_same_differences_bit_for_bit_as_ever(whole):
+    scores = np.round(1 - 0.5 * whole.scores[:, ::-1], 2).astype(np.float32)
+    found = paired_bootstrap(whole, replace(whole, scores=scores), rounds=40, seed=7)
+
+    assert dataclasses.astuple(found.macro["average_precision"]) == (
+        0.48053140820860446, 0.45967008764755984, 0.485796342427487, 2 / 41,
+    )  # fmt: skip
+    assert dataclasses.astuple(found.micro["f1"]) == (
+        0.279027985795803, 0.26999248759833977, 0.2884253009990125, 2 / 41,
+    )  # fmt: skip
 
 
 def test_one_tile_has_no_interval_but_a_reason():
