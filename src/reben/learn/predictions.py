@@ -123,7 +123,7 @@ class Predictions:
                 raise ConfigError(f"There are {len(known)} {name} for {shape[0]} patches.")
         if len(set(self.patch_ids)) != shape[0]:
             raise ConfigError(f"Of {shape[0]} patches {len(set(self.patch_ids))} have own names.")
-        _check_values(self.scores, self.labels)
+        check_values(self.scores, self.labels)
 
     def __len__(self) -> int:
         """Count the patches."""
@@ -259,6 +259,29 @@ def require_same_patches(first: Predictions, second: Predictions) -> None:
         )
 
 
+def check_values(scores: NDArray[Any], labels: NDArray[Any]) -> None:
+    """Check that labels are zeros and ones, and scores numbers in 0..1; both [N, K].
+
+    Raises:
+        LabelsError: If a label is neither zero nor one.
+        ConfigError: If a score is NaN or outside 0..1.
+    """
+    if ((labels != 0) & (labels != 1)).any():
+        raise LabelsError("Labels are zeros and ones; there are other values among them.")
+    nan = np.isnan(scores)
+    if nan.any():
+        raise ConfigError(
+            f"{int(nan.sum())} of {scores.size} scores are NaN, in {int(nan.any(1).sum())} of "
+            f"{len(scores)} patches. The weights of the model are damaged, or its training "
+            "diverged."
+        )
+    if ((scores < 0) | (scores > 1)).any():
+        raise ConfigError(
+            f"Scores must lie in 0..1; these reach from {scores.min():.4g} to {scores.max():.4g}. "
+            "If they are logits, apply the sigmoid first."
+        )
+
+
 def _matrix(table: pa.Table, start: str, names: Sequence[str], dtype: type) -> NDArray[Any]:
     return np.stack([table[start + name].to_numpy().astype(dtype) for name in names], axis=1)
 
@@ -272,21 +295,3 @@ def _parse_names(
     except PatchNameError:
         return None, None
     return tuple(patch.tile for patch in patches), tuple(patch.acquired.month for patch in patches)
-
-
-def _check_values(scores: NDArray[np.float32], labels: NDArray[np.uint8]) -> None:
-    if labels.max(initial=0) > 1:
-        raise LabelsError("Labels are zeros and ones; there are other values among them.")
-    nan = np.isnan(scores)
-    if nan.any():
-        raise ConfigError(
-            f"{int(nan.sum())} of {scores.size} scores are NaN, in {int(nan.any(1).sum())} of "
-            f"{len(scores)} patches. The weights of the model are damaged, or its training "
-            "diverged."
-        )
-    low, high = float(scores.min(initial=0)), float(scores.max(initial=1))
-    if low < 0 or high > 1:
-        raise ConfigError(
-            f"Scores must lie in 0..1; these reach from {low:.4g} to {high:.4g}. If they are "
-            "logits, apply the sigmoid first."
-        )

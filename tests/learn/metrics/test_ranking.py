@@ -4,7 +4,15 @@ import sklearn.metrics
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reben.learn.metrics.classification import average_precision, trace_curve
+from learn.predicted import predicted
+from reben.learn.metrics.breakdown import break_down
+from reben.learn.metrics.classification import (
+    Counts,
+    average_precision,
+    compute_metrics,
+    trace_curve,
+)
+from reben.learn.metrics.resampling import Resampler
 
 
 @st.composite
@@ -18,12 +26,19 @@ def weighted(draw):
     return np.array(scores) / 6, np.array(labels), np.array(weights)
 
 
+def resampled(scores, labels, weights):
+    """Return the average precision of a resample in which patches count as often as they weigh."""
+    columns = scores.astype(np.float32)[:, None], labels[:, None]
+    found = Resampler(*columns).figures(weights.astype(np.uint8)[None])
+    return found.per_class["average_precision"][0, 0]
+
+
 @given(weighted())
-def test_weighted_average_precision_is_that_of_scikit_learn(values):
+def test_the_average_precision_of_a_resample_is_the_weighted_one_of_scikit_learn(values):
     scores, labels, weights = values
     expected = sklearn.metrics.average_precision_score(labels, scores, sample_weight=weights)
 
-    assert average_precision(scores, labels, weights) == pytest.approx(expected, abs=1e-12)
+    assert resampled(scores, labels, weights) == pytest.approx(expected, abs=1e-12)
 
 
 @given(weighted())
@@ -31,7 +46,15 @@ def test_a_weight_is_the_number_of_times_a_patch_is_there(values):
     scores, labels, weights = values
     expected = average_precision(np.repeat(scores, weights), np.repeat(labels, weights))
 
-    assert average_precision(scores, labels, weights) == pytest.approx(expected, abs=1e-12)
+    assert resampled(scores, labels, weights) == pytest.approx(expected, abs=1e-12)
+
+
+@given(weighted())
+def test_average_precision_is_that_of_scikit_learn(values):
+    scores, labels, _ = values
+    expected = sklearn.metrics.average_precision_score(labels, scores)
+
+    assert average_precision(scores, labels) == pytest.approx(expected, abs=1e-12)
 
 
 @given(weighted())
@@ -50,3 +73,14 @@ def test_without_positives_it_is_zero():
 
 def test_without_patches_it_is_zero():
     assert average_precision(np.array([]), np.array([])) == 0
+
+
+def test_reports_resamples_breakdowns_and_curves_share_one_definition(monkeypatch):
+    whole = predicted(40)
+    once = np.ones((1, 40), np.uint8)
+    monkeypatch.setattr(Counts, "f1", property(lambda counts: 0.25 + 0.0 * counts.recall))
+
+    assert compute_metrics(whole.scores, whole.labels, whole.label_names).macro.f1 == 0.25
+    assert Resampler(whole.scores, whole.labels).figures(once).macro["f1"][0] == 0.25
+    assert break_down(whole).country["Austria"].comparable_macro_f1 == 0.25
+    assert set(trace_curve(whole.scores[:, 0], whole.labels[:, 0]).f1) == {0.25}

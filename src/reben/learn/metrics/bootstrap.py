@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reben.errors import ConfigError
-from reben.learn.metrics.classification import THRESHOLD
+from reben.learn.metrics.classification import THRESHOLD, Threshold
 from reben.learn.predictions import Predictions, require_same_patches
 
 if TYPE_CHECKING:
@@ -31,8 +31,6 @@ LEVEL = 0.95
 FEW_TILES = 10
 """With fewer tiles than this an interval by tile is too narrow to be trusted, and says so."""
 _BLOCK = 16  # resamples that share one walk along the scores; the random numbers depend on it
-
-Threshold = float | Sequence[float]
 
 
 @dataclass(frozen=True)

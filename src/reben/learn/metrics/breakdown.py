@@ -10,7 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from reben.learn.metrics.classification import THRESHOLD, average_precision
+from reben.learn.metrics.classification import (
+    THRESHOLD,
+    average_precision,
+    count,
+    is_found,
+)
 from reben.learn.predictions import Predictions
 
 
@@ -95,19 +100,16 @@ def break_down(predictions: Predictions, threshold: float = THRESHOLD) -> Breakd
 def measure_group(predictions: Predictions, rows: NDArray[np.bool_], threshold: float) -> Group:
     """Return the figures of the patches in ``rows``, a mask [N] with at least one patch."""
     scores, real = predictions.scores[rows], predictions.labels[rows].astype(np.bool_)
-    found = scores > threshold
-    support = real.sum(0)
-    present = support > 0
-    hits, whole = (found & real).sum(0), found.sum(0) + support
-    ranked = np.array([average_precision(scores[:, k], real[:, k]) for k in range(real.shape[1])])
-    f1 = 2 * hits / np.maximum(whole, 1)
+    found = is_found(scores, threshold)
+    f1, present = count(found, real).f1, real.sum(0) > 0
+    ranked = np.array([average_precision(*column) for column in zip(scores.T, real.T, strict=True)])
     some = bool(present.any())
     return Group(
         num_patches=len(real),
         macro_average_precision=float(ranked[present].mean()) if some else None,
         macro_f1=float(f1[present].mean()) if some else None,
         micro_average_precision=average_precision(scores.ravel(), real.ravel()) if some else None,
-        micro_f1=float(2 * hits.sum() / whole.sum()) if some else None,
+        micro_f1=float(count(found, real, axis=None).f1) if some else None,
         comparable_macro_average_precision=float(ranked.mean()),
         comparable_macro_f1=float(f1.mean()),
         absent=tuple(

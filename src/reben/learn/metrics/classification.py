@@ -1,14 +1,11 @@
 """Scores against labels: average precision, F1, precision, recall, accuracy, AUROC.
 
-Axes: N patches, K labels.
+Each figure is defined here once, for reports, resamples, breakdowns, curves and calibration. The
+definitions are those of torchmetrics and scikit-learn. Average precision and curves take the
+distinct scores as thresholds: patches of the same score are found together, so the order of the
+rows never matters.
 
-What follows from the order of scores: curves of precision and recall, average precision.
-
-One label at a time, in float64, with thresholds at the distinct scores: patches of the same score
-are found together, so the order of the rows never matters. These are the definitions of
-torchmetrics and scikit-learn.
-
-Axes: N patches (or decisions), M distinct scores.
+Axes: N patches (or decisions), K labels, M distinct scores.
 """
 
 import math
@@ -20,83 +17,109 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torchmetrics.functional import classification
 
 from reben.errors import ConfigError, EmptySplitError, LabelsError
+from reben.learn.predictions import check_values
+
+THRESHOLD = 0.5
+"""A label counts as found where its score is greater than this, as in the published figures."""
+
+Threshold = float | Sequence[float]
+"""One for all labels, or K, one for each."""
 
 
 @dataclass(frozen=True, eq=False)
-class Curve:
-    """What is found as the threshold falls from one distinct score to the next.
+class Counts:
+    """Decisions counted against the truth: numbers, or arrays of one shape.
 
     Args:
-        scores: The distinct scores, falling, [M]. Step ``m`` finds what scores at least
-            ``scores[m]``.
-        hits: Weight of what is found and right, int64 or float64 [M].
-        found: Weight of all that is found, [M].
-        total: Weight of all that is right.
+        hits: How much is found and right.
+        found: How much is found.
+        real: How much is right.
     """
 
-    scores: NDArray[Any]
     hits: NDArray[Any]
     found: NDArray[Any]
-    total: float
-
-    @property
-    def precision(self) -> NDArray[np.float64]:
-        """Which part of what is found is right, float64 [M]; 0 where nothing has a weight."""
-        return self.hits / np.where(self.found > 0, self.found, 1)
-
-    @property
-    def recall(self) -> NDArray[np.float64]:
-        """Which part of what is right is found, float64 [M]; 0 if nothing is right."""
-        return self.hits / (self.total or 1)
+    real: NDArray[Any]
 
     @property
     def f1(self) -> NDArray[np.float64]:
-        """Harmonic mean of precision and recall, float64 [M]."""
-        whole = self.found + self.total
-        return 2 * self.hits / np.where(whole > 0, whole, 1)
+        """Harmonic mean of precision and recall; 0 if nothing is found and nothing is right."""
+        return _divided(2 * self.hits, self.found + self.real)
+
+    @property
+    def precision(self) -> NDArray[np.float64]:
+        """Share of what is found that is right; 0 if nothing is found."""
+        return _divided(self.hits, self.found)
+
+    @property
+    def recall(self) -> NDArray[np.float64]:
+        """Share of what is right that is found; 0 if nothing is right."""
+        return _divided(self.hits, self.real)
+
+    def rates(self) -> dict[str, NDArray[np.float64]]:
+        """Return F1, precision and recall by name."""
+        return {"f1": self.f1, "precision": self.precision, "recall": self.recall}
 
 
-def trace_curve(
-    scores: NDArray[Any], labels: NDArray[Any], weights: NDArray[Any] | None = None
-) -> Curve:
+@dataclass(frozen=True, eq=False)
+class Curve(Counts):
+    """What is found as the threshold falls from one distinct score to the next, each array [M].
+
+    Args:
+        hits: How much is found and right.
+        found: How much is found.
+        real: How much is right.
+        scores: The distinct scores, falling. Step ``m`` finds what scores at least ``scores[m]``.
+    """
+
+    scores: NDArray[Any]
+
+
+def _divided(part: NDArray[Any], whole: NDArray[Any]) -> NDArray[np.float64]:
+    return part / np.where(whole > 0, whole, 1)
+
+
+def is_found(scores: NDArray[Any], threshold: Threshold) -> NDArray[np.bool_]:
+    """Return where scores [N, K] are above the threshold."""
+    # One number is compared in the scores' own precision, so that 0.4 is not above 0.4; thresholds
+    # for each label may lie between two neighbouring scores, and keep all their digits.
+    limits = threshold if isinstance(threshold, float | int) else np.asarray(threshold, np.float64)
+    return np.asarray(scores > limits)
+
+
+def count(found: NDArray[np.bool_], real: NDArray[np.bool_], axis: int | None = 0) -> Counts:
+    """Return the counts of decisions against the truth along an axis, or of all of them."""
+    return Counts((found & real).sum(axis), found.sum(axis), real.sum(axis))
+
+
+def trace_curve(scores: NDArray[Any], labels: NDArray[Any]) -> Curve:
     """Return the curve of one label.
 
     Args:
         scores: Any numbers without NaN, [N].
         labels: Zeros and ones, [N].
-        weights: How often each patch counts, at least 0, [N]; once by default.
     """
     order = np.argsort(-scores, kind="stable")
     falling = scores[order]
-    each = np.ones(len(order), np.int64) if weights is None else weights[order]
     ends = np.flatnonzero(np.append(falling[1:] != falling[:-1], [True] * bool(len(order))))
-    hits = np.cumsum(each * labels[order].astype(np.int64))
-    return Curve(falling[ends], hits[ends], np.cumsum(each)[ends], hits[-1] if len(hits) else 0)
+    hits = np.cumsum(labels[order].astype(np.int64))
+    return Curve(hits[ends], ends + 1, np.asarray(hits[-1] if len(hits) else 0), falling[ends])
 
 
-def average_precision(
-    scores: NDArray[Any], labels: NDArray[Any], weights: NDArray[Any] | None = None
-) -> float:
+def average_precision(scores: NDArray[Any], labels: NDArray[Any]) -> float:
     """Return the area under the precision-recall curve, as a sum of steps; 0 without positives.
 
     Args:
         scores: Any numbers without NaN, [N].
         labels: Zeros and ones, [N].
-        weights: How often each patch counts, at least 0, [N]; once by default.
 
     Example:
         >>> average_precision(np.array([0.9, 0.8, 0.7]), np.array([1, 0, 1]))
         0.8333333333333333
     """
-    curve = trace_curve(scores, labels, weights)
+    curve = trace_curve(scores, labels)
     return float(np.sum(np.diff(curve.recall, prepend=0) * curve.precision))
-
-
-THRESHOLD = 0.5
-"""A label counts as found where its score is greater than this, as in the published figures."""
 
 
 @dataclass(frozen=True)
@@ -181,7 +204,7 @@ def compute_metrics(
     scores: NDArray[Any] | Tensor,
     labels: NDArray[Any] | Tensor,
     label_names: Sequence[str],
-    threshold: float | Sequence[float] = THRESHOLD,
+    threshold: Threshold = THRESHOLD,
 ) -> Metrics:
     """Return the figures of scores against labels.
 
@@ -204,30 +227,25 @@ def compute_metrics(
         >>> found.macro.average_precision, found.per_class["B"].recall
         (0.75, 0.0)
     """
-    scores_NK, labels_NK = _as_tensor(scores), _as_tensor(labels)
-    _check(scores_NK, labels_NK, label_names, threshold)
-    labels_NK = labels_NK.long()
-    # One number is compared in the scores' own precision, so that 0.4 is not above 0.4; thresholds
-    # for each label may lie between two neighbouring scores, and keep all their digits.
-    limits = (
-        threshold
-        if isinstance(threshold, float | int)
-        else torch.tensor(threshold, dtype=torch.float64)
-    )
-    found_NK, real_NK = scores_NK > limits, labels_NK.bool()
-    support = labels_NK.sum(0).tolist()
-    columns = list(zip(scores_NK.T, labels_NK.T, strict=True))
+    scores_NK, labels_NK = _as_array(scores), _as_array(labels)
+    _check_shapes(scores_NK, labels_NK, label_names)
+    _check_threshold(threshold, len(label_names))
+    check_values(scores_NK, labels_NK)
+    found_NK, real_NK = is_found(scores_NK, threshold), labels_NK != 0
+    support = real_NK.sum(0).tolist()
+    columns = list(zip(scores_NK.T, real_NK.T, strict=True))
     each = {
-        "average_precision": [_average_precision(*column) for column in columns],
+        "average_precision": [average_precision(*column) for column in columns],
         **_at_threshold(found_NK, real_NK),
         "auroc": [_auroc(*column) for column in columns],
     }
-    flat = _at_threshold(found_NK.reshape(-1, 1), real_NK.reshape(-1, 1))
+    flat_scores, flat_real = scores_NK.ravel(), real_NK.ravel()
+    flat = _at_threshold(found_NK.reshape(-1, 1), flat_real[:, None])
     return Metrics(
         macro=Figures(**{name: sum(values) / len(values) for name, values in each.items()}),
         micro=Figures(
-            average_precision=_average_precision(scores_NK.flatten(), labels_NK.flatten()),
-            auroc=_auroc(scores_NK.flatten(), labels_NK.flatten()),
+            average_precision=average_precision(flat_scores, flat_real),
+            auroc=_auroc(flat_scores, flat_real),
             **{name: values[0] for name, values in flat.items()},
         ),
         per_class={
@@ -242,87 +260,58 @@ def compute_metrics(
     )
 
 
-def _average_precision(scores_N: Tensor, labels_N: Tensor) -> float:
-    # Not the metrics library's: its float32 is off by 1e-7, more than a resample of the patches
-    # with all weights one, which shares this definition.
-    return average_precision(scores_N.numpy(), labels_N.numpy())
+def _auroc(scores_N: NDArray[Any], real_N: NDArray[np.bool_]) -> float:
+    from torchmetrics.functional.classification import binary_auroc
 
-
-def _auroc(scores_N: Tensor, labels_N: Tensor) -> float:
-    if not labels_N.any() or labels_N.all():
+    if not real_N.any() or real_N.all():
         return 0.0
-    return float(classification.binary_auroc(scores_N, labels_N))
+    return float(binary_auroc(torch.tensor(scores_N), torch.tensor(real_N).long()))
 
 
-def _per_sample(found_NK: Tensor, real_NK: Tensor) -> SampleFigures:
+def _per_sample(found_NK: NDArray[np.bool_], real_NK: NDArray[np.bool_]) -> SampleFigures:
     each = _at_threshold(found_NK.T, real_NK.T)
     # Summed exactly, so that the order of the patches changes nothing.
     means = {name: math.fsum(values) / len(values) for name, values in each.items()}
     return SampleFigures(
         **means,
-        subset_accuracy=float((found_NK == real_NK).all(1).double().mean()),
-        hamming_distance=float((found_NK != real_NK).double().mean()),
+        subset_accuracy=float((found_NK == real_NK).all(1).mean()),
+        hamming_distance=float((found_NK != real_NK).mean()),
     )
 
 
-def _at_threshold(found: Tensor, real: Tensor) -> dict[str, list[float]]:
+def _at_threshold(found: NDArray[np.bool_], real: NDArray[np.bool_]) -> dict[str, list[float]]:
     """Return the figures of decisions [M, K] against truth [M, K], each for every column."""
-    both = (found & real).sum(0).double()
-    num_found, num_real = found.sum(0), real.sum(0)
-    figures = {
-        "f1": _divided(2 * both, num_found + num_real),
-        "precision": _divided(both, num_found),
-        "recall": _divided(both, num_real),
-        "accuracy": (found == real).double().mean(0),
-    }
-    return {name: values.tolist() for name, values in figures.items()}
+    rates = {**count(found, real).rates(), "accuracy": (found == real).mean(0)}
+    return {name: values.tolist() for name, values in rates.items()}
 
 
-def _divided(part: Tensor, whole: Tensor) -> Tensor:
-    """Return ``part / whole``, and 0 where there is nothing."""
-    return part / whole.clamp(min=1)
+def _named(names: Sequence[str], support: Sequence[int], number: int) -> tuple[str, ...]:
+    return tuple(name for name, own in zip(names, support, strict=True) if own == number)
 
 
-def _named(names: Sequence[str], support: Sequence[int], count: int) -> tuple[str, ...]:
-    return tuple(name for name, number in zip(names, support, strict=True) if number == count)
+def _as_array(values: NDArray[Any] | Tensor) -> NDArray[Any]:
+    if isinstance(values, Tensor):
+        half = values.dtype in (torch.float16, torch.bfloat16)
+        values = (values.float() if half else values).detach().cpu().numpy()
+    array = np.ascontiguousarray(values)
+    return array.astype(np.float32) if array.dtype == np.float16 else array
 
 
-def _as_tensor(values: NDArray[Any] | Tensor) -> Tensor:
-    array = (
-        values.detach().cpu() if isinstance(values, Tensor) else torch.tensor(np.asarray(values))
-    )
-    return array.float() if array.dtype in (torch.float16, torch.bfloat16) else array
-
-
-def _check(
-    scores: Tensor, labels: Tensor, names: Sequence[str], threshold: float | Sequence[float]
-) -> None:
+def _check_shapes(scores: NDArray[Any], labels: NDArray[Any], names: Sequence[str]) -> None:
     if scores.ndim != 2 or scores.shape != labels.shape or scores.shape[1] != len(names):
         raise LabelsError(
-            f"Scores of shape {tuple(scores.shape)}, labels of shape {tuple(labels.shape)} and "
-            f"{len(names)} names do not belong together; the shape is (patches, names)."
+            f"Scores of shape {scores.shape}, labels of shape {labels.shape} and {len(names)} "
+            "names do not belong together; the shape is (patches, names)."
         )
-    if not scores.numel():
+    if not scores.size:
         raise EmptySplitError(
             f"There is nothing to measure: {scores.shape[0]} patches, {len(names)} labels."
         )
-    if bool(((labels != 0) & (labels != 1)).any()):
-        raise LabelsError("Labels are zeros and ones; there are other values among them.")
+
+
+def _check_threshold(threshold: Threshold, num_labels: int) -> None:
     limits = np.asarray(threshold)
-    if limits.shape not in ((), (len(names),)):
-        raise ConfigError(f"There are {limits.size} thresholds for {len(names)} labels.")
+    if limits.shape not in ((), (num_labels,)):
+        raise ConfigError(f"There are {limits.size} thresholds for {num_labels} labels.")
     if not ((limits >= 0) & (limits <= 1)).all():
         raise ConfigError(f"The threshold must lie in 0..1; got {threshold}.")
-    nan = int(scores.isnan().sum())
-    if nan:
-        raise ConfigError(
-            f"{nan} of {scores.numel()} scores are NaN, in "
-            f"{int(scores.isnan().any(1).sum())} of {len(scores)} patches. The weights of the "
-            "model are damaged, or its training diverged."
-        )
-    low, high = float(scores.min()), float(scores.max())
-    if low < 0 or high > 1:
-        raise ConfigError(
-            f"Scores must lie in 0..1; these reach from {low:.4g} to {high:.4g}. If they are "
-            "logits, apply the sigmoid first."
-        )

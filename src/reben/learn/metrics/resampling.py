@@ -7,13 +7,15 @@ are the distinct scores, as in `reben.learn.metrics.classification`, whose numbe
 Axes: R resamples, N patches, K labels.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
 import numba
 import numpy as np
 from numpy.typing import NDArray
+
+from reben.learn.metrics.classification import THRESHOLD, Counts, Threshold, is_found
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -50,13 +52,12 @@ class Resampler:
         self,
         scores: NDArray[np.float32],
         labels: NDArray[Any],
-        threshold: float | Sequence[float] = 0.5,
+        threshold: Threshold = THRESHOLD,
     ) -> None:
         self.num_patches, self.num_labels = scores.shape
         real = labels.astype(np.bool_)
-        limits = threshold if isinstance(threshold, float) else np.asarray(threshold)
         self.support = real.sum(0)
-        self._num_found = (scores > limits).sum(0)
+        self._num_found = is_found(scores, threshold).sum(0)
         rows = np.arange(self.num_patches)
         self._by_class = [
             _sorted_codes(scores[:, k], real[:, k], rows) for k in range(self.num_labels)
@@ -77,16 +78,15 @@ class Resampler:
         ]
         ranked, found, hits, real = (np.stack(part, axis=1) for part in zip(*walks, strict=True))
         size = weights.sum(1, dtype=np.int64)[:, None]
-        each = {"average_precision": ranked, **_at_threshold(hits, found, real, size)}
+        each = {"average_precision": ranked, **_at_threshold(Counts(hits, found, real), size)}
         together, *_ = _walk(self._all, turned, 0)
+        whole = Counts(hits.sum(1), found.sum(1), real.sum(1))
         present = real > 0
         return Resampled(
             macro={name: self._macro(values, present) for name, values in each.items()},
             micro={
                 "average_precision": together,
-                **_at_threshold(
-                    hits.sum(1), found.sum(1), real.sum(1), size[:, 0] * self.num_labels
-                ),
+                **_at_threshold(whole, size[:, 0] * self.num_labels),
             },
             per_class={name: np.where(present, x, np.nan) for name, x in each.items()},
         )
@@ -108,18 +108,9 @@ def _mean(values: NDArray[np.float64], which: NDArray[np.bool_]) -> NDArray[np.f
     return cast("NDArray[np.float64]", mean)
 
 
-def _at_threshold(
-    hits: NDArray[np.float64],
-    found: NDArray[np.float64],
-    real: NDArray[np.float64],
-    size: NDArray[np.int64],
-) -> dict[str, NDArray[np.float64]]:
-    return {
-        "f1": 2 * hits / np.maximum(found + real, 1),
-        "precision": hits / np.maximum(found, 1),
-        "recall": hits / np.maximum(real, 1),
-        "accuracy": 1 - (found + real - 2 * hits) / size,
-    }
+def _at_threshold(counts: Counts, size: NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:
+    wrong = counts.found + counts.real - 2 * counts.hits
+    return {**counts.rates(), "accuracy": 1 - wrong / size}
 
 
 def _sorted_codes(
