@@ -122,12 +122,17 @@ class Bounds(NamedTuple):
     @property
     def zone(self) -> str:
         """The UTM zone of ``epsg``, for example ``33N``."""
-        return f"{self.epsg % 100}{'N' if self.epsg // 100 == 326 else 'S'}"
+        return utm_zone(self.epsg)
 
 
 def is_utm(epsg: int) -> bool:
     """Tell whether ``epsg`` is the code of a UTM zone on WGS 84."""
     return 32601 <= epsg <= 32660 or 32701 <= epsg <= 32760
+
+
+def utm_zone(epsg: int) -> str:
+    """Return number and hemisphere of the UTM zone with code ``epsg``, for example ``33N``."""
+    return f"{epsg % 100}{'N' if epsg // 100 == 326 else 'S'}"
 
 
 @dataclass(frozen=True)

@@ -1,121 +1,195 @@
-"""Where the pixels of a TIFF lie, by its own tags.
+"""The tags of a TIFF: the one reader of what a file says about itself before its pixels.
 
-The band files of the data set are read without a library, from the few bytes at their start;
-others are left to rasterio.
+It knows both byte orders, classic TIFF and BigTIFF. Half a million patches share a few
+directories, so a directory is parsed only once; georeferencing that GeoTIFF's simple tags do not
+tell is left to rasterio, an optional dependency.
 
-Source: TIFF revision 6.0 (Adobe, 1992); GeoTIFF standard 1.1 (OGC 19-008r4).
-
-What a TIFF says of itself before a pixel is read: its size, and where it lies.
+Source: TIFF revision 6.0 (Adobe, 1992); BigTIFF (AWare Systems, 2008); GeoTIFF standard 1.1
+(OGC 19-008r4).
 """
 
+import math
 import struct
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import IntEnum
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
-from reben.data.tiff.read import PLAIN_START
-from reben.errors import MissingExtraError, TiffError
+from reben.errors import TiffError
 from reben.spec.patches import Bounds, is_utm
+from reben.support.extras import optional
 
+
+class Tag(IntEnum):
+    """The tags that reben reads or writes."""
+
+    WIDTH = 256
+    HEIGHT = 257
+    BITS = 258
+    COMPRESSION = 259
+    PHOTOMETRIC = 262
+    FILL_ORDER = 266
+    STRIP_OFFSETS = 273
+    ORIENTATION = 274
+    SAMPLES = 277
+    ROWS_PER_STRIP = 278
+    STRIP_BYTES = 279
+    PLANAR = 284
+    PREDICTOR = 317
+    TILE_WIDTH = 322
+    SAMPLE_FORMAT = 339
+    PIXEL_SCALE = 33550
+    TIEPOINT = 33922
+    TRANSFORM = 34264
+    GEO_KEYS = 34735
+    GEO_TEXT = 34737
+    NODATA = 42113
+
+
+class _Form(NamedTuple):
+    """How one kind of TIFF is packed: header, number of tags, one entry, number of a far byte."""
+
+    order: str
+    header: struct.Struct
+    num_tags: struct.Struct
+    entry: struct.Struct
+    word_bytes: int
+
+
+def _form(order: str, word: str) -> _Form:
+    header = f"{order}4xI" if word == "I" else f"{order}8xQ"
+    entry = struct.Struct(f"{order}HH{word}{word}")
+    num_tags = struct.Struct(f"{order}{'H' if word == 'I' else 'Q'}")
+    return _Form(order, struct.Struct(header), num_tags, entry, struct.calcsize(f"{order}{word}"))
+
+
+PLAIN_START = b"II*\x00"
+"""What a little-endian, classic TIFF starts with; all files of the data set do."""
+_FORMS = {
+    PLAIN_START: _form("<", "I"),
+    b"MM\x00*": _form(">", "I"),
+    b"II+\x00": _form("<", "Q"),
+    b"MM\x00+": _form(">", "Q"),
+}
+STARTS = tuple(_FORMS)
+"""What a TIFF starts with: little-endian and big-endian, classic and BigTIFF."""
+
+_CODES = {1: "B", 2: "s", 3: "H", 4: "I", 12: "d", 16: "Q"}
+_MOST_VALUES = 4096
+"""Largest number of tags in a directory, and of values of a tag that are read at once."""
 _START_BYTES = 1 << 14
-_ENTRY = struct.Struct("<HHII")
-_CODES = {3: "H", 4: "I", 12: "d"}
-_WIDTH, _HEIGHT, _SCALE, _TIEPOINT, _TRANSFORM, _KEYS = 256, 257, 33550, 33922, 34264, 34735
 _RASTER_TYPE, _GEOGRAPHIC, _PROJECTED = 1025, 2048, 3072
+_PIXEL_IS_POINT = 2
 _USER_DEFINED = 32767
 
 
-def read_bounds(path: str | Path) -> Bounds | None:
-    """Return the rectangle that a TIFF covers, or None if it does not say so.
+class FaultError(Exception):
+    """Why a TIFF cannot be read: the rest of a sentence that starts with the name of the file."""
+
+
+def damaged(reason: str) -> FaultError:
+    """Return the error for a file whose content cannot be right."""
+    return FaultError(f"is a damaged TIFF: {reason}. Fetch the file again.")
+
+
+def require_inside(content: bytes, end: int, what: str) -> None:
+    """Refuse a file that ends before byte ``end``."""
+    if end > len(content):
+        raise damaged(f"{what} should end at byte {end}, and it has {len(content)}")
+
+
+class Field(NamedTuple):
+    """The values of one tag: their code in `struct`, how many, first byte and end in the file."""
+
+    code: str
+    num_values: int
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Directory:
+    """The tags of the first image of a TIFF; files with the same entries share one object."""
+
+    order: str
+    fields: Mapping[int, Field]
+    start: int
+    entries: bytes
+
+    def number(self, tag: int, default: int) -> int:
+        """Return the one number of a tag, or -1 if it is not one short or long number."""
+        field = self.fields.get(tag)
+        if field is None:
+            return default
+        if field.num_values != 1 or field.code not in ("H", "I"):
+            return -1
+        at = field.start - self.start
+        return int(struct.unpack_from(f"{self.order}{field.code}", self.entries, at)[0])
+
+    def values(self, tag: int, content: bytes) -> tuple[float, ...]:
+        """Return the numbers of a tag, none if the file lacks it.
+
+        Raises:
+            FaultError: If they lie outside of ``content``, or are too many.
+        """
+        field = self.fields.get(tag)
+        if field is None or field.code in ("", "s"):
+            return ()
+        if field.num_values > _MOST_VALUES:
+            raise damaged(f"its tag {int(tag)} claims {field.num_values} values")
+        require_inside(content, field.end, f"its tag {int(tag)}")
+        return struct.unpack_from(
+            f"{self.order}{field.num_values}{field.code}", content, field.start
+        )
+
+
+def read_directory(content: bytes) -> Directory:
+    """Return the tags of the first image.
+
+    Args:
+        content: The file, which starts with one of `STARTS`, or the part that holds its tags.
 
     Raises:
-        TiffError: If the file cannot be read.
-        MissingExtraError: If it is unlike the files of the data set, and rasterio, which reads
-            such files, is not installed.
+        FaultError: If the directory does not lie in ``content``.
     """
-    try:
-        with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - half a million times
-            start = file.read(_START_BYTES)
-    except OSError as error:
-        raise TiffError(f"Cannot read {path}: {error.strerror or error}.") from error
-    tags = _read_tags(start) if start.startswith(PLAIN_START) else None
-    if tags is None or _TRANSFORM in tags:
-        return _ask_rasterio(path)
-    if not {_SCALE, _TIEPOINT, _KEYS, _WIDTH, _HEIGHT} <= tags.keys():
-        return None
-    keys = tags[_KEYS]
-    known = {keys[at]: keys[at + 3] for at in range(4, len(keys) - 3, 4) if keys[at + 1] == 0}
-    epsg = int(known.get(_PROJECTED, known.get(_GEOGRAPHIC, _USER_DEFINED)))
-    if epsg == _USER_DEFINED:
-        return _ask_rasterio(path)
-    column, row, _, x, y, _ = tags[_TIEPOINT][:6]
-    across, down = tags[_SCALE][:2]
-    # Where a pixel is a point, its coordinates are those of its middle.
-    shift = 0.5 if known.get(_RASTER_TYPE) == 2 else 0.0
-    left, top = x - (column + shift) * across, y + (row + shift) * down
-    width, height = tags[_WIDTH][0], tags[_HEIGHT][0]
-    return Bounds(epsg, left, top - height * down, left + width * across, top)
+    magic = content[:4]
+    form = _FORMS[magic]
+    require_inside(content, form.header.size, "its header")
+    (start,) = form.header.unpack_from(content)
+    first = start + form.num_tags.size
+    require_inside(content, first, "its directory")
+    (count,) = form.num_tags.unpack_from(content, start)
+    end = first + count * form.entry.size
+    require_inside(content, end, "its directory")
+    return _parse_entries(magic, first, content[first:end])
 
 
-def _read_tags(start: bytes) -> dict[int, tuple[Any, ...]] | None:
-    """Return the numbers of each tag of a directory near the start, or None if it is not there."""
-    try:
-        (place,) = struct.unpack_from("<I", start, 4)
-        (count,) = struct.unpack_from("<H", start, place)
-        entries = start[place + 2 : place + 2 + count * _ENTRY.size]
-        tags = {}
-        for number, (tag, kind, length, value) in enumerate(_ENTRY.iter_unpack(entries)):
-            if tag in (_WIDTH, _HEIGHT, _SCALE, _TIEPOINT, _TRANSFORM, _KEYS):
-                numbers = struct.Struct(f"<{length}{_CODES[kind]}")
-                here = place + 2 + number * _ENTRY.size + 8
-                tags[tag] = numbers.unpack_from(start, here if numbers.size <= 4 else value)
-    except (struct.error, KeyError):
-        return None
-    return tags if number + 1 == count else None
-
-
-def _ask_rasterio(path: str | Path) -> Bounds | None:
-    try:
-        import rasterio
-        from rasterio.errors import NotGeoreferencedWarning, RasterioError
-    except ImportError as error:
-        raise MissingExtraError(
-            f"To say where {path} lies needs rasterio, which is missing. Install it: "
-            'pip install "reben[geo]", or leave geometry out: --no-geometry'
-        ) from error
-    try:
-        with (
-            warnings.catch_warnings(action="ignore", category=NotGeoreferencedWarning),
-            rasterio.open(path, driver="GTiff") as image,
-        ):
-            epsg = None if image.crs is None else image.crs.to_epsg()
-            if epsg is None or image.transform.b or image.transform.d:
-                return None
-            return Bounds(epsg, *image.bounds)
-    except RasterioError as error:
-        raise TiffError(f"{path} is a TIFF that cannot be read: {error}") from error
-
-
-_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 12: 8, 16: 8}
-_LETTERS = {1: "B", 2: "s", 3: "H", 4: "I", 12: "d", 16: "Q"}
-_WIDTH, _HEIGHT, _SAMPLES, _SCALE, _TIEPOINT, _GEO_KEYS = 256, 257, 277, 33550, 33922, 34735
-_WANTED = {_WIDTH, _HEIGHT, _SAMPLES, _SCALE, _TIEPOINT, _GEO_KEYS}
-_PROJECTED_CRS = 3072
-_MOST_VALUES = 4096
-STARTS = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
-"""What a TIFF starts with: little-endian and big-endian, classic and BigTIFF."""
+@lru_cache(maxsize=1024)
+def _parse_entries(magic: bytes, first: int, entries: bytes) -> Directory:
+    form = _FORMS[magic]
+    if len(entries) > _MOST_VALUES * form.entry.size:
+        raise damaged(f"it claims {len(entries) // form.entry.size} tags")
+    fields = {}
+    for number, (tag, kind, count, far) in enumerate(form.entry.iter_unpack(entries), start=1):
+        code = _CODES.get(kind, "")
+        num_bytes = count * struct.calcsize(f"<{code}")
+        near = first + number * form.entry.size - form.word_bytes
+        start = near if num_bytes <= form.word_bytes else far
+        fields[tag] = Field(code, count, start, start + num_bytes)
+    return Directory(form.order, fields, first, entries)
 
 
 @dataclass(frozen=True)
 class TiffHeader:
-    """The first image of a TIFF.
+    """What a TIFF says about its first image.
 
     Args:
         width: Its width in pixels.
         height: Its height in pixels.
-        samples: How many bands it has.
+        samples: Its number of bands.
         place: Where it lies, if it is north up in a UTM zone on WGS 84.
     """
 
@@ -126,59 +200,94 @@ class TiffHeader:
 
 
 def read_header(content: bytes, name: str) -> TiffHeader:
-    """Return what the file says of itself, without reading a pixel.
+    """Return what a TIFF in memory says about itself, without reading a pixel.
 
     Args:
         content: All bytes of the file.
         name: What the file is called in error messages.
 
     Raises:
-        TiffError: If it is no TIFF, or its first directory is damaged.
-
-    Source: TIFF revision 6.0 (Adobe, 1992); GeoTIFF standard 1.1 (OGC 19-008r4).
+        TiffError: If it is not a TIFF, or its first directory is damaged.
     """
     if not content.startswith(STARTS):
         raise TiffError(f"{name} is not a TIFF: it starts with other bytes.")
     try:
-        tags = _read_directory(content)
-        (width,), (height,) = tags[_WIDTH], tags[_HEIGHT]
-        samples = tags.get(_SAMPLES, (1,))[0]
-    except (struct.error, KeyError, ValueError, IndexError):
-        raise TiffError(f"{name} is a damaged TIFF: its directory cannot be read.") from None
-    return TiffHeader(int(width), int(height), int(samples), _place(tags, int(width), int(height)))
+        directory = read_directory(content)
+        width, height = directory.number(Tag.WIDTH, 0), directory.number(Tag.HEIGHT, 0)
+        samples = directory.number(Tag.SAMPLES, 1)
+        if min(width, height, samples) < 1:
+            raise damaged(f"it claims {width} x {height} pixels in {samples} bands")
+        place = _bounds(directory, content)
+    except _AskRasterioError:
+        place = None
+    except FaultError as fault:
+        raise TiffError(f"{name} {fault}") from None
+    # Coordinates that no UTM zone has come from damage; then the place is unknown.
+    is_possible = (
+        place is not None
+        and is_utm(place.epsg)
+        and 0 <= place.left <= 1e6
+        and 0 <= place.top <= 1e7
+    )
+    return TiffHeader(width, height, samples, place if is_possible else None)
 
 
-def _read_directory(content: bytes) -> dict[int, Sequence[float]]:
-    order = "<" if content[:2] == b"II" else ">"
-    big = b"+" in content[2:4]
-    start = struct.unpack_from(f"{order}{'Q' if big else 'I'}", content, 8 if big else 4)[0]
-    count = struct.unpack_from(f"{order}{'Q' if big else 'H'}", content, start)[0]
-    if count > _MOST_VALUES:
-        raise ValueError(count)
-    entry = struct.Struct(f"{order}HH{'Q' if big else 'I'}")
-    space = 8 if big else 4
-    first = start + (8 if big else 2)
-    tags: dict[int, Sequence[float]] = {}
-    for number in range(count):
-        at = first + number * (entry.size + space)
-        tag, kind, length = entry.unpack_from(content, at)
-        if tag not in _WANTED or kind not in _SIZES or not 0 < length <= _MOST_VALUES:
-            continue
-        near = at + entry.size
-        if _SIZES[kind] * length > space:
-            near = struct.unpack_from(f"{order}{'Q' if big else 'I'}", content, near)[0]
-        tags[tag] = struct.unpack_from(f"{order}{length}{_LETTERS[kind]}", content, near)
-    return tags
+def read_bounds(path: str | Path) -> Bounds | None:
+    """Return the rectangle that a TIFF covers, or None if the file does not tell.
+
+    Raises:
+        TiffError: If the file cannot be read.
+        MissingExtraError: If its georeferencing is unlike that of the data set, and rasterio, which
+            reads such files, is not installed.
+    """
+    try:
+        with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - half a million times
+            start = file.read(_START_BYTES)
+    except OSError as error:
+        raise TiffError(f"Cannot read {path}: {error.strerror or error}.") from error
+    try:
+        return _bounds(read_directory(start), start) if start[:4] in _FORMS else _ask(path)
+    except (FaultError, _AskRasterioError):
+        return _ask(path)
 
 
-def _place(tags: dict[int, Sequence[float]], width: int, height: int) -> Bounds | None:
-    scale, tie, keys = (tags.get(tag, ()) for tag in (_SCALE, _TIEPOINT, _GEO_KEYS))
-    entries = [keys[at : at + 4] for at in range(4, len(keys) - 3, 4)]
-    epsg = next((int(entry[3]) for entry in entries if entry[0] == _PROJECTED_CRS), 0)
-    if len(scale) < 2 or len(tie) < 5 or not is_utm(epsg) or min(scale[:2]) <= 0:
+class _AskRasterioError(Exception):
+    """The simple tags do not tell where an image lies."""
+
+
+def _bounds(directory: Directory, content: bytes) -> Bounds | None:
+    if Tag.TRANSFORM in directory.fields:
+        raise _AskRasterioError
+    scale, tiepoint, keys = (
+        directory.values(tag, content) for tag in (Tag.PIXEL_SCALE, Tag.TIEPOINT, Tag.GEO_KEYS)
+    )
+    width, height = directory.number(Tag.WIDTH, 0), directory.number(Tag.HEIGHT, 0)
+    if not (scale and tiepoint and keys and width and height):
         return None
-    left, top = tie[3] - tie[0] * scale[0], tie[4] + tie[1] * scale[1]
-    # Numbers that no UTM zone has are damage or a joke; then nothing is known.
-    if not (0 <= left <= 1e6 and 0 <= top <= 1e7):
-        return None
-    return Bounds(epsg, left, top - height * scale[1], left + width * scale[0], top)
+    known = {keys[at]: keys[at + 3] for at in range(4, len(keys) - 3, 4) if keys[at + 1] == 0}
+    epsg = int(known.get(_PROJECTED, known.get(_GEOGRAPHIC, _USER_DEFINED)))
+    numbers = (*scale[:2], *tiepoint[:6])
+    is_simple = len(numbers) == 8 and all(map(math.isfinite, numbers)) and min(scale[:2]) > 0
+    if epsg == _USER_DEFINED or not is_simple:
+        raise _AskRasterioError
+    across, down, column, row, _, x, y, _ = numbers
+    # Where a pixel is a point, its coordinates are those of its middle.
+    shift = 0.5 if known.get(_RASTER_TYPE) == _PIXEL_IS_POINT else 0.0
+    left, top = x - (column + shift) * across, y + (row + shift) * down
+    return Bounds(epsg, left, top - height * down, left + width * across, top)
+
+
+def _ask(path: str | Path) -> Bounds | None:
+    use = f"Finding out where {path} lies (leave it out with --no-geometry)"
+    rasterio, errors = (optional(name, "geo", use) for name in ("rasterio", "rasterio.errors"))
+    try:
+        with (
+            warnings.catch_warnings(action="ignore", category=errors.NotGeoreferencedWarning),
+            rasterio.open(path, driver="GTiff") as image,
+        ):
+            epsg = None if image.crs is None else image.crs.to_epsg()
+            if epsg is None or image.transform.b or image.transform.d:
+                return None
+            return Bounds(epsg, *image.bounds)
+    except errors.RasterioError as error:
+        raise TiffError(f"{path} is a TIFF that cannot be read: {error}") from error

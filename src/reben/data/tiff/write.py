@@ -17,18 +17,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from reben.data.tiff.tags import Tag
 from reben.errors import TiffError
+from reben.spec.patches import is_utm, utm_zone
 from reben.support.atomic import atomic_file
 
 _ASCII, _SHORT, _LONG, _DOUBLE = 2, 3, 4, 12
 _CODES = {_SHORT: "H", _LONG: "I", _DOUBLE: "d"}
 _STRIP_TARGET = 8192
 """As many rows make a strip as fit into this many bytes: GDAL's rule."""
-
-_WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC = 256, 257, 258, 259, 262
-_STRIP_OFFSETS, _SAMPLES, _ROWS_PER_STRIP, _STRIP_BYTES, _PLANAR = 273, 277, 278, 279, 284
-_FORMAT, _PIXEL_SCALE, _TIEPOINT, _GEO_KEYS, _GEO_TEXT = 339, 33550, 33922, 34735, 34737
-_NODATA = 42113
 
 _Values = tuple[int, Sequence[float] | bytes]
 """Kind of a tag's values, and the values."""
@@ -53,13 +50,12 @@ class GeoTransform(NamedTuple):
         Raises:
             TiffError: If ``epsg`` is not the code of a UTM zone on WGS 84.
         """
-        hemisphere, number = divmod(self.epsg, 100)
-        if hemisphere not in (326, 327) or not 1 <= number <= 60:
+        if not is_utm(self.epsg):
             raise TiffError(
                 f"EPSG:{self.epsg} is not a UTM zone on WGS 84. "
                 "Use 32601 to 32660 (north) or 32701 to 32760 (south)."
             )
-        return f"{number}{'N' if hemisphere == 326 else 'S'}"
+        return utm_zone(self.epsg)
 
 
 def write_geotiff(
@@ -116,7 +112,7 @@ def encode_geotiff(
         **_geo_tags(transform),
     }
     if nodata is not None:
-        tags[_NODATA] = (_ASCII, f"{nodata}\0".encode())
+        tags[Tag.NODATA] = (_ASCII, f"{nodata}\0".encode())
     return _encode(tags, strips)
 
 
@@ -130,17 +126,17 @@ def _image_tags(
     is_short = len(sizes) > 1 and max(sizes) <= 0xFFFF and not is_float
     size_kind = _SHORT if is_short else _LONG
     return {
-        _WIDTH: (_SHORT if width <= 0xFFFF else _LONG, (width,)),
-        _HEIGHT: (_SHORT if height <= 0xFFFF else _LONG, (height,)),
-        _BITS: (_SHORT, (8 * pixels.itemsize,)),
-        _COMPRESSION: (_SHORT, (8 if deflate else 1,)),
-        _PHOTOMETRIC: (_SHORT, (1,)),
-        _STRIP_OFFSETS: (_LONG, [0] * len(sizes)),
-        _SAMPLES: (_SHORT, (1,)),
-        _ROWS_PER_STRIP: (_SHORT, (rows,)),
-        _STRIP_BYTES: (size_kind, sizes),
-        _PLANAR: (_SHORT, (1,)),
-        _FORMAT: (_SHORT, (3 if is_float else 1,)),
+        Tag.WIDTH: (_SHORT if width <= 0xFFFF else _LONG, (width,)),
+        Tag.HEIGHT: (_SHORT if height <= 0xFFFF else _LONG, (height,)),
+        Tag.BITS: (_SHORT, (8 * pixels.itemsize,)),
+        Tag.COMPRESSION: (_SHORT, (8 if deflate else 1,)),
+        Tag.PHOTOMETRIC: (_SHORT, (1,)),
+        Tag.STRIP_OFFSETS: (_LONG, [0] * len(sizes)),
+        Tag.SAMPLES: (_SHORT, (1,)),
+        Tag.ROWS_PER_STRIP: (_SHORT, (rows,)),
+        Tag.STRIP_BYTES: (size_kind, sizes),
+        Tag.PLANAR: (_SHORT, (1,)),
+        Tag.SAMPLE_FORMAT: (_SHORT, (3 if is_float else 1,)),
     }
 
 
@@ -149,18 +145,18 @@ def _geo_tags(transform: GeoTransform) -> dict[int, _Values]:
     keys = (
         (1024, 0, 1, 1),  # projected coordinates
         (1025, 0, 1, 1),  # a pixel is an area
-        (1026, _GEO_TEXT, len(zone), 0),
-        (2049, _GEO_TEXT, len(datum), len(zone)),
+        (1026, Tag.GEO_TEXT, len(zone), 0),
+        (2049, Tag.GEO_TEXT, len(datum), len(zone)),
         (2054, 0, 1, 9102),  # degrees
         (3072, 0, 1, transform.epsg),
         (3076, 0, 1, 9001),  # metres
     )
     pixel = transform.pixel_metres
     return {
-        _PIXEL_SCALE: (_DOUBLE, (pixel, pixel, 0)),
-        _TIEPOINT: (_DOUBLE, (0, 0, 0, transform.west, transform.north, 0)),
-        _GEO_KEYS: (_SHORT, [number for key in ((1, 1, 0, len(keys)), *keys) for number in key]),
-        _GEO_TEXT: (_ASCII, f"{zone}{datum}\0".encode()),
+        Tag.PIXEL_SCALE: (_DOUBLE, (pixel, pixel, 0)),
+        Tag.TIEPOINT: (_DOUBLE, (0, 0, 0, transform.west, transform.north, 0)),
+        Tag.GEO_KEYS: (_SHORT, [number for key in ((1, 1, 0, len(keys)), *keys) for number in key]),
+        Tag.GEO_TEXT: (_ASCII, f"{zone}{datum}\0".encode()),
     }
 
 
@@ -170,7 +166,7 @@ def _encode(tags: dict[int, _Values], strips: list[bytes]) -> bytes:
     place = 8 + 2 + 12 * len(tags) + 4
     # GDAL writes the sizes of the strips first of all values.
     far = sorted(
-        (tag for tag in tags if len(packed[tag]) > 4), key=lambda t: (t != _STRIP_BYTES, t)
+        (tag for tag in tags if len(packed[tag]) > 4), key=lambda t: (t != Tag.STRIP_BYTES, t)
     )
     places = {}
     for tag in far:
@@ -180,7 +176,7 @@ def _encode(tags: dict[int, _Values], strips: list[bytes]) -> bytes:
     for strip in strips:
         offsets.append(place)
         place += len(strip)
-    packed[_STRIP_OFFSETS] = _pack(_LONG, offsets)
+    packed[Tag.STRIP_OFFSETS] = _pack(_LONG, offsets)
     directory = [struct.pack("<2sHIH", b"II", 42, 8, len(tags))]
     for tag, (kind, values) in sorted(tags.items()):
         directory.append(struct.pack("<HHI", tag, kind, len(values)))
