@@ -33,14 +33,17 @@ _Typed = tuple[object, Callable[[Any, Any, Any, Any], object]]
 
 
 def compiled(function: _Function) -> _Function:
-    """Return a function that is compiled when it is called, and runs without Python's lock."""
+    """Return a function that is compiled when it is called, and runs without Python's lock.
+
+    Compiled code is kept for the next process: beside the source, else in the user's cache folder.
+    Where neither can be written, as in containers, each process compiles anew.
+    """
     # Division by numpy's rules: Python's check for zero at each pixel would forbid wide registers,
     # and deviations are above zero anyway. No fastmath: it would change numbers.
     options = {"nogil": True, "error_model": "numpy"}
     try:
         return cast("_Function", numba.njit(cache=True, **options)(function))
-    except RuntimeError:
-        # Neither the package nor the user has a folder that compiled code can be kept in.
+    except RuntimeError:  # no folder can be written
         return cast("_Function", numba.njit(**options)(function))
 
 

@@ -1,4 +1,7 @@
-import numba
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -8,7 +11,7 @@ from hypothesis import strategies as st
 from made_up import patch
 from reben.data.loading.batch import flip
 from reben.data.loading.fill import Buffers
-from reben.data.loading.kernels import BFLOAT16, FLOAT16, FLOAT32, compiled, copy_bands, fill_images
+from reben.data.loading.kernels import BFLOAT16, FLOAT16, FLOAT32, copy_bands, fill_images
 from reben.data.preprocess import Preprocess, check_bands
 from reben.spec.bands import ALL_FULL, S1, BandSet, native_size, sensor
 from reben.spec.statistics import Statistics, published_statistics
@@ -127,11 +130,33 @@ def test_values_without_a_negative_one_are_doubtful_as_db(values, doubtful):
     assert found == doubtful
 
 
-def test_loops_are_compiled_where_nothing_can_be_kept_too(monkeypatch):
-    def njit(cache=False, **options):
-        if cache:
-            raise RuntimeError("cannot cache function: no locator available")
-        return lambda function: (function, options)
+LOOP = """
+from reben.data.loading.kernels import compiled
 
-    monkeypatch.setattr(numba, "njit", njit)
-    assert compiled(len) == (len, {"nogil": True, "error_model": "numpy"})
+@compiled
+def sum_to(n):
+    total = 0
+    for i in range(n + 1):
+        total += i
+    return total
+
+print(sum_to(4), sum_to.stats.cache_path)
+"""
+
+
+@pytest.mark.parametrize("is_writable", [True, False])
+def test_loops_are_compiled_also_where_no_folder_can_hold_a_cache(tmp_path, is_writable):
+    (tmp_path / "loop.py").write_text(LOOP)
+    if not is_writable:
+        (tmp_path / "__pycache__").write_text("")
+    # Files in the place of folders keep out even the superuser, as a read-only system does.
+    nowhere = dict.fromkeys(("HOME", "XDG_CACHE_HOME", "NUMBA_CACHE_DIR"), "/dev/null/nowhere")
+    ran = subprocess.run(
+        [sys.executable, tmp_path / "loop.py"],
+        env={**os.environ, **nowhere},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    cache = tmp_path / "__pycache__" if is_writable else None
+    assert ran.stdout.strip() == f"10 {cache}"
