@@ -205,6 +205,35 @@ def test_the_folder_above_or_below_the_published_one_works_too(tree, values, tmp
     assert list(read_values(tmp_path / "patch")) == [patch_id(2)]
 
 
+def test_patches_at_any_depth_are_encoded(copy, values, tmp_path):
+    for path in copy.values():
+        inside = list(path.iterdir())
+        deep = path.joinpath(*"abcdefgh")
+        deep.mkdir(parents=True)
+        for tile in inside:
+            shutil.move(tile, deep / tile.name)
+    encode(tmp_path / "store", **copy, workers=1)
+    assert read_values(tmp_path / "store") == values
+
+
+def test_links_to_folders_above_and_rings_make_no_patch_twice(copy, values, tmp_path):
+    tile = file_of(copy, "s2", 0, "_B02.tif").parent.parent
+    (tile / "above").symlink_to(copy["s2"].parent)
+    (copy["s2"] / "a_ring").symlink_to(copy["s2"])
+    (copy["s2"] / "z_same_tile").symlink_to(tile)
+    report = encode(tmp_path / "store", **copy, workers=1)
+    assert read_values(tmp_path / "store") == values
+    assert (report.new, set(report.same.values())) == (ALL, {0})
+
+
+def test_folders_are_listed_once(copy, tmp_path, monkeypatch):
+    listed, scandir = [], os.scandir
+    monkeypatch.setattr(os, "scandir", lambda path: listed.append(path) or scandir(path))
+    encode(tmp_path / "store", s2=copy["s2"], workers=1)
+    inside = [path for path in listed if str(path).startswith(str(copy["s2"]))]
+    assert len(inside) == len(set(inside)) == 2
+
+
 def test_files_that_are_no_tiffs_are_passed_over(copy, values, tmp_path):
     folder = file_of(copy, "s2", 1, "_B02.tif").parent
     (folder / "labels.json").write_text("{}")

@@ -46,8 +46,8 @@ def find_patches(
     """Return the patches in files below some paths; they are looked for when they are read.
 
     Args:
-        inputs: Patch folders, folders of patch folders to any depth up to six, TIFFs of several
-            bands, folders of those.
+        inputs: Patch folders, folders of patch folders to any depth, TIFFs of several bands,
+            folders of those.
         bands: The bands of the model.
         s1: Folder of the Sentinel-1 patches, for a model of both sensors.
         metadata: Tables that say which of them belongs to which Sentinel-2 patch.

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from reben.data.patch_folders.folder import read_patch_folder
+from reben.data.patch_folders.folder import match_band_file, read_patch_folder
 from reben.data.tiff.write import GeoTransform, write_geotiff
 from reben.errors import BandsError, BandsMismatchError, PatchNameError, TiffError
 from reben.spec.bands import S1, S2_FULL, native_size
@@ -70,6 +70,26 @@ def test_other_files_are_ignored(sentinel2):
     (sentinel2 / f"{OTHER_PATCH}_B02.tif.aux.xml").write_text("<x/>")
     (sentinel2 / "notes.txt").write_text("seen")
     assert set(read_patch_folder(sentinel2)) == set(S2_FULL)
+
+
+@pytest.mark.parametrize(
+    ("file", "strictly", "loosely"),
+    [
+        ("a_7_B8A.tif", ("a_7", "B8A"), ("a_7", "B8A")),
+        ("a_reference_map.tif", ("a", "Data"), ("a", "Data")),
+        ("a_VV.tif", ("a", "VV"), ("a", "VV")),
+        ("a_vh_10m.TIFF", None, ("a", "VH")),
+        ("B02.tif", None, ("", "B02")),
+        ("a_B10.tif", None, ("a", "B10")),
+        ("a_B02.tif.aux.xml", None, None),
+        ("a_B22.tif", None, None),
+        ("._a_B02.tif", None, ("._a", "B02")),
+        ("", None, None),
+    ],
+)
+def test_a_file_name_says_patch_and_band(file, strictly, loosely):
+    assert match_band_file(file) == strictly
+    assert match_band_file(file, loosely=True) == loosely
 
 
 def test_no_folder_is_an_error():

@@ -1,11 +1,16 @@
+import os
+from contextlib import contextmanager
+from pathlib import Path
+
 import pytest
 
 import made_up
 import made_up_files
 from multiband_files import write_multiband
-from reben.data.patch_folders.tree import PatchTree
-from reben.errors import BandsMismatchError, ConfigError
+from reben.data.patch_folders.tree import FolderWalk, PatchTree
+from reben.errors import BandsMismatchError, ConfigError, EncodeError
 from reben.spec.bands import ALL, S1, S2
+from reben.spec.patches import is_sentinel2_name
 
 NUMBERS = (0, 7, 95)
 
@@ -74,6 +79,105 @@ def test_folders_and_tiffs_of_ones_own_are_called_by_their_names(tmp_path):
     assert [place.name for place in found] == ["field_2", "field", "stack"]
     assert [place.is_file for place in found] == [False, False, True]
     assert names(PatchTree((tmp_path / "c" / "stack.tif",), S2)) == ["stack"]
+
+
+# The walk ----------------------------------------------------------------------------------------
+
+
+def make_patches(folder, *numbers):
+    for number in numbers:
+        (folder / made_up.patch_id(number)).mkdir(parents=True)
+    return folder
+
+
+def found_below(*roots):
+    walk = FolderWalk(is_sentinel2_name, EncodeError)
+    return [
+        found.path.removeprefix(f"{root}/")
+        for root in roots
+        for found in walk.below(root)
+        if found.tiffs is None
+    ]
+
+
+def test_patches_are_found_at_any_depth(tmp_path):
+    make_patches(tmp_path.joinpath(*(["d"] * 300)), 1)
+    assert names(PatchTree((tmp_path,), S2)) == [made_up.patch_id(1)]
+
+
+def test_a_ring_of_links_ends_and_no_patch_is_found_twice(tmp_path):
+    make_patches(tmp_path / "tile", 1, 2)
+    (tmp_path / "tile" / "again").symlink_to(tmp_path)
+    (tmp_path / "other").symlink_to(tmp_path / "tile")
+    (tmp_path / "itself").symlink_to("itself")
+    assert found_below(tmp_path) == [f"other/{made_up.patch_id(number)}" for number in (1, 2)]
+
+
+def test_a_link_to_a_folder_above_brings_in_nothing_from_there(tmp_path):
+    make_patches(tmp_path / "beside", 7)
+    make_patches(tmp_path / "inside" / "tile", 1)
+    (tmp_path / "inside" / "tile" / "up").symlink_to(tmp_path)
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "link").symlink_to(tmp_path / "inside")
+    assert found_below(tmp_path / "inside") == [f"tile/{made_up.patch_id(1)}"]
+    assert found_below(tmp_path / "elsewhere") == [f"link/tile/{made_up.patch_id(1)}"]
+
+
+@pytest.mark.parametrize("link", ["a_link", "z_link"])
+def test_a_patch_that_two_paths_lead_to_is_one(link, tmp_path):
+    make_patches(tmp_path / "real", 1, 2)
+    (tmp_path / link).mkdir()
+    for number in (1, 2):
+        name = made_up.patch_id(number)
+        (tmp_path / link / name).symlink_to(tmp_path / "real" / name)
+    assert len(found_below(tmp_path)) == 2
+    assert len(found_below(tmp_path / link, tmp_path / "real")) == 2
+    assert len(found_below(tmp_path / "real", tmp_path / link, tmp_path / "real")) == 2
+
+
+def test_links_alone_are_patches_too(tmp_path):
+    make_patches(tmp_path / "outside", 1, 2, 3)
+    (tmp_path / "chosen").mkdir()
+    for number in (3, 1):
+        name = made_up.patch_id(number)
+        (tmp_path / "chosen" / name).symlink_to(tmp_path / "outside" / name)
+    assert found_below(tmp_path / "chosen") == [made_up.patch_id(1), made_up.patch_id(3)]
+
+
+def test_the_order_is_that_of_the_names_whatever_the_file_system_says(tmp_path, monkeypatch):
+    for tile in ("b", "a"):
+        make_patches(tmp_path / tile, *range(ord(tile), ord(tile) + 12))
+    expected = found_below(tmp_path)
+    listed = os.scandir
+
+    @contextmanager
+    def backwards(path):
+        with listed(path) as entries:
+            yield reversed(list(entries))
+
+    monkeypatch.setattr(os, "scandir", backwards)
+    assert found_below(tmp_path) == expected == sorted(expected)
+
+
+def test_a_patch_folder_may_be_named_from_inside(roots, monkeypatch):
+    patch = next(roots["s2"].glob("*/*"))
+    monkeypatch.chdir(patch)
+    (found,) = FolderWalk(is_sentinel2_name, EncodeError).below(Path())
+    assert (found.name, found.path) == (patch.name, str(patch))
+
+
+def test_a_folder_that_cannot_be_listed_is_an_error_that_names_it(tmp_path, monkeypatch):
+    def refuse(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(BandsMismatchError, match=f"Cannot list {tmp_path}: Permission denied"):
+        list(PatchTree((tmp_path,), S2))
+
+
+def test_hidden_folders_are_left_out(tmp_path):
+    make_patches(tmp_path / ".snapshot", 1)
+    assert found_below(tmp_path) == []
 
 
 def test_what_cannot_be_is_refused_at_once(roots, metadata, tmp_path):

@@ -12,13 +12,13 @@ from safetensors.numpy import load, save
 from made_up import patch_id, s1_name
 from made_up_files import KINDS as KIND_NAMES
 from made_up_files import files_of, name_of, tensors_of
+from reben.data.patch_folders.folder import is_tiff
 from reben.data.storage.value import (
     KINDS,
     REFERENCE_MAP,
     SENTINEL1,
     SENTINEL2,
     PatchFilesError,
-    is_tiff,
     kind_of_value,
 )
 from reben.data.tiff.read import read_strips

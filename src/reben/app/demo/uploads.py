@@ -3,7 +3,6 @@
 Zip files that somebody uploaded: their members in memory, or a refusal.
 """
 
-import re
 import stat
 import zipfile
 import zlib
@@ -15,6 +14,12 @@ from typing import Any
 from numpy.typing import NDArray
 
 from reben.app.demo.locator import distance_between, place_of_name
+from reben.data.patch_folders.folder import (
+    REFERENCE_MAP_TENSOR,
+    BandFile,
+    is_tiff,
+    match_band_file,
+)
 from reben.data.tiff.read import parse_tiff
 from reben.data.tiff.tags import STARTS, read_header
 from reben.errors import UploadError
@@ -165,10 +170,6 @@ def _megabytes(count: int) -> str:
     return f"{count / 1e6:.1f} MB"
 
 
-_BAND = re.compile(
-    r"(?:(?P<patch>.*)_)?(?P<band>VV|VH|B0[1-9]|B8A|B1[0-2])(?:_(?:10|20|60)m)?\.tiff?",
-    re.IGNORECASE | re.ASCII,
-)
 _KNOWN_STARTS = {
     b"\xff\xd8\xff": "a JPEG picture",
     b"\x89PNG": "a PNG picture",
@@ -179,7 +180,6 @@ _KNOWN_STARTS = {
     b"\x28\xb5\x2f\xfd": "zstd-compressed",
     b"\x00\x00\x00\x0cjP": "a JPEG 2000 picture",
 }
-_REFERENCE_MAP = "_reference_map.tif"
 _NEAR_METRES = 120.0
 
 
@@ -273,7 +273,7 @@ def take_upload(
         if is_zip(content):
             for inside, member in read_zip(path, path.name, limits.zips):
                 file = PurePosixPath(inside).name
-                if file.lower().endswith((".tif", ".tiff")):
+                if is_tiff(file):
                     found.append((file, member))
                 else:
                     left_out.append(file)
@@ -310,10 +310,11 @@ def _sort(
     names: dict[Sensor, str] = {}
     places: dict[Sensor, Bounds] = {}
     for file, content in found:
-        if file.lower().endswith(_REFERENCE_MAP):
+        match = match_band_file(file, loosely=True)
+        if match is not None and match.tensor == REFERENCE_MAP_TENSOR:
             left_out.append(file)
             continue
-        name, patch = _band_of(file, content)
+        patch, name = _require_band(file, content, match)
         _require_one_patch(name, patch, file, names, files)
         pixels, place = _read_band(file, content, limits)
         bands[name], files[name] = pixels, file
@@ -334,8 +335,8 @@ def _sort(
     return UploadedPatch(ordered, files, known, places, tuple(left_out))
 
 
-def _band_of(file: str, content: bytes) -> tuple[str, str]:
-    """Return which band a file is and of which patch, by its name."""
+def _require_band(file: str, content: bytes, match: BandFile | None) -> BandFile:
+    """Return which band a file is and of which patch, by its name, if it is a TIFF of one."""
     if not content.startswith(STARTS):
         kind = next((k for start, k in _KNOWN_STARTS.items() if content.startswith(start)), None)
         what = f"it is {kind}" if kind else "it starts with other bytes"
@@ -343,16 +344,14 @@ def _band_of(file: str, content: bytes) -> tuple[str, str]:
             f"{file} is not a TIFF: {what if content else 'it is empty'}. "
             "The models need the measured values of each band, one TIFF a band."
         )
-    match = _BAND.fullmatch(file)
     if match is None:
         raise UploadError(
             f"{file} does not say which band it is. Name it <patch>_<BAND>.tif, for example "
             f"my_patch_B8A.tif; bands are {', '.join(ALL_FULL)}."
         )
-    name = match["band"].upper()
-    if name not in ALL_FULL:
-        raise UploadError(f"{file} is band {name}, which no patch has. Leave it out.")
-    return name, match["patch"] or ""
+    if match.tensor not in ALL_FULL:
+        raise UploadError(f"{file} is band {match.tensor}, which no patch has. Leave it out.")
+    return match
 
 
 def _require_one_patch(

@@ -6,8 +6,10 @@ Which patches to encode, by the metadata; and the metadata that a store keeps.
 import os
 import stat
 import sys
+from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -15,7 +17,7 @@ import numpy as np
 
 from reben.data.archives.stream import find_parts
 from reben.data.encoding.jobs import BATCH_BYTES, ArchiveJob, FolderJob, NameSet
-from reben.data.encoding.patch_files import find_patch_folders
+from reben.data.patch_folders.tree import FolderWalk
 from reben.data.storage.value import REFERENCE_MAP, SENTINEL1, SENTINEL2, Kind, KindName
 from reben.errors import ArchiveError, ConfigError, EncodeError, MetadataError
 from reben.support.atomic import write_bytes
@@ -79,17 +81,19 @@ class Source:
 
 
 class FolderScan:
-    """Goes through the patch folders of an input: once to count, once to hand them out.
+    """Finds the patch folders of an input, and hands them out.
 
-    Names are not kept in between, so that memory does not grow with the input. A patch that is
-    there twice is handed out a second time by `late_jobs`, after everything else is done, so
-    that the first one is the one that is kept, whatever the number of workers.
+    A patch that is there twice is handed out a second time by `late_jobs`, after everything else
+    is done, so that the first one is the one that is kept, whatever the number of workers.
 
     Args:
         source: The input, a folder.
         wanted: Names of the patch folders to encode; all if None.
         there: Names of the values that the store has already.
         num_workers: How many share the work.
+
+    Raises:
+        EncodeError: If a folder cannot be listed.
     """
 
     def __init__(
@@ -100,9 +104,15 @@ class FolderScan:
         self._wanted = wanted
         self._there = there
         self._late: list[str] = []
-        hashes = np.fromiter((hash(_name(folder)) for folder in self._folders()), np.int64)
+        # Of a million paths, what they have in common is kept once.
+        self._found: list[tuple[str, str]] = []
+        hashes = array("q")
+        for above, paths in groupby(self._find(), lambda path: path[: path.rfind("/") + 1]):
+            names = [path[len(above) :] for path in paths]
+            hashes.extend(map(hash, names))
+            self._found.append((above, "/".join(names)))
         self.num_folders = len(hashes)
-        values, counts = np.unique(hashes, return_counts=True)
+        values, counts = np.unique(np.array(hashes), return_counts=True)
         self._repeated = {int(value): False for value in values[counts > 1]}
         at_once = BATCH_BYTES // source.kind.num_bytes
         self._at_once = max(1, min(at_once, self.num_folders // (4 * num_workers) + 1))
@@ -110,17 +120,18 @@ class FolderScan:
     def jobs(self) -> Iterator[FolderJob]:
         """Yield the jobs, patches that come again left out."""
         folders: list[str] = []
-        for folder in self._folders():
-            key = hash(_name(folder))
-            if self._repeated.get(key):
-                self._late.append(folder)
-                continue
-            if key in self._repeated:
-                self._repeated[key] = True
-            folders.append(folder)
-            if len(folders) == self._at_once:
-                yield FolderJob(self._source.kind.name, folders)
-                folders = []
+        for above, names in self._found:
+            for name in names.split("/"):
+                key = hash(name)
+                if self._repeated.get(key):
+                    self._late.append(above + name)
+                    continue
+                if key in self._repeated:
+                    self._repeated[key] = True
+                folders.append(above + name)
+                if len(folders) == self._at_once:
+                    yield FolderJob(self._source.kind.name, folders)
+                    folders = []
         if folders:
             yield FolderJob(self._source.kind.name, folders)
 
@@ -129,30 +140,20 @@ class FolderScan:
         if self._late:
             yield FolderJob(self._source.kind.name, self._late)
 
-    def _folders(self) -> Iterator[str]:
-        kind, folder = self._source.kind, self._source.folder
-        self.num_there = 0
-        if folder is None:
-            return
-        try:
-            for path in find_patch_folders(folder, kind):
-                name = _name(path)
-                if kind.is_folder(name):
-                    if self._wanted is not None and name not in self._wanted:
-                        continue
-                    if name + kind.suffix in self._there:
-                        self.num_there += 1
-                        continue
-                yield path
-        except OSError as error:
-            raise EncodeError(
-                f"Cannot list {error.filename}: {error.strerror}. Make it readable, and give the "
-                "same command again."
-            ) from error
-
-
-def _name(folder: str) -> str:
-    return folder[folder.rfind("/") + 1 :]
+    def _find(self) -> Iterator[str]:
+        """Yield patch folders, and others that hold TIFFs and should be one."""
+        kind = self._source.kind
+        walk = FolderWalk(kind.is_folder, EncodeError)
+        for found in walk.below(self._source.folder or Path()):
+            if found.tiffs is None:
+                if self._wanted is not None and found.name not in self._wanted:
+                    continue
+                if found.name + kind.suffix in self._there:
+                    self.num_there += 1
+                    continue
+                yield found.path
+            elif found.tiffs and kind.may_hold(found.name):
+                yield found.path
 
 
 _AT_ONCE = 10_000

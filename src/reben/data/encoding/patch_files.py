@@ -3,17 +3,16 @@
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from reben.data.archives.tar import read_members
-from reben.data.storage.value import Kind, PatchFilesError, is_tiff
+from reben.data.patch_folders.folder import is_tiff
+from reben.data.storage.value import Kind, PatchFilesError
 from reben.errors import ArchiveError
 
 _MAX_FILE_BYTES = 1 << 24
 """The largest band file has 58 kB; this leaves room for other ways to write one."""
 _MAX_WAITING_BYTES = 1 << 27
 _READ_BYTES = 1 << 16
-_MAX_DEPTH = 4
 
 
 @dataclass
@@ -46,37 +45,6 @@ class PatchFiles:
             self.num_bytes += len(content)
         elif known != content:
             self.problem = self.problem or f"there are two different files {file}"
-
-
-def find_patch_folders(root: Path, kind: Kind) -> Iterator[str]:
-    """Yield the patch folders at or below ``root``, as paths, in the order of their names.
-
-    Folders that hold a TIFF without being named like a patch of any kind are among them.
-
-    Raises:
-        OSError: If a folder cannot be listed.
-    """
-    yield from _find(str(root), kind, 0)
-
-
-def _find(folder: str, kind: Kind, depth: int) -> Iterator[str]:
-    name = folder[folder.rfind("/") + 1 :]
-    if kind.is_folder(name):
-        yield folder
-        return
-    inside = []
-    holds_tiff = False
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.is_dir():
-                inside.append(entry.name)
-            else:
-                holds_tiff = holds_tiff or is_tiff(entry.name)
-    if holds_tiff and kind.may_hold(name):
-        yield folder
-    if depth < _MAX_DEPTH:
-        for below in sorted(inside):
-            yield from _find(f"{folder}/{below}", kind, depth + 1)
 
 
 def read_patch_files(folder: str, kind: Kind) -> PatchFiles:

@@ -1,17 +1,20 @@
-"""Patches as files: found below folders one after the other, paired with their Sentinel-1 partner.
+"""Patches as files: found below folders, paired with their Sentinel-1 partners.
 
-What is found is never held as a whole: a folder may have half a million patches.
+`FolderWalk` is the one way in which folders are searched. Nothing that is found is kept as a
+whole: a folder may hold half a million patches.
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
-from reben.data.metadata import PatchTable
+from reben.data.patch_folders.folder import band_sensor, is_tiff
 from reben.errors import BandsMismatchError, ConfigError, MetadataError, RebenError
-from reben.spec.bands import PIXEL_METRES, BandSet, Sensor, sensor
+from reben.spec.bands import BandSet, Sensor
 from reben.spec.patches import (
     REFERENCE_MAP_SUFFIX,
     Sentinel1Patch,
@@ -19,8 +22,136 @@ from reben.spec.patches import (
     is_sentinel2_name,
 )
 
-_MAX_DEPTH = 6
-_TIFF = (".tif", ".tiff")
+if TYPE_CHECKING:
+    from reben.data.metadata import PatchTable
+
+_Id = tuple[int, int]
+"""Device and inode: what a folder is, by whatever path it is reached."""
+
+
+class Folder(NamedTuple):
+    """A folder that was found.
+
+    Args:
+        path: Where it is.
+        name: Its name.
+        tiffs: Names of the TIFFs in it, sorted; None for a patch folder, which is not listed.
+    """
+
+    path: str
+    name: str
+    tiffs: list[str] | None
+
+
+class _Waiting(NamedTuple):
+    """A folder that was seen in the one above it and not visited yet."""
+
+    name: str
+    path: str
+    is_link: bool
+    inode: _Id | None
+    above: frozenset[_Id]
+
+
+class FolderWalk:
+    """Finds folders, each of them once, however many paths and links lead to it.
+
+    Folders whose names are those of patches are neither listed nor entered. Links to folders are
+    followed, unless they lead to a folder above them. Hidden folders are left out.
+
+    Args:
+        is_patch: Tells by its name whether a folder is a patch.
+        error: The error to raise where a folder cannot be listed.
+    """
+
+    def __init__(self, is_patch: Callable[[str], bool], error: type[RebenError]) -> None:
+        self._is_patch = is_patch
+        self._error = error
+        self._listed: set[_Id] = set()
+        # Patches that were reached by a link. All others are reached by the folder they lie in,
+        # which is listed once, so that they need not be remembered.
+        self._linked: set[_Id] = set()
+
+    def below(self, root: Path) -> Iterator[Folder]:
+        """Yield ``root`` and the folders below it to any depth, sorted by name in each folder.
+
+        Raises:
+            RebenError: The ``error`` that was chosen.
+        """
+        try:
+            yield from self._below(root)
+        except OSError as error:
+            raise self._error(
+                f"Cannot list {error.filename}: {error.strerror}. Make it readable, and give the "
+                "same command again."
+            ) from error
+
+    def _below(self, root: Path) -> Iterator[Folder]:
+        named = root if self._is_patch(root.name) else root.resolve()
+        top = str(named if self._is_patch(named.name) else root)
+        waiting = [_Waiting(named.name, top, True, None, frozenset())]
+        while waiting:
+            here = waiting.pop()
+            if self._is_patch(here.name):
+                if self._is_new_patch(here):
+                    yield Folder(here.path, here.name, None)
+                continue
+            own = _id(here.path)
+            if own in self._listed or own in here.above:
+                continue
+            self._listed.add(own)
+            above = here.above | {own} | (_ids_above(here.path) if here.is_link else set())
+            inside, tiffs = _list(here.path, own[0], above)
+            yield Folder(here.path, here.name, tiffs)
+            waiting += inside
+
+    def _is_new_patch(self, here: _Waiting) -> bool:
+        if not here.is_link:
+            return not self._linked or here.inode not in self._linked
+        real = os.path.realpath(here.path)
+        own, parent = _id(real), _id(os.path.dirname(real))  # noqa: PTH120 - many times
+        is_listed = parent in self._listed and self._is_patch(os.path.basename(real))  # noqa: PTH119
+        if is_listed or own in self._linked:
+            return False
+        self._linked.add(own)
+        return True
+
+
+def _id(path: str | Path) -> _Id:
+    found = os.stat(path)  # noqa: PTH116 - many times
+    return found.st_dev, found.st_ino
+
+
+def _ids_above(path: str) -> set[_Id]:
+    """Return the folders that a folder lies in, as far as they may be looked at."""
+    found = set()
+    for folder in Path(path).resolve().parents:
+        with suppress(OSError):
+            found.add(_id(folder))
+    return found
+
+
+def _list(path: str, device: int, above: frozenset[_Id]) -> tuple[list[_Waiting], list[str]]:
+    """Return the folders in a folder, last ones first, and the names of the TIFFs, sorted."""
+    inside, tiffs = [], []
+    with os.scandir(path) as entries:
+        for entry in entries:
+            name = entry.name
+            if name.startswith("."):
+                continue
+            if _is_folder(entry):
+                inode = (device, entry.inode())
+                inside.append(_Waiting(name, entry.path, entry.is_symlink(), inode, above))
+            elif is_tiff(name):
+                tiffs.append(name)
+    return sorted(inside, reverse=True), sorted(tiffs)
+
+
+def _is_folder(entry: "os.DirEntry[str]") -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
 
 
 @dataclass(frozen=True)
@@ -40,7 +171,7 @@ class PatchPlace:
     @property
     def is_file(self) -> bool:
         """Whether it is one TIFF of several bands."""
-        return self.paths[0].lower().endswith(_TIFF)
+        return is_tiff(Path(self.paths[0]).name)
 
 
 @dataclass(frozen=True)
@@ -68,7 +199,7 @@ class PatchTree:
         for path in (*self.inputs, *([] if self.s1 is None else [self.s1])):
             if not path.exists():
                 raise BandsMismatchError(f"There is no {path}. Name patch folders or TIFFs.")
-            if path.is_file() and path.suffix.lower() not in _TIFF:
+            if path.is_file() and not is_tiff(path.name):
                 raise BandsMismatchError(f"{path} is no TIFF. Name patch folders or TIFFs.")
         if (self.s1 is None) != (not self.metadata):
             raise ConfigError(
@@ -85,17 +216,21 @@ class PatchTree:
         """Yield the patches, each input by itself, sorted by name in each folder.
 
         Raises:
+            BandsMismatchError: If a folder cannot be listed.
             ConfigError: If a Sentinel-2 patch needs a partner and nothing says where it is.
         """
         if self.is_pair:
             first, second = sorted(self.inputs, key=lambda path: "Sentinel-1" in _sensors(path))
             yield PatchPlace(first.resolve().name, (str(first), str(second)))
             return
+        walk = FolderWalk(
+            lambda name: is_sentinel1_name(name) or is_sentinel2_name(name), BandsMismatchError
+        )
         for path in self.inputs:
             if path.is_file():
                 yield PatchPlace(path.stem, (str(path),))
             else:
-                for found in _find(str(path), self.sensor, 0):
+                for found in self._below(path, walk):
                     yield self._paired(found)
 
     @property
@@ -110,8 +245,27 @@ class PatchTree:
             return False
         return sorted(map(_sensors, self.inputs), key=sorted) == [{"Sentinel-1"}, {"Sentinel-2"}]
 
+    def _below(self, folder: Path, walk: "FolderWalk") -> Iterator[PatchPlace]:
+        """Yield the patches of the sensor at or below a folder."""
+        is_patch = is_sentinel2_name if self.sensor == "Sentinel-2" else is_sentinel1_name
+        for found in walk.below(folder):
+            if found.tiffs is None:
+                if is_patch(found.name) and not _holds_maps_alone(found.path):
+                    yield PatchPlace(found.name, (found.path,))
+                continue
+            sensors = {band_sensor(file) for file in found.tiffs} - {None}
+            if self.sensor in sensors:
+                yield PatchPlace(found.name, (found.path,))
+            elif not sensors:
+                for file in found.tiffs:
+                    stem = file.rpartition(".")[0]
+                    if not stem.endswith(REFERENCE_MAP_SUFFIX):
+                        yield PatchPlace(stem, (f"{found.path}/{file}",))
+
     @cached_property
-    def _table(self) -> PatchTable:
+    def _table(self) -> "PatchTable":
+        from reben.data.metadata import PatchTable
+
         return PatchTable.read(*self.metadata)
 
     def _paired(self, found: PatchPlace) -> PatchPlace:
@@ -139,57 +293,16 @@ class PatchTree:
         return PatchPlace(found.name, (*found.paths, str(there)))
 
 
-def _find(folder: str, wanted: Sensor, depth: int) -> Iterator[PatchPlace]:
-    """Yield the patches of a sensor at or below a folder."""
-    name = Path(folder).resolve().name if depth == 0 else folder[folder.rfind("/") + 1 :]
-    named = is_sentinel2_name if wanted == "Sentinel-2" else is_sentinel1_name
-    other = is_sentinel1_name if wanted == "Sentinel-2" else is_sentinel2_name
-    if named(name):
-        # The folder of a reference map has the very name of its patch.
-        inside = os.listdir(folder)  # noqa: PTH208 - half a million times
-        maps = (Path(file).stem.endswith(REFERENCE_MAP_SUFFIX) for file in inside)
-        if not inside or not all(maps):
-            yield PatchPlace(name, (folder,))
-        return
-    if other(name):
-        return
-    inside, files = _list(folder)
-    sensors = {_sensor_of(file) for file in files} - {None}
-    if wanted in sensors:
-        yield PatchPlace(name, (folder,))
-    elif not sensors:
-        yield from (PatchPlace(Path(file).stem, (f"{folder}/{file}",)) for file in files)
-    if depth < _MAX_DEPTH:
-        for below in inside:
-            yield from _find(f"{folder}/{below}", wanted, depth + 1)
-
-
-def _list(folder: str) -> tuple[list[str], list[str]]:
-    """Return the folders in a folder and the TIFFs that can be a patch or a band of one, sorted."""
-    inside, files = [], []
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            stem, ending = os.path.splitext(entry.name)  # noqa: PTH122 - half a million times
-            if entry.name.startswith("."):
-                continue
-            if entry.is_dir():
-                inside.append(entry.name)
-            elif ending.lower() in _TIFF and not stem.endswith(REFERENCE_MAP_SUFFIX):
-                files.append(entry.name)
-    return sorted(inside), sorted(files)
+def _holds_maps_alone(folder: str) -> bool:
+    """Tell whether a folder is that of a reference map, which has the very name of its patch."""
+    inside = os.listdir(folder)  # noqa: PTH208 - half a million times
+    return bool(inside) and all(Path(file).stem.endswith(REFERENCE_MAP_SUFFIX) for file in inside)
 
 
 def _sensors(folder: Path) -> set[Sensor]:
     """Return the sensors that a folder holds band files of."""
-    found = {_sensor_of(path.name) for path in folder.iterdir()} if folder.is_dir() else set()
+    found = {band_sensor(path.name) for path in folder.iterdir()} if folder.is_dir() else set()
     return {one for one in found if one is not None}
-
-
-def _sensor_of(file: str) -> Sensor | None:
-    """Return the sensor of a band file by its name, or None if it is another file."""
-    stem, _, ending = file.rpartition(".")
-    band = stem.rpartition("_")[2]
-    return sensor(band) if ending == "tif" and "_" in stem and band in PIXEL_METRES else None
 
 
 def _has_both(found: PatchPlace) -> bool:

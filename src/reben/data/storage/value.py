@@ -19,6 +19,12 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from reben.data.patch_folders.folder import (
+    REFERENCE_MAP_TENSOR,
+    band_file_ending,
+    is_tiff,
+    match_band_file,
+)
 from reben.data.tiff.read import read_pixels
 from reben.errors import StoreError, TiffError
 from reben.spec.bands import S1, S2_FULL, native_size
@@ -147,7 +153,6 @@ class Kind:
         suffix: What the name of a value has behind that of its folder.
         sizes: Tensor -> side length in pixels, in the order in which a value holds them.
         dtype: Of every tensor.
-        files: What stands behind the name of the folder in the name of a file -> tensor.
     """
 
     name: KindName
@@ -155,7 +160,6 @@ class Kind:
     suffix: str
     sizes: Mapping[str, int]
     dtype: np.dtype[Any]
-    files: Mapping[str, str]
 
     @cached_property
     def header(self) -> bytes:
@@ -175,13 +179,15 @@ class Kind:
         Raises:
             PatchFilesError: If it is a TIFF that has no place there.
         """
-        tensor = self.files.get(file[len(patch) :]) if file.startswith(patch) else None
-        if tensor is None and is_tiff(file):
-            known = ", ".join(self.files)
+        found = match_band_file(file)
+        if found is not None and found.patch == patch and found.tensor in self.sizes:
+            return found.tensor
+        if is_tiff(file):
+            known = ", ".join(map(band_file_ending, self.sizes))
             raise PatchFilesError(
                 f"the file {file} is unknown; a {self.name} folder holds {patch} and then {known}"
             )
-        return tensor
+        return None
 
     def may_hold(self, name: str) -> bool:
         """Tell whether a folder with TIFFs is one to look at: not one of another kind."""
@@ -245,11 +251,6 @@ class Kind:
         return pixels
 
 
-def is_tiff(file: str) -> bool:
-    """Tell by its name whether a file is a TIFF; macOS keeps attributes in files with a dot."""
-    return file.lower().endswith((".tif", ".tiff")) and not file.startswith(".")
-
-
 class PatchFilesError(Exception):
     """Why the files of a patch make no value; a reason for the report, not for users to catch."""
 
@@ -260,7 +261,6 @@ SENTINEL2 = Kind(
     suffix="",
     sizes={name: native_size(name) for name in sorted(S2_FULL)},
     dtype=np.dtype("<u2"),
-    files={f"_{name}.tif": name for name in S2_FULL},
 )
 SENTINEL1 = Kind(
     name="Sentinel-1",
@@ -268,15 +268,13 @@ SENTINEL1 = Kind(
     suffix="",
     sizes={name: native_size(name) for name in sorted(S1)},
     dtype=np.dtype("<f4"),
-    files={f"_{name}.tif": name for name in S1},
 )
 REFERENCE_MAP = Kind(
     name="reference map",
     is_folder=is_sentinel2_name,
     suffix=REFERENCE_MAP_SUFFIX,
-    sizes={"Data": PATCH_PIXELS},
+    sizes={REFERENCE_MAP_TENSOR: PATCH_PIXELS},
     dtype=np.dtype("<u2"),
-    files={f"{REFERENCE_MAP_SUFFIX}.tif": "Data"},
 )
 KINDS: Mapping[KindName, Kind] = {kind.name: kind for kind in (SENTINEL2, SENTINEL1, REFERENCE_MAP)}
 """Every kind of value there is."""
