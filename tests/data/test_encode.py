@@ -368,6 +368,49 @@ def test_patches_asked_for_and_not_in_the_input_are_counted(metadata, tmp_path):
     report = encode(tmp_path / "store", **tree, metadata=[metadata], split="test", workers=1)
     assert report.new == {"Sentinel-2": 1}
     assert report.absent == {"Sentinel-2": 1}
+    assert report.absent_names == {"Sentinel-2": (patch_id(5),)}
+
+
+def test_patches_that_the_metadata_list_and_the_inputs_lack_are_named(metadata, tmp_path):
+    tree = write_tree(tmp_path, [1, 2], ["s1", "reference_maps"])
+    tree["s1"] = write_archives(tmp_path, [0, 1, 2, 4], ".tar", ["s1"])["s1"]
+    report = encode(tmp_path / "store", **tree, metadata=[metadata], workers=1)
+    assert report.absent == {"Sentinel-1": 2, "reference map": 4}
+    assert report.absent_names["Sentinel-1"] == (s1_name(3), s1_name(5))
+    assert report.absent_names["reference map"] == tuple(patch_id(n) for n in (0, 3, 4, 5))
+    assert report.to_dict()["absent_names"]["Sentinel-1"] == report.absent_names["Sentinel-1"]
+
+
+def test_what_an_earlier_call_stored_is_not_lacking(metadata, tmp_path):
+    first = write_tree(tmp_path / "first", [0, 1, 2, 3], ["s2"])
+    encode(tmp_path / "store", **first, workers=1)
+    second = write_tree(tmp_path / "second", [4], ["s2"])
+    report = encode(tmp_path / "store", **second, metadata=[metadata], workers=1)
+    assert report.absent_names == {"Sentinel-2": (patch_id(5),)}
+
+
+def test_a_damaged_patch_is_left_out_and_not_lacking(copy, metadata, tmp_path):
+    damage(copy, "missing")
+    shutil.rmtree(file_of(copy, "reference_maps", 2, "_reference_map.tif").parent)
+    with pytest.raises(EncodeError, match=r"1 of 17 patches were left out") as caught:
+        encode(tmp_path / "store", **copy, metadata=[metadata], workers=1)
+    assert caught.value.report.absent == {
+        "Sentinel-2": 0, "Sentinel-1": 0, "reference map": 1,
+    }  # fmt: skip
+
+
+def test_strict_fails_where_the_metadata_list_more_than_there_is(metadata, tmp_path):
+    tree = write_tree(tmp_path, [0, 1, 2, 4], ["s2"])
+    with pytest.raises(EncodeError, match=rf"2 Sentinel-2, the first one {patch_id(3)}") as caught:
+        encode(tmp_path / "store", **tree, metadata=[metadata], workers=1, strict=True)
+    assert numbers_in(tmp_path / "store") == [0, 1, 2, 4]
+    assert caught.value.report.finished
+    assert record_of(tmp_path / "store")["finished"]
+
+
+def test_without_metadata_nothing_can_be_lacking(tree, tmp_path):
+    report = encode(tmp_path / "store", **tree, workers=1, strict=True)
+    assert (report.absent, report.absent_names) == ({}, {})
 
 
 def test_filters_without_metadata_are_refused(tree, tmp_path):

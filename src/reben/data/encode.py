@@ -10,14 +10,15 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
+from typing import NoReturn
 
 from reben.data.encoding.inputs import FolderScan, Selection, Source, keep_metadata, select
 from reben.data.encoding.jobs import EncodePool, Job, NameSet
-from reben.data.encoding.report import EncodeReport, Failure, Step, Tally
+from reben.data.encoding.report import MAX_NAMED, EncodeReport, Failure, Step, Tally
 from reben.data.storage.environment import DATA_FILE, stored_names
 from reben.data.storage.record import SourceRecord, StoreRecord, count_values
 from reben.data.storage.value import REFERENCE_MAP, SENTINEL1, SENTINEL2
@@ -57,6 +58,9 @@ def encode(  # noqa: PLR0913
     What the store has already is passed over by its name, unread: to verify a store, use
     `reben.data.inspection.verify_store`. A second call may add other inputs to the same store.
 
+    Where there are metadata, the report counts and names the patches that they list and that are
+    not there.
+
     A patch with a file that is damaged, missing, unknown, or of another size or dtype is left out
     whole, and named in the report; so is the second of two patches of the same name and
     different pixels. The same input gives the same bytes for every value.
@@ -73,7 +77,8 @@ def encode(  # noqa: PLR0913
         split: Encode only this split.
         countries: Encode only patches of these countries.
         limit: Encode only this many patches, the first ones of the metadata.
-        strict: Stop at the first patch that would be left out.
+        strict: Stop at the first patch that would be left out, and take patches that the metadata
+            list and that are not there for an error too.
         progress: Called now and then with patches done, patches in all (None as long as nobody
             knows; an estimate for archives) and bytes written.
 
@@ -81,8 +86,9 @@ def encode(  # noqa: PLR0913
         Counts, and the patches that were left out (none).
 
     Raises:
-        EncodeError: If patches were left out, after everything else was done; the report is its
-            attribute ``report``, and lies in the store as ``encode-report.json``.
+        EncodeError: If patches were left out, or with ``strict`` are not there, after everything
+            else was done; the report is its attribute ``report``, and lies in the store as
+            ``encode-report.json``.
         ArchiveError: If an archive is damaged or not to be trusted, also at the end.
         ConfigError: If there is no input, two come from stdin, or a filter lacks metadata.
         MetadataError: If the metadata cannot be read, or leave no patch.
@@ -116,7 +122,10 @@ def encode(  # noqa: PLR0913
             run.tally.new.total(),
         )
         raise
-    report = run.report(time.perf_counter() - started, flusher.seconds)
+    seconds = time.perf_counter() - started
+    report = run.report(
+        seconds, flusher.seconds, _find_absent(store, sources, selection, run.tally)
+    )
     write_text(store / REPORT_FILE, json.dumps(report.to_dict(), indent=2) + "\n")
     if not run.is_stopped:
         record = record.with_sources(_records(sources, selection, run.tally))
@@ -156,6 +165,24 @@ def _records(
         num_failures = tally.failed[kind] if tally else 0
         is_finished = tally is not None and kind not in tally.broken
         yield SourceRecord(kind, source.name, selection.asked, num_failures, is_finished)
+
+
+def _find_absent(
+    store: Path, sources: Iterable[Source], selection: Selection, tally: Tally
+) -> dict[str, list[str]]:
+    """Return kind -> patch folders that the metadata list, neither stored nor left out."""
+    if selection.listed is None:
+        return {}
+    stored = NameSet(stored_names(store))
+    return {
+        source.kind.name: [
+            name
+            for name in selection.folders(source.kind)
+            if name + source.kind.suffix not in stored
+            and (source.kind.name, name) not in tally.failed_names
+        ]
+        for source in sources
+    }
 
 
 class _Run:
@@ -206,16 +233,18 @@ class _Run:
         for source in self._sources:
             self._require_patches(source)
 
-    def report(self, seconds: float, flush_seconds: float) -> EncodeReport:
+    def report(
+        self, seconds: float, flush_seconds: float, absent: Mapping[str, Sequence[str]]
+    ) -> EncodeReport:
         """Return what was done."""
-        tally, wanted = self.tally, self._selection.wanted
+        tally = self.tally
         kinds = [source.kind.name for source in self._sources]
         return EncodeReport(
             store=self._store.resolve().name,
             new={kind: tally.new[kind] for kind in kinds},
             there={kind: tally.there[kind] for kind in kinds},
             same={kind: tally.same[kind] for kind in kinds},
-            absent={kind: max(0, len(wanted[kind]) - tally.seen(kind)) for kind in kinds if wanted},
+            absent={kind: len(names) for kind, names in absent.items()},
             failed={kind: tally.failed[kind] for kind in kinds},
             broken=tuple(tally.broken.values()),
             failures=tuple(sorted(tally.failures)),
@@ -223,6 +252,7 @@ class _Run:
             seconds=seconds,
             flush_seconds=flush_seconds,
             finished=not tally.broken and not self.is_stopped,
+            absent_names={kind: tuple(names[:MAX_NAMED]) for kind, names in absent.items()},
         )
 
     def raise_errors(self, report: EncodeReport) -> None:
@@ -234,6 +264,8 @@ class _Run:
         """
         num_failed = sum(report.failed.values())
         if not num_failed and not report.broken:
+            if self._strict and any(report.absent.values()):
+                self._raise_absent(report)
             return
         first = [*report.broken, *report.failures][0]
         left_out = (
@@ -252,6 +284,20 @@ class _Run:
             )
         elif self.is_stopped:
             error = EncodeError(f"Stopped at {first.name}: {first.reason}. The store is valid.")
+        error.report = report
+        raise error
+
+    @staticmethod
+    def _raise_absent(report: EncodeReport) -> NoReturn:
+        lacking = ", ".join(
+            f"{num_absent} {kind}, the first one {report.absent_names[kind][0]}"
+            for kind, num_absent in report.absent.items()
+            if num_absent
+        )
+        error = EncodeError(
+            f"The metadata list patches that are not there: {lacking}. All that is there was "
+            "encoded. Add the missing ones and give the same command again, or leave out strict."
+        )
         error.report = report
         raise error
 

@@ -225,7 +225,8 @@ def encode(  # noqa: PLR0913 - one for each flag
         split: Encode only this split, by the metadata: train, validation or test.
         country: Encode only patches of these countries.
         limit: Encode only this many patches, the first ones of the metadata.
-        strict: Stop at the first patch that has to be left out.
+        strict: Stop at the first patch that has to be left out, and fail if patches that the
+            metadata list are not there.
         as_json: Write the report as JSON.
     """
     from reben.data.encode import encode as make
@@ -266,7 +267,9 @@ def _print_report(report: "EncodeReport", *, as_json: bool) -> None:
     talk(f"{format_bytes(report.num_bytes)} in {report.seconds:.1f} s, {rate:.0f} patches/s.")
     for kind, count in report.absent.items():
         if count:
-            talk(f"Asked for by the metadata but not in the input, {kind}: {count}")
+            first = ", ".join(report.absent_names[kind])
+            more = ", ..." if count > len(report.absent_names[kind]) else ""
+            talk(f"Listed in the metadata and not there, {kind}: {count} ({first}{more})")
     for failure in report.failures[:_SHOWN_LEFT_OUT]:
         talk(f"Left out: {failure.kind} {failure.name}: {failure.reason}.")
     num_failed = sum(report.failed.values())

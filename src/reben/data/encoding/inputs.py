@@ -166,10 +166,20 @@ class Selection:
     Args:
         wanted: Kind -> names of patch folders; empty if everything is wanted.
         asked: The filters, as the store's record keeps them.
+        listed: The patches that the metadata list, as far as they are asked for.
     """
 
     wanted: dict[KindName, NameSet] = field(default_factory=dict)
     asked: dict[str, Any] = field(default_factory=dict)
+    listed: "PatchTable | None" = None
+
+    def folders(self, kind: Kind) -> Iterator[str]:
+        """Yield the names of the patch folders of a kind that the metadata list."""
+        if self.listed is None:
+            return
+        column = self.listed.rows.column("s1_name" if kind is SENTINEL1 else "patch_id")
+        for start in range(0, len(column), _AT_ONCE):
+            yield from column.slice(start, _AT_ONCE).to_pylist()
 
 
 def keep_metadata(files: Iterable[str | Path], store: Path) -> list[Path]:
@@ -231,9 +241,9 @@ def select(
     """
     asked = {"split": split, "countries": countries and list(countries), "limit": limit}
     asked = {name: value for name, value in asked.items() if value is not None}
-    if not asked:
-        return Selection()
     if not files:
+        if not asked:
+            return Selection()
         raise ConfigError(
             f"{', '.join(asked)} cannot be applied without metadata. Pass the data set's "
             "metadata.parquet as well."
@@ -242,20 +252,17 @@ def select(
         raise ConfigError(f"limit must be at least 1, and it is {limit}.")
     from reben.data.metadata import PatchTable
 
-    table = PatchTable.read(*files, labels=None).filter(split=split, countries=countries)
+    table = PatchTable.read(*files, labels=None)
+    if not asked:
+        return Selection(listed=table)
+    table = table.filter(split=split, countries=countries)
     if limit is not None:
         table = table.take(range(min(limit, len(table))))
-    sentinel2 = NameSet(_texts(table, "patch_id"))
+    listed = Selection(listed=table)
+    sentinel2 = NameSet(listed.folders(SENTINEL2))
     wanted = {
         SENTINEL2.name: sentinel2,
-        SENTINEL1.name: NameSet(_texts(table, "s1_name")),
+        SENTINEL1.name: NameSet(listed.folders(SENTINEL1)),
         REFERENCE_MAP.name: sentinel2,
     }
-    return Selection(wanted, asked)
-
-
-def _texts(table: "PatchTable", column: str) -> Iterator[str]:
-    """Yield the texts of a column, few of them at a time as Python objects."""
-    texts = table.rows.column(column)
-    for start in range(0, len(texts), _AT_ONCE):
-        yield from texts.slice(start, _AT_ONCE).to_pylist()
+    return Selection(wanted, asked, table)

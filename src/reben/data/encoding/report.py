@@ -1,11 +1,13 @@
 """What became of an encoding: counts, and every patch that was left out with the reason."""
 
 from collections import Counter
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import NamedTuple
 
 MAX_LISTED = 10_000
 """Failures that a report lists; all of them are counted."""
+MAX_NAMED = 10
+"""Absent patches of each kind that a report names; all of them are counted."""
 
 
 class Failure(NamedTuple):
@@ -31,8 +33,8 @@ class EncodeReport:
         new: Kind -> values that were written.
         there: Kind -> patches that were passed over, because the store had them before.
         same: Kind -> patches that came twice with the very same pixels.
-        absent: Kind -> patches that the metadata asked for and that the input does not have;
-            empty where nothing was asked for.
+        absent: Kind -> patches that the metadata list, as far as they were asked for, and that
+            neither the input nor the store has; empty without metadata.
         num_bytes: Size of the values that were written.
         failed: Kind -> patches that were left out.
         broken: Inputs that could not be read to their end, or hold no patch at all.
@@ -40,6 +42,7 @@ class EncodeReport:
         seconds: Time it took, until everything was on the disk.
         flush_seconds: How much of that was waiting for the disk at the end.
         finished: Whether every input was gone through to its end.
+        absent_names: Kind -> the names of the first `MAX_NAMED` of those that are absent.
     """
 
     store: str
@@ -54,6 +57,7 @@ class EncodeReport:
     seconds: float
     flush_seconds: float
     finished: bool
+    absent_names: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, object]:
         """Return plain values, ready for JSON."""
@@ -98,6 +102,7 @@ class Tally:
         self.read_bytes: Counter[str] = Counter()
         self.num_bytes = 0
         self.failures: list[Failure] = []
+        self.failed_names: set[tuple[str, str]] = set()
         self.broken: dict[str, Failure] = {}
 
     def add(self, step: Step) -> None:
@@ -108,6 +113,7 @@ class Tally:
         self.failed[step.kind] += len(step.failures)
         self.read_bytes[step.kind] = max(step.read_bytes, self.read_bytes[step.kind])
         self.num_bytes += step.num_bytes
+        self.failed_names.update((step.kind, failure.name) for failure in step.failures)
         self.failures.extend(step.failures[: MAX_LISTED - len(self.failures)])
         if step.broken is not None:
             self.broken[step.kind] = step.broken
