@@ -1,8 +1,14 @@
 import json
+import os
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
+import reben
+from learn.predicted import predicted
 from made_up import write_store
 from reben.app.cli import run
 from reben.learn.report import Report
@@ -86,6 +92,26 @@ def test_what_cannot_be_measured_is_an_error(words, message, capsys, tmp_path, m
 
     assert run(["evaluate", *words]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_intervals_are_drawn_where_compiled_code_can_be_kept_nowhere(tmp_path):
+    """As in a container: a read-only package, no home, no folder for caches."""
+    package = Path(shutil.copytree(Path(reben.__file__).parent, tmp_path / "installed" / "reben"))
+    for source in package.rglob("*.py"):
+        shutil.rmtree(source.parent / "__pycache__", ignore_errors=True)
+        (source.parent / "__pycache__").touch()  # where a folder would have to be made
+    nowhere = dict.fromkeys(("HOME", "XDG_CACHE_HOME", "NUMBA_CACHE_DIR"), os.devnull)
+    path = predicted(40).save(tmp_path / "p.parquet")
+    words = ["evaluate", "--predictions", str(path), "--rounds", "20", "--json"]
+
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-m", "reben", *words],
+        env={**os.environ, **nowhere, "PYTHONPATH": str(package.parent)},
+        capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["intervals"]["tile"]["macro"]["f1"]["low"] > 0
 
 
 def test_calibrate_writes_into_the_config_and_leaves_the_weights(model, store, capsys):

@@ -7,17 +7,14 @@ are the distinct scores, as in `reben.learn.metrics.classification`, whose numbe
 Axes: R resamples, N patches, K labels.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from reben.data.loading.kernels import compiled
 from reben.learn.metrics.classification import THRESHOLD, Counts, Threshold, is_found
-
-_Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,11 +121,7 @@ def _sorted_codes(
     return codes
 
 
-def _compiled(function: _Function) -> _Function:
-    return cast("_Function", numba.njit(nogil=True, cache=True, error_model="numpy")(function))
-
-
-@_compiled
+@compiled
 def _walk(  # noqa: C901 - one walk; a call for each step of it would cost its speed
     codes: NDArray[np.uint32], weights: NDArray[np.uint8], num_found: int
 ) -> tuple[NDArray[np.float64], ...]:
