@@ -20,8 +20,8 @@ from reben.learn.metrics.bootstrap import (
     FIGURES,
     ROUNDS,
     Comparison,
-    Difference,
     Interval,
+    MetricDifference,
     paired_bootstrap,
 )
 from reben.learn.predictions import Predictions
@@ -184,15 +184,17 @@ class Group:
     comparisons: Mapping[tuple[str, str], Comparison] = field(default_factory=dict)
     same_patches: bool = True
 
-    def difference(self, first: str, second: str, mean: Mean, figure: str) -> Difference | None:
+    def difference(
+        self, first: str, second: str, mean: Mean, figure: str
+    ) -> MetricDifference | None:
         """Return how much ``first`` is above ``second``; None if that is not known."""
         if (first, second) in self.comparisons:
-            found: Mapping[str, Difference] = getattr(self.comparisons[first, second], mean)
+            found: Mapping[str, MetricDifference] = getattr(self.comparisons[first, second], mean)
             return found.get(figure)
         turned = getattr(self.comparisons.get((second, first)), mean, {}).get(figure)
         if turned is None:
             return None
-        return Difference(-turned.value, -turned.high, -turned.low, turned.p_value)
+        return MetricDifference(-turned.value, -turned.high, -turned.low, turned.p_value)
 
 
 @dataclass(frozen=True)

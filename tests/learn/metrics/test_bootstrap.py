@@ -11,7 +11,7 @@ import sklearn.metrics
 
 from learn.predicted import predicted
 from reben.errors import ConfigError, LabelsError
-from reben.learn.metrics.bootstrap import FIGURES, bootstrap, paired_bootstrap
+from reben.learn.metrics.bootstrap import FIGURES, bootstrap, compare_models, paired_bootstrap
 from reben.learn.metrics.classification import compute_metrics
 from reben.learn.metrics.resampling import Resampler
 from reben.learn.predictions import Predictions
@@ -98,7 +98,7 @@ def test_an_absent_label_has_no_interval(whole):
 
 def test_the_same_seed_gives_the_same_intervals_on_any_number_of_cores(whole, monkeypatch):
     expected = bootstrap(whole, rounds=50, seed=3)
-    monkeypatch.setattr("reben.learn.metrics.bootstrap._num_cores", lambda: 5)
+    monkeypatch.setattr("reben.learn.metrics.bootstrap.usable_cores", lambda: 5)
 
     assert bootstrap(whole, rounds=50, seed=3) == expected
     assert bootstrap(whole, rounds=50, seed=4) != expected
@@ -193,6 +193,17 @@ def test_a_better_model_is_really_better_and_the_other_one_worse(whole):
     assert ahead.p_value == pytest.approx(0.01)
     assert behind.value == -ahead.value
     assert behind.high == pytest.approx(-ahead.low)
+
+
+def test_many_models_at_once_differ_as_each_two_of_them_do(whole):
+    others = [replace(whole, scores=whole.scores ** np.float32(n)) for n in (2, 3)]
+    models = [whole, *others]
+
+    found = compare_models(models, rounds=20, seed=5)
+
+    assert list(found) == [(0, 1), (0, 2), (1, 2)]
+    for (first, second), comparison in found.items():
+        assert comparison == paired_bootstrap(models[first], models[second], rounds=20, seed=5)
 
 
 def test_models_with_other_labels_are_an_error(whole):

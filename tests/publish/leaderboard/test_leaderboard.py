@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from PIL import Image
 
-from reben.learn.metrics.bootstrap import Comparison, Difference, Interval, Intervals
+from reben.learn.metrics.bootstrap import Comparison, Interval, Intervals, MetricDifference
 from reben.learn.metrics.classification import compute_metrics
 from reben.learn.report import Report
 from reben.publish.compare import Entry, Group, Leaderboard
@@ -36,7 +36,7 @@ def report(name, shift=0.0):
 def board():
     first = Entry(EVIL, report(EVIL), None, 23_540_000, 4.125, 61.26, "cpu: test")
     second = Entry("r18", replace(report("r18", 0.3), backbone="resnet18"))
-    found = Comparison("tile", 9, 10, 0.95, 0, macro={"f1": Difference(0.2, 0.1, 0.3, 0.01)})
+    found = Comparison("tile", 9, 10, 0.95, 0, macro={"f1": MetricDifference(0.2, 0.1, 0.3, 0.01)})
     groups = (Group((first, second), {(EVIL, "r18"): found}),)
     return Leaderboard(groups, "macro", "f1", ("A note with <b>tags</b>.",))
 

@@ -8,10 +8,10 @@ An interval is the range between two percentiles of the resampled figures. It sa
 would move on other tiles of the same kind, and nothing of other seeds of the training.
 """
 
-import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import combinations
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,9 +20,10 @@ from numpy.typing import NDArray
 from reben.errors import ConfigError
 from reben.learn.metrics.classification import THRESHOLD, Threshold
 from reben.learn.predictions import Predictions, require_same_patches
+from reben.support.processes import usable_cores
 
 if TYPE_CHECKING:
-    from reben.learn.metrics.resampling import Resampled, Resampler
+    from reben.learn.metrics.resampling import Resampled
 
 FIGURES = ("average_precision", "f1", "precision", "recall", "accuracy")
 """The figures that have intervals."""
@@ -42,8 +43,8 @@ class Interval:
 
 
 @dataclass(frozen=True)
-class Intervals:
-    """Intervals of the figures of one model, resampled in one way.
+class Resampling:
+    """How patches were resampled.
 
     Args:
         unit: What was drawn: ``tile`` or ``patch``.
@@ -51,6 +52,20 @@ class Intervals:
         rounds: How many resamples were drawn.
         level: Probability of the intervals.
         seed: What the resamples follow from.
+    """
+
+    unit: str
+    num_units: int
+    rounds: int
+    level: float
+    seed: int
+
+
+@dataclass(frozen=True)
+class Intervals(Resampling):
+    """Intervals of the figures of one model, resampled in one way; see `Resampling`.
+
+    Args:
         macro: Figure -> interval.
         micro: Figure -> interval.
         average_precision: Label -> interval of its average precision, from the resamples that
@@ -59,11 +74,6 @@ class Intervals:
         caution: Why they should not be trusted, if so.
     """
 
-    unit: str
-    num_units: int
-    rounds: int
-    level: float
-    seed: int
     macro: Mapping[str, Interval] = field(default_factory=dict)
     micro: Mapping[str, Interval] = field(default_factory=dict)
     average_precision: Mapping[str, Interval | None] = field(default_factory=dict)
@@ -72,7 +82,7 @@ class Intervals:
 
 
 @dataclass(frozen=True)
-class Difference:
+class MetricDifference:
     """How much a figure of one model is above that of another, on the same patches.
 
     Args:
@@ -95,28 +105,18 @@ class Difference:
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """Differences between two models on the same patches.
+class Comparison(Resampling):
+    """Differences between two models on the same patches; see `Resampling`.
 
     Args:
-        unit: What was drawn: ``tile`` or ``patch``.
-        num_units: How many of them there are.
-        rounds: How many resamples were drawn.
-        level: Probability of the intervals.
-        seed: What the resamples follow from.
         macro: Figure -> difference.
         micro: Figure -> difference.
         reason: Why there are no differences, if there are none.
         caution: Why they should not be trusted, if so.
     """
 
-    unit: str
-    num_units: int
-    rounds: int
-    level: float
-    seed: int
-    macro: Mapping[str, Difference] = field(default_factory=dict)
-    micro: Mapping[str, Difference] = field(default_factory=dict)
+    macro: Mapping[str, MetricDifference] = field(default_factory=dict)
+    micro: Mapping[str, MetricDifference] = field(default_factory=dict)
     reason: str | None = None
     caution: str | None = None
 
@@ -146,28 +146,21 @@ def bootstrap(  # noqa: PLR0913 - all but the first are named
         ConfigError: If a setting cannot be.
     """
     units, reason, caution = _units(predictions, by)
-    frame = Intervals(by, _count(units), rounds, level, seed, reason=reason, caution=caution)
     _check(rounds, level)
+    found = Intervals(by, _count(units), rounds, level, seed, reason=reason, caution=caution)
     if units is None or reason is not None:
-        return frame
-    from reben.learn.metrics.resampling import Resampler
-
-    resampler = Resampler(predictions.scores, predictions.labels, threshold)
-    drawn = _joined(list(_draw([resampler], units, rounds, seed, progress)))[0]
+        return found
+    ((_, drawn),) = _resample([predictions], units, rounds, seed, threshold, progress)
     ranked = drawn.per_class["average_precision"]
-    return Intervals(
-        by,
-        frame.num_units,
-        rounds,
-        level,
-        seed,
+    present = predictions.labels.sum(0) > 0
+    return replace(
+        found,
         macro={name: _interval(drawn.macro[name], level) for name in FIGURES},
         micro={name: _interval(drawn.micro[name], level) for name in FIGURES},
         average_precision={
-            label: _interval(ranked[:, k], level) if resampler.support[k] else None
+            label: _interval(ranked[:, k], level) if present[k] else None
             for k, label in enumerate(predictions.label_names)
         },
-        caution=caution,
     )
 
 
@@ -200,37 +193,58 @@ def paired_bootstrap(  # noqa: PLR0913 - all after the second are named
         LabelsError: If the two have not the same labels.
         ConfigError: If they are about other patches, or a setting cannot be.
     """
-    require_same_patches(first, second)
+    found = compare_models(
+        [first, second], by=by, rounds=rounds, level=level, seed=seed, threshold=threshold,
+        progress=progress,
+    )  # fmt: skip
+    return found[0, 1]
+
+
+def compare_models(  # noqa: PLR0913 - all but the first are named
+    models: Sequence[Predictions],
+    *,
+    by: str = "tile",
+    rounds: int = ROUNDS,
+    level: float = LEVEL,
+    seed: int = 0,
+    threshold: Threshold = THRESHOLD,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[tuple[int, int], Comparison]:
+    """Return `paired_bootstrap` of every two models, with each model resampled only once.
+
+    Args:
+        models: Predictions of two models or more, for the same patches in the same order.
+        by: As for `paired_bootstrap`, like everything that follows.
+        rounds: How many resamples to draw.
+        level: Probability of the intervals.
+        seed: What the resamples follow from.
+        threshold: A label counts as found where its score is greater than this.
+        progress: Called as ``progress(done, total)``, counted in resamples.
+
+    Returns:
+        Positions of two models -> how much the figures of the first are above the second's.
+
+    Raises:
+        LabelsError: If they have not the same labels.
+        ConfigError: If they are about other patches, or a setting cannot be.
+    """
+    for other in models[1:]:
+        require_same_patches(models[0], other)
     _check(rounds, level)
-    units, reason, caution = _units(first, by)
-    frame = Comparison(by, _count(units), rounds, level, seed, reason=reason, caution=caution)
+    units, reason, caution = _units(models[0], by)
+    none = Comparison(by, _count(units), rounds, level, seed, reason=reason, caution=caution)
+    pairs = list(combinations(range(len(models)), 2))
     if units is None or reason is not None:
-        return frame
-    from reben.learn.metrics.resampling import Resampler
-
-    resamplers = [Resampler(each.scores, each.labels, threshold) for each in (first, second)]
-    once = np.ones((1, len(first)), np.uint8)
-    ours, theirs = (resampler.figures(once) for resampler in resamplers)
-    drawn = _joined(list(_draw(resamplers, units, rounds, seed, progress)))
-
-    def differences(average: str) -> dict[str, Difference]:
-        a, b = (getattr(each, average) for each in drawn)
-        whole = getattr(ours, average), getattr(theirs, average)
-        return {
-            name: _difference(float((whole[0][name] - whole[1][name])[0]), a[name] - b[name], level)
-            for name in FIGURES
-        }
-
-    return Comparison(
-        by,
-        frame.num_units,
-        rounds,
-        level,
-        seed,
-        macro=differences("macro"),
-        micro=differences("micro"),
-        caution=caution,
-    )
+        return dict.fromkeys(pairs, none)
+    resampled = _resample(models, units, rounds, seed, threshold, progress)
+    return {
+        (first, second): replace(
+            none,
+            macro=_differences(resampled[first], resampled[second], "macro", level),
+            micro=_differences(resampled[first], resampled[second], "micro", level),
+        )
+        for first, second in pairs
+    }
 
 
 def _units(
@@ -267,17 +281,21 @@ def _check(rounds: int, level: float) -> None:
         raise ConfigError(f"The level must lie between 0 and 1; got {level}.")
 
 
-def _draw(
-    resamplers: "Sequence[Resampler]",
+def _resample(
+    models: Sequence[Predictions],
     units: NDArray[np.int64],
     rounds: int,
     seed: int,
+    threshold: Threshold,
     progress: Callable[[int, int], None] | None,
-) -> "Iterator[list[Resampled]]":
-    """Yield the figures of blocks of resamples, of all ``resamplers`` on the same resamples."""
+) -> "list[tuple[Resampled, Resampled]]":
+    """Return the figures of each model: of the patches, and of the resamples, all the same ones."""
+    from reben.learn.metrics.resampling import Resampled, Resampler
+
+    resamplers = [Resampler(model.scores, model.labels, threshold) for model in models]
     num_units = _count(units)
 
-    def block(first: int) -> "list[Resampled]":
+    def draw(first: int) -> list[Resampled]:
         generator = np.random.default_rng([seed, first])
         size = min(_BLOCK, rounds - first)
         drawn = generator.integers(num_units, size=(size, num_units))
@@ -285,32 +303,16 @@ def _draw(
         weights = counts.astype(np.uint8)[:, units]  # nothing is drawn 256 times by chance
         return [resampler.figures(weights) for resampler in resamplers]
 
-    with ThreadPoolExecutor(_num_cores()) as pool:
-        for number, result in enumerate(pool.map(block, range(0, rounds, _BLOCK)), start=1):
+    blocks = []
+    with ThreadPoolExecutor(usable_cores()) as pool:
+        for number, block in enumerate(pool.map(draw, range(0, rounds, _BLOCK)), start=1):
+            blocks.append(block)
             if progress is not None:
                 progress(min(number * _BLOCK, rounds), rounds)
-            yield result
-
-
-def _num_cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _joined(blocks: "Sequence[Sequence[Resampled]]") -> "list[Resampled]":
-    """Return the blocks of each resampler, one after the other."""
-    from reben.learn.metrics.resampling import Resampled
-
+    once = np.ones((1, len(units)), np.uint8)
     return [
-        Resampled(
-            **{
-                part: {
-                    name: np.concatenate([getattr(block, part)[name] for block in own])
-                    for name in FIGURES
-                }
-                for part in ("macro", "micro", "per_class")
-            }
-        )
-        for own in zip(*blocks, strict=True)
+        (resampler.figures(once), Resampled.joined(own))
+        for resampler, own in zip(resamplers, zip(*blocks, strict=True), strict=True)
     ]
 
 
@@ -319,8 +321,21 @@ def _interval(values: NDArray[np.float64], level: float) -> Interval:
     return Interval(float(low), float(high))
 
 
-def _difference(value: float, drawn: NDArray[np.float64], level: float) -> Difference:
+def _differences(
+    first: "tuple[Resampled, Resampled]",
+    second: "tuple[Resampled, Resampled]",
+    mean: str,
+    level: float,
+) -> dict[str, MetricDifference]:
+    whole, drawn = (
+        {name: getattr(ours, mean)[name] - getattr(theirs, mean)[name] for name in FIGURES}
+        for ours, theirs in zip(first, second, strict=True)
+    )
+    return {name: _difference(float(whole[name][0]), drawn[name], level) for name in FIGURES}
+
+
+def _difference(value: float, drawn: NDArray[np.float64], level: float) -> MetricDifference:
     interval = _interval(drawn, level)
     below, above = int((drawn <= 0).sum()), int((drawn >= 0).sum())
     p_value = min(1.0, 2 * (min(below, above) + 1) / (len(drawn) + 1))
-    return Difference(value, interval.low, interval.high, p_value)
+    return MetricDifference(value, interval.low, interval.high, p_value)

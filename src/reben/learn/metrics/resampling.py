@@ -7,8 +7,9 @@ are the distinct scores, as in `reben.learn.metrics.classification`, whose numbe
 Axes: R resamples, N patches, K labels.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, Self, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +34,19 @@ class Resampled:
     macro: dict[str, NDArray[np.float64]]
     micro: dict[str, NDArray[np.float64]]
     per_class: dict[str, NDArray[np.float64]]
+
+    @classmethod
+    def joined(cls, parts: Sequence[Self]) -> Self:
+        """Return the resamples of several parts, one after the other."""
+        return cls(
+            *(
+                {
+                    name: np.concatenate([getattr(part, mean)[name] for part in parts])
+                    for name in getattr(parts[0], mean)
+                }
+                for mean in ("macro", "micro", "per_class")
+            )
+        )
 
 
 class Resampler:
