@@ -5,13 +5,14 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch.nn import functional
 
 from made_up import band, patch
 from reben.data.preprocess import (
     Preprocess,
+    Suspicious,
     SuspiciousInputWarning,
     check_bands,
+    count_suspicious,
     warn_of_suspicious,
 )
 from reben.errors import (
@@ -97,14 +98,6 @@ def test_read_only_arrays_are_taken_without_a_warning():
     raw = band("B02")
     raw.flags.writeable = False
     assert check_bands({"B02": raw}, BandSet(("B02",)))["B02"].shape == (1, 120, 120)
-
-
-def test_the_reference_agrees_with_torch_on_interpolation():
-    raw = torch.from_numpy(band("B09").astype(np.float32))[None, None]
-    expected = functional.interpolate(raw, (120, 120), mode="nearest")
-    figures = published_statistics()
-    expected = (expected - figures.mean["B09"]) / figures.std["B09"]
-    torch.testing.assert_close(images_of(patch(), BandSet(("B09",))), expected, atol=1e-6, rtol=0)
 
 
 def test_a_missing_band_is_named_with_those_there_and_the_cure():
@@ -210,6 +203,27 @@ def test_a_forgotten_boa_offset_is_suspicious():
 def test_swapped_polarisations_are_suspicious():
     with pytest.warns(SuspiciousInputWarning, match="VV is weaker than VH"):
         warn_of_suspicious(check_bands({"VV": band("VH"), "VH": band("VV")}, S1))
+
+
+def test_suspicious_patches_are_counted_by_what_is_suspicious_about_each():
+    bright = {name: np.stack([band(name), band(name) + np.uint16(1000)]) for name in S2}
+    swapped = {"VV": np.stack([band("VH"), band("VV")]), "VH": np.stack([band("VV"), band("VH")])}
+    found = count_suspicious(check_bands({**bright, **swapped}, ALL))
+    assert found == Suspicious(num_patches=2, num_bright=1, num_swapped=1)
+    assert found + Suspicious(3, 0, 2) == Suspicious(5, 1, 3)
+
+
+@pytest.mark.parametrize(("share", "warned"), [(0, ["3 of 8", "4 of 8"]), (0.4, ["4 of 8"])])
+def test_only_more_than_the_share_that_is_given_is_warned_of(share, warned):
+    with pytest.warns(SuspiciousInputWarning) as said:
+        assert Suspicious(8, 3, 4).warn(unit="windows", cure="ask whoever made it", share=share)
+    assert [next(part for part in warned if part in str(one.message)) for one in said] == warned
+    assert all("windows" in str(one.message) for one in said)
+
+
+def test_nothing_is_said_where_no_more_than_the_share_is_suspicious():
+    assert not Suspicious(8, 4, 4).warn(share=0.5)
+    assert not Suspicious().warn()
 
 
 def test_the_real_patches_are_not_suspicious(real_store):

@@ -290,7 +290,7 @@ def test_forgotten_offsets_are_warned_of_once_for_all_patches(model, tmp_path):
     source = find_patches(tmp_path / "in", model.bands)
     with pytest.warns(SuspiciousInputWarning) as warned:
         predict_patches(model, source, tmp_path / "t.csv", options=SMALL)
-    assert [str(one.message).split(" hold")[0] for one in warned] == ["8 of 12 patches"]
+    assert [str(one.message).split(" have")[0] for one in warned] == ["8 of 12 patches"]
     assert warned[0].filename == __file__
 
 

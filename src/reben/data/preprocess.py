@@ -31,10 +31,11 @@ NamedBands = Mapping[str, ArrayLike | Tensor]
 """Band -> raw values, [h, w] or [B, h, w]."""
 _LARGEST_REFLECTANCE = 10.0
 _BOA_OFFSET = 1000
+_DARK_BANDS = ("B02", "B03", "B04")
 
 
 class SuspiciousInputWarning(UserWarning):
-    """Input that can be right, but mostly is not."""
+    """Input values that are possible but unlikely."""
 
 
 class Preprocess(nn.Module):
@@ -150,12 +151,12 @@ def check_bands(bands: NamedBands, needed: BandSet) -> dict[str, Tensor]:
 
 
 class Suspicious(NamedTuple):
-    """How many patches hold values that can be right, but mostly are not."""
+    """How many patches, or windows of a scene, hold values that are possible but unlikely."""
 
     num_patches: int = 0
     """How many were looked at."""
     num_bright: int = 0
-    """Of those, how many hold no dark pixel in B02, B03, B04."""
+    """Of those, how many have no dark pixel in B02, B03, B04."""
     num_swapped: int = 0
     """Of those, how many have a weaker VV than VH."""
 
@@ -165,35 +166,44 @@ class Suspicious(NamedTuple):
             return NotImplemented
         return Suspicious(*(one + another for one, another in zip(self, other, strict=True)))
 
-    def warn(self, stacklevel: int = 2) -> None:
-        """Warn if there is anything to warn of.
+    def warn(
+        self,
+        stacklevel: int = 2,
+        *,
+        unit: str = "patches",
+        cure: str = "subtract 1000 from its digital numbers",
+        share: float = 0.0,
+    ) -> bool:
+        """Warn of each kind of unlikely values.
 
         Args:
-            stacklevel: Who is said to be warned, counted from here.
+            stacklevel: Whose line the warning shows, counted from the caller.
+            unit: What was counted, in the plural.
+            cure: What to do about a BOA offset that was not applied.
+            share: Warn only of what more than this share of them has, 0 to 1.
+
+        Returns:
+            Whether there was anything to warn of.
 
         Warns:
-            SuspiciousInputWarning: If there is.
+            SuspiciousInputWarning: For each kind.
         """
-        if self.num_bright:
-            warnings.warn(
-                f"{self.num_bright} of {self.num_patches} patches hold no pixel below "
-                f"{_BOA_OFFSET} in B02, B03, B04. Either they are all cloud or snow, or the BOA "
-                "offset of a Sentinel-2 product of processing baseline 04.00 or later was not "
-                "applied: subtract 1000 from its digital numbers.",
-                SuspiciousInputWarning,
-                stacklevel=stacklevel + 1,
-            )
-        if self.num_swapped:
-            warnings.warn(
-                f"In {self.num_swapped} of {self.num_patches} patches VV is weaker than VH on "
-                "average, which nature hardly ever does. Are the two swapped?",
-                SuspiciousInputWarning,
-                stacklevel=stacklevel + 1,
-            )
+        texts = {
+            f"{self.num_bright} of {self.num_patches} {unit} have no pixel below {_BOA_OFFSET} in "
+            "B02, B03, B04. Either they are all cloud or snow, or the BOA offset of a Sentinel-2 "
+            "product of processing baseline 04.00 or later was not applied: "
+            f"{cure}.": self.num_bright,
+            f"In {self.num_swapped} of {self.num_patches} {unit} VV is weaker than VH on average, "
+            "which hardly ever occurs in nature. Are the two swapped?": self.num_swapped,
+        }
+        raised = [text for text, count in texts.items() if count > share * self.num_patches]
+        for text in raised:
+            warnings.warn(text, SuspiciousInputWarning, stacklevel=stacklevel + 1)
+        return bool(raised)
 
 
 def count_suspicious(bands: Mapping[str, Tensor]) -> Suspicious:
-    """Return how many patches hold values that can be right, but mostly are not.
+    """Return how many patches hold values that are possible but unlikely.
 
     Two mistakes leave no trace in shape, dtype or unit. A Sentinel-2 product of processing
     baseline 04.00 or later has digital numbers that are 1000 too high until its BOA offset is
@@ -207,9 +217,7 @@ def count_suspicious(bands: Mapping[str, Tensor]) -> Suspicious:
     band_statistics.json; BOA_ADD_OFFSET in the Sentinel-2 product format, baseline 04.00.
     """
     num_bright = num_swapped = 0
-    dark = [
-        bands[name].flatten(1).float().amin(1) for name in ("B02", "B03", "B04") if name in bands
-    ]
+    dark = [bands[name].flatten(1).float().amin(1) for name in _DARK_BANDS if name in bands]
     if dark:
         num_bright = int((torch.stack(dark).amin(0) >= _BOA_OFFSET).sum())
     if "VV" in bands and "VH" in bands:
@@ -219,7 +227,7 @@ def count_suspicious(bands: Mapping[str, Tensor]) -> Suspicious:
 
 
 def warn_of_suspicious(bands: Mapping[str, Tensor]) -> None:
-    """Warn of values that can be right, but mostly are not; see `count_suspicious`.
+    """Warn of values that are possible but unlikely; see `count_suspicious`.
 
     Args:
         bands: Band -> tensor [B, h, w], as `check_bands` returns it.
