@@ -89,6 +89,18 @@ def test_parse_undoes_str(names):
 
 
 @given(ORDERED_NAMES)
+def test_parse_takes_a_band_set_and_names_in_their_order(names):
+    bands = BandSet(tuple(names))
+
+    assert BandSet.parse(bands) == BandSet.parse(names) == BandSet.parse(iter(names)) == bands
+
+
+def test_parse_reads_names_of_a_sequence_as_they_are():
+    with pytest.raises(UnknownBandError, match="'b02'"):
+        BandSet.parse(["b02"])
+
+
+@given(ORDERED_NAMES)
 def test_word_is_a_text_that_parse_reads_as_the_same_set(names):
     bands = BandSet(tuple(names))
 

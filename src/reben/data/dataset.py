@@ -60,7 +60,7 @@ class Dataset:
 
     def with_bands(self, bands: BandSet | str) -> "Dataset":
         """Return the same patches, read with other bands."""
-        return replace(self, bands=as_band_set(bands))
+        return replace(self, bands=BandSet.parse(bands))
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -177,14 +177,7 @@ def open_dataset(  # noqa: PLR0913 - all after the second are named
         for name, value in kept.items()
     )
     place = None if label_table is None else Path(label_table)
-    return Dataset(store, table.filter(**kept), as_band_set(bands), filters, place)  # type: ignore[arg-type]
-
-
-def as_band_set(bands: BandSet | str | Sequence[str]) -> BandSet:
-    """Return a band set from itself, from its word, or from names."""
-    if isinstance(bands, BandSet):
-        return bands
-    return BandSet.parse(bands) if isinstance(bands, str) else BandSet(tuple(bands))
+    return Dataset(store, table.filter(**kept), BandSet.parse(bands), filters, place)  # type: ignore[arg-type]
 
 
 def _read_table(

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from reben.data.dataset import Dataset, Masks, as_band_set, open_dataset
+from reben.data.dataset import Dataset, Masks, open_dataset
 from reben.data.loading.batch import Batch, RawBatch, flip
 from reben.data.loading.epochs import Epochs, Filling
 from reben.data.loading.fill import BandFiller, Buffers, ImageFiller, read_checked
@@ -23,7 +23,6 @@ __all__ = [
     "Loader",
     "RawBatch",
     "RawLoader",
-    "as_band_set",
     "flip",
     "open_dataset",
 ]

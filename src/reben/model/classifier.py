@@ -14,7 +14,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from reben.data.loader import as_band_set
 from reben.data.preprocess import NamedBands, Preprocess, check_bands, warn_of_suspicious
 from reben.errors import ConfigError, PatchShapeError
 from reben.model.backbone import build_backbone, pooled_features
@@ -81,7 +80,7 @@ class Classifier(nn.Module):
     ) -> None:
         config = ModelConfig(
             backbone=backbone,
-            bands=as_band_set(bands),
+            bands=BandSet.parse(bands),
             labels=tuple(labels),
             statistics=statistics or published_statistics(image_size, upsampling),
             image_size=image_size,
@@ -319,7 +318,7 @@ class Classifier(nn.Module):
         """
         config, weights = read_model(
             name,
-            bands=None if bands is None else as_band_set(bands),
+            bands=None if bands is None else BandSet.parse(bands),
             hub={
                 "revision": revision,
                 "cache_dir": cache_dir,

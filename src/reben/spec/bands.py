@@ -110,12 +110,12 @@ class BandSet:
             )
 
     @classmethod
-    def parse(cls, text: str) -> Self:
+    def parse(cls, text: "BandSet | str | Iterable[str]") -> Self:
         """Return the band set that ``text`` names.
 
         Args:
-            text: One of the words in `BAND_SETS`, or band names separated by commas, which
-                keep their order. Case does not matter.
+            text: A word of `BAND_SETS`, or band names separated by commas, in any case; or a
+                sequence of band names, or a band set. The order of the names is kept.
 
         Raises:
             UnknownBandError: If a name is neither a band nor a word.
@@ -124,9 +124,11 @@ class BandSet:
         Example:
             >>> BandSet.parse("rgb").names
             ('B04', 'B03', 'B02')
-            >>> BandSet.parse("B08, b04").names
-            ('B08', 'B04')
+            >>> BandSet.parse("B08, b04") == BandSet.parse(["B08", "B04"])
+            True
         """
+        if not isinstance(text, str):
+            return cls(tuple(text))
         words = {word.lower(): bands for word, bands in BAND_SETS.items()}
         if text.strip().lower() in words:
             return cls(words[text.strip().lower()].names)
