@@ -4,7 +4,7 @@ from safetensors.numpy import save
 
 from made_up import patch, patch_id, s1_name
 from made_up_files import name_of, tensors_of
-from reben.data.inspection import Problem, verify_store
+from reben.data.inspection import StoreProblem, verify_store
 from reben.data.storage.environment import open_lmdb
 from reben.errors import StoreError
 
@@ -99,7 +99,7 @@ def test_problems_are_all_counted_and_part_of_them_listed(tmp_path, monkeypatch)
     found = verify_store(store_of(tmp_path, bad))
     assert found.num_problems == 4
     assert [problem.name for problem in found.problems] == [patch_id(0), patch_id(1)]
-    assert found.to_dict()["problems"][0] == Problem(*found.problems[0])._asdict()
+    assert found.to_dict()["problems"][0] == StoreProblem(*found.problems[0])._asdict()
 
 
 def test_what_is_no_store_is_refused(tmp_path):

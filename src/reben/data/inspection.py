@@ -1,7 +1,4 @@
-"""What is in a store: counts, sizes, and what the metadata name that is not there.
-
-Reads every value of a store and says what is wrong with it.
-"""
+"""What is in a store, by its names and metadata; and what is wrong with its values."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
@@ -16,6 +13,8 @@ from reben.data.metadata import METADATA_FILE, SNOW_CLOUD_FILE, PatchTable
 from reben.data.storage.environment import DATA_FILE, read_transaction, stored_names
 from reben.data.storage.value import (
     KINDS,
+    OTHER,
+    SENTINEL2,
     Kind,
     TensorPlace,
     blob_layout,
@@ -23,17 +22,13 @@ from reben.data.storage.value import (
     view_tensor,
 )
 from reben.data.store import Store
-from reben.errors import EmptySplitError, PatchNameError, StoreError
+from reben.errors import EmptySplitError, StoreError
 from reben.spec.labels import LABELS
-from reben.spec.patches import SPLITS, Sentinel1Patch, Sentinel2Patch, patch_of_reference_map
+from reben.spec.patches import SPLITS
 
-_KINDS: dict[str, Callable[[str], object]] = {
-    "Sentinel-2": Sentinel2Patch.parse,
-    "Sentinel-1": Sentinel1Patch.parse,
-    "reference map": patch_of_reference_map,
-}
-OTHER = "other"
-"""The kind of a value whose name is none that the data set has."""
+MAX_LISTED = 10_000
+"""Problems that `verify_store` lists; all of them are counted."""
+_AT_ONCE = 256
 
 
 @dataclass(frozen=True)
@@ -57,18 +52,18 @@ class StoreSummary:
 
     Args:
         path: Folder of the store.
-        num_bytes: Size of its data file as it lies on the disk.
-        values: Kind of value (Sentinel-2, Sentinel-1, reference map) -> how many there are.
+        num_bytes: Size of its data file on disk.
+        values: Kind of value (Sentinel-2, Sentinel-1, reference map, other) -> how many there are.
         samples: Kind of value -> the tensors of the first one by name, in name order.
-        metadata: File names of the metadata tables that lie in the folder.
-        num_patches: Patches that these tables name.
+        metadata: File names of the metadata tables in the folder.
+        num_patches: Patches that these tables list.
         splits: Split -> patches, in the order train, validation, test.
         clear_splits: Split -> those without snow, cloud and shadow, which the official splits are.
         countries: Country -> patches, most frequent first.
         labels: Label -> patches that have it, in alphabetical order: all 19, or own ones.
         missing_sentinel2: Patches of the tables whose Sentinel-2 value is not in the store.
         missing_sentinel1: Their Sentinel-1 partners that are not in the store.
-        num_unlisted: Sentinel-2 values that the tables do not name.
+        num_unlisted: Sentinel-2 values that the tables do not list.
     """
 
     path: str
@@ -90,80 +85,7 @@ class StoreSummary:
         return asdict(self)
 
 
-def summarise_store(path: str | Path) -> StoreSummary:
-    """Return what the store in folder ``path`` holds, by its names and its metadata tables.
-
-    Values are counted by their names; only the first of each kind is opened.
-
-    Raises:
-        StoreError: If the folder is not a store, or the value that is opened is damaged.
-        MetadataError: If a metadata table in the folder cannot be read.
-    """
-    store = Store.open(path)
-    names = list(store.names())
-    kinds = [_kind(name) for name in names]
-    first = dict(zip(reversed(kinds), reversed(names), strict=True))
-    files = [store.path / name for name in (METADATA_FILE, SNOW_CLOUD_FILE)]
-    files = [file for file in files if file.is_file()]
-    table = PatchTable.read(*files, labels=None) if files else None
-    there = set(names)
-    patch_ids = table.patch_ids if table else []
-    counted = Counter(kinds)
-    in_order = [kind for kind in (*_KINDS, OTHER) if counted[kind]]
-    return StoreSummary(
-        path=str(store.path),
-        num_bytes=(store.path / DATA_FILE).stat().st_blocks * 512,
-        values={kind: counted[kind] for kind in in_order},
-        samples={kind: _facts(store, first[kind]) for kind in in_order},
-        metadata=tuple(file.name for file in files),
-        num_patches=len(patch_ids),
-        splits=_ordered(table, "split", SPLITS),
-        clear_splits=_ordered(_clear(table), "split", SPLITS),
-        countries=table.counts("country") if table else {},
-        labels=_ordered(table, "labels", table.labels if table else LABELS),
-        missing_sentinel2=_absent(patch_ids, there),
-        missing_sentinel1=_absent(table.s1_names if table else [], there),
-        num_unlisted=counted["Sentinel-2"] - len(there.intersection(patch_ids)),
-    )
-
-
-def _kind(name: str) -> str:
-    for kind, parse in _KINDS.items():
-        try:
-            parse(name)
-        except PatchNameError:
-            continue
-        return kind
-    return OTHER
-
-
-def _facts(store: Store, name: str) -> tuple[TensorFacts, ...]:
-    tensors = sorted(store.get(name).items())
-    return tuple(TensorFacts(key, tensor.shape, str(tensor.dtype)) for key, tensor in tensors)
-
-
-def _clear(table: PatchTable | None) -> PatchTable | None:
-    try:
-        return table.filter(snow=False, cloud=False) if table else None
-    except EmptySplitError:
-        return None
-
-
-def _ordered(table: PatchTable | None, column: str, order: Iterable[str]) -> dict[str, int]:
-    counts = table.counts(column) if table else {}
-    return {value: counts.get(value, 0) for value in order}
-
-
-def _absent(names: Iterable[str], there: set[str]) -> tuple[str, ...]:
-    return tuple(name for name in names if name not in there)
-
-
-_AT_ONCE = 256
-MAX_LISTED = 10_000
-"""Problems that are listed; all of them are counted."""
-
-
-class Problem(NamedTuple):
+class StoreProblem(NamedTuple):
     """A value that is not as it should be.
 
     Args:
@@ -189,12 +111,70 @@ class Verification:
     num_values: int
     num_bytes: int
     num_problems: int
-    problems: tuple[Problem, ...]
+    problems: tuple[StoreProblem, ...]
 
     def to_dict(self) -> dict[str, object]:
         """Return plain values, ready for JSON."""
         problems = [problem._asdict() for problem in self.problems]
         return asdict(self) | {"problems": problems}
+
+
+def summarise_store(path: str | Path) -> StoreSummary:
+    """Return what the store in folder ``path`` holds, by its names and its metadata tables.
+
+    Values are counted by their names; only the first of each kind is opened.
+
+    Raises:
+        StoreError: If the folder is not a store, or the value that is opened is damaged.
+        MetadataError: If a metadata table in the folder cannot be read.
+    """
+    store = Store.open(path)
+    names = list(store.names())
+    kinds = [kind_of_value(name) for name in names]
+    first = dict(zip(reversed(kinds), reversed(names), strict=True))
+    files = [store.path / name for name in (METADATA_FILE, SNOW_CLOUD_FILE)]
+    files = [file for file in files if file.is_file()]
+    table = PatchTable.read(*files, labels=None) if files else None
+    there = set(names)
+    patch_ids = table.patch_ids if table else []
+    counted = Counter(kinds)
+    in_order = [kind for kind in (*KINDS, OTHER) if counted[kind]]
+    return StoreSummary(
+        path=str(store.path),
+        num_bytes=(store.path / DATA_FILE).stat().st_blocks * 512,
+        values={kind: counted[kind] for kind in in_order},
+        samples={kind: _facts(store, first[kind]) for kind in in_order},
+        metadata=tuple(file.name for file in files),
+        num_patches=len(patch_ids),
+        splits=_ordered(table, "split", SPLITS),
+        clear_splits=_ordered(_clear(table), "split", SPLITS),
+        countries=table.counts("country") if table else {},
+        labels=_ordered(table, "labels", table.labels if table else LABELS),
+        missing_sentinel2=_absent(patch_ids, there),
+        missing_sentinel1=_absent(table.s1_names if table else [], there),
+        num_unlisted=counted[SENTINEL2.name] - len(there.intersection(patch_ids)),
+    )
+
+
+def _facts(store: Store, name: str) -> tuple[TensorFacts, ...]:
+    tensors = sorted(store.get(name).items())
+    return tuple(TensorFacts(key, tensor.shape, str(tensor.dtype)) for key, tensor in tensors)
+
+
+def _clear(table: PatchTable | None) -> PatchTable | None:
+    try:
+        return table.filter(snow=False, cloud=False) if table else None
+    except EmptySplitError:
+        return None
+
+
+def _ordered(table: PatchTable | None, column: str, order: Iterable[str]) -> dict[str, int]:
+    counts = table.counts(column) if table else {}
+    return {value: counts.get(value, 0) for value in order}
+
+
+def _absent(names: Iterable[str], there: set[str]) -> tuple[str, ...]:
+    return tuple(name for name in names if name not in there)
 
 
 def verify_store(
@@ -217,7 +197,7 @@ def verify_store(
     total = len(store)
     names = stored_names(store.path)
     num_values = num_bytes = num_problems = 0
-    problems: list[Problem] = []
+    problems: list[StoreProblem] = []
     while some := list(islice(names, _AT_ONCE)):
         with read_transaction(store.path) as (transaction, _):
             for name in some:
@@ -226,7 +206,7 @@ def verify_store(
                 reason = find_problem(name, value)
                 if reason is not None:
                     num_problems += 1
-                    problems.extend([Problem(name, reason)][: MAX_LISTED - len(problems)])
+                    problems.extend([StoreProblem(name, reason)][: MAX_LISTED - len(problems)])
         num_values += len(some)
         if progress is not None:
             progress(num_values, total)
@@ -235,7 +215,7 @@ def verify_store(
 
 def find_problem(name: str, value: bytes | memoryview) -> str | None:
     """Return what is wrong with the value called ``name``, or None."""
-    kind = KINDS.get(kind_of_value(name))  # type: ignore[call-overload]
+    kind = KINDS.get(kind_of_value(name))
     if kind is None:
         return "the name is not that of a patch or a reference map"
     try:

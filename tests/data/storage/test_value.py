@@ -12,13 +12,13 @@ from safetensors.numpy import load, save
 from made_up import patch_id, s1_name
 from made_up_files import KINDS as KIND_NAMES
 from made_up_files import files_of, name_of, tensors_of
+from reben.data.encoding.patch_files import PatchFiles, PatchFilesError, tensor_of
 from reben.data.patch_folders.folder import is_tiff
 from reben.data.storage.value import (
     KINDS,
     REFERENCE_MAP,
     SENTINEL1,
     SENTINEL2,
-    PatchFilesError,
     kind_of_value,
 )
 from reben.data.tiff.read import read_strips
@@ -65,12 +65,16 @@ def contents(which, number, **changes):
     return {names[file]: content for file, content in files} | changes
 
 
+def value_of(kind, files):
+    return PatchFiles("x", files).value(kind)
+
+
 @pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
 @pytest.mark.parametrize("which", ["s1", "s2", "reference_maps"])
 def test_a_value_holds_what_rasterio_reads_whatever_the_layout(which, layout):
     kind = KINDS[KIND_NAMES[which]]
     files = {name: tiff(pixels, **layout) for name, pixels in tensors_of(which, 4).items()}
-    read = load(kind.value(files))
+    read = load(value_of(kind, files))
     assert set(read) == set(files)
     for name, content in files.items():
         np.testing.assert_array_equal(read[name], by_rasterio(content), strict=True)
@@ -79,21 +83,21 @@ def test_a_value_holds_what_rasterio_reads_whatever_the_layout(which, layout):
 
 def test_an_all_zero_sparse_file_is_read_as_zeros():
     zeros = np.zeros((120, 120), np.uint16)
-    read = load(REFERENCE_MAP.value({"Data": tiff(zeros, SPARSE_OK=True)}))
+    read = load(value_of(REFERENCE_MAP, {"Data": tiff(zeros, SPARSE_OK=True)}))
     np.testing.assert_array_equal(read["Data"], zeros, strict=True)
 
 
 def test_nan_and_negative_zero_keep_their_bits():
     pixels = tensors_of("s1", 1)["VV"].copy()
     pixels[0, :3] = [np.nan, -0.0, -np.inf]
-    value = SENTINEL1.value(contents("s1", 1, VV=tiff(pixels)))
+    value = value_of(SENTINEL1, contents("s1", 1, VV=tiff(pixels)))
     assert load(value)["VV"].tobytes() == pixels.tobytes()
 
 
 @pytest.mark.parametrize("which", ["s1", "s2", "reference_maps"])
 def test_the_bytes_are_those_that_the_safetensors_package_writes(which):
     kind = KINDS[KIND_NAMES[which]]
-    value = kind.value(contents(which, 2))
+    value = value_of(kind, contents(which, 2))
     assert value == save(tensors_of(which, 2))
     assert len(value) == kind.num_bytes
 
@@ -136,7 +140,7 @@ def test_a_missing_file_is_named():
     files = contents("s2", 1)
     del files["B8A"], files["B01"]
     with pytest.raises(PatchFilesError, match="B01, B8A are missing"):
-        SENTINEL2.value(files)
+        value_of(SENTINEL2, files)
 
 
 @pytest.mark.parametrize("share", [0, 0.01, 0.5, 0.99])
@@ -147,21 +151,21 @@ def test_a_truncated_file_is_named(which, tensor, share):
     whole = contents(which, 1)[tensor]
     files = contents(which, 1, **{tensor: whole[: int(share * len(whole))]})
     with pytest.raises(PatchFilesError, match=tensor):
-        KINDS[KIND_NAMES[which]].value(files)
+        value_of(KINDS[KIND_NAMES[which]], files)
 
 
 def test_a_file_that_is_no_tiff_is_named():
     with pytest.raises(PatchFilesError, match="VV is not a TIFF"):
-        SENTINEL1.value(contents("s1", 1, VV=b"<html>Not found</html>"))
+        value_of(SENTINEL1, contents("s1", 1, VV=b"<html>Not found</html>"))
 
 
 def test_a_wrong_size_and_a_wrong_dtype_are_told_with_the_right_ones():
     small = tensors_of("s2", 1)["B05"]
     with pytest.raises(PatchFilesError, match="B02 is 60 x 60 uint16 and should be 120 x 120"):
-        SENTINEL2.value(contents("s2", 1, B02=tiff(small)))
+        value_of(SENTINEL2, contents("s2", 1, B02=tiff(small)))
     floats = small.astype(np.float32)
     with pytest.raises(PatchFilesError, match=r"B05 is 60 x 60 float32 .* 60 x 60 uint16"):
-        SENTINEL2.value(contents("s2", 1, B05=tiff(floats)))
+        value_of(SENTINEL2, contents("s2", 1, B05=tiff(floats)))
 
 
 def test_several_bands_in_one_file_are_refused():
@@ -171,29 +175,29 @@ def test_several_bands_in_one_file_are_refused():
             image.write(np.zeros((3, 120, 120), np.float32))
         content = memory.read()
     with pytest.raises(PatchFilesError, match="VV has 3 bands"):
-        SENTINEL1.value(contents("s1", 1, VV=content))
+        value_of(SENTINEL1, contents("s1", 1, VV=content))
 
 
 def test_the_tensor_of_a_file_is_known_by_its_name():
     name = patch_id(3)
-    assert SENTINEL2.tensor_of(name, f"{name}_B8A.tif") == "B8A"
-    assert REFERENCE_MAP.tensor_of(name, f"{name}_reference_map.tif") == "Data"
-    assert SENTINEL2.tensor_of(name, "labels.json") is None
-    assert SENTINEL2.tensor_of(name, f"._{name}_B8A.tif") is None
+    assert tensor_of(SENTINEL2, name, f"{name}_B8A.tif") == "B8A"
+    assert tensor_of(REFERENCE_MAP, name, f"{name}_reference_map.tif") == "Data"
+    assert tensor_of(SENTINEL2, name, "labels.json") is None
+    assert tensor_of(SENTINEL2, name, f"._{name}_B8A.tif") is None
 
 
 @pytest.mark.parametrize("file", ["{}_B10.tif", "{}_VV.tif", "{}_B02.TIFF", "other_B02.tif"])
 def test_a_tiff_with_another_name_is_refused(file):
     name = patch_id(3)
     with pytest.raises(PatchFilesError, match=r"is unknown; .* _B02\.tif"):
-        SENTINEL2.tensor_of(name, file.format(name))
+        tensor_of(SENTINEL2, name, file.format(name))
 
 
 def test_part_of_the_files_agree_with_the_value_or_not():
-    value = SENTINEL2.value(contents("s2", 1))
+    value = value_of(SENTINEL2, contents("s2", 1))
     some = {name: contents("s2", 1)[name] for name in ("B03", "B12")}
-    assert SENTINEL2.agrees(some, value)
-    assert not SENTINEL2.agrees(some | {"B09": contents("s2", 2)["B09"]}, value)
+    assert PatchFiles("x", some).agrees(SENTINEL2, value)
+    assert not PatchFiles("x", some | {"B09": contents("s2", 2)["B09"]}).agrees(SENTINEL2, value)
 
 
 @pytest.mark.parametrize("which", KIND_NAMES)

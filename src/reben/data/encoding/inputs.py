@@ -17,8 +17,9 @@ import numpy as np
 
 from reben.data.archives.stream import find_parts
 from reben.data.encoding.jobs import BATCH_BYTES, ArchiveJob, FolderJob, NameSet
+from reben.data.encoding.patch_files import may_be_patch
 from reben.data.patch_folders.tree import FolderWalk
-from reben.data.storage.value import REFERENCE_MAP, SENTINEL1, SENTINEL2, Kind, KindName
+from reben.data.storage.value import REFERENCE_MAP, SENTINEL1, SENTINEL2, Kind
 from reben.errors import ArchiveError, ConfigError, EncodeError, MetadataError
 from reben.support.atomic import write_bytes
 
@@ -152,7 +153,7 @@ class FolderScan:
                     self.num_there += 1
                     continue
                 yield found.path
-            elif found.tiffs and kind.may_hold(found.name):
+            elif found.tiffs and may_be_patch(kind, found.name):
                 yield found.path
 
 
@@ -169,7 +170,7 @@ class Selection:
         listed: The patches that the metadata list, as far as they are asked for.
     """
 
-    wanted: dict[KindName, NameSet] = field(default_factory=dict)
+    wanted: dict[str, NameSet] = field(default_factory=dict)
     asked: dict[str, Any] = field(default_factory=dict)
     listed: "PatchTable | None" = None
 

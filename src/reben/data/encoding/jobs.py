@@ -26,9 +26,14 @@ from typing import NoReturn, Self
 import numpy as np
 
 from reben.data.archives.stream import RawStream, decompress, read_ahead
-from reben.data.encoding.patch_files import PatchFiles, patches_of_archive, read_patch_files
+from reben.data.encoding.patch_files import (
+    PatchFiles,
+    PatchFilesError,
+    patches_of_archive,
+    read_patch_files,
+)
 from reben.data.encoding.report import Failure, Step
-from reben.data.storage.value import KINDS, Kind, KindName, PatchFilesError
+from reben.data.storage.value import KINDS, Kind
 from reben.data.storage.writer import ValueWriter
 from reben.errors import ArchiveError, EncodeError, RebenError
 from reben.support.processes import belong_to_parent, interrupts_blocked, main_module_hidden
@@ -83,7 +88,7 @@ class FolderJob:
         folders: Their paths.
     """
 
-    kind: KindName
+    kind: str
     folders: list[str]
 
     def run(self, writer: ValueWriter, *, strict: bool) -> Iterator[Step]:
@@ -108,7 +113,7 @@ class ArchiveJob:
         there: Names of the values that the store had when the encoding began.
     """
 
-    kind: KindName
+    kind: str
     name: str
     parts: tuple[Path, ...]
     wanted: NameSet | None
@@ -173,9 +178,7 @@ class _Batch:
     def add(self, patch: PatchFiles) -> None:
         """Make a value of a patch, or a failure."""
         try:
-            if patch.problem is not None:
-                raise PatchFilesError(patch.problem)
-            self._writer.add(patch.name + self.kind.suffix, self.kind.value(patch.files))
+            self._writer.add(patch.name + self.kind.suffix, patch.value(self.kind))
         except PatchFilesError as error:
             self._fail(patch.name, str(error))
 
@@ -184,8 +187,8 @@ class _Batch:
         value = self._writer.get(patch.name + self.kind.suffix)
         try:
             if value is None:
-                self.kind.value(patch.files)
-            elif self.kind.agrees(patch.files, value):
+                patch.value(self.kind)
+            elif patch.agrees(self.kind, value):
                 self._num_same += 1
             else:
                 self._fail(patch.name, DIFFERENT)

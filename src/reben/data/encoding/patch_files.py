@@ -5,14 +5,19 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from reben.data.archives.tar import read_members
-from reben.data.patch_folders.folder import is_tiff
-from reben.data.storage.value import Kind, PatchFilesError
-from reben.errors import ArchiveError
+from reben.data.patch_folders.folder import band_file_ending, is_tiff, match_band_file
+from reben.data.storage.value import OTHER, Kind, kind_of_value
+from reben.data.tiff.read import read_pixels
+from reben.errors import ArchiveError, TiffError
 
 _MAX_FILE_BYTES = 1 << 24
 """The largest band file has 58 kB; this leaves room for other ways to write one."""
 _MAX_WAITING_BYTES = 1 << 27
 _READ_BYTES = 1 << 16
+
+
+class PatchFilesError(Exception):
+    """Why the files of a patch make no value; a reason for the report, not for users to catch."""
 
 
 @dataclass
@@ -34,7 +39,7 @@ class PatchFiles:
     def add(self, kind: Kind, file: str, content: bytes) -> None:
         """Take one more file of the patch; what is no TIFF is passed over."""
         try:
-            tensor = kind.tensor_of(self.name, file)
+            tensor = tensor_of(kind, self.name, file)
         except PatchFilesError as error:
             self.problem = self.problem or str(error)
             return
@@ -46,14 +51,90 @@ class PatchFiles:
         elif known != content:
             self.problem = self.problem or f"there are two different files {file}"
 
+    def value(self, kind: Kind) -> bytes:
+        """Return the value that the files make.
+
+        Raises:
+            PatchFilesError: If a file is missing or damaged, or of another size or dtype.
+        """
+        if self.problem is not None:
+            raise PatchFilesError(self.problem)
+        missing = [tensor for tensor in kind.sizes if tensor not in self.files]
+        if missing:
+            raise PatchFilesError(
+                f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing"
+            )
+        pixels = [_read_tensor(kind, tensor, self.files[tensor]) for tensor in kind.sizes]
+        return b"".join([kind.header, *pixels])
+
+    def agrees(self, kind: Kind, value: bytes) -> bool:
+        """Tell whether a value holds the pixels of these files, which need not be all.
+
+        Raises:
+            PatchFilesError: If a file is damaged.
+        """
+        position = len(kind.header)
+        for tensor, side in kind.sizes.items():
+            end = position + side * side * kind.dtype.itemsize
+            file = self.files.get(tensor)
+            if file is not None and _read_tensor(kind, tensor, file) != value[position:end]:
+                return False
+            position = end
+        return value.startswith(kind.header)
+
+
+def _read_tensor(kind: Kind, tensor: str, content: bytes) -> bytes | memoryview:
+    try:
+        dtype, shape, pixels = read_pixels(content, tensor)
+    except TiffError as error:
+        raise PatchFilesError(str(error).rstrip(".")) from None
+    side = kind.sizes[tensor]
+    if shape != (side, side) or dtype != kind.dtype:
+        raise PatchFilesError(
+            f"{tensor} is {shape[0]} x {shape[1]} {dtype} and should be "
+            f"{side} x {side} {kind.dtype}"
+        )
+    return pixels
+
+
+def tensor_of(kind: Kind, patch: str, file: str) -> str | None:
+    """Return which tensor a file in the folder of a patch holds; None if it is no TIFF.
+
+    Raises:
+        PatchFilesError: If it is a TIFF that has no place there.
+    """
+    found = match_band_file(file)
+    if found is not None and found.patch == patch and found.tensor in kind.sizes:
+        return found.tensor
+    if is_tiff(file):
+        known = ", ".join(map(band_file_ending, kind.sizes))
+        raise PatchFilesError(
+            f"the file {file} is unknown; a {kind.name} folder holds {patch} and then {known}"
+        )
+    return None
+
+
+def may_be_patch(kind: Kind, folder: str) -> bool:
+    """Tell whether a folder with TIFFs is one to look at: not one of another kind."""
+    return kind.is_folder(folder) or kind_of_value(folder) == OTHER
+
+
+def folder_problem(kind: Kind, folder: str) -> str | None:
+    """Return why a folder with TIFFs is no patch, by its name, or None."""
+    if kind.is_folder(folder):
+        return None
+    return f"there are TIFFs in a folder {folder!r}, which is not the name of a {kind.name} patch"
+
 
 def read_patch_files(folder: str, kind: Kind) -> PatchFiles:
     """Return the files in the patch folder at path ``folder``."""
     patch = PatchFiles(folder[folder.rfind("/") + 1 :])
+    patch.problem = folder_problem(kind, patch.name)
+    if patch.problem is not None:
+        return patch
     try:
-        kind.require_folder(patch.name)
         for name in os.listdir(folder):  # noqa: PTH208 - a million times
-            tensor = kind.tensor_of(patch.name, name)
+            tensor = tensor_of(kind, patch.name, name)
             if tensor is not None:
                 patch.files[tensor] = content = _read_file(f"{folder}/{name}")
                 patch.num_bytes += len(content)
@@ -134,8 +215,7 @@ class _Grouping:
             return False
         if folder not in self.waiting:
             self.waiting[folder] = patch
-            if not self._kind.is_folder(patch.name):
-                patch.problem = self._kind.folder_problem(patch.name)
+            patch.problem = folder_problem(self._kind, patch.name)
         if size > _MAX_FILE_BYTES:
             patch.problem = patch.problem or f"the file {self._file} has {size} bytes"
         return patch.problem is None
@@ -164,7 +244,7 @@ class _Grouping:
         self._folder = folder
         name = folder.rpartition("/")[2]
         is_folder = self._kind.is_folder(name)
-        is_wanted = self._wants_patch(name) if is_folder else self._kind.may_hold(name)
+        is_wanted = self._wants_patch(name) if is_folder else may_be_patch(self._kind, name)
         self._patch = self.waiting.get(folder, PatchFiles(name)) if is_wanted else None
 
     def _finish(self, folder: str) -> None:

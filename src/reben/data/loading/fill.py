@@ -21,7 +21,7 @@ import weakref
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import lmdb
 import numpy as np
@@ -35,7 +35,7 @@ from reben.data.loading.batch import flip
 from reben.data.metadata import PatchTable
 from reben.data.preprocess import Preprocess, check_bands
 from reben.data.storage.environment import Environment, read_transaction
-from reben.data.storage.value import TensorPlace, blob_layout
+from reben.data.storage.value import KINDS, TensorPlace, blob_layout
 from reben.data.store import Store
 from reben.errors import ConfigError, PixelsError, StoreError
 from reben.spec.bands import BandSet, Sensor, native_size, sensor
@@ -72,16 +72,12 @@ def _aligned(num_bytes: int) -> NDArray[np.uint8]:
     return memory[start : start + num_bytes]
 
 
-_DTYPES: dict[Sensor, np.dtype[Any]] = {
-    "Sentinel-1": np.dtype(np.float32),
-    "Sentinel-2": np.dtype(np.uint16),
-}
 _MAX_HEADERS = 4096
 
 
 def is_float(name: str) -> bool:
     """Tell whether band ``name`` usually is float32 (Sentinel-1), and not uint16."""
-    return _DTYPES[sensor(name)] == np.float32
+    return KINDS[sensor(name)].dtype == np.float32
 
 
 class BandGather:
@@ -100,10 +96,10 @@ class BandGather:
         self._store = store
         self._table = table
         self._bands = bands
-        missions = [mission for mission in _DTYPES if bands.of_sensor(mission)]
+        missions = [mission for mission in get_args(Sensor) if bands.of_sensor(mission)]
         self._blobs = [_BlobGather(bands, mission) for mission in missions]
         self._unaligned = np.array(
-            [_DTYPES[sensor(name)].itemsize - 1 for name in bands], np.uint64
+            [KINDS[sensor(name)].dtype.itemsize - 1 for name in bands], np.uint64
         )
         self._environment: Environment | None = None
 
@@ -152,7 +148,7 @@ class _BlobGather:
         self.is_sentinel1 = mission == "Sentinel-1"
         self._names = bands.of_sensor(mission)
         self._columns = np.array([bands.index(name) for name in self._names])
-        self._dtype = _DTYPES[mission]
+        self._dtype = KINDS[mission].dtype
         self._headers: dict[bytes, _Layout] = {}
 
     def find(

@@ -1,32 +1,22 @@
-"""The values of a store, each made of the files of one patch folder.
+"""The values of a store: safetensors blobs, and which tensors the value of each sensor has.
 
-A Sentinel-2 patch is twelve files, a Sentinel-1 patch two, a reference map one. The tensors of a
-value follow each other in the order of their names and without gaps, which gives the very bytes
-that the safetensors package writes.
-
-Safetensors blobs in memory: where each tensor lies, without copying anything.
-
-A store has half a million blobs with a few kinds of headers, so a header is parsed once, and
-written once.
+The tensors of a value follow each other in the order of their names and without gaps, which gives
+the very bytes that the safetensors package writes. Half a million blobs have a few kinds of
+headers, so a header is parsed once and written once.
 """
 
 import json
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from reben.data.patch_folders.folder import (
-    REFERENCE_MAP_TENSOR,
-    band_file_ending,
-    is_tiff,
-    match_band_file,
-)
-from reben.data.tiff.read import read_pixels
-from reben.errors import StoreError, TiffError
+from reben.data.patch_folders.folder import REFERENCE_MAP_TENSOR
+from reben.errors import StoreError
 from reben.spec.bands import S1, S2_FULL, native_size
 from reben.spec.patches import (
     PATCH_PIXELS,
@@ -53,6 +43,11 @@ _DTYPES: dict[str, np.dtype[Any]] = {
     }.items()
 }
 _MAX_HEADER = 1 << 20
+_MAX_KEPT_HEADER = 1 << 14
+_MAX_AXES = 8
+_MAX_NUM_VALUES = 1 << 40
+OTHER = "other"
+"""The kind of a value whose name is none that the data set has."""
 
 
 class TensorPlace(NamedTuple):
@@ -77,9 +72,10 @@ def blob_layout(blob: Any, name: str) -> Mapping[str, TensorPlace]:  # noqa: ANN
     length = int.from_bytes(bytes(blob[:8]), "little") if len(blob) >= 8 else -1
     if not 2 <= length <= min(_MAX_HEADER, len(blob) - 8):
         raise StoreError(f"The value of {name} is damaged: it is no safetensors blob.")
+    parse = _parse_and_keep if length <= _MAX_KEPT_HEADER else _parse_header
     try:
-        places, end = _parse_header(bytes(blob[8 : 8 + length]))
-    except (ValueError, KeyError, TypeError, AttributeError):
+        places, end = parse(bytes(blob[8 : 8 + length]))
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         raise StoreError(f"The value of {name} is damaged: its header cannot be read.") from None
     if end > len(blob):
         raise StoreError(
@@ -88,22 +84,28 @@ def blob_layout(blob: Any, name: str) -> Mapping[str, TensorPlace]:  # noqa: ANN
     return places
 
 
-@lru_cache(maxsize=4096)
 def _parse_header(header: bytes) -> tuple[Mapping[str, TensorPlace], int]:
+    """Return where tensors lie, and where the last one ends; any error if nothing says so."""
     places: dict[str, TensorPlace] = {}
     end = 8 + len(header)
     for name, entry in json.loads(header).items():
         if name == "__metadata__":
             continue
-        dtype = _DTYPES[entry["dtype"]]
-        shape = tuple(int(side) for side in entry["shape"])
-        first, last = (int(offset) for offset in entry["data_offsets"])
-        num_values = int(np.prod(shape, dtype=np.int64))
-        if min(shape, default=1) < 0 or first < 0 or last - first != num_values * dtype.itemsize:
+        dtype, shape = _DTYPES[entry["dtype"]], tuple(entry["shape"])
+        first, last = entry["data_offsets"]
+        if not all(type(number) is int and number >= 0 for number in (*shape, first, last)):
+            raise ValueError(name)
+        num_values = math.prod(shape)
+        # Where one side is 0, numpy still refuses others that are too large.
+        is_large = math.prod(side or 1 for side in shape) > _MAX_NUM_VALUES
+        if is_large or len(shape) > _MAX_AXES or last - first != num_values * dtype.itemsize:
             raise ValueError(name)
         places[name] = TensorPlace(dtype, shape, 8 + len(header) + first, num_values)
         end = max(end, 8 + len(header) + last)
     return places, end
+
+
+_parse_and_keep = lru_cache(maxsize=4096)(_parse_header)
 
 
 def view_tensor(blob: Any, place: TensorPlace) -> NDArray[Any]:  # noqa: ANN401 - a buffer
@@ -131,31 +133,26 @@ def blob_header(dtype: np.dtype[Any], shapes: tuple[tuple[str, tuple[int, ...]],
     entries: dict[str, dict[str, object]] = {}
     end = 0
     for name, shape in shapes:
-        start, end = end, end + int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+        start, end = end, end + math.prod(shape) * dtype.itemsize
         entries[name] = {"dtype": code, "shape": shape, "data_offsets": [start, end]}
     text = json.dumps(entries, separators=(",", ":"), ensure_ascii=False).encode()
     text += b" " * (-len(text) % 8)
     return len(text).to_bytes(8, "little") + text
 
 
-KindName = Literal["Sentinel-2", "Sentinel-1", "reference map"]
-OTHER = "other"
-"""The kind of a value whose name is none that the data set has."""
-
-
 @dataclass(frozen=True, eq=False)
 class Kind:
-    """What the patch folders of one input hold.
+    """One kind of value: what it is called, and the tensors that it has.
 
     Args:
-        name: What it is called.
-        is_folder: Tells whether a patch folder may have a name.
+        name: ``Sentinel-2``, ``Sentinel-1`` or ``reference map``.
+        is_folder: Tells whether a patch folder of this kind may have a name.
         suffix: What the name of a value has behind that of its folder.
         sizes: Tensor -> side length in pixels, in the order in which a value holds them.
         dtype: Of every tensor.
     """
 
-    name: KindName
+    name: str
     is_folder: Callable[[str], bool]
     suffix: str
     sizes: Mapping[str, int]
@@ -172,87 +169,6 @@ class Kind:
         """Size of a value."""
         pixels = sum(side * side for side in self.sizes.values())
         return len(self.header) + pixels * self.dtype.itemsize
-
-    def tensor_of(self, patch: str, file: str) -> str | None:
-        """Return which tensor a file of a patch folder holds; None if it is no TIFF.
-
-        Raises:
-            PatchFilesError: If it is a TIFF that has no place there.
-        """
-        found = match_band_file(file)
-        if found is not None and found.patch == patch and found.tensor in self.sizes:
-            return found.tensor
-        if is_tiff(file):
-            known = ", ".join(map(band_file_ending, self.sizes))
-            raise PatchFilesError(
-                f"the file {file} is unknown; a {self.name} folder holds {patch} and then {known}"
-            )
-        return None
-
-    def may_hold(self, name: str) -> bool:
-        """Tell whether a folder with TIFFs is one to look at: not one of another kind."""
-        return self.is_folder(name) or kind_of_value(name) == OTHER
-
-    def require_folder(self, name: str) -> None:
-        """Return if a patch folder may have this name.
-
-        Raises:
-            PatchFilesError: If not.
-        """
-        if not self.is_folder(name):
-            raise PatchFilesError(self.folder_problem(name))
-
-    def folder_problem(self, name: str) -> str:
-        """Return why a folder of this name holds no patch."""
-        return f"there are TIFFs in a folder {name!r}, which is not the name of a {self.name} patch"
-
-    def agrees(self, files: Mapping[str, bytes], value: bytes) -> bool:
-        """Tell whether a value holds the pixels of these files, which need not be all.
-
-        Raises:
-            PatchFilesError: If a file is damaged.
-        """
-        position = len(self.header)
-        for tensor, side in self.sizes.items():
-            end = position + side * side * self.dtype.itemsize
-            if tensor in files and self._pixels(tensor, files[tensor]) != value[position:end]:
-                return False
-            position = end
-        return value.startswith(self.header)
-
-    def value(self, files: Mapping[str, bytes]) -> bytes:
-        """Return the value made of the files of a patch.
-
-        Args:
-            files: Tensor -> content of its file.
-
-        Raises:
-            PatchFilesError: If a file is missing or damaged, or of another size or dtype.
-        """
-        missing = [tensor for tensor in self.sizes if tensor not in files]
-        if missing:
-            raise PatchFilesError(
-                f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing"
-            )
-        pixels = [self._pixels(tensor, files[tensor]) for tensor in self.sizes]
-        return b"".join([self.header, *pixels])
-
-    def _pixels(self, tensor: str, content: bytes) -> bytes | memoryview:
-        try:
-            dtype, shape, pixels = read_pixels(content, tensor)
-        except TiffError as error:
-            raise PatchFilesError(str(error).rstrip(".")) from None
-        side = self.sizes[tensor]
-        if shape != (side, side) or dtype != self.dtype:
-            raise PatchFilesError(
-                f"{tensor} is {shape[0]} x {shape[1]} {dtype} and should be "
-                f"{side} x {side} {self.dtype}"
-            )
-        return pixels
-
-
-class PatchFilesError(Exception):
-    """Why the files of a patch make no value; a reason for the report, not for users to catch."""
 
 
 SENTINEL2 = Kind(
@@ -276,12 +192,12 @@ REFERENCE_MAP = Kind(
     sizes={REFERENCE_MAP_TENSOR: PATCH_PIXELS},
     dtype=np.dtype("<u2"),
 )
-KINDS: Mapping[KindName, Kind] = {kind.name: kind for kind in (SENTINEL2, SENTINEL1, REFERENCE_MAP)}
-"""Every kind of value there is."""
+KINDS: Mapping[str, Kind] = {kind.name: kind for kind in (SENTINEL2, SENTINEL1, REFERENCE_MAP)}
+"""Every kind of value there is, by name; those of patches are called like their sensor."""
 
 
 def kind_of_value(name: str) -> str:
-    """Return the kind of the value called ``name``, or `OTHER`."""
+    """Return the name of the kind of the value called ``name``, or `OTHER`."""
     for kind in (REFERENCE_MAP, SENTINEL2, SENTINEL1):
         folder = name.removesuffix(kind.suffix)
         if folder + kind.suffix == name and kind.is_folder(folder):
