@@ -779,11 +779,45 @@ def test_a_store_of_a_machine_that_went_down_is_refused(tree, tmp_path):
         encode(tmp_path / "store", **tree, workers=1)
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"format_version": 1}', "\0"])
-def test_a_record_that_cannot_be_read_is_an_error_that_says_what_to_do(text, tree, tmp_path):
-    encode(tmp_path / "store", s1=tree["s1"], workers=1)
-    (tmp_path / "store" / "store.json").write_text(text)
-    with pytest.raises(StoreError, match=r"store\.json cannot be read.* Remove it"):
+BAD_RECORDS = {
+    "nothing": b"",
+    "a list": b"[]",
+    "no version": b"{}",
+    "no sources": b'{"format_version": 1}',
+    "no text": b"\0",
+    "bytes that are no UTF-8": b'{"format_version": 1, "sources": [], "metadata": ["\xff"]}',
+    "deep nesting": b'{"format_version": 1, "sources": ' + b"[" * 100_000,
+}
+BAD_FIELDS = {
+    "format_version": -1,
+    "sources": [{"kind": "Sentinel-2", "name": "x", "selection": {}, "num_failures": -3}],
+    "values": {"Sentinel-2": 1e400},
+    "metadata": "metadata.parquet",
+    "finished": "yes",
+    "sources.0.selection": [{"kind": "Sentinel-2", "name": "x", "selection": {"a": {"b": 1}}}],
+    "surprise": 1,
+}
+
+
+@pytest.mark.parametrize("content", BAD_RECORDS.values(), ids=BAD_RECORDS)
+def test_a_record_that_cannot_be_read_is_an_error_that_says_what_to_do(content, tmp_path):
+    tree = write_tree(tmp_path, [1], ["s1"])
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store" / "store.json").write_bytes(content)
+    with pytest.raises(StoreError, match=r"store\.json is not as it should be.* Remove it"):
+        encode(tmp_path / "store", s1=tree["s1"], workers=1)
+
+
+@pytest.mark.parametrize(("field", "value"), BAD_FIELDS.items())
+def test_a_record_with_a_field_that_cannot_be_names_it(field, value, tree, tmp_path):
+    encode(tmp_path / "store", s1=tree["s1"], limit=None, workers=1)
+    path = tmp_path / "store" / "store.json"
+    name = field.partition(".")[0]
+    text = json.dumps(record_of(tmp_path / "store") | {name: value})
+    path.write_text(text.replace("Infinity", "1e999"))
+    with pytest.raises(
+        StoreError, match=rf"store\.json is not as it should be: {field}.*Remove it"
+    ):
         encode(tmp_path / "store", s1=tree["s1"], workers=1)
 
 

@@ -10,15 +10,17 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Self
+from typing import ClassVar, Self
 
 from reben.data.storage.value import kind_of_value
 from reben.data.storage.writer import boot_id
 from reben.errors import StoreError
 from reben.support.atomic import write_text
+from reben.support.json_files import Count, read_json
 
 RECORD_FILE = "store.json"
 FORMAT_VERSION = 1
+_CURE = "Remove it; the next encode writes it anew."
 
 
 @dataclass(frozen=True)
@@ -33,10 +35,12 @@ class SourceRecord:
         finished: Whether it was gone through to its end.
     """
 
+    __pydantic_config__: ClassVar = {"extra": "forbid"}
+
     kind: str
     name: str
-    selection: dict[str, Any]
-    num_failures: int = 0
+    selection: dict[str, str | Count | list[str]]
+    num_failures: Count = 0
     finished: bool = False
 
 
@@ -55,13 +59,15 @@ class StoreRecord:
         format_version: Of the store; see docs/data.md.
     """
 
-    sources: tuple[SourceRecord, ...] = ()
-    values: dict[str, int] | None = None
-    metadata: tuple[str, ...] = ()
+    __pydantic_config__: ClassVar = {"extra": "forbid"}
+
+    sources: tuple[SourceRecord, ...]
+    values: dict[str, Count] | None
+    metadata: tuple[str, ...]
     finished: bool = False
     written_since_boot: str = ""
     reben_version: str = ""
-    format_version: int = FORMAT_VERSION
+    format_version: Count = FORMAT_VERSION
 
     @classmethod
     def read(cls, folder: Path) -> Self:
@@ -73,22 +79,14 @@ class StoreRecord:
         """
         path = folder / RECORD_FILE
         if not path.exists():
-            return cls()
-        try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-            version_there = int(content["format_version"])
-        except (OSError, ValueError, TypeError, KeyError) as error:
-            raise _unreadable(path, error) from error
-        if version_there > FORMAT_VERSION:
+            return cls((), None, ())
+        there = read_json(path, _Version, StoreError, _CURE).format_version
+        if there > FORMAT_VERSION:
             raise StoreError(
-                f"{path} has format version {version_there}; this reben knows {FORMAT_VERSION}. "
+                f"{path} has format version {there}; this reben knows {FORMAT_VERSION}. "
                 "Install a newer reben."
             )
-        try:
-            sources = tuple(SourceRecord(**source) for source in content.pop("sources"))
-            record = cls(sources=sources, metadata=tuple(content.pop("metadata")), **content)
-        except (TypeError, KeyError) as error:
-            raise _unreadable(path, error) from error
+        record = read_json(path, cls, StoreError, _CURE)
         if record.written_since_boot not in ("", boot_id()):
             raise StoreError(
                 f"The machine went down while the store {folder} was being written, so not all of "
@@ -114,8 +112,11 @@ class StoreRecord:
         write_text(folder / RECORD_FILE, json.dumps(asdict(record), indent=2) + "\n")
 
 
-def _unreadable(path: Path, error: Exception) -> StoreError:
-    return StoreError(f"{path} cannot be read: {error}. Remove it; the next encode writes it anew.")
+@dataclass(frozen=True)
+class _Version:
+    """As much of the record as every version of it has."""
+
+    format_version: Count
 
 
 def count_values(names: Iterable[str]) -> dict[str, int]:
