@@ -3,8 +3,10 @@ import multiprocessing
 import os
 import pickle
 import struct
+import subprocess
+import sys
+import textwrap
 
-import lmdb
 import numpy as np
 import pytest
 from hypothesis import given
@@ -16,7 +18,7 @@ from made_up import patch, patch_id, read_band, s1_name, write_store
 from reben.data.storage.environment import shared_environment
 from reben.data.storage.value import blob_layout, view_tensor
 from reben.data.store import Store, StoreWriter
-from reben.errors import BandsMismatchError, MissingPatchError, OutputError, StoreError
+from reben.errors import BandsMismatchError, MissingPatchError, StoreError
 from reben.spec.bands import S2_FULL
 
 
@@ -213,26 +215,90 @@ def test_reading_while_writing_in_one_process_says_what_to_close(tmp_path):
             Store.open(tmp_path)
 
 
-def test_a_full_disk_is_a_clear_error_and_leaves_the_store_valid(store, monkeypatch):
+FULL_DISK = """
+    import resource
+    import sys
+    import numpy as np
+    from reben import StoreWriter
+    with StoreWriter(sys.argv[1]) as writer:
+        size = int(sys.argv[2])
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+        writer.put("new", {"x": np.zeros(1_000_000)})
+"""
+
+
+def test_a_full_disk_is_a_clear_error_and_leaves_the_store_valid(store):
     num_before = len(store)
-    with StoreWriter(store.path) as writer:
-        full = lmdb.DiskError("mdb_put: No space left on device")
-
-        class FullDisk:
-            def begin(self, write=False):
-                if write:
-                    raise full
-                return environment.begin()
-
-            def close(self):
-                environment.close()
-
-        environment, writer._environment = writer._environment, FullDisk()
-        writer.put("new", {"x": np.zeros(3)})
-        with pytest.raises(OutputError, match=r"No space left on device.*still valid"):
-            writer.commit()
-        writer._pending.clear()
+    size = (store.path / "data.mdb").stat().st_size
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(FULL_DISK), store.path, str(size)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 1
+    assert "OutputError: Cannot write to the store" in done.stderr
+    assert "is still valid" in done.stderr
     assert len(Store.open(store.path)) == num_before
+    assert "new" not in store
+
+
+def test_a_name_that_no_value_can_have_is_refused(tmp_path):
+    with StoreWriter(tmp_path) as writer:
+        for name in ("", "x" * 512, "ä" * 256):
+            with pytest.raises(StoreError, match="use 1 to 511 bytes"):
+                writer.put(name, {"x": np.zeros(3)})
+
+
+def test_a_value_that_another_process_wrote_meanwhile_is_kept(tmp_path):
+    # Two writers of one process stand in for two processes: LMDB lets one open it at a time.
+    with StoreWriter(tmp_path) as writer:
+        writer.put("a", {"x": np.zeros(3)})
+        writer._writer.add("b", b"other")
+        writer._writer.commit()
+        writer._writer.add("b", b"one")
+        with pytest.raises(StoreError, match="already holds another value for b"):
+            writer.commit()
+    assert Store.open(tmp_path).get("a")["x"].tolist() == [0, 0, 0]
+
+
+HOSTILE_HEADERS = {
+    "deep nesting": b"[" * 100_000,
+    "an endless number": b'{"a":{"dtype":"U8","shape":[1e999],"data_offsets":[0,1]}}',
+    "a huge number": b'{"a":{"dtype":"U8","shape":[%d],"data_offsets":[0,1]}}' % 10**300,
+    "sides whose product overflows": (
+        b'{"a":{"dtype":"U8","shape":[4294967296,4294967296],"data_offsets":[0,0]}}'
+    ),
+    "a huge side beside an empty one": (
+        b'{"a":{"dtype":"U8","shape":[0,4611686018427387904],"data_offsets":[0,0]}}'
+    ),
+    "negative sides": b'{"a":{"dtype":"U8","shape":[-1,-1],"data_offsets":[0,1]}}',
+    "more axes than an array has": (
+        b'{"a":{"dtype":"U8","shape":[' + b"1," * 99 + b'1],"data_offsets":[0,1]}}'
+    ),
+    "text for a number": b'{"a":{"dtype":"U8","shape":["1"],"data_offsets":[0,1]}}',
+    "true for a number": b'{"a":{"dtype":"U8","shape":[true],"data_offsets":[0,1]}}',
+    "no dtype": b'{"a":{"shape":[1],"data_offsets":[0,1]}}',
+    "a dtype that is a list": b'{"a":{"dtype":[],"shape":[1],"data_offsets":[0,1]}}',
+    "a number for a tensor": b'{"a":1}',
+    "a list for all": b"[]",
+    "bytes that are no text": b'{"\xff":1}',
+}
+
+
+@pytest.mark.parametrize("header", HOSTILE_HEADERS.values(), ids=HOSTILE_HEADERS)
+def test_a_header_that_cannot_be_right_is_an_error_of_ours(header):
+    blob = struct.pack("<Q", len(header)) + header + bytes(8)
+    with pytest.raises(StoreError, match="damaged: its header cannot be read"):
+        blob_layout(blob, "it")
+
+
+def test_large_headers_are_read_and_not_kept():
+    tensors = {f"{number:04d}" * 20: np.full(1, number, np.uint16) for number in range(500)}
+    places = blob_layout(save(tensors), "it")
+    assert len(places) == 500
+    assert blob_layout(save(tensors), "it") is not places
 
 
 def test_the_real_store_reads_as_safetensors_does(real_store):

@@ -12,23 +12,24 @@ This is the format that rico-hdl writes and ConfigILM reads.
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-import lmdb
 import numpy as np
 from numpy.typing import NDArray
 
 from reben.data.storage.environment import (
     DATA_FILE,
+    MAX_NAME,
     Environment,
-    close_shared,
-    open_lmdb,
     shared_environment,
     stored_names,
 )
 from reben.data.storage.value import blob_layout, view_tensor
-from reben.errors import BandsMismatchError, MissingPatchError, OutputError, StoreError
-from reben.support.atomic import output_error
+from reben.data.storage.writer import ValueWriter
+from reben.errors import BandsMismatchError, MissingPatchError, StoreError
+
+if TYPE_CHECKING:
+    import lmdb
 
 
 class Store:
@@ -75,7 +76,7 @@ class Store:
 
     def __contains__(self, name: object) -> bool:
         """Tell whether there is a value for ``name``."""
-        if not isinstance(name, str) or not 0 < len(name.encode()) <= 511:
+        if not isinstance(name, str) or not _is_possible(name):
             return False
         with self._open().begin(buffers=True) as transaction:
             return transaction.get(name.encode()) is not None
@@ -121,7 +122,7 @@ class Store:
                 )
             return {band: view_tensor(blob, places[band]).copy() for band in wanted}
 
-    def _open(self) -> lmdb.Environment:
+    def _open(self) -> "lmdb.Environment":
         if self._environment is None or self._environment.closed:
             self._environment = shared_environment(self.path)
         return self._environment.lmdb
@@ -145,16 +146,8 @@ class StoreWriter:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        self._pending: dict[bytes, bytes] = {}
-        self._pending_bytes = 0
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise output_error(self.path, error) from error
-        close_shared(self.path)
-        existing = self.path / DATA_FILE
-        size = existing.stat().st_size if existing.exists() else 0
-        self._environment = open_lmdb(self.path, map_size=max(1 << 24, 2 * size))
+        self._pending: dict[str, bytes] = {}
+        self._writer = ValueWriter(self.path, sync=True)
 
     def __enter__(self) -> Self:
         """Return the writer."""
@@ -170,7 +163,7 @@ class StoreWriter:
         try:
             self.commit()
         finally:
-            self._environment.close()
+            self._writer.close()
 
     def put(self, name: str, tensors: Mapping[str, NDArray[Any]]) -> bool:
         """Write the bands of patch ``name`` as one blob.
@@ -183,27 +176,22 @@ class StoreWriter:
             Whether it was written: False if the very same value was there already.
 
         Raises:
-            StoreError: If another value is there under that name.
+            StoreError: If another value is there under that name, or no value can be.
             OutputError: If it cannot be written, for example for want of space.
         """
         from safetensors.numpy import save
 
-        key = name.encode()
+        if not _is_possible(name):
+            raise StoreError(f"A value cannot be called {name!r}: use 1 to {MAX_NAME} bytes.")
         blob = save({band: np.ascontiguousarray(tensor) for band, tensor in tensors.items()})
-        there = self._pending.get(key)
-        if there is None:
-            with self._environment.begin() as transaction:
-                there = transaction.get(key)
+        there = self._pending.get(name) or self._writer.get(name)
         if there is not None:
-            if bytes(there) != blob:
-                raise StoreError(
-                    f"The store {self.path} already holds another value for {name}. "
-                    "Choose another store, or find out which of the two is right."
-                )
+            if there != blob:
+                raise self._taken(name)
             return False
-        self._pending[key] = blob
-        self._pending_bytes += len(blob)
-        if self._pending_bytes >= self._BATCH_BYTES:
+        self._pending[name] = blob
+        self._writer.add(name, blob)
+        if self._writer.pending_bytes >= self._BATCH_BYTES:
             self.commit()
         return True
 
@@ -212,24 +200,22 @@ class StoreWriter:
 
         Raises:
             OutputError: If it cannot be written; the store keeps what was committed before.
+            StoreError: If another process wrote another value under one of the names meanwhile.
         """
-        if not self._pending:
-            return
-        while True:
-            try:
-                with self._environment.begin(write=True) as transaction:
-                    for key, blob in sorted(self._pending.items()):
-                        transaction.put(key, blob)
-                break
-            except lmdb.MapFullError:
-                self._environment.set_mapsize(2 * self._environment.info()["map_size"])
-            except lmdb.Error as error:
-                raise OutputError(
-                    f"Cannot write to the store {self.path}: {error}. What was committed before "
-                    "is still valid. Free some space and go on, or choose another folder."
-                ) from error
+        stored = self._writer.commit()
         self._pending.clear()
-        self._pending_bytes = 0
+        if stored.different:
+            raise self._taken(stored.different[0])
+
+    def _taken(self, name: str) -> StoreError:
+        return StoreError(
+            f"The store {self.path} already holds another value for {name}. "
+            "Choose another store, or find out which of the two is right."
+        )
+
+
+def _is_possible(name: str) -> bool:
+    return 0 < len(name.encode()) <= MAX_NAME
 
 
 def _store_folder(path: Path) -> Path:

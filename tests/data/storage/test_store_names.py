@@ -1,3 +1,5 @@
+import struct
+
 import lmdb
 import pytest
 from hypothesis import given
@@ -68,6 +70,19 @@ def test_a_damaged_tree_is_an_error_of_ours(tmp_path):
     content[3 * 4096 :] = b"\xff" * (len(content) - 3 * 4096)
     (tmp_path / "data.mdb").write_bytes(content)
     with pytest.raises(StoreError):
+        list(stored_names(tmp_path))
+
+
+def test_pages_that_go_round_in_a_ring_are_an_error_of_ours(tmp_path):
+    write(tmp_path, {f"{number:04d}": bytes(100) for number in range(2000)})
+    content = bytearray((tmp_path / "data.mdb").read_bytes())
+    for start in range(0, len(content), 4096):
+        flags, lower = struct.unpack_from("<HH", content, start + 10)
+        if flags == 1:  # a branch: each of its nodes leads back to itself
+            for place in struct.unpack_from(f"<{(lower - 16) // 2}H", content, start + 16):
+                struct.pack_into("<HHH", content, start + place, start // 4096, 0, 0)
+    (tmp_path / "data.mdb").write_bytes(content)
+    with pytest.raises(StoreError, match="go round in a ring"):
         list(stored_names(tmp_path))
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from made_up_files import write_many
 from reben.data.storage.environment import open_lmdb, stored_names
-from reben.data.storage.writer import ValueWriter, Written
+from reben.data.storage.writer import StoredValues, ValueWriter
 from reben.data.store import Store
 from reben.errors import OutputError, StoreError
 
@@ -14,7 +14,7 @@ def test_values_are_there_after_the_commit_and_not_before(tmp_path):
         writer.add("b", b"2")
         writer.add("a", b"1")
         assert writer.get("a") is None
-        assert writer.commit() == Written(2, 2, (), ())
+        assert writer.commit() == StoredValues(2, 2, (), ())
         assert writer.get("a") == b"1"
         assert writer.pending_bytes == 0
     assert list(stored_names(tmp_path)) == ["a", "b"]
@@ -33,7 +33,7 @@ def test_a_name_that_is_taken_is_told_apart_by_its_value(tmp_path):
         writer.commit()
         for name, value in (("a", b"1"), ("b", b"x"), ("c", b"3"), ("c", b"3"), ("c", b"y")):
             writer.add(name, value)
-        assert writer.commit() == Written(1, 1, ("a", "c"), ("b", "c"))
+        assert writer.commit() == StoredValues(1, 1, ("a", "c"), ("b", "c"))
         assert [writer.get(name) for name in "abc"] == [b"1", b"2", b"3"]
 
 

@@ -1,8 +1,7 @@
-"""LMDB environments: one for each store and process, never used across a fork.
+"""LMDB environments: one for each store and process; and the names in a store, without its values.
 
-LMDB allows a file to be opened once in a process, and py-lmdb 3 refuses the second time.
-
-The names in a store, read without touching the values.
+LMDB allows a file to be opened once in a process, and py-lmdb 3 refuses the second time, so all
+stores of a path share one environment, which is never used across a fork.
 
 py-lmdb reads every page of each value that a cursor passes, even where only keys are asked for
 (``preload`` in its cpython.c), so listing the names of the whole data set would read all 160 GB
@@ -27,6 +26,8 @@ from reben.errors import StoreError
 
 DATA_FILE = "data.mdb"
 """The file that makes a folder a store."""
+MAX_NAME = 511
+"""The most bytes that LMDB takes as a name."""
 
 
 class Environment:
@@ -176,7 +177,6 @@ def open_lmdb(
         raise StoreError(f"{path} is not a store that can be opened: {error}.") from error
 
 
-_DATA_FILE = "data.mdb"
 _META = struct.Struct("<16xII16xI84xQ8xQ")
 _META_BYTES = 256
 _PAGE = struct.Struct("<10xHHH")
@@ -193,14 +193,12 @@ def stored_names(folder: Path) -> Iterator[str]:
         StoreError: If it cannot be opened, or is damaged.
     """
     # As long as a reader is registered, no writer reuses a page of what it could read.
-    with read_transaction(folder), (folder / _DATA_FILE).open("rb", buffering=0) as file:
-        page_bytes, root = _read_meta(file, folder)
-        if root == _NO_PAGE:
-            return
+    with read_transaction(folder), (folder / DATA_FILE).open("rb", buffering=0) as file:
         try:
+            page_bytes, root = _read_meta(file, folder)
             for key in _walk(file, page_bytes, root):
                 yield key.decode()
-        except (struct.error, ValueError, RecursionError) as error:
+        except (struct.error, ValueError) as error:
             raise StoreError(f"The store {folder} is damaged: {error}. Encode it anew.") from error
 
 
@@ -220,17 +218,24 @@ def _read_meta(file: IO[bytes], folder: Path) -> tuple[int, int]:
     return page_bytes, root
 
 
-def _walk(file: IO[bytes], page_bytes: int, number: int) -> Iterator[bytes]:
-    """Yield the keys at and below page ``number``."""
-    file.seek(number * page_bytes)
-    page = file.read(page_bytes)
-    flags, lower, _ = _PAGE.unpack_from(page)
-    places = struct.unpack_from(f"<{(lower - 16) // 2}H", page, 16)
-    for place in places:
-        low, high, highest, key_bytes = _NODE.unpack_from(page, place)
+def _walk(file: IO[bytes], page_bytes: int, root: int) -> Iterator[bytes]:
+    """Yield the keys at and below page ``root``."""
+    waiting = [] if root == _NO_PAGE else [root]
+    num_left = file.seek(0, os.SEEK_END) // page_bytes
+    while waiting:
+        number = waiting.pop()
+        file.seek(number * page_bytes)
+        page = file.read(page_bytes)
+        flags, lower, _ = _PAGE.unpack_from(page)
+        places = struct.unpack_from(f"<{(lower - 16) // 2}H", page, 16)
+        nodes = [(place, _NODE.unpack_from(page, place)) for place in places]
+        num_left -= 1
+        if num_left < 0:
+            raise ValueError("its pages go round in a ring")
         if flags & _BRANCH:
-            yield from _walk(file, page_bytes, low | high << 16 | highest << 32)
+            below = [low | high << 16 | highest << 32 for _, (low, high, highest, _) in nodes]
+            waiting += reversed(below)
         elif flags & _LEAF:
-            yield page[place + 8 : place + 8 + key_bytes]
+            yield from (page[at + 8 : at + 8 + size] for at, (_, _, _, size) in nodes)
         else:
             raise ValueError(f"page {number} is neither branch nor leaf")

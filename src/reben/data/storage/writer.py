@@ -1,12 +1,10 @@
-"""Writes finished values into a store, several processes at a time.
+"""The one way in which values get into a store, several processes at a time.
 
 LMDB lets one process write at a time and makes the others wait, so nothing but the map, which
 every process grows for itself, is left to agree about.
 
-Gets a growing file to the disk while others write it, so that nobody has to wait at the end.
-
 A commit that waits for the disk keeps every other writer waiting as well, and the disk idle while
-values are copied; so workers commit without waiting, and this does the waiting beside them.
+values are copied; so workers commit without waiting, and a `Flusher` waits beside them.
 """
 
 import os
@@ -26,8 +24,8 @@ _MIN_GROWTH = 1 << 28
 _MAX_GROWTH = 1 << 32
 
 
-class Written(NamedTuple):
-    """What became of a batch of values.
+class StoredValues(NamedTuple):
+    """What became of the values of a commit.
 
     Args:
         num_new: Values that were written.
@@ -46,19 +44,20 @@ class ValueWriter:
     """Collects values and writes them in one transaction; use it as a context manager.
 
     Leaving the context drops what was not committed. What was committed stays valid whatever
-    happens to the process afterwards; only `flush` makes it outlive a failure of the machine.
+    happens to the process afterwards.
 
     Args:
         path: Folder of the store; made if it is not there.
+        sync: Whether a commit waits for the disk. If not, only a `Flusher` makes it outlive a
+            failure of the machine.
 
     Raises:
         OutputError: If the folder cannot be written.
         StoreError: If it holds a file that is no store.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, sync: bool = False) -> None:
         self.path = path
-        self.num_pending = 0
         self.pending_bytes = 0
         self._pending: list[tuple[bytes, bytes]] = []
         try:
@@ -68,7 +67,7 @@ class ValueWriter:
         close_shared(path)
         there = path / DATA_FILE
         size = there.stat().st_size if there.exists() else 0
-        self._environment = open_lmdb(path, sync=False, map_size=_grown(size))
+        self._environment = open_lmdb(path, sync=sync, map_size=_grown(size))
         # A process that was killed while it read would keep pages from being used again.
         self._environment.reader_check()
 
@@ -83,6 +82,10 @@ class ValueWriter:
         traceback: TracebackType | None,
     ) -> None:
         """Close the store."""
+        self.close()
+
+    def close(self) -> None:
+        """Close the store; what was not committed is dropped."""
         self._environment.close()
 
     def add(self, name: str, value: bytes) -> None:
@@ -90,7 +93,7 @@ class ValueWriter:
         self._pending.append((name.encode(), value))
         self.pending_bytes += len(value)
 
-    def commit(self) -> Written:
+    def commit(self) -> StoredValues:
         """Write what was added, but no value whose name is taken.
 
         Raises:
@@ -99,7 +102,7 @@ class ValueWriter:
         self._pending.sort(key=lambda pair: pair[0])
         while True:
             try:
-                written = self._write()
+                stored = self._write()
                 break
             except lmdb.MapFullError:
                 size = int(self._environment.info()["map_size"])
@@ -109,13 +112,13 @@ class ValueWriter:
                 self._environment.set_mapsize(0)
             except lmdb.Error as error:
                 raise OutputError(
-                    f"Cannot write to the store {self.path}: {error}. What was written before is "
-                    "valid. Free some space, or choose a folder that you may write to, and give "
-                    "the same command again: it goes on from there."
+                    f"Cannot write to the store {self.path}: {error}. What was committed before is "
+                    "still valid. Free some space, or choose a folder that you may write to, and "
+                    "run the same command again: it goes on from there."
                 ) from error
         self._pending = []
         self.pending_bytes = 0
-        return written
+        return stored
 
     def get(self, name: str) -> bytes | None:
         """Return the committed value of ``name``, if there is one."""
@@ -127,9 +130,9 @@ class ValueWriter:
             except lmdb.MapResizedError:
                 self._environment.set_mapsize(0)
 
-    def _write(self) -> Written:
+    def _write(self) -> StoredValues:
         if not self._pending:
-            return Written(0, 0, (), ())
+            return StoredValues(0, 0, (), ())
         same: list[str] = []
         different: list[str] = []
         num_bytes = 0
@@ -141,7 +144,7 @@ class ValueWriter:
                 taken = same if transaction.get(key) == value else different
                 taken.append(key.decode())
         num_new = len(self._pending) - len(same) - len(different)
-        return Written(num_new, num_bytes, tuple(same), tuple(different))
+        return StoredValues(num_new, num_bytes, tuple(same), tuple(different))
 
 
 def _grown(size: int) -> int:
