@@ -267,8 +267,8 @@ def test_a_toy_run_says_so_in_a_box_on_top(text):
     ("num_train", "num_test", "sentences"),
     [(237_871, 119_825, 0), (118_936, 59_913, 0), (118_935, 59_913, 1), (118_936, 59_912, 1)],
 )
-def test_fewer_than_half_of_the_official_patches_make_a_toy(report, num_train, num_test, sentences):
-    assert len(warning(num_train, replace(report, num_patches=num_test))) == sentences
+def test_fewer_than_half_of_the_official_patches_make_a_toy(num_train, num_test, sentences):
+    assert len(warning(num_train, num_test)) == sentences
 
 
 def test_a_run_in_earnest_has_no_box(run, report, store, tmp_path, monkeypatch):
@@ -364,7 +364,7 @@ def test_a_report_on_other_patches_is_refused(run, report, store, tmp_path):
 
 
 def test_a_report_on_another_model_is_refused(run, report, tmp_path):
-    with pytest.raises(RunError, match="The report is about resnet50 with bands B08, VV"):
+    with pytest.raises(RunError, match=r"about a model with backbone resnet50; .* has test_resnet"):
         plain_card(run, replace(report, backbone="resnet50"), tmp_path / "card")
 
 
@@ -550,6 +550,7 @@ def test_a_run_from_a_folder_has_no_base_model_and_its_path_stays_private(run, r
     card = ModelCard.load(folder / "README.md")
     assert card.data.base_model is None
     assert "home-of-me" not in card.content
+    assert "home-of-me" not in (folder / "card.json").read_text()
     assert "| Start | the weights of first, which is not on the Hub |" in card.text
 
 
@@ -598,6 +599,37 @@ def test_a_template_that_cannot_be_filled_or_breaks_out_is_refused(
     with pytest.raises(ConfigError, match=message):
         plain_card(run, report, tmp_path / "card", template=tmp_path / "t")
     assert not (tmp_path / "card").exists()
+
+
+def test_the_record_of_a_card_holds_what_the_template_got_and_no_path(folder, run, report):
+    content = (folder / "card.json").read_text(encoding="utf-8")
+    values = json.loads(content)["values"]
+    assert run.summary["data"]["store"] not in content
+    assert values["report"]["macro"]["f1"] == report.macro.f1
+    assert [channel["band"] for channel in values["channels"]] == BANDS.split(",")
+    assert values["run"]["num_train"] == 5
+    assert values["config"]["learning_rate"] == 0.0025
+
+
+def test_an_environment_that_cannot_be_read_is_an_error_that_names_it(run, report, tmp_path):
+    other = copy_of(run, tmp_path / "run")
+    (other.path / "environment.json").write_text('{"python": 3}')
+    with pytest.raises(RunError, match=r"environment\.json.*python.*train again"):
+        plain_card(other, report, tmp_path / "card")
+
+
+@pytest.mark.parametrize(
+    ("changed", "rows"), [(True, [["Uncommitted changes", "yes"]]), (False, [])]
+)
+def test_the_commit_of_a_run_and_changes_since_are_told(changed, rows, run, report, tmp_path):
+    other = copy_of(run, tmp_path / "run")
+    found = json.loads((run.path / "environment.json").read_text())
+    git = {"commit": "abc123", "changed": changed}
+    (other.path / "environment.json").write_text(json.dumps({**found, "git": git}))
+    text = (plain_card(other, report, tmp_path / "card") / "README.md").read_text()
+    table = table_after(text, "## Environment")
+    place = table.index(["Commit of reben", "`abc123`"])
+    assert table[place + 1 : -1] == rows
 
 
 @pytest.mark.slow
@@ -651,7 +683,7 @@ def test_the_stac_item_is_written_last_from_the_facts_of_the_card(
     monkeypatch.setattr("reben.publish.card.write_mlm", write_mlm)
     plain_card(run, report, tmp_path / "net", licence="cc-by-4.0")
     assert asked.pop("files") == {
-        *("README.md", "config.json", "model.safetensors", "report.json"),
+        *("README.md", "config.json", "model.safetensors", "report.json", "card.json"),
         *("example.png", "example.safetensors"),
     }
     assert asked == {

@@ -14,6 +14,7 @@ from safetensors.torch import save_file as save_weights
 import made_up
 from reben.data.loader import open_dataset
 from reben.data.preprocess import check_bands
+from reben.errors import ConfigError
 from reben.learn.calibrate import apply_calibration
 from reben.learn.config import TrainConfig
 from reben.learn.evaluate import calibrate, evaluate
@@ -24,10 +25,10 @@ from reben.model.classifier import Classifier
 from reben.publish.card import write_card
 from reben.publish.cards.example import unpack
 from reben.publish.cards.front_matter import LICENCES
-from reben.publish.check import Problem, check_card
-from reben.publish.checks.numbers import agrees
-from reben.publish.checks.page import check_placeholders
-from reben.publish.checks.parse import CardText
+from reben.publish.cards.record import RECORD_FILE
+from reben.publish.check import CardProblem, check_card
+from reben.publish.checks.differences import differences
+from reben.publish.checks.page import CardText, check_placeholders
 from reben.spec.labels import LABELS
 
 BANDS = "B08,VV,B02,VH,B11"
@@ -77,6 +78,14 @@ def edit(folder, old, new, count=1):
 
 def edit_json(path, **values):
     path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
+
+
+def edit_record(folder, change):
+    """Change what `card.json` says, as somebody would who wants to deceive the check."""
+    path = folder / RECORD_FILE
+    record = json.loads(path.read_text())
+    change(record["values"])
+    path.write_text(json.dumps(record))
 
 
 def other_figure(match):
@@ -371,106 +380,372 @@ def broken_report(folder):
     (folder / "report.json").write_text("{}")
 
 
-def placeholder_in_the_text(folder):
-    edit(folder, r"^## Use", "<MODEL_NAME>\n\n## Use")
+def warning_taken_out(folder):
+    edit(folder, r"^<!-- reben:begin warning -->.*?<!-- reben:end warning -->\n", "")
 
 
-def placeholder_of_jinja(folder):
-    edit(folder, r"^## Use", "{{ name }}\n\n## Use")
+def section_without_its_end(folder):
+    edit(folder, r"^<!-- reben:end results -->\n", "")
 
 
-def todo_in_the_text(folder):
-    edit(folder, r"^## Use", "TODO: say more\n\n## Use")
+def section_that_stands_there_twice(folder):
+    section = r"(^<!-- reben:begin example -->.*?<!-- reben:end example -->\n)"
+    edit(folder, section, r"\1\n\1")
 
 
-def placeholder_in_the_front_matter(folder):
-    edit(folder, r"^- configilm", "- <DATASET_NAME>\n- configilm")
+def section_that_reben_did_not_write(folder):
+    edit(folder, r"^## Use", "<!-- reben:begin more -->\nGood\n<!-- reben:end more -->\n\n## Use")
 
 
+def extra_row_of_results(folder):
+    edit(folder, r"^(\| F1 \| [^\n]*\n)", r"\1| F2 | 0.9999 | - | 0.9999 | - |\n")
+
+
+def wrong_recipe(folder):
+    edit(folder, r"^\| Seed \| 42 \|", "| Seed | 43 |")
+
+
+def wrong_limits(folder):
+    edit(folder, r"June 2017", "June 2016")
+
+
+def wrong_licence_in_the_text(folder):
+    edit(folder, r"`mit` for the weights", "`apache-2.0` for the weights")
+
+
+def wrong_name_in_the_model_index(folder):
+    edit(folder, r"^- name: tiny-v1", "- name: huge-v1")
+
+
+def other_licence_in_the_front_matter(folder):
+    edit(folder, r"^license: mit", "license: apache-2.0")
+
+
+def data_set_missing(folder):
+    edit(folder, r"^- bigearthnet-v2\.0\n", "")
+
+
+def no_record(folder):
+    (folder / RECORD_FILE).unlink()
+
+
+def broken_record(folder):
+    (folder / RECORD_FILE).write_text("{}")
+
+
+def record_without_a_value(folder):
+    edit_record(folder, lambda values: values.pop("example"))
+
+
+def record_with_a_value_of_another_kind(folder):
+    edit_record(folder, lambda values: values.update(labels=3))
+
+
+def figure_changed_in_record_and_text(folder):
+    edit_record(folder, lambda values: values["overall"][1].update(macro="0.9999"))
+    edit(folder, r"^\| F1 \| \d\.\d{4}", "| F1 | 0.9999")
+
+
+def score_changed_in_record_and_text(folder):
+    edit_record(folder, lambda values: values["example"]["bars"][0].update(score=0.9999))
+    edit(folder, r"(\| Score \| Label \| True \|\n\|[-:|]*\n\| )\d\.\d{4}", r"\g<1>0.9999")
+
+
+def unsorted_scores_in_record_and_text(folder):
+    edit_record(folder, lambda values: values["example"]["bars"].reverse())
+
+
+def true_label_in_the_record(folder):
+    edit_record(
+        folder,
+        lambda values: [bar.update(is_true=True) for bar in values["example"]["bars"]],
+    )
+
+
+def calibrated_again(folder):
+    model = Classifier.from_pretrained(folder)
+    values = {**model.config.to_dict(), "temperature": 2.5}
+    (folder / "config.json").write_text(json.dumps(values))
+
+
+RESULTS = r"section results: .* stands there; it should be"
 FAULTS = {
-    wrong_number_in_the_table_of_results: "table of results: macro F1 is .* the report says",
-    wrong_micro_number_in_the_table_of_results: "table of results: micro Precision is",
-    wrong_interval: "table of results: interval of macro Recall is",
-    missing_row_of_results: "table of results: there is no Average precision",
-    wrong_number_in_the_model_index: "model-index: macro average_precision is 0.987",
-    model_index_without_micro_f1: "model-index: there is no micro f1",
-    model_index_about_another_split: "split of macro average_precision is validation",
+    wrong_number_in_the_table_of_results: RESULTS,
+    wrong_micro_number_in_the_table_of_results: RESULTS,
+    wrong_interval: RESULTS,
+    missing_row_of_results: RESULTS,
+    extra_row_of_results: RESULTS,
+    wrong_number_in_the_model_index: r"metrics\[0\]\.value is 0\.987; it should be 0\.\d+",
+    model_index_without_micro_f1: "type is 'other'; it should be 'f1'",
+    model_index_about_another_split: "split is 'validation'; it should be 'test'",
     no_model_index: "there is no model-index",
-    wrong_number_in_the_text: "text: macro average precision is",
-    macro_and_micro_swapped_in_the_text: "text: macro average precision is",
-    wrong_calibration_error_in_the_text: "text: the figure 0.* is not in the report",
-    wrong_number_of_patches: "patches measured on is 119,825 of the test split; .* 4 of the test",
-    wrong_support: "table of labels: Patches of Urban fabric is 77",
-    wrong_figure_of_a_label: "table of labels: Average precision of Arable land is",
-    swapped_rows_of_labels: "table of labels: its labels are not those of the report",
-    wrong_threshold: "table of thresholds: Threshold of Pastures is",
-    wrong_tuned_figure: "table of tuned figures: macro F1 is",
-    missing_band: "table of channels: the bands are B08, VV, B02, B11; config.json has B08, VV,",
-    swapped_rows_of_bands: "table of channels: the bands are B08, VH, B02, VV, B11",
-    wrong_mean: "table of channels: Mean of VV is",
-    swapped_labels_in_the_list: "labels: they are not those of config.json, or in another order",
-    swapped_labels_in_the_config: "labels: they are not those of config.json",
-    swapped_bands_in_the_config: "table of channels: the bands are B08, VV, B02, VH",
+    wrong_name_in_the_model_index: "model-index.name is 'huge-v1'; it should be 'tiny-v1'",
+    wrong_number_in_the_text: "section summary: .*average precision is .*stands there",
+    macro_and_micro_swapped_in_the_text: "section summary: .* stands there; it should be",
+    wrong_calibration_error_in_the_text: "section thresholds: .*calibration error is",
+    wrong_number_of_patches: "section results: 'Measured on 119,825 patches .* 'Measured on 4 pa",
+    wrong_support: r"section results: '\| Urban fabric \| 77",
+    wrong_figure_of_a_label: RESULTS,
+    swapped_rows_of_labels: RESULTS,
+    wrong_threshold: r"section thresholds: '\| Pastures \| 0",
+    wrong_tuned_figure: r"section thresholds: '\| F1 \| 0",
+    missing_band: r"section input: '\| 4 \| B11 .* should be '\| 3 \| VH",
+    swapped_rows_of_bands: r"section input: '\| 1 \| VH .* should be '\| 1 \| VV",
+    wrong_mean: "section input: .* stands there; it should be",
+    swapped_labels_in_the_list: "section output: .* stands there; it should be",
+    swapped_labels_in_the_config: "report.json: The report is about a model with labels",
+    swapped_bands_in_the_config: r"card.json: channels\[1\].band is 'VV'; it should be 'VH'",
     config_without_bands: "config.json: it does not name the bands",
+    calibrated_again: "report.json: .* had other thresholds or another temperature",
     absent_picture: "example.png: the card shows this picture, and it is not there",
     picture_that_is_none: "example.png: it is no picture",
     picture_that_is_cut_off: "example.png: it is no picture",
-    picture_of_another_patch: "example.png: it does not show the patch",
-    picture_that_is_not_shown: "the text does not show example.png",
+    picture_of_another_patch: "example.png: it is not the file that the card was written with",
+    picture_that_is_not_shown: "section summary: '' stands there; it should be '!",
     picture_outside_of_the_folder: "picture outside of its folder",
-    example_that_was_not_normalised: "scores of bands that were not normalised",
-    swapped_bands_in_the_example: "table of the example: the score of .* the model says",
+    example_that_was_not_normalised: "section example: .* stands there; it should be",
+    swapped_bands_in_the_example: "card.json: the score of .* the model says",
     example_without_its_bands: "example.safetensors: it is not there",
     damaged_example: "example.safetensors: the example cannot be predicted again",
-    wrong_true_label: "the labels marked as true are not those of the patch",
-    widget_with_the_first_five_labels: "widget: it does not show the highest scores",
-    example_table_that_is_not_sorted: "table of the example: it is not sorted by score",
-    broken_front_matter: "the front matter cannot be parsed",
+    wrong_true_label: "section example: .* stands there; it should be .*yes",
+    widget_with_the_first_five_labels: r"widget\[0\].output\[0\].* should be",
+    example_table_that_is_not_sorted: "section example: .* stands there; it should be",
+    broken_front_matter: "the front matter is not valid YAML",
     no_front_matter: "there is no front matter",
     missing_licence: "there is no license",
     unknown_licence: "license 'free-for-all' is no identifier that the Hub knows",
-    wrong_task: "pipeline_tag is 'image-segmentation'",
-    tag_of_a_sensor_missing: "there is no tag sentinel-1",
+    other_licence_in_the_front_matter: "license is 'apache-2.0'; it should be 'mit'",
+    wrong_licence_in_the_text: "section licence: .*apache",
+    wrong_task: "pipeline_tag is 'image-segmentation'; it should be",
+    tag_of_a_sensor_missing: "tags lacks 'sentinel-1'",
+    data_set_missing: "datasets",
     renamed_weights: "the model cannot be loaded: .* Missing: model.vision_encoder",
-    edited_weights: "table of the example: the score of .* the model says",
+    edited_weights: "card.json: the score of .* the model says",
     pickled_weights: "the model cannot be loaded: .* only pickled weights",
-    report_of_another_model: "report.json: it is about a model with backbone resnet50",
-    report_on_other_patches: "table of results: macro Average precision is .* report says 0.1250",
+    report_of_another_model: "report.json: The report is about a model with backbone resnet50",
+    report_on_other_patches: r"card.json: overall\[0\].macro is .* should be '0.1250', by rep",
     no_report: "report.json: it is not there",
     broken_report: "report.json: .*not a report",
-    placeholder_in_the_text: "the placeholder '<MODEL_NAME>' was left",
-    placeholder_of_jinja: "the placeholder '{{ name }}' was left",
-    todo_in_the_text: "the placeholder 'TODO' was left",
-    placeholder_in_the_front_matter: "the placeholder '<DATASET_NAME>' was left",
+    warning_taken_out: "section warning: it is not there",
+    section_without_its_end: "section results: it is not there",
+    section_that_stands_there_twice: "two sections have the same name",
+    section_that_reben_did_not_write: "section more: reben wrote no such section",
+    wrong_recipe: "section training: .*43.* stands there",
+    wrong_limits: "section limits: .*2016.* stands there",
+    no_record: "card.json: it is not there, so nothing on the card can be verified",
+    broken_record: "card.json: .*reben_version.*Write the card again",
+    record_without_a_value: "card.json: a value is missing",
+    record_with_a_value_of_another_kind: "card.json: labels is 3; it should be",
+    figure_changed_in_record_and_text: r"card.json: overall\[1\].macro is '0.9999'; it should be",
+    score_changed_in_record_and_text: "card.json: the score of .* is 0.9999; the model says",
+    unsorted_scores_in_record_and_text: r"card.json: example.bars\[0\].label is",
+    true_label_in_the_record: r"card.json: example.bars\[\d+\].is_true is True; it should be False",
 }
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
-def test_a_planted_fault_is_found(fault, folder):
+def test_a_planted_fault_is_found_and_is_an_error(fault, folder):
     fault(folder)
-    told = [str(problem) for problem in check_card(folder)]
-    assert any(re.search(FAULTS[fault], line) for line in told), told
+    errors = [str(found) for found in check_card(folder) if found.severity == "error"]
+    assert any(re.search(FAULTS[fault], line) for line in errors), errors
 
 
 @pytest.mark.parametrize(
-    ("fault", "message"),
+    ("fault", "where", "message"),
     [
-        (absent_figure, "the card shows this picture, and it is not there"),
-        (figure_that_is_not_shown, "the text does not show it"),
+        (
+            absent_figure,
+            "figures/reliability.png",
+            "the card shows this picture, and it is not there",
+        ),
+        (figure_that_is_not_shown, "README.md, section thresholds", "reliability.png"),
     ],
 )
-def test_a_fault_of_a_figure_is_found(fault, message, pictured, tmp_path):
+def test_a_fault_of_a_figure_is_found(fault, where, message, pictured, tmp_path):
     folder = shutil.copytree(pictured, tmp_path / "tiny-v1")
     fault(folder)
-    assert check_card(folder) == (Problem("figures/reliability.png", message),)
+    (problem,) = check_card(folder)
+    assert problem.where == where
+    assert message in problem.what
+
+
+def test_another_figure_in_place_of_one_of_rebens_is_found(pictured, tmp_path):
+    folder = shutil.copytree(pictured, tmp_path / "tiny-v1")
+    shutil.copy(folder / "figures" / "precision_recall.png", folder / "figures" / "reliability.png")
+    (problem,) = check_card(folder)
+    assert str(problem).startswith("figures/reliability.png: it is not the file")
 
 
 @pytest.mark.parametrize(
-    "fault", [wrong_support, wrong_mean, wrong_interval, todo_in_the_text], ids=lambda f: f.__name__
+    "fault", [wrong_support, wrong_mean, wrong_interval, wrong_recipe], ids=lambda f: f.__name__
 )
 def test_one_fault_is_one_problem(fault, folder):
     fault(folder)
     assert len(check_card(folder)) == 1
+
+
+def test_scores_that_another_machine_rounds_otherwise_are_no_fault(folder):
+    def nudge(values):
+        for bar in values["example"]["bars"]:
+            bar["score"] -= 1e-7
+
+    edit_record(folder, nudge)
+    assert check_card(folder) == ()
+
+
+# What is the author's ----------------------------------------------------------------------------
+
+
+def a_cited_figure(folder):
+    edit(folder, r"^## Results$", "## Results\n\nThe paper reached 0.8712 on this split.")
+
+
+def a_table(folder):
+    table = "| Macro | Micro |\n|---|---|\n| 0.9 | 0.9123 |\n"
+    edit(folder, r"^### Thresholds", f"{table}\n### Thresholds")
+
+
+def a_list_of_things_to_do(folder):
+    edit(folder, r"^## Use", "TODO: compare with ours\n- FIXME: say more\n\n## Use")
+
+
+def a_section(folder):
+    edit(folder, r"^## Use", "## Our field trip\n\n0. Arable land\n1. Forest\n\n## Use")
+
+
+def another_title_and_snippet(folder):
+    edit(folder, r"^# test[^\n]*", "# Our network")
+    edit(folder, r"^pip install reben", "pip install reben[geo]")
+
+
+def another_paper(folder):
+    edit(folder, r"^@article\{hackel.*?^\}", "@article{us2030, title={Ours}}")
+
+
+def more_limits(folder):
+    edit(folder, r"^<!-- reben:end limits -->$", "<!-- reben:end limits -->\n\n- Nor in winter.")
+
+
+def more_front_matter(folder):
+    edit(folder, r"^- configilm", "- configilm\n- agriculture")
+    edit(
+        folder, r"^license: mit", "license: mit\nlanguage: en\nextra_gated_prompt: Say who you are"
+    )
+
+
+def another_result_in_the_model_index(folder):
+    more = (
+        "  - task:\n      type: image-classification\n    dataset:\n      type: ours\n"
+        "      name: Ours\n    metrics:\n    - type: f1\n      value: 0.5\n"
+    )
+    edit(folder, r"^  results:\n", f"  results:\n{more}")
+
+
+def line_ends_of_windows(folder):
+    text = (folder / CARD).read_text()
+    (folder / CARD).write_bytes(("\ufeff" + text).replace("\n", " \r\n").encode())
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *(a_cited_figure, a_table, a_list_of_things_to_do, a_section, another_title_and_snippet),
+        *(another_paper, more_limits, more_front_matter, another_result_in_the_model_index),
+        line_ends_of_windows,
+    ],
+    ids=lambda change: change.__name__,
+)
+def test_what_an_author_writes_outside_of_the_sections_is_no_fault(change, folder):
+    change(folder)
+    assert check_card(folder) == ()
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (r"^## Use", "<MODEL_NAME>\n\n## Use"),
+        (r"^## Use", "{{ name }}\n\n## Use"),
+        (r"^- configilm", "- <DATASET_NAME>\n- configilm"),
+        (r"^license: mit", "license: mit\nlanguage: <LANGUAGE>"),
+    ],
+)
+def test_a_placeholder_outside_of_the_sections_is_a_warning(old, new, folder):
+    edit(folder, old, new)
+    (problem,) = check_card(folder)
+    assert problem.severity == "warning"
+    assert re.search("the placeholder .* was left .warning.$", str(problem))
+
+
+# Templates and versions --------------------------------------------------------------------------
+
+
+def test_the_sections_of_an_own_template_are_checked_and_its_other_text_is_free(run, tmp_path):
+    template = tmp_path / "ours.jinja"
+    template.write_text(
+        "# Ours: {{ backbone }}\n\n<!-- reben:begin figures -->\n"
+        "AP {{ report.macro.average_precision | number }}\n<!-- reben:end figures -->\n\nFree\n"
+        "![x](example.png)\n"
+    )
+    card = write_card(run, run.report(), tmp_path / "c", figures=False, template=template)
+    assert check_card(card) == ()
+    edit(card, "^Free", "Free, and 0.1234 of it")
+    assert check_card(card) == ()
+    edit(card, r"AP \d\.\d{4}", other_figure)
+    assert [str(problem) for problem in check_card(card)] == [
+        "README.md, section figures: it is not as reben wrote it"
+    ]
+
+
+def test_an_own_template_without_marks_is_one_section(run, tmp_path):
+    (tmp_path / "t").write_text("AP {{ report.macro.average_precision | number }}")
+    card = write_card(run, run.report(), tmp_path / "c", figures=False, template=tmp_path / "t")
+    assert check_card(card) == ()
+    edit(card, r"AP \d\.\d{4}", other_figure)
+    assert len(check_card(card)) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("<!-- reben:begin a -->\nx\n", "has no begin or no end"),
+        (2 * "<!-- reben:begin a -->\nx\n<!-- reben:end a -->\n", "have the same name"),
+    ],
+)
+def test_a_template_whose_marks_do_not_fit_together_is_refused(text, message, run, tmp_path):
+    (tmp_path / "t").write_text(text)
+    with pytest.raises(ConfigError, match=message):
+        write_card(run, run.report(), tmp_path / "c", figures=False, template=tmp_path / "t")
+
+
+def written_by_another_version(folder):
+    """What an older reben wrote, in other words, of which only checksums are known here."""
+    record = json.loads((folder / RECORD_FILE).read_text())
+    record["reben_version"] = "0.0.9"
+    record["template"] = "0" * 64
+    record["values"]["calibration"] = ["Worded otherwise."]
+    del record["values"]["official_train"]
+    (folder / RECORD_FILE).write_text(json.dumps(record))
+
+
+def test_a_card_by_another_version_has_a_warning_and_no_error(folder):
+    written_by_another_version(folder)
+    (problem,) = check_card(folder)
+    assert problem.severity == "warning"
+    assert "reben 0.0.9 wrote the card" in str(problem)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        *(wrong_support, wrong_recipe, wrong_mean, wrong_number_in_the_model_index),
+        *(report_on_other_patches, swapped_bands_in_the_config, edited_weights),
+    ],
+    ids=lambda fault: fault.__name__,
+)
+def test_a_fault_of_a_card_by_another_version_is_an_error(fault, folder):
+    written_by_another_version(folder)
+    fault(folder)
+    assert any(problem.severity == "error" for problem in check_card(folder))
 
 
 # Cards of others ---------------------------------------------------------------------------------
@@ -501,19 +776,26 @@ widget:
 """
 
 
-def test_of_a_foreign_card_it_is_told_what_cannot_be_verified(tmp_path, golden):
+def test_of_a_foreign_card_only_that_is_asked_which_all_cards_have(tmp_path, golden):
     folder = shutil.copytree(golden / "test_resnet-all", tmp_path / "test_resnet-all-v0.2.0")
     (folder / CARD).write_text(FOREIGN)
-    told = "\n".join(map(str, check_card(folder)))
-    for sentence in (
-        "config.json: it does not name the bands",
-        "report.json: it is not there, so no figure can be verified",
-        "there is no pipeline_tag",
-        "example.png: the card shows this picture, and it is not there",
-        "example.safetensors: it is not there",
-        "table of channels: there is none",
-    ):
-        assert sentence in told
+    assert {(problem.severity, str(problem)) for problem in check_card(folder)} == {
+        ("error", "config.json: it does not name the bands, so that their order is a guess"),
+        ("error", "example.png: the card shows this picture, and it is not there"),
+        (
+            "warning",
+            "card.json: there is none, since another program or an older reben wrote the card, so "
+            "its figures cannot be verified (warning)",
+        ),
+        *(
+            ("warning", f"README.md, front matter: there is no {name} (warning)")
+            for name in (
+                "pipeline_tag, the task",
+                "datasets, what it was trained on",
+                "metrics, what it was measured by",
+            )
+        ),
+    }
 
 
 @pytest.mark.parametrize(
@@ -529,7 +811,7 @@ def test_of_a_foreign_card_it_is_told_what_cannot_be_verified(tmp_path, golden):
 )
 def test_no_content_makes_the_check_fail(content, tmp_path):
     (tmp_path / CARD).write_bytes(content)
-    assert all(isinstance(problem, Problem) for problem in check_card(tmp_path))
+    assert all(isinstance(problem, CardProblem) for problem in check_card(tmp_path))
     assert check_card(tmp_path)
 
 
@@ -552,30 +834,26 @@ HARMLESS = (
     r"\<MODEL\_NAME\> \{\{ name \}\}",
     "`a < B and C > D` 1 <2> <!-- <HIDDEN> -->",
     "```bibtex\ntitle={{A {B}}}\n```",
+    "TODO, FIXME and TBD are lists of authors",
 )
 
 
 @pytest.mark.parametrize("text", HARMLESS)
 def test_what_only_looks_like_a_placeholder_is_no_problem(text):
     card = CardText.parse(f"---\nlicense: mit\n---\n{text}\n")
-    assert list(check_placeholders(card, ["net"])) == []
+    assert list(check_placeholders(card, {})) == []
 
 
 @pytest.mark.parametrize(
     "text",
     [
-        *("<MODEL_NAME_RAW>", "<NAME>", "{{ x }}", "{% if %}", "TBD", "FIXME", "PLACEHOLDER"),
-        *("[insert name here]", "[More Information Needed]", "Lorem ipsum dolor", "`<SCORE_1>`"),
+        *("<MODEL_NAME_RAW>", "<NAME>", "{{ x }}", "{% if %}", "`<SCORE_1>`"),
+        *("[insert name here]", "[More Information Needed]", "Lorem ipsum dolor"),
     ],
 )
 def test_what_was_left_to_be_filled_in_is_found(text):
     for card in (f"---\nlicense: mit\n---\n{text}\n", f"---\nlicense: {text!r}\n---\nx\n"):
-        assert len(list(check_placeholders(CardText.parse(card), ["net"]))) == 1
-
-
-def test_a_name_hides_only_itself():
-    card = CardText.parse("---\nlicense: mit\n---\nTODO-net and TODO\n")
-    assert len(list(check_placeholders(card, ["TODO-net", "T"]))) == 1
+        assert len(list(check_placeholders(CardText.parse(card), {}))) == 1
 
 
 def test_a_report_that_lacks_a_label_is_told_and_not_tripped_over(folder):
@@ -590,23 +868,27 @@ def test_a_report_that_lacks_a_label_is_told_and_not_tripped_over(folder):
 
 
 @pytest.mark.parametrize(
-    ("there", "right", "same"),
+    ("there", "right", "told"),
     [
-        ("0.6123", 0.61234567, True),
-        ("0.612346", 0.61234567, True),
-        ("0.6124", 0.61234567, False),
-        ("0.61", 0.6123, True),
-        ("0", 0.4, False),
-        ("1", 0.9, False),
-        ("237,871", 237871, True),
-        ("237,872", 237871, False),
-        ("-12.6", -12.5990, False),
-        ("nan", 0.5, False),
-        ("", 0.0, False),
+        ({"a": [1, {"b": 2}]}, {"a": [1, {"b": 2}]}, []),
+        ({"a": 1, "c": 1}, {"a": 1}, ["x has c, which should not be there"]),
+        ({}, {"a": 1}, ["x lacks a"]),
+        ([1], [1, 2], ["x is [1]; it should be [1, 2]"]),
+        (
+            {"a": [1, 3]},
+            {"a": [2, 4]},
+            ["x.a[0] is 1; it should be 2", "x.a[1] is 3; it should be 4"],
+        ),
+        (True, 1, ["x is True; it should be 1"]),
+        ("1", 1, ["x is '1'; it should be 1"]),
     ],
 )
-def test_numbers_agree_to_the_digits_they_have(there, right, same):
-    assert agrees(there, right) == same
+def test_differences_are_told_by_field(there, right, told):
+    assert list(differences(there, right, "x")) == told
+
+
+def test_more_fields_can_be_allowed():
+    assert list(differences({"a": 1, "c": 1}, {"a": 1}, "x", more=True)) == []
 
 
 def test_the_stac_item_is_checked_by_its_own_rules(folder):

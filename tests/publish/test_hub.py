@@ -17,6 +17,7 @@ from reben.errors import (
     HubNotFoundError,
 )
 from reben.model.classifier import Classifier
+from reben.publish.check import CardProblem
 from reben.publish.hub import push
 from reben.publish.pushing.plan import KNOWN
 
@@ -306,10 +307,15 @@ def test_a_link_is_refused_since_it_may_lead_anywhere(hub, token, folder, tmp_pa
 
 
 def test_a_folder_that_does_not_pass_the_check_is_not_pushed(hub, token, folder, check):
-    check.append("README.md: the table says 0.9, the report 0.8")
+    check.append(CardProblem("README.md", "the table says 0.9, the report 0.8"))
     with pytest.raises(CardError, match=r"does not pass the check.*the report 0\.8"):
         push(folder, NAME)
     assert hub.requests == []
+
+
+def test_warnings_of_the_check_do_not_stop_a_push(hub, token, folder, check):
+    check.append(CardProblem("README.md", "there is no widget", "warning"))
+    assert push(folder, NAME).outcome == "pushed"
 
 
 def test_a_folder_that_is_not_there_is_said_so(hub, token, tmp_path):
@@ -387,7 +393,7 @@ def test_the_token_is_in_no_message_no_traceback_and_no_log(
     if trouble == "conflict":
         hub.repository(NAME, {"README.md": b"other"})
     if trouble == "check":
-        check.append("README.md: a fault")
+        check.append(CardProblem("README.md", "a fault"))
     if trouble in ("503", "drop"):
         hub.fault("POST .*/commit/", 503 if trouble == "503" else "drop", times=99)
     with pytest.raises((HubError, CardError)) as caught:

@@ -6,6 +6,7 @@
     config.json           bands, statistics, labels, thresholds
     model.safetensors     the weights
     report.json           the report that the figures are from
+    card.json             what the card was filled with, for the check
     example.png           the example: a patch, its labels, all scores
     example.safetensors   its raw bands, so that anybody can predict it again
     figures/              pictures of the results
@@ -31,15 +32,16 @@ from reben.errors import (
     RunError,
     StoreError,
 )
-from reben.learn.report import Report
+from reben.learn.report import REPORT_FILE, Report
 from reben.learn.run import Run
 from reben.model.classifier import Classifier
 from reben.model.folder import CONFIG_FILE, WEIGHTS_FILE
 from reben.publish.branding import Branding
-from reben.publish.cards.content import body
+from reben.publish.cards.content import card_values, own_template
 from reben.publish.cards.example import choose_example, draw, pack, predict_example
-from reben.publish.cards.facts import DATASET, MADE_UP, Facts, Source
-from reben.publish.cards.front_matter import front_matter, require_licence
+from reben.publish.cards.facts import CardData, CardSubject
+from reben.publish.cards.front_matter import require_licence
+from reben.publish.cards.record import MARKER, RECORD_FILE, make_card
 from reben.publish.mlm import CARD_FILE, MLM_FILE, write_mlm
 from reben.publish.report_page import FIGURES_FOLDER, save_pictures
 from reben.spec.bands import BandSet
@@ -50,11 +52,8 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger(__name__)
 
-MARKER = "<!-- model card by reben -->"
-"""What stands in every card that reben wrote, so that it may replace its own folder."""
 PICTURE_FILE = "example.png"
 EXAMPLE_FILE = "example.safetensors"
-REPORT_FILE = "report.json"
 ONNX_FILE = "model.onnx"
 FILES = (
     CARD_FILE,
@@ -63,6 +62,7 @@ FILES = (
     EXAMPLE_FILE,
     WEIGHTS_FILE,
     REPORT_FILE,
+    RECORD_FILE,
     MLM_FILE,
     ONNX_FILE,
     FIGURES_FOLDER,
@@ -122,51 +122,54 @@ def write_card(  # noqa: PLR0913 - all after the third are named
         OutputError: If the folder is there and not ours, or cannot be written.
     """
     require_licence(licence)
-    own_template = None if template is None else _read_template(Path(template))
+    text_template = own_template() if template is None else _read_template(Path(template))
     report = report if isinstance(report, Report) else Report.load(report)
     out = Path(out).absolute()
     replaced = _own_folder(out)
-    read = Source.read(source, bands)
-    read.require_elsewhere(out)
-    read.require_report(report)
-    measured = _measured_patches(read, report, dataset)
-    example = predict_example(read.model, measured, choose_example(measured.table, seed))
-    picture, caption = draw(example, read.model.bands)
+    subject = CardSubject.read(source, bands)
+    subject.require_elsewhere(out)
+    subject.require_report(report)
+    measured = _measured_patches(subject, report, dataset)
+    example = predict_example(subject.model, measured, choose_example(measured.table, seed))
+    picture = draw(example, subject.model.bands)
     pictures = _draw_figures(report) if figures else {}
-    trained_on = None if read.run is None else read.run.summary["data"].get("made_up_by")
-    facts = Facts(
-        source=read,
+    trained_on = None if subject.run is None else subject.run.summary["data"].get("made_up_by")
+    data = CardData(
+        subject=subject,
         report=report,
         example=example,
-        caption=caption,
         name=(hub_id or out.name).split("/")[-1],
         licence=licence,
         seed=seed,
-        dataset=MADE_UP if trained_on or measured.table.made_up_by else DATASET,
+        made_up=bool(trained_on or measured.table.made_up_by),
         hub_id=hub_id,
         origin=origin,
         stated=stated or {},
         branding=branding or Branding(),
         figures=tuple(pictures),
     )
-    text = f"---\n{front_matter(facts)}\n---\n\n{MARKER}\n\n{body(facts, own_template)}"
+    values = card_values(data)
     fresh = out.with_name(f".{out.name}.{uuid.uuid4().hex}") if replaced else out
     with atomic_folder(fresh) as folder:
-        read.model.save_pretrained(folder)
+        subject.model.save_pretrained(folder)
         report.save(folder / REPORT_FILE)
         write_bytes(folder / PICTURE_FILE, picture)
         write_bytes(folder / EXAMPLE_FILE, pack(example))
         save_pictures(pictures, folder / FIGURES_FOLDER)
+        drawn = [PICTURE_FILE, EXAMPLE_FILE, *(f"{FIGURES_FOLDER}/{name}.png" for name in pictures)]
+        files = {name: (folder / name).read_bytes() for name in drawn}
+        text, record = make_card(values, text_template, files)
         write_text(folder / CARD_FILE, text)
+        write_text(folder / RECORD_FILE, record.to_json())
         # Last, since it holds the checksums of the other files.
         write_mlm(
             folder,
-            read.model,
-            name=facts.name,
+            subject.model,
+            name=data.name,
             report=report,
             licence=licence,
-            num_train=facts.num_train,
-            made_up=facts.dataset == MADE_UP,
+            num_train=data.num_train,
+            made_up=data.made_up,
         )
     if replaced:
         if (out / ONNX_FILE).is_file():
@@ -230,7 +233,7 @@ def _replace(old: Path, new: Path) -> None:
     shutil.rmtree(aside, ignore_errors=True)
 
 
-def _measured_patches(source: Source, report: Report, dataset: Dataset | None) -> Dataset:
+def _measured_patches(subject: CardSubject, report: Report, dataset: Dataset | None) -> Dataset:
     """Return the patches that a report is about.
 
     Raises:
@@ -238,13 +241,13 @@ def _measured_patches(source: Source, report: Report, dataset: Dataset | None) -
         MetadataError: If those of ``dataset`` are others.
     """
     if dataset is None:
-        if source.run is None:
+        if subject.run is None:
             raise RunError(
-                f"The card needs a patch to show, and {source.name} has no run that tells where "
+                f"The card needs a patch to show, and {subject.name} has no run that tells where "
                 "patches are. Say it: dataset=, or --data STORE."
             )
         try:
-            dataset = source.run.dataset()
+            dataset = subject.run.dataset()
         except (StoreError, MetadataError) as error:
             raise RunError(
                 f"The card needs a patch to show, and the data of the run cannot be opened: "

@@ -185,7 +185,7 @@ def _require_card(folder: Path) -> None:
 
     if not folder.is_dir():
         raise CardError(f"There is no card folder {folder}. Write one with: reben card")
-    problems = check_card(folder)
+    problems = [problem for problem in check_card(folder) if problem.severity == "error"]
     if problems:
         listed = "; ".join(str(problem) for problem in problems)
         raise CardError(

@@ -3,8 +3,9 @@ r"""Text into Markdown without surprises: whatever a template interpolates is es
 A template filled by `render` writes ``{{ value }}`` for text, ``{{ value | code }}`` for text in
 the typewriter face, ``{{ value | number }}`` for a figure, ``{{ value | thousands }}`` for a whole
 number, ``{{ value | patches }}`` for a number of patches, ``{{ value | attribute }}`` inside an
-attribute of HTML, ``{{ value | python }}`` inside a block of Python, and ``{{ value | shell }}``
-inside a block of commands. Nothing else gets into the page without being escaped.
+attribute of HTML, ``{{ value | dash }}`` for a cell that may be empty, ``{{ value | python }}``
+inside a block of Python, and ``{{ value | shell }}`` inside a block of commands. Nothing else gets
+into the page without being escaped.
 """
 
 import html
@@ -16,6 +17,7 @@ from typing import Any
 from reben.errors import ConfigError
 
 _SPECIAL = re.compile(r"([\\`*_\[\]{}<>#|~$&])")
+_SPACES = re.compile(r"[^\S\u00a0]+")  # a space that does not break stays
 _BLOCK_START = re.compile(r"^(\d*)([-+.)=])(?= |$)")
 DECIMALS = 4
 """Digits after the point of every figure on a card; its model-index is rounded alike."""
@@ -36,7 +38,7 @@ def escape(value: object) -> Markdown:
     """
     if isinstance(value, Markdown):
         return value
-    text = _SPECIAL.sub(r"\\\1", " ".join(str(value).split()))
+    text = _SPECIAL.sub(r"\\\1", _one_line(value))
     return Markdown(_BLOCK_START.sub(r"\1\\\2", text))
 
 
@@ -47,7 +49,7 @@ def code(value: object) -> Markdown:
         >>> print(code("a|b`c"))
         ``a\|b`c``
     """
-    text = " ".join(str(value).split())
+    text = _one_line(value)
     longest = max((len(run) for run in re.findall("`+", text)), default=0)
     fence = "`" * (longest + 1)
     pad = " " if text.startswith("`") or text.endswith("`") else ""
@@ -61,7 +63,7 @@ def attribute(value: object) -> Markdown:
         >>> print(attribute('a "b" | <c>'))
         a &quot;b&quot; &#124; &lt;c&gt;
     """
-    text = html.escape(" ".join(str(value).split()), quote=True)
+    text = html.escape(_one_line(value), quote=True)
     return Markdown(text.replace("|", "&#124;"))
 
 
@@ -107,7 +109,16 @@ def shell(text: str) -> Markdown:
         >>> print(shell("it's"), shell("org/name"))
         'it'"'"'s' org/name
     """
-    return Markdown(shlex.quote(" ".join(text.split())))
+    return Markdown(shlex.quote(_one_line(text)))
+
+
+def dash(text: str) -> str:
+    """Return ``text``, or a dash where it is empty, as in the cell of a table."""
+    return text or Markdown("-")
+
+
+def _one_line(value: object) -> str:
+    return _SPACES.sub(" ", str(value)).strip()
 
 
 def render(template: str, values: dict[str, Any]) -> str:
@@ -125,6 +136,7 @@ def render(template: str, values: dict[str, Any]) -> str:
     environment.filters.update(
         attribute=attribute,
         code=code,
+        dash=dash,
         number=number,
         thousands=thousands,
         patches=patches,
@@ -133,7 +145,7 @@ def render(template: str, values: dict[str, Any]) -> str:
     )
     try:
         return str(environment.from_string(template).render(values))
-    except TemplateError as error:
+    except (TemplateError, TypeError, ValueError) as error:
         raise ConfigError(
             f"The card template cannot be filled: {error}. It may use: {', '.join(sorted(values))}."
         ) from error

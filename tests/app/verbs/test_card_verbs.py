@@ -80,15 +80,26 @@ def test_check_lists_problems_and_leaves_with_1(written, tmp_path, capsys):
         "example.png: the card shows this picture, and it is not there",
         "mlm.json: asset example: there is no file example.png",
     ]
-    assert said.err == f"2 problems in {folder}.\n"
+    assert said.err == f"{folder}: 2 errors, 0 warnings.\n"
     with pytest.raises(SystemExit):
         run(["card", str(folder), "--check", "--json"])
     problems = json.loads(capsys.readouterr().out)["problems"]
     assert problems[0] == {
         "where": "example.png",
         "what": "the card shows this picture, and it is not there",
+        "severity": "error",
     }
     assert [problem["where"] for problem in problems] == ["example.png", "mlm.json"]
+
+
+def test_check_with_warnings_alone_tells_them_and_leaves_with_0(written, tmp_path, capsys):
+    folder = shutil.copytree(written, tmp_path / "card")
+    with (folder / "README.md").open("a") as card:
+        card.write("\n[More Information Needed]\n")
+    assert run(["card", str(folder), "--check"]) == 0
+    said = capsys.readouterr()
+    assert said.out.endswith("was left (warning)\n")
+    assert said.err == f"{folder}: 0 errors, 1 warning.\n"
 
 
 def test_check_of_a_folder_that_is_not_there_is_an_error(tmp_path, capsys):
@@ -112,7 +123,7 @@ def test_an_own_template_is_filled(trained, tmp_path):
     out = tmp_path / "card"
     words = ["card", trained, "--out", str(out), "--no-figures", "--template", str(template)]
     assert run(words) == 0
-    assert (out / "README.md").read_text().endswith("# test\\_resnet: 3")
+    assert "\n# test\\_resnet: 3\n" in (out / "README.md").read_text()
 
 
 @pytest.mark.parametrize(

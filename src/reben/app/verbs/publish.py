@@ -8,6 +8,7 @@ The verb that writes models in another format: export.
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -54,7 +55,8 @@ def card(  # noqa: PLR0913 - all but the first are flags
     """Write a folder that is ready for the Hub: weights, config, model card, example, figures.
 
     With --check nothing is written: the folder is compared with itself, and the exit code is 1 if
-    the card says anything else than its report, config and weights.
+    the card says anything else than its report, config and weights. Text outside of the sections
+    that reben marked is yours and is left alone.
 
     Args:
         model: A run folder, a model folder, or the name of a model on the Hub; with --check the
@@ -103,26 +105,29 @@ def card(  # noqa: PLR0913 - all but the first are flags
 
 
 def _check(folder: str, *, as_json: bool) -> None:
-    """Say what is wrong with a card folder, and leave with 1 if anything is."""
+    """Say what is wrong with a card folder, and leave with 1 if there is an error."""
     from reben.publish.check import check_card
 
     if not Path(folder).is_dir():
         raise ConfigError(f"There is no folder {folder} to check.")
     problems = check_card(folder)
     if as_json:
-        found = [{"where": problem.where, "what": problem.what} for problem in problems]
-        print_json({"folder": folder, "problems": found})
+        print_json({"folder": folder, "problems": [asdict(problem) for problem in problems]})
     else:
         for problem in problems:
             print_text(str(problem))
-    count = len(problems)
-    talk(
-        f"{count} {'problem' if count == 1 else 'problems'} in {folder}."
-        if problems
-        else f"{folder}: the card says what its report, config and weights say."
-    )
+    errors = sum(problem.severity == "error" for problem in problems)
+    warnings = len(problems) - errors
     if problems:
+        talk(f"{folder}: {_count(errors, 'error')}, {_count(warnings, 'warning')}.")
+    else:
+        talk(f"{folder}: the card says what its report, config and weights say.")
+    if errors:
         sys.exit(1)
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _write(

@@ -1,32 +1,28 @@
-"""What stands on a model card: every value from the run, its report, or the model."""
+"""The values that the template of a card is filled with: plain data, as JSON has it."""
 
+import json
 from collections.abc import Mapping
-from dataclasses import asdict
+from datetime import datetime
 from importlib.metadata import version
 from importlib.resources import files
 from typing import Any
 
-from reben.learn.report import Report
 from reben.model.classifier import Classifier
-from reben.publish.cards.example import SEVERAL
-from reben.publish.cards.facts import DATASET, MADE_UP, Facts
-from reben.publish.cards.recipe import differences, environment, recipe, recipe_of_config, unknown
-from reben.publish.cards.results import (
-    calibration_sentences,
-    commonest_and_rarest,
-    has_own_thresholds,
-    how_sure,
-    label_rows,
-    overall_rows,
-    threshold_rows,
-    tuned_rows,
-    uncertainty,
-)
+from reben.publish.branding import Branding
+from reben.publish.cards.example import SEVERAL, example_values
+from reben.publish.cards.facts import CardData
+from reben.publish.cards.recipe import training_values, unrecorded_values
+from reben.publish.cards.results import result_values
 from reben.publish.markdown import patches, render, thousands
 from reben.spec.bands import PIXEL_METRES, BandSet, Sensor, native_size, sensor
+from reben.spec.extent import COUNTRIES, FIRST_SECOND, LAST_SECOND
 from reben.spec.labels import LABELS
 from reben.spec.patches import PATCH_METRES
+from reben.support.plain_json import from_plain, to_plain
 
+DATASET = "BigEarthNet v2.0"
+MADE_UP = "made-up patches in the layout of BigEarthNet v2.0"
+"""What takes its place where the patches of training or test are no measurements."""
 OFFICIAL_TRAIN_PATCHES = 237_871
 """Patches in the official train split. Source: metadata.parquet of Zenodo record 10891137."""
 OFFICIAL_TEST_PATCHES = 119_825
@@ -34,34 +30,108 @@ OFFICIAL_TEST_PATCHES = 119_825
 _UNITS: dict[Sensor, str] = {"Sentinel-1": "dB", "Sentinel-2": "digital number"}
 
 
-def warning(
-    num_train: int | None, report: Report, dataset: tuple[str, str] = DATASET
-) -> tuple[str, ...]:
+def card_values(data: CardData) -> dict[str, Any]:
+    """Return every value that the template of a card can use, by name.
+
+    Raises:
+        RunError: If the record of the run is not complete.
+    """
+    model, run = data.subject.model, data.subject.run
+    values = {
+        "reben_version": version("reben"),
+        "name": data.name,
+        "model_id": data.hub_id or data.name,
+        "hub_id": data.hub_id,
+        "origin": data.origin,
+        "licence": data.licence,
+        "stated": data.stated,
+        "branding": data.branding,
+        "dataset": MADE_UP if data.made_up else DATASET,
+        "official": not data.made_up,
+        "official_train": OFFICIAL_TRAIN_PATCHES,
+        "countries": COUNTRIES,
+        "period": [f"{datetime.fromisoformat(end):%B %Y}" for end in (FIRST_SECOND, LAST_SECOND)],
+        "figures": data.figures,
+        "seed": data.seed,
+        "several": SEVERAL,
+        **model_values(model),
+        **(unrecorded_values(model.config, data.stated) if run is None else training_values(run)),
+        **result_values(model.config, data.report),
+        **example_values(data.example, model.bands),
+        "warning": warning(data.num_train, data.report.num_patches, made_up=data.made_up),
+    }
+    return as_json(values)
+
+
+def as_json(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return values as they are when they were written as JSON and read again."""
+    plain: dict[str, Any] = json.loads(json.dumps(to_plain(values), allow_nan=False))
+    return plain
+
+
+def fill(values: Mapping[str, Any], template: str) -> str:
+    """Return the text of a card, in Markdown.
+
+    Raises:
+        ConfigError: If the template is none, or names a value that there is not.
+    """
+    branding = from_plain(Branding, values["branding"])
+    shown = {
+        "affiliations": branding.row(),
+        "gallery": branding.gallery(set(values["sensors"]), official=values["official"]),
+    }
+    return render(template, {**values, **shown})
+
+
+def own_template() -> str:
+    """Return the template of reben itself."""
+    file = files("reben.publish") / "templates" / "card.md.jinja"
+    return file.read_text(encoding="utf-8")
+
+
+def warning(num_train: int | None, num_measured: int, *, made_up: bool = False) -> list[str]:
     """Return the sentences of the box on top of a card; none for a run in earnest.
 
     The rule: a run is a toy if it was trained on fewer than half of the patches of the official
     train split; its figures are a toy's if they are from fewer than half of those of the official
     test split. Patches that are made up are said to be so, however many they are.
     """
-    if dataset == MADE_UP:
-        return (
-            f"This model was trained or measured on {MADE_UP[1]}, not on satellite images. It "
-            "shows that the programs work and is of no other use.",
-        )
-    measured_on_few = 2 * report.num_patches < OFFICIAL_TEST_PATCHES
+    if made_up:
+        return [
+            f"This model was trained or measured on {MADE_UP}, not on satellite images. It "
+            "shows that the programs work and is of no other use."
+        ]
     sentences = []
     if num_train is not None and 2 * num_train < OFFICIAL_TRAIN_PATCHES:
         sentences.append(
             f"This is a toy run: it was trained on {patches(num_train)}, where the official "
             f"train split has {thousands(OFFICIAL_TRAIN_PATCHES)}. Do not rely on its scores."
         )
-    if measured_on_few:
+    if 2 * num_measured < OFFICIAL_TEST_PATCHES:
         sentences.append(
-            f"The figures below were measured on {patches(report.num_patches)}, where the "
+            f"The figures below were measured on {patches(num_measured)}, where the "
             f"official test split has {thousands(OFFICIAL_TEST_PATCHES)}. Do not compare them "
             "with published ones."
         )
-    return tuple(sentences)
+    return sentences
+
+
+def model_values(model: Classifier) -> dict[str, Any]:
+    """Return what a template can say of a model: its size, channels and labels."""
+    config = model.config
+    return {
+        "backbone": config.backbone,
+        "num_parameters": sum(weight.numel() for weight in model.parameters()),
+        "bands_in_words": in_words(model.bands),
+        "channels": _channels(model),
+        "sensors": sorted({sensor(band) for band in model.bands}),
+        "upsampling": config.upsampling,
+        "image_size": config.image_size,
+        "statistics_source": config.statistics.source,
+        "labels": model.labels,
+        "alphabetical": model.labels == LABELS,
+        "patch_metres": PATCH_METRES,
+    }
 
 
 def in_words(bands: BandSet) -> str:
@@ -80,54 +150,7 @@ def in_words(bands: BandSet) -> str:
     return " and ".join(parts)
 
 
-def body(facts: Facts, template: str | None = None) -> str:
-    """Return the text of a card, in Markdown.
-
-    Args:
-        facts: What stands on it.
-        template: A Jinja template to be filled; by default reben's own.
-
-    Raises:
-        ConfigError: If the template is none, or names a value that there is not.
-        RunError: If the record of the run is not complete.
-    """
-    if template is None:
-        own = files("reben.publish") / "templates" / "card.md.jinja"
-        template = own.read_text(encoding="utf-8")
-    return render(template, values(facts))
-
-
-def values(facts: Facts) -> dict[str, Any]:
-    """Return every value that the template of a card can use, by name."""
-    model, example = facts.source.model, facts.example
-    missions = {sensor(band) for band in model.bands}
-    official = facts.dataset == DATASET
-    return {
-        "reben_version": version("reben"),
-        "name": facts.name,
-        "model_id": facts.hub_id or facts.name,
-        "hub_id": facts.hub_id,
-        "origin": facts.origin,
-        "licence": facts.licence,
-        "affiliations": facts.branding.row(),
-        "gallery": facts.branding.gallery(set(missions), official=official),
-        "warning": warning(facts.num_train, facts.report, facts.dataset),
-        "dataset": facts.dataset[1],
-        "official": official,
-        "official_train": OFFICIAL_TRAIN_PATCHES,
-        "figures": facts.figures,
-        **_model_values(model),
-        **_training_values(facts),
-        **_result_values(facts),
-        "example": example,
-        "caption": facts.caption,
-        "seed": facts.seed,
-        "several": SEVERAL,
-        "folders": [example.names[mission] for mission in sorted(missions, reverse=True)],
-    }
-
-
-def channels(model: Classifier) -> list[dict[str, Any]]:
+def _channels(model: Classifier) -> list[dict[str, Any]]:
     """Return the rows of the table of channels, in channel order."""
     statistics = model.config.statistics
     return [
@@ -143,60 +166,3 @@ def channels(model: Classifier) -> list[dict[str, Any]]:
         }
         for position, band in enumerate(model.bands)
     ]
-
-
-def _model_values(model: Classifier) -> dict[str, Any]:
-    return {
-        "backbone": model.config.backbone,
-        "num_parameters": sum(weight.numel() for weight in model.parameters()),
-        "bands_in_words": in_words(model.bands),
-        "channels": channels(model),
-        "sensors": {sensor(band) for band in model.bands},
-        "upsampling": model.config.upsampling,
-        "image_size": model.config.image_size,
-        "statistics_source": model.config.statistics.source,
-        "labels": model.labels,
-        "alphabetical": model.labels == LABELS,
-        "patch_metres": PATCH_METRES,
-    }
-
-
-def _training_values(facts: Facts) -> Mapping[str, Any]:
-    run = facts.source.run
-    if run is None:
-        config = facts.source.model.config
-        return {
-            "run": None,
-            "config": None,
-            "recipe": recipe_of_config(config, facts.stated),
-            "unknown": unknown(facts.stated),
-            "differences": [],
-            "environment": [],
-        }
-    return {
-        "run": dict(run.summary),
-        "config": asdict(run.config),
-        "recipe": recipe(run),
-        "unknown": "",
-        "differences": differences(run),
-        "environment": environment(run),
-    }
-
-
-def _result_values(facts: Facts) -> Mapping[str, Any]:
-    report, config = facts.report, facts.source.model.config
-    tuned = None if report.calibrated is None else report.calibrated.metrics
-    return {
-        "report": report,
-        "filters": "; ".join(f"{key}: {value}" for key, value in report.filters.items()),
-        "uncertainty": uncertainty(report),
-        "how_sure": how_sure(report),
-        "overall": overall_rows(report),
-        "per_class": label_rows(report),
-        "tuned_on": config.tuned_on,
-        "calibration": calibration_sentences(config, report),
-        "own_thresholds": has_own_thresholds(config),
-        "thresholds": threshold_rows(config, tuned),
-        "tuned": None if tuned is None else tuned_rows(tuned),
-        "extremes": commonest_and_rarest(report),
-    }

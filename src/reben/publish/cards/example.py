@@ -6,8 +6,9 @@ can predict it again.
 
 import hashlib
 import json
+import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,12 @@ from numpy.typing import NDArray
 
 from reben.data.loader import Dataset
 from reben.data.metadata import PatchTable
+from reben.data.preprocess import SuspiciousInputWarning
 from reben.errors import ModelFolderError
 from reben.model.classifier import Classifier
-from reben.publish.cards.figures import Bar, colour_patch, draw_example
-from reben.spec.bands import RGB, S1, BandSet, Sensor
+from reben.publish.cards.figures import RADAR, TRUE_COLOUR, Bar, colour_patch, draw_example
+from reben.spec.bands import RGB, S1, BandSet, Sensor, sensor
+from reben.support.json_files import parse_json
 
 SEVERAL = 3
 """How many labels an example has at least, where any patch has as many."""
@@ -48,9 +51,15 @@ class Example:
         """The Sentinel-2 patch name, which the metadata call it by."""
         return self.names["Sentinel-2"]
 
-    def top(self, k: int = 5) -> tuple[Bar, ...]:
-        """Return the ``k`` labels with the highest scores."""
-        return self.bars[:k]
+
+@dataclass(frozen=True)
+class _About:
+    """What the header of the file says of the example."""
+
+    patch_id: str
+    s1_name: str
+    split: str
+    true_labels: tuple[str, ...]
 
 
 def choose_example(table: PatchTable, seed: int = 0) -> str:
@@ -104,8 +113,32 @@ def picture_bands(bands: BandSet) -> BandSet:
     return RGB if bands.of_sensor("Sentinel-2") else S1
 
 
-def draw(example: Example, bands: BandSet) -> tuple[bytes, str]:
-    """Return the picture of an example as the bytes of a PNG, and how its colours were made.
+def example_values(example: Example, bands: BandSet) -> dict[str, Any]:
+    """Return what a template can say of an example.
+
+    Args:
+        example: The example.
+        bands: The bands that the model takes.
+    """
+    missions = sorted({sensor(band) for band in bands}, reverse=True)
+    return {
+        "example": {
+            "patch_id": example.patch_id,
+            "names": example.names,
+            "split": example.split,
+            "true_labels": example.true_labels,
+            "bars": [
+                {"label": bar.label, "score": bar.score, "is_true": bar.is_true}
+                for bar in example.bars
+            ],
+        },
+        "caption": TRUE_COLOUR if picture_bands(bands) == RGB else RADAR,
+        "folders": [example.names[mission] for mission in missions],
+    }
+
+
+def draw(example: Example, bands: BandSet) -> bytes:
+    """Return the picture of an example as the bytes of a PNG.
 
     Args:
         example: What to draw.
@@ -118,21 +151,18 @@ def draw(example: Example, bands: BandSet) -> tuple[bytes, str]:
     picture = draw_example(patch, example.bars, title=example.patch_id, caption=caption)
     file = BytesIO()
     picture.save(file, format="PNG")
-    return file.getvalue(), caption
+    return file.getvalue()
 
 
 def pack(example: Example) -> bytes:
     """Return the raw bands of an example, its names and true labels, as safetensors."""
     from safetensors.numpy import save
 
-    about = {
-        "patch_id": example.patch_id,
-        "s1_name": example.names["Sentinel-1"],
-        "split": example.split,
-        "true_labels": example.true_labels,
-    }
+    about = _About(
+        example.patch_id, example.names["Sentinel-1"], example.split, example.true_labels
+    )
     # One entry, since safetensors writes several in any order.
-    entry = {_ABOUT: json.dumps(about, ensure_ascii=False, sort_keys=True)}
+    entry = {_ABOUT: json.dumps(asdict(about), ensure_ascii=False, sort_keys=True)}
     return save({name: example.bands[name].copy() for name in sorted(example.bands)}, entry)
 
 
@@ -145,14 +175,18 @@ def unpack(path: Path, model: Classifier) -> Example:
     """
     from safetensors import SafetensorError, safe_open
 
+    cure = "Write the card again."
     try:
         with safe_open(path, framework="np") as file:
-            about = json.loads((file.metadata() or {})[_ABOUT])
+            header = (file.metadata() or {})[_ABOUT]
             bands = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        names: dict[Sensor, str] = {"Sentinel-2": about["patch_id"], "Sentinel-1": about["s1_name"]}
-        true_labels, split = tuple(map(str, about["true_labels"])), str(about["split"])
     except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
         raise ModelFolderError(
-            f"{path} holds no example patch: {type(error).__name__} {error}. Write the card again."
+            f"{path} holds no example patch: {type(error).__name__} {error}. {cure}"
         ) from None
-    return Example(names, split, score_bars(model, bands, true_labels), true_labels, bands)
+    about = parse_json(header, _About, f"The header of {path}", ModelFolderError, cure)
+    names: dict[Sensor, str] = {"Sentinel-2": about.patch_id, "Sentinel-1": about.s1_name}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SuspiciousInputWarning)  # said when the card was written
+        bars = score_bars(model, bands, about.true_labels)
+    return Example(names, about.split, bars, about.true_labels, bands)

@@ -1,7 +1,4 @@
-"""Everything that a card is made of, before any of it is put into words.
-
-What a card is about: a model, and the run that made it where that is at hand.
-"""
+"""Everything that a card is made of, before any of it is put into words."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,8 +15,8 @@ from reben.spec.bands import BandSet
 
 
 @dataclass(frozen=True, eq=False)
-class Source:
-    """A model, and what is known of where it is from.
+class CardSubject:
+    """The model that a card is about, and what is known of where it is from.
 
     Args:
         model: The model.
@@ -38,7 +35,7 @@ class Source:
     def read(
         cls, source: "Run | Classifier | Path | str", bands: BandSet | str | None = None
     ) -> Self:
-        """Return the source that a run, a model, or the folder of either is.
+        """Return the subject that a run, a model, or the folder of either is.
 
         Args:
             source: A run or its folder (the best model of it is meant), a model folder, the id of
@@ -68,13 +65,16 @@ class Source:
             RunError: If its backbone, bands, labels or calibration are others.
         """
         config = self.model.config
-        there = (config.backbone, self.model.bands.names, self.model.labels)
-        if there != (report.backbone, report.bands, report.labels):
-            raise RunError(
-                f"The report is about {report.backbone} with bands {', '.join(report.bands)}; "
-                f"{self.name} holds {config.backbone} with bands {', '.join(self.model.bands)}. "
-                f"Write its own with: reben evaluate {self.name} --data STORE"
-            )
+        for what, ours, theirs in (
+            ("backbone", config.backbone, report.backbone),
+            ("bands", ", ".join(self.model.bands), ", ".join(report.bands)),
+            ("labels", "; ".join(self.model.labels), "; ".join(report.labels)),
+        ):
+            if ours != theirs:
+                raise RunError(
+                    f"The report is about a model with {what} {theirs}; {self.name} has {ours}. "
+                    f"Write its own with: reben evaluate {self.name} --data STORE"
+                )
         tuned = report.calibrated
         if tuned is not None and (
             tuned.calibration.temperature != config.temperature
@@ -98,25 +98,18 @@ class Source:
             )
 
 
-DATASET = ("bigearthnet-v2.0", "BigEarthNet v2.0")
-"""The data set's name for machines, and for people."""
-MADE_UP = ("made-up", "made-up patches in the layout of BigEarthNet v2.0")
-"""What takes its place where the patches of training or test are no measurements."""
-
-
 @dataclass(frozen=True, kw_only=True)
-class Facts:
+class CardData:
     """What stands on a card.
 
     Args:
-        source: The model, with its run if that is at hand.
+        subject: The model, with its run if that is at hand.
         report: What it reached.
         example: The patch that the card shows.
-        caption: How the colours of the picture were made.
         name: The model's name.
         licence: Licence of the weights, as the Hub names it.
         seed: What the example was chosen by.
-        dataset: The data set's name for machines, and for people.
+        made_up: Whether the patches of training or test are no measurements.
         hub_id: The model's id on the Hub, if it is to have one.
         origin: Where the weights were published first, if this is a card for weights of others.
         stated: What others say of a training without a run, name -> value.
@@ -124,14 +117,13 @@ class Facts:
         figures: Names of the pictures of results that lie in the folder.
     """
 
-    source: Source
+    subject: CardSubject
     report: Report
     example: Example
-    caption: str
     name: str
     licence: str
     seed: int = 0
-    dataset: tuple[str, str] = DATASET
+    made_up: bool = False
     hub_id: str | None = None
     origin: str | None = None
     stated: Mapping[str, str] = field(default_factory=dict)
@@ -141,5 +133,5 @@ class Facts:
     @property
     def num_train(self) -> int | None:
         """How many patches the model was trained on; None if nobody recorded it."""
-        run = self.source.run
+        run = self.subject.run
         return None if run is None else int(run.summary["num_train"])

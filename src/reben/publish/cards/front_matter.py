@@ -1,43 +1,43 @@
-"""The head of a card: YAML that the Hub reads, made with huggingface_hub's own classes.
+"""The front matter of a card: YAML that the Hub reads, made with huggingface_hub's own classes.
 
-Licences as the Hugging Face Hub names them; it shows any other word as no licence at all.
+With the licences as the Hub names them; any other word it shows as no licence at all.
 """
 
 import difflib
+from collections.abc import Mapping
+from typing import Any
 
 from huggingface_hub import EvalResult, ModelCardData
 
 from reben.errors import ConfigError
-from reben.learn.report import Report
-from reben.publish.cards.facts import Facts
-from reben.publish.cards.recipe import base_model
-from reben.publish.cards.results import HEADLINE, METRICS
+from reben.publish.cards.results import METRICS
 from reben.publish.markdown import DECIMALS
-from reben.spec.bands import sensor
 
-WIDGET_LABELS = 5
-"""How many labels the widget shows: those with the highest scores."""
+HEADLINE = ("average_precision", "f1", "precision")
+"""The figures that the model-index has."""
+_WIDGET_LABELS = 5  # those with the highest scores
 
 
-def front_matter(facts: Facts) -> str:
+def front_matter(values: Mapping[str, Any]) -> str:
     """Return the YAML at the head of a card, without the lines of dashes.
 
     The figures of the model-index are rounded like all figures on the card.
+
+    Args:
+        values: What the template of the card is filled with.
     """
-    model, example = facts.source.model, facts.example
-    sensors = sorted({sensor(band).lower() for band in model.bands})
-    run = facts.source.run
+    sensors = [name.lower() for name in values["sensors"]]
     optional = {
-        "base_model": None if run is None else base_model(run.config),
-        "thumbnail": facts.branding.thumbnail,
+        "base_model": values["base_model"],
+        "thumbnail": values["branding"]["thumbnail"],
     }
     data = ModelCardData(
-        license=facts.licence,
+        license=values["licence"],
         library_name="reben",
         pipeline_tag="image-classification",
         tags=[
-            model.config.backbone,
-            facts.dataset[1],
+            values["backbone"],
+            values["dataset"],
             "remote-sensing",
             "classification",
             "multilabel",
@@ -45,46 +45,47 @@ def front_matter(facts: Facts) -> str:
             *sensors,
             "configilm",
         ],
-        datasets=[facts.dataset[0]],
+        datasets=[_dataset(values)],
         metrics=list(HEADLINE),
-        model_name=facts.name,
-        eval_results=eval_results(facts.report, facts.dataset),
-        widget=[
-            {
-                "src": "example.png",
-                "example_title": f"{example.patch_id} ({example.split})",
-                "output": [
-                    {"label": bar.label, "score": round(bar.score, DECIMALS)}
-                    for bar in example.top(WIDGET_LABELS)
-                ],
-            }
-        ],
-        **{name: value for name, value in optional.items() if value is not None},  # type: ignore[arg-type]
+        model_name=values["name"],
+        eval_results=_eval_results(values),
+        widget=[_widget(values["example"])],
+        **{name: value for name, value in optional.items() if value is not None},
     )
     return data.to_yaml()
 
 
-def eval_results(report: Report, dataset: tuple[str, str]) -> list[EvalResult]:
-    """Return the headline figures of a report as the Hub's model-index has them.
+def _dataset(values: Mapping[str, Any]) -> str:
+    return "bigearthnet-v2.0" if values["official"] else "made-up"
 
-    Args:
-        report: The report.
-        dataset: The data set's name for machines, and for people.
-    """
+
+def _widget(example: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "src": "example.png",
+        "example_title": f"{example['patch_id']} ({example['split']})",
+        "output": [
+            {"label": bar["label"], "score": round(bar["score"], DECIMALS)}
+            for bar in example["bars"][:_WIDGET_LABELS]
+        ],
+    }
+
+
+def _eval_results(values: Mapping[str, Any]) -> list[EvalResult]:
+    report = values["report"]
     return [
         EvalResult(
             task_type="image-classification",
             task_name="Multi-label classification",
-            dataset_type=dataset[0],
-            dataset_name=dataset[1],
-            dataset_split=report.split,
+            dataset_type=_dataset(values),
+            dataset_name=values["dataset"],
+            dataset_split=report["split"],
             metric_type=metric,
             metric_name=f"{METRICS[metric]} ({means})",
-            metric_value=round(getattr(figures, metric), DECIMALS),
-            metric_args={"average": means, "threshold": report.threshold},
+            metric_value=round(report[means][metric], DECIMALS),
+            metric_args={"average": means, "threshold": report["threshold"]},
         )
         for metric in HEADLINE
-        for means, figures in (("macro", report.macro), ("micro", report.micro))
+        for means in ("macro", "micro")
     ]
 
 

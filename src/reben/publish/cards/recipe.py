@@ -1,154 +1,121 @@
-"""How a model was trained, as lines for its card: from the run's record, never from defaults.
+"""How a model was trained, as tables for its card: from the run's record, never from defaults."""
 
-What a run was done with, as lines for its card: devices, software, system.
-"""
-
-import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from reben.errors import RunError
 from reben.learn.config import SETTINGS, TrainConfig
 from reben.learn.run import ENVIRONMENT_FILE, Run
+from reben.learn.training.losses import ASYMMETRIC_GAMMAS, ASYMMETRIC_SHIFT, FOCAL_GAMMA
+from reben.learn.training.optimiser import LOWEST_PART
 from reben.model.config import ModelConfig
 from reben.model.hub import is_hub_id
-from reben.publish.cards.results import DifferenceLine, Line
-from reben.publish.markdown import Markdown, code, thousands
+from reben.publish.markdown import thousands
+from reben.support.json_files import read_json
 
 
-def environment(run: Run) -> list[Line]:
-    """Return the software that a run was done with.
+@dataclass(frozen=True)
+class TableRow:
+    """One row of a table of two columns; the value of some is shown in the typewriter face."""
 
-    Raises:
-        RunError: If the record of the run is not complete.
-    """
-    found = read_environment(run)
-    try:
-        versions = {name: version for name, version in found["packages"].items() if version}
-        lines = [Line("Python", found["python"]), *(Line(*each) for each in versions.items())]
-        git = found.get("git")
-        if git is not None:
-            changed = " and uncommitted changes" if git["changed"] else ""
-            lines.append(Line("Commit of reben", Markdown(f"{code(git['commit'])}{changed}")))
-        return [*lines, Line("System", found["system"])]
-    except KeyError as error:
-        raise incomplete(run, error) from None
+    name: str
+    value: str
+    is_code: bool = False
 
 
-def read_environment(run: Run) -> Any:  # noqa: ANN401 - JSON
-    """Return the environment that a run recorded.
+@dataclass(frozen=True)
+class ChangedSetting:
+    """One setting that is not the paper's."""
 
-    Raises:
-        RunError: If there is no record.
-    """
-    path = run.path / ENVIRONMENT_FILE
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise RunError(f"{path} cannot be read: {error}. The run is not complete.") from None
+    name: str
+    paper: str
+    own: str
 
 
-def incomplete(run: Run, error: KeyError) -> RunError:
-    """Return the error that says what the record of a run lacks."""
-    return RunError(
-        f"The record of the run {run.path} has no {error}, so its card cannot be written. "
-        "Train again with this version of reben."
-    )
+@dataclass(frozen=True)
+class _Device:
+    type: str
+    name: str | None = None
 
 
-def describe_devices(config: TrainConfig, found: Any) -> str:  # noqa: ANN401 - JSON
-    """Return in words how many devices of which kind a run was done on.
-
-    Args:
-        config: The settings of the run.
-        found: Its environment, as `read_environment` gives it.
-    """
-    device = found["device"]
-    kind = " ".join(filter(None, (device["type"], device["name"])))
-    machines = f" on each of {config.num_nodes} machines" if config.num_nodes > 1 else ""
-    parts = f", batches in {config.accumulate} parts" if config.accumulate > 1 else ""
-    return f"{config.devices} x {kind}{machines}{parts}"
+@dataclass(frozen=True)
+class _Commit:
+    commit: str
+    changed: bool
 
 
-def recipe(run: Run) -> list[Line]:
-    """Return how a run was done: what was set, and what became of it.
+@dataclass(frozen=True)
+class _Environment:
+    """What `environment.json` of a run says that a card tells."""
+
+    python: str
+    system: str
+    packages: Mapping[str, str | None]
+    device: _Device
+    git: _Commit | None = None
+
+
+def training_values(run: Run) -> dict[str, Any]:
+    """Return what a template can say of a training that left a record; no path is among it.
 
     Raises:
         RunError: If the record of the run is not complete.
     """
-    config, summary = run.config, run.summary
+    found = _read_environment(run)
+    config = run.config
+    private = {"store": None, "label_table": None}
     try:
-        return [
-            *_data_lines(summary),
-            Line("Start", _start(config, has_new_head=summary.get("new_head", False))),
-            Line("Loss", _loss(config)),
-            Line("Optimiser", f"AdamW, weight decay {config.weight_decay:g} on all weights"),
-            Line("Learning rate", _schedule(config, summary["warmup_steps"])),
-            Line("Batch size", thousands(config.batch_size)),
-            Line("Steps", _steps(summary)),
-            Line("Augmentation", _augmentation(config)),
-            *_dropout_lines(config, summary["not_applied"]),
-            *_option_lines(config),
-            Line("Seed", config.seed),
-            # Runs of reben 0.1 have no such entry; their setting was never auto.
-            Line("Precision", code(summary.get("precision", config.precision))),
-            Line("Devices", describe_devices(config, read_environment(run))),
-            Line("Training time", format_seconds(summary["seconds"])),
-        ]
+        return {
+            "run": {**run.summary, "data": {**run.summary["data"], **private}},
+            "config": {**asdict(config), "init": config.init and _first_weights(config)},
+            "base_model": base_model(config),
+            "recipe": list(_recipe(run, found.device)),
+            "unknown": "",
+            "differences": list(_differences(config)),
+            "environment": list(_environment_rows(found)),
+        }
     except KeyError as error:
-        raise incomplete(run, error) from None
+        raise RunError(
+            f"The record of the run {run.path} has no {error}, so its card cannot be written. "
+            "Train again with this version of reben."
+        ) from None
 
 
-def recipe_of_config(config: ModelConfig, stated: Mapping[str, str]) -> list[Line]:
-    """Return what is known of the training of a model without a run.
+def unrecorded_values(config: ModelConfig, stated: Mapping[str, str]) -> dict[str, Any]:
+    """Return what a template can say of a training without a record.
 
     Args:
         config: The config of the model.
-        stated: What others say of it, name -> value.
+        stated: What others say of the training, name -> value.
     """
-    return [
-        Line(SETTINGS["drop_rate"].card, f"{config.drop_rate:g}, as its config says"),
-        Line(SETTINGS["drop_path_rate"].card, f"{config.drop_path_rate:g}, as its config says"),
-        *(Line(name, value) for name, value in stated.items()),
-    ]
-
-
-def unknown(stated: Mapping[str, str]) -> str:
-    """Return in words what is not known of the training of a model without a run."""
-    if stated:
-        names = ", ".join(stated)
-        first = f"What stands there as {names} is what others state; reben could not verify it. "
-        first += "Nothing else is known here."
-    else:
-        first = (
-            "Nothing else is known here: neither epochs, batch size, learning rate, schedule, "
-            "optimiser, loss, augmentation and seed, nor hardware, software, and the patches it "
-            "was trained on."
-        )
-    return f"{first} So what differs from the recipe of the BigEarthNet v2.0 paper cannot be told."
+    told = ("drop_rate", "drop_path_rate")
+    return {
+        "run": None,
+        "config": None,
+        "base_model": None,
+        "recipe": [
+            *(
+                TableRow(SETTINGS[name].card, f"{getattr(config, name):g}, as its config says")
+                for name in told
+            ),
+            *(TableRow(name, str(value)) for name, value in stated.items()),
+        ],
+        "unknown": _unknown(stated),
+        "differences": [],
+        "environment": [],
+    }
 
 
 def base_model(config: TrainConfig) -> str | None:
-    """Return the id on the Hub of the model whose weights a training started from, if it has one.
+    """Return the Hub id of the model whose weights a training started from, if it has one.
 
     A folder here is none, even if its path looks like one.
     """
     if config.init is None or Path(config.init).exists() or not is_hub_id(config.init):
         return None
     return config.init
-
-
-def differences(run: Run) -> list[DifferenceLine]:
-    """Return the settings of a run that are not those of the paper."""
-    return [
-        DifferenceLine(
-            SETTINGS[name].card,
-            _shown(paper),
-            _first_weights(run.config) if name == "init" else _shown(own),
-        )
-        for name, paper, own in run.config.differences_from_paper()
-    ]
 
 
 def format_seconds(seconds: float) -> str:
@@ -166,30 +133,86 @@ def format_seconds(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
-def _data_lines(summary: Any) -> list[Line]:  # noqa: ANN401 - JSON
+def _read_environment(run: Run) -> _Environment:
+    cure = "The run is not complete; train again."
+    return read_json(run.path / ENVIRONMENT_FILE, _Environment, RunError, cure)
+
+
+def _environment_rows(found: _Environment) -> Iterator[TableRow]:
+    """Yield the software that a run was done with."""
+    yield TableRow("Python", found.python)
+    yield from (TableRow(name, version) for name, version in found.packages.items() if version)
+    if found.git is not None:
+        yield TableRow("Commit of reben", found.git.commit, is_code=True)
+        if found.git.changed:
+            yield TableRow("Uncommitted changes", "yes")
+    yield TableRow("System", found.system)
+
+
+def _recipe(run: Run, device: _Device) -> Iterator[TableRow]:
+    """Yield what was set, and what became of it."""
+    config, summary = run.config, run.summary
     filters = "; ".join(f"{name}: {value}" for name, value in summary["filters"].items())
-    return [
-        Line("Training patches", thousands(summary["num_train"])),
-        Line("Validation patches", thousands(summary["num_validation"])),
-        Line("Chosen by", filters or "no filter"),
-        Line("Fingerprint of names and labels", code(summary["data"]["fingerprint"])),
-    ]
+    yield TableRow("Training patches", thousands(summary["num_train"]))
+    yield TableRow("Validation patches", thousands(summary["num_validation"]))
+    yield TableRow("Chosen by", filters or "no filter")
+    yield TableRow("Fingerprint of names and labels", summary["data"]["fingerprint"], is_code=True)
+    yield TableRow("Start", _start(config, has_new_head=summary.get("new_head", False)))
+    yield TableRow("Loss", _loss(config))
+    yield TableRow("Optimiser", f"AdamW, weight decay {config.weight_decay:g} on all weights")
+    yield TableRow("Learning rate", _schedule(config, summary["warmup_steps"]))
+    yield TableRow("Batch size", thousands(config.batch_size))
+    steps, total = (thousands(summary[name]) for name in ("steps", "total_steps"))
+    yield TableRow("Steps", f"{steps} run of the {total} that the schedule was made for")
+    yield TableRow("Augmentation", _augmentation(config))
+    for name in ("drop_rate", "drop_path_rate"):
+        taken = name not in summary["not_applied"]
+        rate = f"{getattr(config, name):g}" if taken else "none: the backbone takes none"
+        yield TableRow(SETTINGS[name].card, rate)
+    yield from _option_rows(config)
+    yield TableRow("Seed", str(config.seed))
+    # Runs of reben 0.1 have no such entry; their setting was never auto.
+    yield TableRow("Precision", summary.get("precision", config.precision), is_code=True)
+    yield TableRow("Devices", _devices(config, device))
+    yield TableRow("Training time", format_seconds(summary["seconds"]))
+
+
+def _differences(config: TrainConfig) -> Iterator[ChangedSetting]:
+    for name, paper, own in config.differences_from_paper():
+        shown = _first_weights(config) if name == "init" else _shown(own)
+        yield ChangedSetting(SETTINGS[name].card, _shown(paper), shown)
+
+
+def _unknown(stated: Mapping[str, str]) -> str:
+    """Return in words what is not known of the training of a model without a run."""
+    if stated:
+        names = ", ".join(stated)
+        first = f"What stands there as {names} is what others state; reben could not verify it. "
+        first += "Nothing else is known here."
+    else:
+        first = (
+            "Nothing else is known here: neither epochs, batch size, learning rate, schedule, "
+            "optimiser, loss, augmentation and seed, nor hardware, software, and the patches it "
+            "was trained on."
+        )
+    return f"{first} So what differs from the recipe of the BigEarthNet v2.0 paper cannot be told."
+
+
+def _devices(config: TrainConfig, device: _Device) -> str:
+    kind = " ".join(filter(None, (device.type, device.name)))
+    machines = f" on each of {config.num_nodes} machines" if config.num_nodes > 1 else ""
+    parts = f", batches in {config.accumulate} parts" if config.accumulate > 1 else ""
+    return f"{config.devices} x {kind}{machines}{parts}"
 
 
 def _schedule(config: TrainConfig, warmup_steps: int) -> str:
+    lowest = f"{LOWEST_PART:.0%} of it"
     rise = (
-        f"a linear warm-up of {thousands(warmup_steps)} steps from a tenth of it, then"
+        f"a linear warm-up of {thousands(warmup_steps)} steps from {lowest}, then"
         if warmup_steps
         else "no warm-up,"
     )
-    return f"{config.learning_rate:g} at most; {rise} a cosine down to a tenth of it"
-
-
-def _steps(summary: Any) -> str:  # noqa: ANN401 - JSON
-    return (
-        f"{thousands(summary['steps'])} run of the {thousands(summary['total_steps'])} that the "
-        "schedule was made for"
-    )
+    return f"{config.learning_rate:g} at most; {rise} a cosine down to {lowest}"
 
 
 def _start(config: TrainConfig, *, has_new_head: bool) -> str:
@@ -206,10 +229,14 @@ def _first_weights(config: TrainConfig) -> str:
 
 
 def _loss(config: TrainConfig) -> str:
+    present, absent = ASYMMETRIC_GAMMAS
     kinds = {
         "bce": "binary cross-entropy of logits",
-        "focal": "focal loss of logits (gamma 2)",
-        "asymmetric": "asymmetric loss of logits (gamma 4 and 0, shift 0.05)",
+        "focal": f"focal loss of logits (gamma {FOCAL_GAMMA:g})",
+        "asymmetric": (
+            f"asymmetric loss of logits (gamma {absent:g} and {present:g}, shift "
+            f"{ASYMMETRIC_SHIFT:g})"
+        ),
     }
     parts = [kinds[config.loss], "mean over the labels"]
     if config.class_weights:
@@ -230,34 +257,20 @@ def _augmentation(config: TrainConfig) -> str:
     return "; ".join(done) or "none"
 
 
-def _option_lines(config: TrainConfig) -> list[Line]:
-    """Return what is off unless it was asked for."""
-    lines = []
+def _option_rows(config: TrainConfig) -> Iterator[TableRow]:
+    """Yield what is off unless it was asked for."""
     if config.freeze_backbone:
-        lines.append(Line("Trained weights", "those of the classification head alone"))
+        yield TableRow("Trained weights", "those of the classification head alone")
     if config.ema_decay is not None:
         text = f"exponential moving average of the weights, decay {config.ema_decay:g}"
-        lines.append(Line("Published weights", text))
+        yield TableRow("Published weights", text)
     if config.layer_decay != 1:
-        lines.append(Line(SETTINGS["layer_decay"].card, f"{config.layer_decay:g}"))
+        yield TableRow(SETTINGS["layer_decay"].card, f"{config.layer_decay:g}")
     if config.gradient_clip is not None:
-        lines.append(Line(SETTINGS["gradient_clip"].card, f"{config.gradient_clip:g}"))
-    return lines
+        yield TableRow(SETTINGS["gradient_clip"].card, f"{config.gradient_clip:g}")
 
 
-def _dropout_lines(config: TrainConfig, not_applied: list[str]) -> list[Line]:
-    return [
-        Line(
-            SETTINGS[name].card,
-            "none: the backbone takes none"
-            if name in not_applied
-            else f"{getattr(config, name):g}",
-        )
-        for name in ("drop_rate", "drop_path_rate")
-    ]
-
-
-def _shown(value: object) -> Markdown | str:
+def _shown(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, int):

@@ -1,17 +1,15 @@
-"""The results on a card: rows of figures with intervals, and what tuning changed.
-
-Lines of the tables on a card.
-"""
+"""The results on a card: tables of figures with intervals, and what calibration changed."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 from reben.learn.metrics.bootstrap import Interval, Intervals
 from reben.learn.metrics.classification import Metrics
 from reben.learn.report import Report
 from reben.model.config import DEFAULT_THRESHOLD, ModelConfig
-from reben.publish.markdown import Markdown, number, patches, thousands
+from reben.publish.markdown import number, patches, thousands
+from reben.support.plain_json import to_plain
 
 METRICS = {
     "average_precision": "Average precision",
@@ -22,11 +20,8 @@ METRICS = {
     "auroc": "AUROC",
 }
 """The figures of a report, each with its name for people."""
-HEADLINE = ("average_precision", "f1", "precision")
-"""The figures that the model-index has."""
 TUNED = ("f1", "precision", "recall", "accuracy")
 """The figures that depend on thresholds."""
-NO_INTERVAL = "-"
 _SPACE = "\u00a0"  # so that an interval stays in one line of its cell
 
 
@@ -43,6 +38,41 @@ class Uncertainty:
     sentences: tuple[str, ...]
 
 
+def result_values(config: ModelConfig, report: Report) -> dict[str, Any]:
+    """Return what a template can say of the results of a model."""
+    found = uncertainty(report)
+    own = found.intervals
+    tuned = None if report.calibrated is None else report.calibrated.metrics
+    return {
+        "report": _summary(report),
+        "filters": "; ".join(f"{key}: {value}" for key, value in report.filters.items()),
+        "uncertainty": {
+            "intervals": own
+            and {"unit": own.unit, "rounds": own.rounds, "num_units": own.num_units},
+            "sentences": found.sentences,
+        },
+        "how_sure": how_sure(found),
+        "overall": _overall_rows(report, own),
+        "per_class": _label_rows(report, own),
+        "tuned_on": config.tuned_on,
+        "calibration": (*_tuning(config, report), *_calibration_error(report)),
+        "own_thresholds": _has_own_thresholds(config),
+        "thresholds": _threshold_rows(config, tuned),
+        "tuned": None if tuned is None else _tuned_rows(tuned),
+        "extremes": commonest_and_rarest(report),
+    }
+
+
+def _summary(report: Report) -> dict[str, Any]:
+    """Return a report without its curves, breakdowns and intervals, which are long."""
+    names = (
+        *("name", "split", "num_patches", "fingerprint", "filters", "threshold"),
+        *("reben_version", "created", "macro", "micro", "per_sample", "per_class"),
+        *("absent", "in_every_patch"),
+    )
+    return {name: to_plain(getattr(report, name)) for name in names}
+
+
 def uncertainty(report: Report) -> Uncertainty:
     """Return the intervals by tile if there are any, else those by patch."""
     sentences: list[str] = []
@@ -56,9 +86,8 @@ def uncertainty(report: Report) -> Uncertainty:
     return Uncertainty(None, tuple(sentences))
 
 
-def how_sure(report: Report) -> str:
+def how_sure(found: Uncertainty) -> str:
     """Return in words what the intervals of a card are from; empty if there is nothing to say."""
-    found = uncertainty(report)
     own = found.intervals
     if own is None:
         return " ".join(found.sentences)
@@ -76,19 +105,7 @@ def how_sure(report: Report) -> str:
     return " ".join((first, *found.sentences, "They say nothing of another seed of the training."))
 
 
-def calibration_sentences(config: ModelConfig, report: Report) -> tuple[str, ...]:
-    """Return in words what a model was tuned to, on what, and how far its scores are probabilities.
-
-    Args:
-        config: Of the model.
-        report: What it reached.
-    """
-    return (*_tuning(config, report), *_calibration_error(report))
-
-
-def overall_rows(report: Report) -> list[dict[str, str]]:
-    """Return the rows of the table of macro and micro figures."""
-    own = uncertainty(report).intervals
+def _overall_rows(report: Report, own: Intervals | None) -> list[dict[str, str]]:
     return [
         {
             "name": title,
@@ -101,9 +118,7 @@ def overall_rows(report: Report) -> list[dict[str, str]]:
     ]
 
 
-def label_rows(report: Report) -> list[dict[str, Any]]:
-    """Return the rows of the table of labels, in the order of the model."""
-    own = uncertainty(report).intervals
+def _label_rows(report: Report, own: Intervals | None) -> list[dict[str, Any]]:
     return [
         {
             "label": label,
@@ -115,8 +130,7 @@ def label_rows(report: Report) -> list[dict[str, Any]]:
     ]
 
 
-def tuned_rows(metrics: Metrics) -> list[dict[str, str]]:
-    """Return macro and micro figures at the model's own thresholds."""
+def _tuned_rows(metrics: Metrics) -> list[dict[str, str]]:
     return [
         {
             "name": METRICS[key],
@@ -127,23 +141,20 @@ def tuned_rows(metrics: Metrics) -> list[dict[str, str]]:
     ]
 
 
-def threshold_rows(config: ModelConfig, metrics: Metrics | None) -> list[dict[str, str]]:
+def _threshold_rows(config: ModelConfig, metrics: Metrics | None) -> list[dict[str, str]]:
     """Return each label's threshold, with its figures there if they were measured."""
-    figures: Mapping[str, dict[str, Any]] = (
-        {} if metrics is None else {label: asdict(own) for label, own in metrics.per_class.items()}
-    )
+    measured: Mapping[str, Any] = {} if metrics is None else metrics.per_class
     return [
         {
             "label": label,
             "threshold": number(threshold),
-            **{key: number(figures[label][key]) for key in TUNED if label in figures},
+            **{key: number(getattr(measured[label], key)) for key in TUNED if label in measured},
         }
         for label, threshold in zip(config.labels, config.thresholds, strict=True)
     ]
 
 
-def has_own_thresholds(config: ModelConfig) -> bool:
-    """Tell whether any label of a model has another threshold than the usual one."""
+def _has_own_thresholds(config: ModelConfig) -> bool:
     return any(threshold != DEFAULT_THRESHOLD for threshold in config.thresholds)
 
 
@@ -159,6 +170,7 @@ def commonest_and_rarest(report: Report) -> tuple[tuple[str, int], tuple[str, in
 
 
 def _tuning(config: ModelConfig, report: Report) -> Iterator[str]:
+    """Yield in words what a model was tuned to, and on what."""
     temperature, on = number(config.temperature), config.tuned_on
     if on is not None:
         yield (
@@ -171,7 +183,7 @@ def _tuning(config: ModelConfig, report: Report) -> Iterator[str]:
             yield f"No patch there has {kept}; the threshold of what is missing is the default."
         if report.calibrated is None:
             yield f"What it reaches with them was not measured. {report.why_not_calibrated or ''}"
-    elif has_own_thresholds(config) or config.temperature != 1:
+    elif _has_own_thresholds(config) or config.temperature != 1:
         yield (
             f"The model carries a temperature of {temperature} and thresholds of its own; what "
             "they were tuned on is not recorded."
@@ -184,6 +196,7 @@ def _tuning(config: ModelConfig, report: Report) -> Iterator[str]:
 
 
 def _calibration_error(report: Report) -> Iterator[str]:
+    """Yield in words how far scores are probabilities, if that was measured."""
     if report.reliability is None:
         return
     tuned = ""
@@ -197,22 +210,7 @@ def _calibration_error(report: Report) -> Iterator[str]:
     )
 
 
-def _interval(found: Interval | None) -> Markdown:
+def _interval(found: Interval | None) -> str:
     if found is None:
-        return Markdown(NO_INTERVAL)
-    return Markdown(_SPACE.join((number(found.low), "to", number(found.high))))
-
-
-class Line(NamedTuple):
-    """One line of a table."""
-
-    name: str
-    value: object
-
-
-class DifferenceLine(NamedTuple):
-    """One setting that is not the paper's."""
-
-    name: str
-    paper: object
-    own: object
+        return ""
+    return _SPACE.join((number(found.low), "to", number(found.high)))

@@ -1,133 +1,178 @@
-"""What is wrong with the page of a card: front matter, pictures, what was left to be filled in."""
+"""What is asked of every card: front matter, pictures, nothing left to be filled in."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Self
 
+import yaml  # type: ignore[import-untyped]
+from huggingface_hub import ModelCard
+
+from reben.errors import first_line
 from reben.publish.cards.front_matter import LICENCES
-from reben.publish.checks.parse import CardText, Problem
-from reben.publish.markdown import escape
+from reben.publish.cards.record import without_sections
 
 CARD = "README.md"
 HEAD = "README.md, front matter"
 _FIELDS = {
-    "license": "the licence of the weights",
     "library_name": "the library that loads the model",
     "pipeline_tag": "the task",
     "tags": "words to find the model by",
     "datasets": "what it was trained on",
     "metrics": "what it was measured by",
-    "widget": "the example",
 }
-_PLACEHOLDERS = re.compile(
+_FENCE = re.compile(r"^(`{3,}|~{3,})[^\n]*\n.*?^\1[ \t]*$", re.DOTALL | re.MULTILINE)
+_COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
+_HEAD = re.compile(r"\A\s*---[ \t]*\n(.*?)\n?---[ \t]*(\n|\Z)", re.DOTALL)
+_PICTURE = re.compile(r"!\[(?:[^\[\]]|\[[^\]]*\](?:\([^)]*\))?)*\]\(([^)\s]+)[^)]*\)")
+_HTML_PICTURE = re.compile(r"<img\b[^>]*?\bsrc\s*=\s*[\"']([^\"']+)[\"']", re.IGNORECASE)
+_PLACEHOLDER = re.compile(
     r"""
     \{\{.*?\}\} | \{%.*?%\} | \{\#.*?\#\}              # Jinja that nobody filled
-    | (?-i:(?<!\\)<(?!(?:BR|HR|[A-Z]|[HOTU][1-6DHLR]|LI)>)[A-Z][A-Z0-9]*(?:[_ -][A-Z0-9]+)*>)
-    | \b(?:TODO|FIXME|TBD|PLACEHOLDER)\b
-    | \[\s*More\ Information\ Needed\s*\] | \[\s*(?:insert|your)\b[^\]]*\](?!\()
-    | \blorem\ ipsum\b
+    | (?<!\\)<(?!(?:BR|HR|[A-Z]|[HOTU][1-6DHLR]|LI)>)[A-Z][A-Z0-9]*(?:[_ -][A-Z0-9]+)*>
+    | (?i:\[\s*More\ Information\ Needed\s*\] | \[\s*(?:insert|your)\b[^\]]*\](?!\())
+    | (?i:\blorem\ ipsum\b)
     """,
-    re.VERBOSE | re.IGNORECASE,
+    re.VERBOSE,
 )
-"""What authors leave where something is to be filled in; <BR> and its like are HTML."""
-_NO_PICTURE = (OSError, SyntaxError, ValueError)  # what decoders raise
-_BIBTEX = re.compile(r"^```bibtex\n.*?^```", re.DOTALL | re.MULTILINE)
+"""What templates leave where something is to be filled in; <BR> and its like are HTML."""
 
 
-def check_front_matter(card: CardText) -> Iterator[Problem]:
-    """Yield what is wrong with the front matter by itself."""
+@dataclass(frozen=True)
+class CardProblem:
+    """One thing that is wrong with a card, or that cannot be verified.
+
+    Args:
+        where: The file, with the section or field in it.
+        what: What is there, and what should be.
+        severity: ``error`` if the card must not be published so, else ``warning``.
+    """
+
+    where: str
+    what: str
+    severity: Literal["error", "warning"] = "error"
+
+    def __str__(self) -> str:
+        """Return it as one line."""
+        note = " (warning)" if self.severity == "warning" else ""
+        return f"{self.where}: {self.what}{note}"
+
+
+@dataclass(frozen=True)
+class CardText:
+    """A card taken apart.
+
+    Args:
+        head: The front matter as plain values.
+        trouble: Why the front matter cannot be parsed, if so.
+        text: The text below it.
+    """
+
+    head: Mapping[str, Any]
+    trouble: str | None
+    text: str
+
+    @classmethod
+    def parse(cls, content: str) -> Self:
+        """Return the card in a text."""
+        content = content.removeprefix("\ufeff").replace("\r\n", "\n")
+        match = _HEAD.match(content)
+        if match is None:
+            reason = "there is no front matter: no block of YAML between lines of dashes"
+            return cls({}, reason, content)
+        head, trouble = _parse_head(match[1], content)
+        return cls(head, trouble, content[match.end() :])
+
+    @property
+    def pictures(self) -> tuple[str, ...]:
+        """What the text shows as pictures: paths in the folder, or addresses."""
+        prose = _FENCE.sub("", _COMMENT.sub("", self.text))
+        return (*_PICTURE.findall(prose), *_HTML_PICTURE.findall(prose))
+
+
+def _parse_head(block: str, content: str) -> tuple[dict[str, Any], str | None]:
+    try:
+        head = yaml.safe_load(block)
+    except yaml.YAMLError as error:
+        return {}, f"the front matter is not valid YAML: {' '.join(str(error).split())}"
+    if not isinstance(head, dict):
+        return {}, "the front matter holds no fields"
+    try:
+        ModelCard(content)  # as the Hub's client reads it
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        return head, f"the front matter cannot be used: {type(error).__name__} {first_line(error)}"
+    return head, None
+
+
+def check_page(folder: Path, card: CardText) -> Iterator[CardProblem]:
+    """Yield what is wrong with any card, whoever wrote it."""
     if card.trouble is not None:
-        yield Problem(CARD, card.trouble)
-    if not card.head:
-        return
-    for name, what in _FIELDS.items():
-        if not card.head.get(name):
-            yield Problem(HEAD, f"there is no {name}, {what}")
-    yield from _check_values(card.head)
+        yield CardProblem(CARD, card.trouble)
+    yield from _check_head(card.head)
+    yield from _check_pictures(folder, card)
 
 
-def _check_values(head: Mapping[str, Any]) -> Iterator[Problem]:
-    licence = head.get("license")
-    if licence and (not isinstance(licence, str) or licence not in LICENCES):
-        yield Problem(HEAD, f"license {licence!r} is no identifier that the Hub knows")
-    task = head.get("pipeline_tag")
-    if task and task != "image-classification":
-        yield Problem(HEAD, f"pipeline_tag is {task!r} and should be image-classification")
-    for name in ("tags", "datasets", "metrics"):
-        found = head.get(name)
-        if found and not (isinstance(found, list) and all(isinstance(x, str) for x in found)):
-            yield Problem(HEAD, f"{name} is no list of words but {found!r}")
-
-
-def check_pictures(folder: Path, card: CardText) -> Iterator[Problem]:
-    """Yield which pictures are not there, are none, or are not shown."""
-    shown = [path for path in card.pictures if not _is_address(path)]
-    if "example.png" not in {Path(path).name for path in shown}:
-        yield Problem(CARD, "the text does not show example.png")
-    widget = [entry.get("src") for entry in widgets(card) if entry.get("src")]
-    named = dict.fromkeys([*shown, *(str(src) for src in widget if not _is_address(str(src)))])
-    for path in named:
-        yield from _check_picture(folder, path)
-    figures = folder / "figures"
-    for file in sorted(figures.glob("*.png")) if figures.is_dir() else ():
-        if f"figures/{file.name}" not in named:
-            yield Problem(f"figures/{file.name}", "the text does not show it")
-
-
-def widgets(card: CardText) -> list[dict[str, Any]]:
-    """Return the entries of the widget that can be read."""
-    found = card.head.get("widget")
-    return [entry for entry in found if isinstance(entry, dict)] if isinstance(found, list) else []
-
-
-def check_placeholders(card: CardText, known: Iterable[str]) -> Iterator[Problem]:
-    """Yield what was left to be filled in.
+def check_placeholders(card: CardText, known: Mapping[str, Any]) -> Iterator[CardProblem]:
+    """Yield what was left to be filled in, outside of blocks of code.
 
     Args:
         card: The card.
-        known: Names that may look like it: of the model, its labels, the patch.
+        known: The fields of the front matter that reben wrote.
     """
-    text = "\n".join((_BIBTEX.sub("", card.text), *_texts(card.head)))
-    for name in sorted(filter(_placeholders, known), key=len, reverse=True):
-        text = text.replace(name, "").replace(escape(name), "")
-    found = _placeholders(text)
-    for word in dict.fromkeys(found):
-        yield Problem(CARD, f"the placeholder {word!r} was left")
+    free = [_added(value, known.get(name)) for name, value in card.head.items()]
+    text = _FENCE.sub("", _COMMENT.sub("", without_sections(card.text)))
+    for word in dict.fromkeys(_PLACEHOLDER.findall(f"{text}\n{free}")):
+        yield CardProblem(CARD, f"the placeholder {word!r} was left", "warning")
 
 
-def _placeholders(text: str) -> list[str]:
-    # Words such as "todo" are words of a language; the marks of authors are in capitals.
-    words = [match[0] for match in _PLACEHOLDERS.finditer(text)]
-    return [word for word in words if not word.isalpha() or word.isupper()]
+def _added(there: object, known: object) -> object:
+    """Return what an author added to a field of the front matter, or put in its place."""
+    if isinstance(there, list) and isinstance(known, list):
+        return [entry for entry in there if entry not in known]
+    return None if there == known else there
 
 
-def _texts(value: object) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict):
-        for entry in value.values():
-            yield from _texts(entry)
-    elif isinstance(value, list):
-        for entry in value:
-            yield from _texts(entry)
+def _check_head(head: Mapping[str, Any]) -> Iterator[CardProblem]:
+    licence = head.get("license")
+    if not licence:
+        yield CardProblem(HEAD, "there is no license, the licence of the weights")
+    elif not isinstance(licence, str) or licence not in LICENCES:
+        yield CardProblem(HEAD, f"license {licence!r} is no identifier that the Hub knows")
+    for name, what in _FIELDS.items():
+        if not head.get(name):
+            yield CardProblem(HEAD, f"there is no {name}, {what}", "warning")
+    task = head.get("pipeline_tag")
+    if task and task != "image-classification":
+        yield CardProblem(
+            HEAD, f"pipeline_tag is {task!r} and should be image-classification", "warning"
+        )
 
 
-def _is_address(path: str) -> bool:
-    return "://" in path or path.startswith(("//", "data:"))
+def _check_pictures(folder: Path, card: CardText) -> Iterator[CardProblem]:
+    """Yield which pictures are not there, or are none."""
+    widgets = card.head.get("widget")
+    named = [
+        entry.get("src")
+        for entry in (widgets if isinstance(widgets, list) else ())
+        if isinstance(entry, dict)
+    ]
+    for path in dict.fromkeys([*card.pictures, *(str(src) for src in named if src)]):
+        if "://" not in path and not path.startswith(("//", "data:")):
+            yield from _check_picture(folder, path)
 
 
-def _check_picture(folder: Path, path: str) -> Iterator[Problem]:
+def _check_picture(folder: Path, path: str) -> Iterator[CardProblem]:
     from PIL import Image
 
     file = folder / path
     if not file.resolve().is_relative_to(folder.resolve()):
-        yield Problem(path, "the card shows a picture outside of its folder")
+        yield CardProblem(path, "the card shows a picture outside of its folder")
     elif not file.is_file():
-        yield Problem(path, "the card shows this picture, and it is not there")
+        yield CardProblem(path, "the card shows this picture, and it is not there")
     else:
         try:
             with Image.open(file) as picture:
                 picture.load()
-        except (*_NO_PICTURE, Image.DecompressionBombError) as error:
-            yield Problem(path, f"it is no picture: {' '.join(str(error).split())}")
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+            yield CardProblem(path, f"it is no picture: {first_line(error)}")

@@ -1,0 +1,207 @@
+"""Whether a card that reben wrote still says what its model, report and example say.
+
+Its record, `card.json`, is compared with what follows from the other files of the folder, and the
+sections and the front matter of the card with what follows from the record.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+from reben.errors import ConfigError, RebenError
+from reben.learn.report import Report
+from reben.model.classifier import Classifier
+from reben.publish.cards.content import as_json, model_values, warning
+from reben.publish.cards.example import example_values, unpack
+from reben.publish.cards.recipe import unrecorded_values
+from reben.publish.cards.record import RECORD_FILE, CardRecord, read_sections, sha256
+from reben.publish.cards.results import result_values
+from reben.publish.checks.differences import differences, shown
+from reben.publish.checks.page import CARD, HEAD, CardProblem, CardText
+
+EXAMPLE_FILE = "example.safetensors"
+TOLERANCE = 1e-3
+"""How far scores may be from those on the card: other machines round otherwise."""
+_WORDED = frozenset(
+    ("warning", "how_sure", "calibration", "recipe", "unknown", "caption", "bands_in_words")
+)
+"""Values that are sentences, which another version of reben may word otherwise."""
+
+
+@dataclass(frozen=True)
+class Written:
+    """A card, its record, and what lies beside them and can be read."""
+
+    folder: Path
+    card: CardText
+    record: CardRecord
+    model: Classifier | None
+    report: Report | None
+
+
+def check_written(found: Written) -> Iterator[CardProblem]:
+    """Yield where a card that reben wrote is not as it should be."""
+    yield from _check_record(found)
+    yield from _check_files(found)
+    yield from _check_text(found)
+
+
+def _check_record(found: Written) -> Iterator[CardProblem]:
+    """Yield where the record says other things than config, weights, report and example."""
+    try:
+        for source, fresh in _recomputed(found):
+            yield from _compare(found.record, source, as_json(fresh))
+        yield from _check_example(found)
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        yield CardProblem(
+            RECORD_FILE, f"a value is missing or of another kind: {type(error).__name__} {error}"
+        )
+
+
+def _recomputed(found: Written) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield a file, and the values that follow from it."""
+    stored, model, report = found.record.values, found.model, found.report
+    if model is None:
+        return
+    yield "config.json and the weights", model_values(model)
+    if stored["run"] is None:
+        yield "config.json", unrecorded_values(model.config, stored["stated"])
+    if report is not None:
+        run, made_up = stored["run"], not stored["official"]
+        num_train = None if run is None else run["num_train"]
+        box = warning(num_train, report.num_patches, made_up=made_up)
+        yield "report.json", {**result_values(model.config, report), "warning": box}
+
+
+def _compare(record: CardRecord, source: str, fresh: Mapping[str, Any]) -> Iterator[CardProblem]:
+    """Yield the first difference of each value."""
+    same_version = record.reben_version == version("reben")
+    for name, right in fresh.items():
+        if same_version or (name in record.values and name not in _WORDED):
+            difference = next(differences(record.values[name], right, name), None)
+            if difference is not None:
+                yield CardProblem(RECORD_FILE, f"{difference}, by {source}")
+
+
+def _check_example(found: Written) -> Iterator[CardProblem]:
+    """Yield in what the example is not what the model says of its raw bands."""
+    file, model = found.folder / EXAMPLE_FILE, found.model
+    if not file.is_file():
+        yield CardProblem(EXAMPLE_FILE, "it is not there, so the example cannot be predicted again")
+        return
+    if model is None:
+        return
+    try:
+        fresh = as_json(example_values(unpack(file, model), model.bands))
+    except RebenError as error:
+        yield CardProblem(EXAMPLE_FILE, f"the example cannot be predicted again: {error}")
+        return
+    stored = found.record.values["example"]["bars"]
+    right = {bar["label"]: bar["score"] for bar in fresh["example"]["bars"]}
+    there = {bar["label"]: bar["score"] for bar in stored}
+    if there.keys() == right.keys():
+        worst = max(right, key=lambda label: abs(there[label] - right[label]))
+        if not abs(there[worst] - right[worst]) <= TOLERANCE:
+            yield CardProblem(
+                RECORD_FILE,
+                f"the score of {worst} is {there[worst]}; the model says {right[worst]:.4f} of the "
+                f"raw bands in {EXAMPLE_FILE}",
+            )
+        # Scores that are only rounded otherwise stay as they are, in the order of the card.
+        true = {bar["label"]: bar["is_true"] for bar in fresh["example"]["bars"]}
+        ranked = sorted(there, key=lambda label: -there[label])
+        fresh["example"]["bars"] = [
+            {"label": label, "score": there[label], "is_true": true[label]} for label in ranked
+        ]
+    yield from _compare(found.record, EXAMPLE_FILE, fresh)
+
+
+def _check_files(found: Written) -> Iterator[CardProblem]:
+    """Yield pictures and examples that are others than those that the card was written with."""
+    for name, checksum in found.record.files.items():
+        file = found.folder / name
+        inside = file.resolve().is_relative_to(found.folder.resolve())
+        if inside and file.is_file() and sha256(file.read_bytes()) != checksum:
+            yield CardProblem(name, "it is not the file that the card was written with")
+
+
+def _check_text(found: Written) -> Iterator[CardProblem]:
+    """Yield where front matter and sections are not what follows from the record."""
+    record = found.record
+    try:
+        head, texts = record.render()
+    except (ConfigError, KeyError, TypeError, AttributeError, ValueError) as error:
+        yield CardProblem(RECORD_FILE, f"no card can be written from it: {error}")
+        return
+    if record.reben_version != version("reben"):
+        yield CardProblem(
+            RECORD_FILE,
+            f"reben {record.reben_version} wrote the card; this is {version('reben')}, which can "
+            "only tell whether its sections are as they were. Write the card again to renew it",
+            "warning",
+        )
+    yield from _check_head(found.card.head, head)
+    yield from _check_sections(found, texts)
+
+
+def _check_sections(found: Written, texts: Mapping[str, str] | None) -> Iterator[CardProblem]:
+    """Yield sections that are not as reben wrote them; without texts, by their checksums."""
+    there, fault = read_sections(found.card.text)
+    if fault is not None:
+        yield CardProblem(CARD, f"the marks of sections do not fit together: {fault}")
+    checksums = found.record.sections
+    for name in texts or checksums:
+        where = f"{CARD}, section {name}"
+        if name not in there:
+            yield CardProblem(where, "it is not there")
+        elif texts is not None and there[name] != texts[name]:
+            yield CardProblem(where, _first_difference(there[name], texts[name]))
+        elif texts is None and sha256(there[name].encode()) != checksums[name]:
+            yield CardProblem(where, "it is not as reben wrote it")
+    for name in there.keys() - (texts or checksums).keys():
+        yield CardProblem(f"{CARD}, section {name}", "reben wrote no such section")
+
+
+def _check_head(there: Mapping[str, Any], right: Mapping[str, Any]) -> Iterator[CardProblem]:
+    """Yield fields of the front matter that are not reben's; lists may hold more."""
+    for name, value in right.items():
+        if name not in there:
+            yield CardProblem(HEAD, f"there is no {name}")
+        elif name == "model-index" and isinstance(there[name], list) and len(there[name]) == 1:
+            yield from _check_model_index(there[name][0], value[0])
+        elif isinstance(value, list) and isinstance(there[name], list):
+            yield from _check_entries(there[name], value, name)
+        elif there[name] != value:
+            yield CardProblem(HEAD, next(differences(there[name], value, name)))
+
+
+def _check_model_index(there: Any, right: Mapping[str, Any]) -> Iterator[CardProblem]:  # noqa: ANN401
+    if not isinstance(there, dict) or not isinstance(there.get("results"), list):
+        yield CardProblem(HEAD, "model-index has no list of results")
+        return
+    if there.get("name") != right["name"]:
+        yield CardProblem(
+            HEAD, next(differences(there.get("name"), right["name"], "model-index.name"))
+        )
+    yield from _check_entries(there["results"], right["results"], "model-index.results")
+
+
+def _check_entries(there: list[Any], right: list[Any], name: str) -> Iterator[CardProblem]:
+    for place, entry in enumerate(right):
+        if entry in there:
+            continue
+        if place < len(there) and isinstance(entry, dict):
+            yield CardProblem(HEAD, next(differences(there[place], entry, f"{name}[{place}]")))
+        else:
+            yield CardProblem(HEAD, f"{name} lacks {shown(entry)}")
+
+
+def _first_difference(there: str, right: str) -> str:
+    lines = zip_longest(there.splitlines(), right.splitlines(), fillvalue="")
+    line, wanted = next(pair for pair in lines if pair[0] != pair[1])
+    same = next((i for i, (a, b) in enumerate(zip(line, wanted, strict=False)) if a != b), 0)
+    start = max(0, same - 30)
+    return f"{shown(line[start:])} stands there; it should be {shown(wanted[start:])}"
