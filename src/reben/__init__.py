@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from reben.model.classifier import Classifier
     from reben.model.config import ModelConfig
     from reben.model.export import OnnxFile, export_onnx
+    from reben.model.inference import optimise_for_inference, optimize_for_inference
+    from reben.model.open import open_model
     from reben.model.scores import Scores
     from reben.predict.many import predict_scenes
     from reben.predict.patch_options import PredictOptions, PredictOutcome
@@ -103,7 +105,10 @@ _HOMES = {
     "list_models": "reben.publish.hub_models",
     "measure": "reben.learn.evaluate",
     "open_dataset": "reben.data.dataset",
+    "open_model": "reben.model.open",
     "open_scene": "reben.scene.product",
+    "optimise_for_inference": "reben.model.inference",
+    "optimize_for_inference": "reben.model.inference",
     "predict_dataset": "reben.learn.predict",
     "predict_patches": "reben.predict.patches",
     "predict_scene": "reben.predict.scene",
@@ -169,7 +174,10 @@ __all__ = [
     "list_models",
     "measure",
     "open_dataset",
+    "open_model",
     "open_scene",
+    "optimise_for_inference",
+    "optimize_for_inference",
     "predict_dataset",
     "predict_patches",
     "predict_scene",

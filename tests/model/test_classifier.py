@@ -24,6 +24,7 @@ from reben.errors import (
     OutputError,
     PatchShapeError,
     PixelValueError,
+    RunError,
     UnknownBandError,
     UnsafeWeightsError,
     WeightsMismatchError,
@@ -267,10 +268,20 @@ def test_a_folder_without_a_model_says_what_it_lacks(folder, tmp_path):
         Classifier.from_pretrained("nowhere")
 
 
-def test_a_run_folder_says_where_its_model_is(folder):
-    folder.rename(folder.parent / "best")
-    with pytest.raises(ModelFolderError, match=r"It is a run: use .*best"):
-        Classifier.from_pretrained(folder.parent)
+@pytest.mark.parametrize("files", [("summary.json",), ()])
+def test_a_run_folder_is_its_best_model(folder, files, model):
+    run = folder.parent / "run"
+    run.mkdir()
+    folder.rename(run / "best")
+    for name in files:
+        (run / name).write_text("{}")
+    assert Classifier.from_pretrained(run).config == model.config
+
+
+def test_a_run_without_a_finished_epoch_holds_no_model(tmp_path):
+    (tmp_path / "summary.json").write_text("{}")
+    with pytest.raises(RunError, match=r"no epoch was finished; its train\.log may tell why"):
+        Classifier.from_pretrained(tmp_path)
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"timm_model_name": "test_resnet"}'])

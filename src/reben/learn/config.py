@@ -26,6 +26,7 @@ from reben.learn.settings import (
     settings_of,
     to_toml,
 )
+from reben.model.folder import place_of
 from reben.spec.bands import BandSet
 from reben.spec.labels import LABELS
 from reben.spec.statistics import Upsampling, published_sizes
@@ -215,7 +216,7 @@ class TrainConfig:
     init: str | None = setting(
         None,
         "Weights to start from",
-        "Folder or Hub id of a model to start from; its bands must be these bands.",
+        "Run, folder or Hub id of a model to start from; its bands must be these bands.",
         MODEL,
     )
     layer_decay: float = setting(
@@ -231,6 +232,8 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         """Check each value for its type and range."""
+        if self.init is not None:  # a run or a path, too
+            object.__setattr__(self, "init", place_of(self.init))
         for name, hint in get_type_hints(TrainConfig).items():
             value = check_type(name, getattr(self, name), hint)
             object.__setattr__(self, name, value)

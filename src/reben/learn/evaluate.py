@@ -1,7 +1,6 @@
 """A model and the patches of a split -> predictions -> a report."""
 
 from collections.abc import Callable
-from pathlib import Path
 
 from reben.data.loader import Dataset
 from reben.learn.calibrate import (
@@ -17,8 +16,7 @@ from reben.learn.metrics.curves import measure_reliability, trace_precision_reca
 from reben.learn.predict import joined_processes, predict_dataset
 from reben.learn.predictions import Calibration, Predictions
 from reben.learn.report import Calibrated, Report
-from reben.learn.run import Run
-from reben.model.classifier import Classifier
+from reben.model.open import ModelLike
 
 __all__ = [
     "Report",
@@ -31,7 +29,7 @@ __all__ = [
 
 
 def evaluate(
-    model: Classifier | Run | str | Path,
+    model: ModelLike,
     dataset: Dataset,
     *,
     batch_size: int = 64,
@@ -44,9 +42,8 @@ def evaluate(
     reaches at its own stands in `Report.calibrated`.
 
     Args:
-        model: A classifier, a run, the folder of either, or the id of a model on the Hugging Face
-            Hub. One that is loaded here goes to the accelerator, if there is one. A copy of it
-            that is optimised for inference does the work, see `predict_dataset`.
+        model: Whatever `reben.open_model` takes. A copy that is optimised for inference does the
+            work, see `predict_dataset`.
         dataset: The patches, for example ``dataset["test"]``; read with the bands of the model.
         batch_size: Patches to predict at a time; beyond rounding it does not change the figures.
         rounds: Resamples for the intervals; none are drawn if it is 0.
@@ -69,7 +66,7 @@ def evaluate(
 
 
 def calibrate(
-    model: Classifier | Run | str | Path,
+    model: ModelLike,
     dataset: Dataset,
     *,
     batch_size: int = 64,

@@ -7,7 +7,6 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -18,13 +17,12 @@ from reben.data.loader import Dataset, Loader
 from reben.errors import ConfigError, EmptySplitError
 from reben.learn.calibrate import calibration_of
 from reben.learn.predictions import Predictions, Subject
-from reben.learn.run import Run, run_folder
 from reben.model.classifier import Classifier
-from reben.spec.bands import BandSet
+from reben.model.open import ModelLike, name_of, open_model
 
 
 def predict_dataset(
-    model: Classifier | Run | str | Path,
+    model: ModelLike,
     dataset: Dataset,
     *,
     batch_size: int = 64,
@@ -52,11 +50,11 @@ def predict_dataset(
     Raises:
         RebenError: As `evaluate` does.
     """
-    own_name, classifier = load_subject(model)
+    classifier = open_model(model)
     if not len(dataset):
         raise EmptySplitError("There is no patch to evaluate on. Choose another split or filter.")
     dataset.table.multi_hot(classifier.labels)  # before hours of prediction, not after
-    subject = _describe(name or own_name, classifier, dataset)
+    subject = _describe(name or name_of(model), classifier, dataset)
     rank, size = _rank_and_size()
     own = np.arange(rank, len(dataset), size)
     part = replace(dataset, table=dataset.table.take(own))
@@ -91,38 +89,6 @@ def evaluation_mode(model: nn.Module) -> Iterator[None]:
     finally:
         for module, mode in modes:
             module.training = mode
-
-
-def load_subject(
-    model: Classifier | Run | str | Path, bands: BandSet | str | None = None
-) -> tuple[str, Classifier]:
-    """Return a name for a model, and the model; one that is loaded goes to the accelerator.
-
-    Args:
-        model: As for `evaluate`.
-        bands: Bands of the model in their order, for a published one whose name does not say.
-
-    Raises:
-        ModelError: If it cannot be loaded.
-    """
-    if isinstance(model, Classifier):
-        return f"{model.config.backbone}-{model.bands.word}", model
-    if not isinstance(model, Run) and run_folder(model) is not None:
-        model = Run.open(model)
-    if isinstance(model, Run):
-        return model.name, _load(model.best, bands)
-    name = Path(model).resolve().name if Path(model).is_dir() else str(model)
-    return name, _load(model, bands)
-
-
-def _load(model: str | Path, bands: BandSet | str | None) -> Classifier:
-    device = None
-    if torch.accelerator.is_available():
-        # Each process of one machine takes a device of its own.
-        rank = int(os.environ.get("LOCAL_RANK", "0"))
-        torch.accelerator.set_device_index(rank % torch.accelerator.device_count())
-        device = torch.accelerator.current_accelerator()
-    return Classifier.from_pretrained(model, device=device, bands=bands)
 
 
 def _quick(classifier: Classifier) -> Classifier:

@@ -21,17 +21,16 @@ from typing import TYPE_CHECKING, Any, Self
 from reben.errors import ConfigError, RunError
 from reben.learn.config import TrainConfig
 from reben.learn.report import REPORT_FILE, Report
+from reben.model.folder import BEST_FOLDER, SUMMARY_FILE, require_best, run_folder
 
 if TYPE_CHECKING:
     from reben.data.loader import Dataset
 
 CONFIG_FILE = "config.toml"
-SUMMARY_FILE = "summary.json"
 ENVIRONMENT_FILE = "environment.json"
 METRICS_FILE = "metrics.csv"
 LOG_FILE = "train.log"
 CHECKPOINT_FOLDER = "checkpoints"
-BEST_FOLDER = "best"
 
 _CONTENT = (
     f"A run is a folder that reben train wrote: {CONFIG_FILE}, {SUMMARY_FILE}, {METRICS_FILE} and "
@@ -75,11 +74,7 @@ class Run:
             summary = json.loads((folder / SUMMARY_FILE).read_text(encoding="utf-8"))
         except (OSError, ConfigError, ValueError) as error:
             raise RunError(f"The run {folder} cannot be read: {error}. {_CONTENT}.") from None
-        if not (folder / BEST_FOLDER / "config.json").is_file():
-            raise RunError(
-                f"The run {folder} has status {summary.get('status')} and holds no model, since "
-                f"no epoch was finished; {LOG_FILE} in it may tell why. Train again."
-            )
+        require_best(folder, summary.get("status"))
         return cls(folder, config, summary)
 
     @property
@@ -144,14 +139,3 @@ class Run:
                 f"--data STORE --split {split}"
             )
         return Report.load(path)
-
-
-def run_folder(path: str | Path) -> Path | None:
-    """Return the run folder that ``path`` is, or is the folder ``best`` of; None if neither."""
-    folder = Path(path)
-    if (folder / SUMMARY_FILE).is_file():
-        return folder
-    resolved = folder.resolve()
-    if resolved.name == BEST_FOLDER and (resolved.parent / SUMMARY_FILE).is_file():
-        return folder.parent if folder.name == BEST_FOLDER else resolved.parent
-    return None

@@ -28,6 +28,7 @@ from reben.errors import ConfigError, RunError
 from reben.model.classifier import Classifier
 from reben.model.config import ModelConfig
 from reben.model.inference import InferenceClassifier, optimise_for_inference
+from reben.model.open import ModelLike, name_of, open_model
 from reben.support.atomic import write_text
 from reben.support.plain_json import from_plain, to_plain
 
@@ -170,7 +171,7 @@ def count_cost(config: ModelConfig) -> Cost:
 
 
 def measure_speed(  # noqa: PLR0913 - all after the first are named
-    classifier: Classifier,
+    classifier: ModelLike,
     *,
     name: str | None = None,
     batch_sizes: Sequence[int] = BATCH_SIZES,
@@ -182,8 +183,8 @@ def measure_speed(  # noqa: PLR0913 - all after the first are named
     """Return how quick a classifier is where it is now, plain and optimised for inference.
 
     Args:
-        classifier: The classifier; it is not changed.
-        name: What to call it.
+        classifier: Whatever `reben.open_model` takes; it is not changed.
+        name: What to call it; by default as `reben.model.open.name_of` does.
         batch_sizes: Patches a call.
         precisions: ``32`` and ``bf16``, in any order.
         compile: Whether to compile it as well; that takes up to minutes.
@@ -194,6 +195,7 @@ def measure_speed(  # noqa: PLR0913 - all after the first are named
         ConfigError: If a setting cannot be.
     """
     _check(batch_sizes, precisions, rounds)
+    name, classifier = name or name_of(classifier), open_model(classifier)
     ways, preparation = _prepare(classifier, compile=compile)
     cases = [(precision, size) for precision in precisions for size in batch_sizes]
     rows: list[Measurement] = []
@@ -207,7 +209,7 @@ def measure_speed(  # noqa: PLR0913 - all after the first are named
     config = classifier.config
     cost = count_cost(config)
     return Speed(
-        name=name or f"{config.backbone}-{config.bands.word}",
+        name=name,
         backbone=config.backbone,
         bands=config.bands.names,
         image_size=config.image_size,

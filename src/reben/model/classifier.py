@@ -299,10 +299,12 @@ class Classifier(nn.Module):
         """Return a trained classifier, in eval mode.
 
         Args:
-            name: A folder, or the id of a model on the Hugging Face Hub (``owner/name``).
-            revision: Branch, tag or commit on the Hub.
+            name: A model folder, a run folder, or the id of a model on the Hugging Face Hub,
+                ``owner/name`` or ``owner/name@revision``.
+            revision: Branch, tag or commit on the Hub, if the id does not name it.
             bands: The bands in the order of the channels, for older folders that do not tell.
-            device: Where to put the weights; the CPU by default.
+            device: Where to put the weights; the CPU by default. See `reben.open_model`, which
+                puts them on an accelerator.
             cache_dir: Cache of the Hub client, if not the usual one.
             token: Token for the Hub, if not the usual one.
             local_files_only: Whether to use the Hub's cache alone and not the network.

@@ -25,6 +25,7 @@ from reben.model.onnx_graph import (
     describe,
     remove_traces,
 )
+from reben.model.open import ModelLike, open_model
 from reben.support.atomic import atomic_file
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ class OnnxFile:
 
 
 def export_onnx(
-    model: Classifier,
+    model: ModelLike,
     out: str | Path,
     *,
     opset: int = OPSET,
@@ -86,7 +87,7 @@ def export_onnx(
     size). ``model`` itself is not changed.
 
     Args:
-        model: The classifier, in either mode, on any device.
+        model: Whatever `reben.open_model` takes.
         out: The file to write; one that stands there is replaced once the new one is checked.
         opset: Version of the ONNX operators, at least 18.
         sentinel2_dtype: What Sentinel-2 bands are given as.
@@ -98,6 +99,7 @@ def export_onnx(
         OutputError: If the file cannot be written.
     """
     _require_onnx()
+    model = open_model(model)
     _check_settings(model, opset, sentinel2_dtype)
     graph = RawBandsToScores(model)
     dtype: torch.dtype = getattr(torch, sentinel2_dtype)

@@ -4,25 +4,31 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-from torch import Tensor, nn
+from typing import TYPE_CHECKING, Any, Protocol
 
 from reben.errors import (
     BandsMismatchError,
     ConfigError,
     ModelFolderError,
+    RunError,
     UnsafeWeightsError,
     WeightsMismatchError,
 )
 from reben.model.config import ModelConfig
-from reben.model.hub import fetch_file, is_hub_id, list_files
+from reben.model.hub import fetch_file, is_hub_id, list_files, split_revision
 from reben.model.published import config_of_published, is_published_config, published_name
 from reben.spec.bands import BandSet
 from reben.support.atomic import atomic_file
 
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
+SUMMARY_FILE = "summary.json"
+"""The file that tells a run folder from others."""
+BEST_FOLDER = "best"
+"""The folder in a run folder that holds its best model."""
 _PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 
 
@@ -30,10 +36,10 @@ _PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 class Weights:
     """Weights by name, with where they come from."""
 
-    tensors: Mapping[str, Tensor]
+    tensors: "Mapping[str, Tensor]"
     source: str
 
-    def load_into(self, model: nn.Module) -> None:
+    def load_into(self, model: "nn.Module") -> None:
         """Put the weights into ``model``: all of them, and nothing else.
 
         Raises:
@@ -56,7 +62,7 @@ class Weights:
         model.load_state_dict(dict(self.tensors), strict=True)
 
 
-def write_model(folder: Path, config: ModelConfig, weights: Mapping[str, Tensor]) -> Path:
+def write_model(folder: Path, config: ModelConfig, weights: "Mapping[str, Tensor]") -> Path:
     """Write config and weights into ``folder``, each whole or not at all, and return it.
 
     Raises:
@@ -80,29 +86,22 @@ def write_model(folder: Path, config: ModelConfig, weights: Mapping[str, Tensor]
 def read_model(
     name: str | Path, *, hub: Mapping[str, Any], bands: BandSet | None = None
 ) -> tuple[ModelConfig, Weights]:
-    """Return config and weights of a model folder or of a model on the Hub.
+    """Return config and weights of a model folder, of the best model of a run, or of the Hub's.
 
     Args:
-        name: A folder, or ``owner/name``.
+        name: A model folder, a run folder, or ``owner/name[@revision]``.
         hub: ``revision``, ``cache_dir``, ``token``, ``local_files_only`` for the Hub client.
         bands: The bands in the order of the channels, for older folders that do not tell.
 
     Raises:
         ModelFolderError: If there is no such folder or repository, or it holds no model.
+        RunError: If a run holds no model yet.
         HubError: If the Hub refuses (`HubAuthError`) or cannot be reached (`HubConnectionError`).
         ConfigError: If the config cannot be understood, or a revision of a folder is asked for.
         BandsError: If nothing says the order of the bands, or ``bands`` contradict it.
         UnsafeWeightsError: If there are only pickled weights.
     """
-    if Path(name).is_dir():
-        if hub.get("revision") is not None:
-            raise ConfigError(
-                f"{name} is a folder, which has no revision {hub['revision']}. Leave revision "
-                "out, or give the id of a model on the Hub."
-            )
-        folder, called = Path(name), published_name(Path(name))
-    else:
-        folder, called = fetch_model(str(name), hub), str(name).split("/")[-1]
+    folder, called = _find_model(name, hub)
     values = _read_config(folder, name)
     if is_published_config(values):
         config = config_of_published(values, name=called, bands=bands)
@@ -119,12 +118,77 @@ def read_model(
     return config, Weights(_read_weights(folder, name), str(name))
 
 
+def run_folder(path: str | Path) -> Path | None:
+    """Return the run folder that ``path`` is, or is the folder ``best`` of; None if neither."""
+    folder = Path(path)
+    if (folder / SUMMARY_FILE).is_file():
+        return folder
+    resolved = folder.resolve()
+    if resolved.name == BEST_FOLDER and (resolved.parent / SUMMARY_FILE).is_file():
+        return folder.parent if folder.name == BEST_FOLDER else resolved.parent
+    return None
+
+
+class RunLike(Protocol):
+    """A training run, of which the best model is meant; see `reben.Run`."""
+
+    @property
+    def best(self) -> Path:
+        """The folder of its best model."""
+
+
+def place_of(model: RunLike | str | Path) -> str:
+    """Return the folder or the id on the Hub that a model is read from.
+
+    Raises:
+        ConfigError: If it is none of the things that name a model.
+    """
+    place = model if isinstance(model, str | Path) else getattr(model, "best", None)
+    if not isinstance(place, str | Path):
+        raise ConfigError(
+            f"A {type(model).__name__} does not name a model. Pass a run, a folder, or the id of "
+            "a model on the Hugging Face Hub; save a classifier first: save_pretrained(folder)."
+        )
+    return str(place)
+
+
+def require_best(run: Path, status: str = "unknown") -> Path:
+    """Return the folder of the best model of a run.
+
+    Raises:
+        RunError: If it holds no model yet.
+    """
+    folder = run / BEST_FOLDER
+    if not (folder / CONFIG_FILE).is_file():
+        raise RunError(
+            f"The run {run} (status {status}) holds no model, since no epoch was finished; its "
+            "train.log may tell why. Train again."
+        )
+    return folder
+
+
+def _find_model(name: str | Path, hub: Mapping[str, Any]) -> tuple[Path, str]:
+    """Return the folder of a model, fetched if need be, and the name that it was published by."""
+    if not Path(name).is_dir():
+        repository = split_revision(str(name))[0]
+        return fetch_model(str(name), hub), repository.rpartition("/")[-1]
+    if hub.get("revision") is not None:
+        raise ConfigError(
+            f"{name} is a folder, which has no revision {hub['revision']}. Leave revision "
+            "out, or give the id of a model on the Hub."
+        )
+    folder, run = Path(name), run_folder(name)
+    if run is not None:
+        folder = require_best(run)
+    elif not (folder / CONFIG_FILE).is_file() and (folder / BEST_FOLDER / CONFIG_FILE).is_file():
+        folder /= BEST_FOLDER  # of a run whose summary was left behind
+    return folder, published_name(folder)
+
+
 def _read_config(folder: Path, name: str | Path) -> dict[str, Any]:
     path = folder / CONFIG_FILE
     if not path.is_file():
-        inside = folder / "best"
-        hint = f" It is a run: use {inside}." if (inside / CONFIG_FILE).is_file() else ""
-        raise ModelFolderError(f"{name} holds no {CONFIG_FILE}, so it is no model.{hint}")
+        raise ModelFolderError(f"{name} holds no {CONFIG_FILE}, so it is no model.")
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:
@@ -134,7 +198,7 @@ def _read_config(folder: Path, name: str | Path) -> dict[str, Any]:
     return values
 
 
-def _read_weights(folder: Path, name: str | Path) -> dict[str, Tensor]:
+def _read_weights(folder: Path, name: str | Path) -> "dict[str, Tensor]":
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
@@ -162,12 +226,13 @@ def _unsafe(name: str | Path, what: str) -> UnsafeWeightsError:
 
 def fetch_model(name: str, hub: Mapping[str, Any]) -> Path:
     """Return the local folder of a model on the Hub, its config and weights fetched into it."""
+    name, revision = split_revision(name, hub.get("revision"))
     if not is_hub_id(name):
         raise ModelFolderError(
             f"There is no folder {name}, and it is no id of a model on the Hugging Face Hub, "
             "which has the form owner/name."
         )
-    config = fetch_file(name, CONFIG_FILE, dict(hub))
+    config = fetch_file(name, CONFIG_FILE, {**hub, "revision": revision})
     if config is None:
         raise ModelFolderError(
             f"{name} on the Hub holds no {CONFIG_FILE}, so it is no model that reben can open."

@@ -62,14 +62,26 @@ def is_hub_id(name: str) -> bool:
     return len(name) <= _LONGEST_ID and _HUB_ID.fullmatch(name) is not None
 
 
-def name_of(model: str) -> str:
-    """Return what to call a model: its name on the Hub, or the last part of its folder.
+def split_revision(name: str, revision: str | None = None) -> tuple[str, str | None]:
+    """Return the id and the revision of ``owner/name[@revision]``.
+
+    Args:
+        name: The id, with or without a revision behind it.
+        revision: The revision, if it was given apart.
+
+    Raises:
+        ConfigError: If the two name different revisions.
 
     Example:
-        >>> name_of("BIFOLD-BigEarthNetv2-0/resnet50-s2-v0.2.0"), name_of("/home/me/runs/toy")
-        ('BIFOLD-BigEarthNetv2-0/resnet50-s2-v0.2.0', 'toy')
+        >>> split_revision("my-org/resnet50-s2@v1"), split_revision("my-org/resnet50-s2")
+        (('my-org/resnet50-s2', 'v1'), ('my-org/resnet50-s2', None))
     """
-    return Path(model).resolve().name if Path(model).is_dir() or model.count("/") > 1 else model
+    repository, at, named = name.partition("@")
+    if not (at and named and is_hub_id(repository)):
+        return name, revision
+    if revision not in (None, named):
+        raise ConfigError(f"{name} names another revision than {revision}. Name one of them.")
+    return repository, named
 
 
 def checked_token(token: str | bool | None) -> str | None:

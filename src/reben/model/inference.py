@@ -27,6 +27,7 @@ from torch.utils._pytree import tree_leaves
 
 from reben.errors import ConfigError
 from reben.model.classifier import Classifier
+from reben.model.open import ModelLike, open_model
 
 _CONVOLUTIONS = (conv2d, torch.conv2d)
 _BATCH_NORMS = (batch_norm, torch.batch_norm)
@@ -194,7 +195,7 @@ class InferenceClassifier(Classifier):
         )
 
 
-def optimise_for_inference(classifier: Classifier, *, compile: bool = False) -> InferenceClassifier:
+def optimise_for_inference(classifier: ModelLike, *, compile: bool = False) -> InferenceClassifier:
     """Return a copy of a classifier that predicts the same more quickly.
 
     Batch norms are folded into convolutions, convolutions run in channels_last, and large batches
@@ -202,7 +203,7 @@ def optimise_for_inference(classifier: Classifier, *, compile: bool = False) -> 
     1e-4 of those of ``classifier``, which itself is not changed. Threads are left as they are.
 
     Args:
-        classifier: The classifier, in either mode, on any device.
+        classifier: Whatever `reben.open_model` takes.
         compile: Whether to compile the network too. That takes up to minutes, once for the first
             batch and once more for the first of another size; it pays for thousands of patches.
             Without a C++ compiler a warning says so, and the network is not compiled.
@@ -213,6 +214,7 @@ def optimise_for_inference(classifier: Classifier, *, compile: bool = False) -> 
         >>> fast.max_difference < 1e-4, fast.config == model.config
         (True, True)
     """
+    classifier = open_model(classifier)
     if isinstance(classifier, InferenceClassifier):
         raise ConfigError("This classifier is optimised for inference already. Use it as it is.")
     plain = copy.deepcopy(classifier.model).eval()
@@ -234,6 +236,10 @@ def optimise_for_inference(classifier: Classifier, *, compile: bool = False) -> 
     if fast.device.type == "cpu":
         fast.optimisations += (f"at most {PATCHES_AT_A_TIME} patches at a time",)
     return _compiled(fast, images_BCHW, wanted_BK) if compile else fast
+
+
+optimize_for_inference = optimise_for_inference
+"""The same, spelt the American way."""
 
 
 def _rearranged(

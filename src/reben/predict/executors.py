@@ -23,7 +23,8 @@ import torch
 
 from reben.errors import MissingExtraError, PredictError, RebenError, SceneError
 from reben.model.classifier import Classifier
-from reben.predict.patch_work import Work, choose_device, do_work
+from reben.model.open import pick_device
+from reben.predict.patch_work import Work, do_work
 from reben.predict.resume import MODEL_FOLDER, PartFiles
 from reben.predict.tasks import SceneOutcome, SceneTask
 from reben.support.processes import belong_to_parent, interrupts_blocked, main_module_hidden
@@ -45,7 +46,7 @@ def share_work(model: Classifier, work: Work, num_processes: int) -> Iterator[in
         RebenError: As `do_work` does.
     """
     model.save_pretrained(PartFiles(work.out).folder / MODEL_FOLDER)
-    with _started(work, num_processes) as processes:
+    with _started(work, model.device.type, num_processes) as processes:
         waiting = dict(processes)
         while waiting:
             for connection in wait(list(waiting)):
@@ -60,7 +61,7 @@ def share_work(model: Classifier, work: Work, num_processes: int) -> Iterator[in
 
 @contextmanager
 def _started(
-    work: Work, num_processes: int
+    work: Work, device: str, num_processes: int
 ) -> Iterator[dict["Connection[None, _Message]", SpawnProcess]]:
     """Start processes, and end them when the block is left, however it is left."""
     context = multiprocessing.get_context("spawn")
@@ -69,7 +70,7 @@ def _started(
         for rank in range(num_processes):
             ours, theirs = context.Pipe(duplex=False)
             process = context.Process(
-                target=_work_shard, args=(theirs, work, rank, num_processes), daemon=True
+                target=_work_shard, args=(theirs, work, device, rank, num_processes), daemon=True
             )
             with interrupts_blocked(), main_module_hidden():
                 process.start()
@@ -96,11 +97,11 @@ def _receive(connection: "Connection[None, _Message]", process: SpawnProcess) ->
 
 
 def _work_shard(
-    connection: "Connection[_Message, None]", work: Work, rank: int, world_size: int
+    connection: "Connection[_Message, None]", work: Work, kind: str, rank: int, world_size: int
 ) -> None:
     """Do the parts of one process."""
     belong_to_parent()
-    device = choose_device(rank)
+    device = pick_device(kind, rank=rank)
     if device.type == "cpu":
         torch.set_num_threads(max(1, (os.cpu_count() or 1) // world_size))
     try:

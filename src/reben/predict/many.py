@@ -6,12 +6,16 @@ the others are done.
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from reben.errors import ConfigError
 from reben.model.classifier import Classifier
+from reben.model.folder import place_of
+from reben.model.open import ModelLike, name_of, open_model
 from reben.predict.cog import read_tags, require_rasterio
 from reben.predict.resume import Parts
 from reben.predict.scene import predict_scene
@@ -20,7 +24,7 @@ from reben.predict.tasks import SceneOptions, SceneOutcome, SceneTask, tasks_of
 
 
 def predict_scenes(  # noqa: PLR0913 - all after the third are named
-    model: str | Path,
+    model: ModelLike,
     products: Iterable[str | Path | tuple[str | Path, str | Path]],
     out_dir: str | Path,
     *,
@@ -32,7 +36,8 @@ def predict_scenes(  # noqa: PLR0913 - all after the third are named
     """Predict many scenes and return what came of each, in their order.
 
     Args:
-        model: Folder of the model, or its id on the Hub; a cluster has to find it there too.
+        model: Whatever `reben.open_model` takes; a cluster has to find it there too. A classifier
+            that is shared with other processes lies in ``out_dir`` meanwhile.
         products: Where the products are; a pair is a Sentinel-2 and a Sentinel-1 product.
         out_dir: Folder for the outputs, each called like its product.
         options: What holds for all scenes.
@@ -48,15 +53,30 @@ def predict_scenes(  # noqa: PLR0913 - all after the third are named
     require_rasterio("Predicting scenes")
     if num_workers < 1:
         raise ConfigError(f"{num_workers} processes cannot share scenes. Ask for one or more.")
-    tasks = tasks_of(str(model), products, Path(out_dir), options or SceneOptions())
+    _load.cache_clear()  # the folder may hold another model than at the last call
     outcomes: dict[Path, SceneOutcome] = {}
-    if progress is not None:
-        progress(0, len(tasks))
-    for outcome in _outcomes(tasks, num_workers, dask):
-        outcomes[outcome.out] = outcome
+    with _shared(model, Path(out_dir), alone=num_workers == 1 and dask is None) as place:
+        tasks = tasks_of(place, products, Path(out_dir), options or SceneOptions())
         if progress is not None:
-            progress(len(outcomes), len(tasks))
+            progress(0, len(tasks))
+        for outcome in _outcomes(tasks, num_workers, dask):
+            outcomes[outcome.out] = outcome
+            if progress is not None:
+                progress(len(outcomes), len(tasks))
     return tuple(outcomes[task.out] for task in tasks)
+
+
+@contextmanager
+def _shared(model: ModelLike, out_dir: Path, *, alone: bool) -> Iterator[str | Classifier]:
+    """Yield what tasks name the model by; other processes find a classifier in a folder."""
+    if not isinstance(model, Classifier):
+        yield place_of(model)
+    elif alone:
+        yield model
+    else:
+        out_dir.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(prefix=".model-", dir=out_dir) as folder:
+            yield str(model.save_pretrained(Path(folder) / name_of(model)))
 
 
 def do_task(task: SceneTask) -> SceneOutcome:
@@ -89,16 +109,16 @@ def _do(task: SceneTask) -> bool:
         sentinel1=task.sentinel1,
         sentinel1_unit=options.sentinel1_unit,
         boa_offset=options.boa_offset,
-        model_name=task.model,
+        model_name=name_of(task.model),
         overwrite=options.overwrite,
     )
     return True
 
 
 @lru_cache(maxsize=1)
-def _load(model: str, device: str | None) -> tuple[Classifier, str]:
+def _load(model: str | Classifier, device: str | None) -> tuple[Classifier, str]:
     """Return a model, once for each process, and its fingerprint."""
-    classifier = Classifier.from_pretrained(model, device=device)
+    classifier = open_model(model, device or "auto")
     return classifier, fingerprint(classifier)
 
 

@@ -10,7 +10,6 @@ from typing import Literal
 
 import numpy as np
 import pyarrow as pa
-import torch
 
 from reben.data.preprocess import Suspicious
 from reben.errors import ConfigError, PredictError
@@ -114,13 +113,3 @@ def _require_finite(values: np.ndarray) -> None:
             "The model gives NaN for patches without any, since its weights are not finite. "
             "Choose another one."
         )
-
-
-def choose_device(rank: int = 0) -> torch.device:
-    """Return the accelerator for process ``rank``, or the CPU if there is none."""
-    if not torch.accelerator.is_available():
-        return torch.device("cpu")
-    torch.accelerator.set_device_index(rank % torch.accelerator.device_count())
-    found = torch.accelerator.current_accelerator(check_available=True)
-    index = torch.accelerator.current_device_index()
-    return torch.device("cpu") if found is None else torch.device(found.type, index)

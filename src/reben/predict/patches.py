@@ -14,6 +14,7 @@ from reben.data.patch_folders.multiband import Resample
 from reben.data.patch_folders.tree import PatchTree, parse_paths
 from reben.errors import ConfigError, OutputError, PredictError
 from reben.model.classifier import Classifier
+from reben.model.open import ModelLike, name_of, open_model
 from reben.predict.executors import share_work
 from reben.predict.patch_inputs import (
     Bad,
@@ -71,7 +72,7 @@ def find_patches(
 
 
 def predict_patches(
-    model: Classifier,
+    model: ModelLike,
     patches: Dataset | PatchSource,
     out: str | Path,
     *,
@@ -86,7 +87,7 @@ def predict_patches(
     killed goes on when it is made again: at most a part of 512 patches is lost.
 
     Args:
-        model: The classifier.
+        model: Whatever `reben.open_model` takes.
         patches: What `find_patches` or `reben.open_dataset` returns.
         out: The table; the format follows from its ending: .parquet (GeoParquet), .geoparquet,
             .csv, .geojson, .jsonl.
@@ -107,13 +108,11 @@ def predict_patches(
     """
     if threshold is not None and not 0 <= threshold <= 1:
         raise ConfigError(f"A threshold is 0 to 1; got {threshold}.")
-    own = model.config.thresholds
-    limits = own if threshold is None else (threshold,) * len(own)
-    return _run(model, patches, Path(out), "scores", limits, options or PredictOptions(), progress)
+    return _run(model, patches, Path(out), "scores", threshold, options, progress)
 
 
 def embed_patches(
-    model: Classifier,
+    model: ModelLike,
     patches: Dataset | PatchSource,
     out: str | Path,
     *,
@@ -123,7 +122,7 @@ def embed_patches(
     """Write the embeddings of many patches into a parquet file: id, geometry, embedding.
 
     Args:
-        model: The classifier.
+        model: Whatever `reben.open_model` takes.
         patches: As for `predict_patches`, like all that follow.
         out: The file, ``.parquet``.
         options: How it is done.
@@ -135,22 +134,23 @@ def embed_patches(
     """
     if Path(out).suffix.lower() not in (".parquet", ".geoparquet"):
         raise ConfigError(f"Embeddings are written as parquet; {out} does not end so.")
-    limits = model.config.thresholds
-    return _run(
-        model, patches, Path(out), "embeddings", limits, options or PredictOptions(), progress
-    )
+    return _run(model, patches, Path(out), "embeddings", None, options, progress)
 
 
 def _run(  # noqa: PLR0913, PLR0917 - those of the two above
-    model: Classifier,
+    given: ModelLike,
     patches: Dataset | PatchSource,
     out: Path,
     what: What,
-    thresholds: tuple[float, ...],
-    options: PredictOptions,
+    threshold: float | None,
+    options: PredictOptions | None,
     progress: Progress | None,
 ) -> PredictOutcome:
+    options = options or PredictOptions()
     _require_possible(out, options)
+    model, name = open_model(given), options.name or name_of(given)
+    own = model.config.thresholds
+    thresholds = own if threshold is None else (threshold,) * len(own)
     source = StoreSource(patches) if isinstance(patches, Dataset) else patches
     total, fingerprint = source.measure()
     if not total:
@@ -180,7 +180,7 @@ def _run(  # noqa: PLR0913, PLR0917 - those of the two above
     for count in _steps(model, work, options.devices, left=total - resumed):
         done += count
         _say(progress, done, total)
-    about = _about(model, work, options.name, manifest["model"])
+    about = _about(model, work, name, manifest["model"])
     return _finish(work, sizes, resumed, about)
 
 
@@ -233,13 +233,13 @@ def _write_bad(path: Path, bad: Iterator[Bad]) -> tuple[tuple[Bad, ...], int]:
     return shown, num_bad
 
 
-def _about(model: Classifier, work: Work, name: str | None, fingerprint: str) -> dict[str, Any]:
+def _about(model: Classifier, work: Work, name: str, fingerprint: str) -> dict[str, Any]:
     """Return what a table says about itself."""
     from importlib.metadata import version
 
     return {
         "reben_version": version("reben"),
-        "model": name or f"{model.config.backbone}-{model.bands.word}",
+        "model": name,
         "model_sha256": fingerprint,
         "bands": list(model.bands),
         "labels": list(model.labels),

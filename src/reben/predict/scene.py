@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from reben.errors import ConfigError
-from reben.model.classifier import Classifier
+from reben.model.open import ModelLike, name_of, open_model
 from reben.predict.cog import Dtype, require_dtype, require_rasterio
 from reben.predict.scene_settings import MAX_BAD, SceneOutputs, ScenePrediction, SceneSettings
 from reben.predict.scene_work import Progress, SceneWork
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def predict_scene(  # noqa: PLR0913 - all after the third are named
-    model: Classifier | str | Path,
+    model: ModelLike,
     product: Any,  # noqa: ANN401 - whatever open_scene takes
     out: str | Path,
     *,
@@ -45,7 +45,7 @@ def predict_scene(  # noqa: PLR0913 - all after the third are named
     A call that was killed goes on where it was if it is made again.
 
     Args:
-        model: A classifier, or where one is: a folder, or the id of a model on the Hub.
+        model: Whatever `reben.open_model` takes.
         product: A Sentinel-2 product (folder, zip, STAC item, xarray Dataset), as
             `reben.scene.product.open_scene` takes it; or what that returned.
         out: The GeoTIFF to write: a band for each label, a pixel for each cell of ``stride``
@@ -60,8 +60,8 @@ def predict_scene(  # noqa: PLR0913 - all after the third are named
         sentinel1_unit: Whether its values are ``db`` or ``linear``, where it does not say.
         boa_offset: What is added to the digital numbers, where the product does not say.
         batch_size: How many windows of a row go through the model at once, at most.
-        device: Where to compute; by default where the model is.
-        model_name: What to call the model in the outputs, if ``model`` is a classifier.
+        device: Where to compute, as for `reben.open_model`.
+        model_name: What to call the model in the outputs; by default its run, folder or id.
         overwrite: Whether to replace outputs that are there, and parts made with other settings.
         progress: Called with how many windows are done, and how many there are.
 
@@ -86,11 +86,8 @@ def predict_scene(  # noqa: PLR0913 - all after the third are named
     )
     outputs.require_endings()
     outputs.require_free(overwrite=overwrite)
-    if not isinstance(model, Classifier):
-        model_name = str(model)
-        model = Classifier.from_pretrained(model)
-    if device is not None:
-        model = model.to(device)
+    model_name = name_of(model_name or model)
+    model = open_model(model, "auto" if device is None else device)
     opening = {"sentinel1": sentinel1, "sentinel1_unit": sentinel1_unit, "boa_offset": boa_offset}
     with _opened(product, opening) as scene:
         work = SceneWork(model, model_name, scene, settings, outputs)

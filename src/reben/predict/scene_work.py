@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from reben.errors import BandsMismatchError
 from reben.model.classifier import Classifier
-from reben.model.hub import name_of
 from reben.predict.cog import write_raster
 from reben.predict.quicklook import (
     Picture,
@@ -38,7 +37,7 @@ class SceneWork:
 
     Args:
         model: The classifier.
-        model_name: What to call it in the outputs; by default its architecture and bands.
+        model_name: What to call it in the outputs.
         scene: The scene, which stays open.
         settings: How it is predicted.
         outputs: The files to write.
@@ -51,16 +50,14 @@ class SceneWork:
     def __init__(
         self,
         model: Classifier,
-        model_name: str | None,
+        model_name: str,
         scene: Scene,
         settings: SceneSettings,
         outputs: SceneOutputs,
     ) -> None:
         _require_bands(model, scene)
         self.model = model
-        self.model_name = (
-            name_of(model_name) if model_name else f"{model.config.backbone} {model.bands.word}"
-        )
+        self.model_name = model_name
         self.fingerprint = fingerprint(model)
         self.scene = scene
         self.settings = settings

@@ -3,10 +3,13 @@
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from reben.errors import ConfigError
 from reben.predict.scene_settings import SceneSettings
+
+if TYPE_CHECKING:
+    from reben.model.classifier import Classifier
 
 Status = Literal["done", "skipped", "failed"]
 
@@ -22,7 +25,7 @@ class SceneOptions:
         quicklook: Ending of the names of the quick looks, for example ``map.png``; None for none.
         sentinel1_unit: Whether Sentinel-1 values are ``db`` or ``linear``, where they do not say.
         boa_offset: What is added to digital numbers, where products do not say.
-        device: Where to compute; the CPU by default.
+        device: Where to compute, as for `reben.open_model`.
         overwrite: Whether to replace what is there.
 
     Raises:
@@ -52,14 +55,14 @@ class SceneTask:
     """One scene of a list.
 
     Args:
-        model: Folder of the model, or its id on the Hub.
+        model: Folder of the model, its id on the Hub, or for this process the model itself.
         product: Where the Sentinel-2 product is.
         sentinel1: Where the Sentinel-1 product is, if there is one.
         out: The GeoTIFF to write.
         options: What holds for all.
     """
 
-    model: str
+    model: "str | Classifier"
     product: str
     sentinel1: str | None
     out: Path
@@ -130,7 +133,7 @@ def read_list(path: str | Path) -> list[str | tuple[str, str]]:
 
 
 def tasks_of(
-    model: str,
+    model: "str | Classifier",
     products: Iterable[str | Path | tuple[str | Path, str | Path]],
     folder: Path,
     options: SceneOptions,

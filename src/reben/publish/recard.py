@@ -11,7 +11,7 @@ from reben.errors import ConfigError
 from reben.learn.evaluate import evaluate
 from reben.model.classifier import Classifier
 from reben.model.folder import fetch_model
-from reben.model.hub import is_hub_id
+from reben.model.hub import is_hub_id, split_revision
 from reben.publish.card import write_card
 from reben.spec.bands import BandSet
 
@@ -39,7 +39,7 @@ def recard(  # noqa: PLR0913 - all after the third are named
     repository and commit the weights are from.
 
     Args:
-        name: The model, ``owner/name``.
+        name: The model, ``owner/name`` or ``owner/name@revision``.
         dataset: Patches, of which those of ``split`` are predicted.
         out: The folder to write; its name is the model's name on the card.
         revision: Branch, tag or commit on the Hub.
@@ -63,6 +63,7 @@ def recard(  # noqa: PLR0913 - all after the third are named
         ... )  # doctest: +SKIP
         PosixPath('resnet50-s2')
     """
+    name, revision = split_revision(name, revision)
     if not is_hub_id(name):
         raise ConfigError(
             f"{name} is no id of a model on the Hugging Face Hub, which has the form owner/name."

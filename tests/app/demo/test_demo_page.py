@@ -28,7 +28,7 @@ from reben.app.demo.space import write_space
 from reben.data.store import Store
 from reben.errors import ConfigError
 from reben.model.classifier import Classifier
-from reben.model.hub import name_of
+from reben.model.open import name_of
 
 BANDS = "VV,B04,B03,B02,B8A"
 

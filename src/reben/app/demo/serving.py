@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 from reben.app.demo.server import launch, private_folder, require_gradio
 from reben.app.terminal import progress_bar
 from reben.errors import ConfigError
-from reben.model.hub import name_of
 
 if TYPE_CHECKING:
     from reben.app.demo.handlers import Desk
     from reben.app.demo.scenes import SceneScores
     from reben.model.classifier import Classifier
+    from reben.model.open import ModelLike
 
 DEFAULT_MODEL = "BIFOLD-BigEarthNetv2-0/resnet50-s2-v0.2.0"
 """The model of the page where none is named; it is fetched from the Hub."""
@@ -25,9 +25,10 @@ DEFAULT_STORE = Path("~/.cache/reben/sample")
 
 
 def serve(  # noqa: PLR0913 - all after the first are named
-    model: str,
+    model: "ModelLike",
     *,
     bands: str | None = None,
+    device: str = "auto",
     data: Path | None = None,
     scene: Path | None = None,
     product: Path | None = None,
@@ -39,8 +40,9 @@ def serve(  # noqa: PLR0913 - all after the first are named
     """Serve the page until it is interrupted.
 
     Args:
-        model: A run folder, a model folder, or the name of a model on the Hub.
+        model: Whatever `reben.open_model` takes.
         bands: Bands of the model in their order, for a published model whose name does not say.
+        device: Where to compute, as for `reben.open_model`.
         data: Store whose patches can be chosen; by default the real sample, if it is there.
         scene: What `reben predict-scene` wrote, to begin with: ``scores.tif``, or its folder.
         product: A Sentinel-2 product to predict first, and to begin with.
@@ -54,7 +56,7 @@ def serve(  # noqa: PLR0913 - all after the first are named
         ConfigError: If both a scene and a product are named, or the port is taken.
         RebenError: If the model, the store, the scene or the product cannot be opened.
     """
-    from reben.app.models import load_model
+    from reben.model.open import open_model
 
     if scene is not None and product is not None:
         raise ConfigError(
@@ -63,7 +65,7 @@ def serve(  # noqa: PLR0913 - all after the first are named
         )
     with private_folder() as root:
         require_gradio()
-        classifier = load_model(model, bands)
+        classifier = open_model(model, device, bands=bands)
         found = open_scene(classifier, model, root, scene=scene, product=product)
         desk = _desk(classifier, model, root, data, found)
         page, address = launch(desk, host=host, port=port)
@@ -90,10 +92,15 @@ def _stopped_by_sigterm(stop: Event) -> Iterator[None]:
 
 
 def _desk(
-    classifier: "Classifier", model: str, root: Path, data: Path | None, scene: "SceneScores | None"
+    classifier: "Classifier",
+    model: "ModelLike",
+    root: Path,
+    data: Path | None,
+    scene: "SceneScores | None",
 ) -> "Desk":
     from reben.app.demo.handlers import Desk
     from reben.app.demo.patches import Samples
+    from reben.model.open import name_of
 
     store = find_store(data)
     return Desk(
@@ -114,7 +121,12 @@ def find_store(data: Path | None) -> Path | None:
 
 
 def open_scene(
-    classifier: "Classifier", model: str, root: Path, *, scene: Path | None, product: Path | None
+    classifier: "Classifier",
+    model: "ModelLike",
+    root: Path,
+    *,
+    scene: Path | None,
+    product: Path | None,
 ) -> "SceneScores | None":
     """Return the scene to begin with, or None if there is none.
 
@@ -128,6 +140,7 @@ def open_scene(
     from reben.app.demo.scenes import QUICKLOOK, open_scene_result
 
     if product is not None:
+        from reben.model.open import name_of
         from reben.predict.scene import predict_scene
 
         folder = root / "scene"

@@ -13,7 +13,7 @@ from reben.data.metadata import METADATA_FILE
 from reben.data.sample import NOTICE_FILE
 from reben.data.store import StoreWriter
 from reben.errors import ConfigError
-from reben.model.hub import name_of
+from reben.model.hub import is_hub_id, split_revision
 from reben.support.atomic import atomic_folder
 
 _MOST_PATCHES = 24
@@ -85,22 +85,23 @@ def write_space(
         RebenError: If the model or the store cannot be opened.
     """
     is_local = Path(model).is_dir()
-    if not is_local and model.count("/") != 1:
+    repository = split_revision(model)[0]
+    if not is_local and not is_hub_id(repository):
         raise ConfigError(
             f"{model} is neither a model folder nor the name of a model on the Hub (owner/name)."
         )
+    from reben.model.open import name_of, open_model
+
     store = find_store(data)
     name = name_of(model)
     with atomic_folder(out) as folder:
         if is_local:
-            from reben.app.models import load_model
-
-            load_model(model, bands).save_pretrained(folder / "model")
+            open_model(model, "cpu", bands=bands).save_pretrained(folder / "model")
         about = "" if store is None else _write_samples(store, folder / "samples")
         readme = _README.format(
             title=f"{name.split('/')[-1]} on Sentinel patches",
             gradio=version("gradio"),
-            models="" if is_local else f"models:\n- {model}\n",
+            models="" if is_local else f"models:\n- {repository}\n",
             reben=reben.__version__,
             name=name,
             samples=about,

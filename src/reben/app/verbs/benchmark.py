@@ -21,7 +21,7 @@ def benchmark(  # noqa: PLR0913 - all but the first are flags
     batch_sizes: str = "1,8,32",
     precision: str = "32",
     compile: bool = False,
-    device: str = "cpu",
+    device: str = "auto",
     rounds: AtLeastOne = 10,
     out: Path | None = None,
     as_json: AsJson = False,
@@ -35,7 +35,8 @@ def benchmark(  # noqa: PLR0913 - all but the first are flags
         batch_sizes: Patches a call, separated by commas.
         precision: 32, bf16 or both, separated by a comma.
         compile: Compile the network, too, which takes up to minutes.
-        device: Where to run: cpu, cuda, cuda:1, mps.
+        device: Where to compute: auto (an accelerator if there is one, else the CPU), cpu, cuda,
+            cuda:1, mps.
         rounds: Calls to time for each row.
         out: Write the measurements to this file. As speed.json beside a report, reben compare
             shows them.
@@ -44,10 +45,10 @@ def benchmark(  # noqa: PLR0913 - all but the first are flags
     from reben.learn.speed import measure_speed
 
     sizes = _numbers(batch_sizes)
-    classifier, name = _open(model, backbone, bands)
+    classifier, name = _open(model, backbone, bands, device)
     with progress_bar("rounds") as progress:
         speed = measure_speed(
-            _moved(classifier, device),
+            classifier,
             name=name,
             batch_sizes=sizes,
             precisions=cast("Any", [word.strip() for word in precision.split(",")]),
@@ -74,29 +75,20 @@ def _numbers(text: str) -> list[int]:
 
 
 def _open(
-    model: str | None, backbone: str | None, bands: str | None
-) -> "tuple[Classifier, str | None]":
-    """Return the classifier to measure and its name, if it has one."""
-    from reben.learn.run import Run, run_folder
+    model: str | None, backbone: str | None, bands: str | None, device: str
+) -> "tuple[Classifier, str]":
+    """Return the classifier to measure and its name."""
     from reben.model.classifier import Classifier
+    from reben.model.open import name_of, open_model, pick_device
 
     if (model is None) == (backbone is None):
         raise ConfigError("Say what to measure: a model, or an untrained one with --backbone.")
-    if model is None:
-        if bands is None:
-            raise ConfigError(f"--backbone {backbone} also needs --bands, for example s2.")
-        return Classifier(str(backbone), bands), None
-    run = None if run_folder(model) is None else Run.open(model)
-    classifier = Classifier.from_pretrained(model if run is None else run.best, bands=bands)
-    return classifier, Path(model).name if run is None else run.name
-
-
-def _moved(classifier: "Classifier", device: str) -> "Classifier":
-    try:
-        return classifier.to(device).eval()
-    except (RuntimeError, AssertionError) as error:  # torch raises both for a device it lacks
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise ConfigError(f"--device {device} cannot be used: {reason}") from None
+    if model is not None:
+        return open_model(model, device, bands=bands), name_of(model)
+    if bands is None:
+        raise ConfigError(f"--backbone {backbone} also needs --bands, for example s2.")
+    classifier = Classifier(str(backbone), bands).to(pick_device(device))
+    return classifier, name_of(classifier)
 
 
 def _print_speed(speed: "Speed") -> None:

@@ -16,6 +16,7 @@ def demo(  # noqa: PLR0913 - all but the first are flags
     scene: Path | None = None,
     product: Path | None = None,
     bands: str | None = None,
+    device: str = "auto",
     host: str = "127.0.0.1",
     port: int | None = None,
     space: Path | None = None,
@@ -32,6 +33,8 @@ def demo(  # noqa: PLR0913 - all but the first are flags
         scene: Begin with this result of reben predict-scene: scores.tif, or its folder.
         product: Predict this Sentinel-2 product first, and begin with it.
         bands: Bands of the model in their order, for a published model whose name does not say.
+        device: Where to compute: auto (an accelerator if there is one, else the CPU), cpu, cuda,
+            cuda:1, mps.
         host: Address to listen on; 0.0.0.0 lets the whole network in.
         port: Port to listen on. Default: the first free one from 7860 on.
         space: Write a folder for a Space on the Hugging Face Hub instead, and open nothing.
@@ -58,6 +61,7 @@ def demo(  # noqa: PLR0913 - all but the first are flags
     serve(
         chosen,
         bands=bands,
+        device=device,
         data=data,
         scene=scene,
         product=product,

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from reben.app.flags import AsJson, AtLeastOne, AtLeastZero, Switch
-from reben.app.models import load_model, open_run
+from reben.app.models import open_run
 from reben.app.terminal import print_json, print_table, print_text, progress_bar, talk
 from reben.errors import ConfigError
 
@@ -28,6 +28,7 @@ def evaluate(  # noqa: PLR0913 - all but the first are flags
     rounds: AtLeastZero = 1000,
     figures: bool = True,
     bands: str | None = None,
+    device: str = "auto",
     labels: Path | None = None,
     as_json: AsJson = False,
 ) -> None:
@@ -47,6 +48,8 @@ def evaluate(  # noqa: PLR0913 - all but the first are flags
         rounds: Resamples that the 95 % intervals are from; 0 leaves the intervals out.
         figures: Draw pictures, which needs matplotlib.
         bands: Bands of the model in their order, for a published model whose name does not say.
+        device: Where to compute: auto (an accelerator if there is one, else the CPU), cpu, cuda,
+            cuda:1, mps.
         labels: Table (.csv, .parquet) of the patches and their labels, if they are not those of
             the metadata. Default: the one that the run was trained on, if it had one.
         as_json: Write the report as JSON.
@@ -66,7 +69,7 @@ def evaluate(  # noqa: PLR0913 - all but the first are flags
         run = None if model is None else open_run(model)
         with joined_processes() as first:
             found = _predict_split(
-                model, data, split, batch_size=batch_size, bands=bands, labels=labels
+                model, data, split, (bands, device), batch_size=batch_size, labels=labels
             )
         if not first:
             return
@@ -93,6 +96,7 @@ def calibrate(  # noqa: PLR0913 - all but the first are flags
     out: Path | None = None,
     batch_size: AtLeastOne = 64,
     bands: str | None = None,
+    device: str = "auto",
     labels: Path | None = None,
     as_json: AsJson = False,
 ) -> None:
@@ -109,11 +113,14 @@ def calibrate(  # noqa: PLR0913 - all but the first are flags
             config is replaced; a model on the Hub needs one.
         batch_size: Patches to predict at a time; it does not change the result.
         bands: Bands of the model in their order, for a published model whose name does not say.
+        device: Where to compute: auto (an accelerator if there is one, else the CPU), cpu, cuda,
+            cuda:1, mps.
         labels: Table of the patches and their labels, as for evaluate.
         as_json: Write the calibration as JSON.
     """
     from reben.learn.calibrate import apply_calibration, calibrate_predictions, require_tunable
     from reben.model.folder import CONFIG_FILE
+    from reben.model.open import open_model
     from reben.support.atomic import write_text
     from reben.support.plain_json import to_plain
 
@@ -123,9 +130,9 @@ def calibrate(  # noqa: PLR0913 - all but the first are flags
     if out is None and not own.is_dir():
         raise ConfigError(f"{model} is not a folder here. Say where to write it calibrated: --out.")
     found = calibrate_predictions(
-        _predict_split(model, data, split, batch_size=batch_size, bands=bands, labels=labels)
+        _predict_split(model, data, split, (bands, device), batch_size=batch_size, labels=labels)
     )
-    classifier = load_model(model, bands)
+    classifier = open_model(model, "cpu", bands=bands)
     apply_calibration(classifier, found)
     if out is None:
         write_text(own / CONFIG_FILE, classifier.config.to_json())
@@ -147,9 +154,9 @@ def _predict_split(
     model: str | None,
     data: Path | None,
     split: str,
+    opening: tuple[str | None, str],
     *,
     batch_size: int,
-    bands: str | None,
     labels: Path | None,
 ) -> "Predictions":
     """Return what a model says of the patches of a split.
@@ -158,13 +165,15 @@ def _predict_split(
         ConfigError: If the model or the data are not named.
     """
     from reben.data.loader import open_dataset
-    from reben.learn.predict import load_subject, predict_dataset
+    from reben.learn.predict import predict_dataset
+    from reben.model.open import name_of, open_model
 
     if model is None or data is None:
         missing = "the model" if model is None else "its data: --data STORE"
         raise ConfigError(f"Name {missing}, or measure a file of predictions: --predictions FILE.")
     run = open_run(model)
-    name, classifier = load_subject(run or model, bands)
+    bands, device = opening
+    classifier = open_model(model, device, bands=bands)
     dataset = (
         open_dataset(data, labels=classifier.labels, label_table=labels)
         if run is None
@@ -172,7 +181,11 @@ def _predict_split(
     )
     with progress_bar("patches") as progress:
         return predict_dataset(
-            classifier, dataset[split], batch_size=batch_size, name=name, progress=progress
+            classifier,
+            dataset[split],
+            batch_size=batch_size,
+            name=name_of(model),
+            progress=progress,
         )
 
 

@@ -11,10 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
 from cyclopts import Parameter
 
 from reben.app.flags import AsJson, AtLeastOne, AtLeastZero, Share, Switch
-from reben.app.models import load_model, open_run
 from reben.app.terminal import print_json, print_table, print_text, progress_bar, talk
 from reben.errors import ConfigError
-from reben.model.hub import name_of
 from reben.spec.bands import BandSet
 
 if TYPE_CHECKING:
@@ -197,6 +195,7 @@ def predict(  # noqa: PLR0913 - all but the first two are flags
     top: AtLeastOne = _TOP,
     threshold: Share | None = None,
     bands: str | None = None,
+    device: str = "auto",
     files: FileFlags = _NO_FILE_FLAGS,
     store: StoreFlags = _NO_STORE_FLAGS,
     table: TableFlags = _NO_TABLE_FLAGS,
@@ -221,11 +220,15 @@ def predict(  # noqa: PLR0913 - all but the first two are flags
         top: Without --out: how many scores to show.
         threshold: One threshold for all labels. Default: those of the model.
         bands: Bands of the model in their order, for a published model whose name does not say.
+        device: Where to compute: auto (an accelerator if there is one, else the CPU), cpu, cuda,
+            cuda:1, mps.
         files: How files are read.
         store: Which patches of a store.
         table: How the table is made.
         as_json: Write the result as JSON.
     """
+    from reben.model.open import name_of, open_model
+
     if out is not None:
         _require_unset("Leave it out with --out, which writes all scores.", patch=patch)
         _require_unset("Leave it out with --out.", top=None if top == _TOP else top)
@@ -235,8 +238,8 @@ def predict(  # noqa: PLR0913 - all but the first two are flags
 
             return predict_patches(classifier, what, out, threshold=threshold, **how)
 
-        classifier = load_model(model, bands)
-        _write_table(classifier, _name_of(model), inputs, (files, store, table), write, as_json)
+        classifier = open_model(model, device, bands=bands)
+        _write_table(classifier, name_of(model), inputs, (files, store, table), write, as_json)
         return
     for flags in (store, table):
         changed = {
@@ -245,7 +248,7 @@ def predict(  # noqa: PLR0913 - all but the first two are flags
             if getattr(flags, one.name) != one.default
         }
         _require_unset("It is for tables: name one with --out FILE.", **changed)
-    classifier = load_model(model, bands)
+    classifier = open_model(model, device, bands=bands)
     values, true_labels = read_one(inputs, patch, classifier.bands, files)
     scores = classifier.predict(values)
     if as_json:
@@ -262,6 +265,7 @@ def embed(  # noqa: PLR0913 - all but the first two are flags
     *inputs: Path,
     out: Path,
     bands: str | None = None,
+    device: str = "auto",
     files: FileFlags = _NO_FILE_FLAGS,
     store: StoreFlags = _NO_STORE_FLAGS,
     table: TableFlags = _NO_TABLE_FLAGS,
@@ -274,19 +278,22 @@ def embed(  # noqa: PLR0913 - all but the first two are flags
         inputs: Patches, as reben predict takes them.
         out: Parquet file to write, one row a patch: id, geometry, embedding.
         bands: Bands of the model in their order, for a published model whose name does not say.
+        device: Where to compute: auto (an accelerator if there is one, else the CPU), cpu, cuda,
+            cuda:1, mps.
         files: How files are read.
         store: Which patches of a store.
         table: How the table is made.
         as_json: Write the result as JSON.
     """
+    from reben.model.open import name_of, open_model
 
     def write(classifier: "Classifier", what: Any, **how: Any) -> "PredictOutcome":  # noqa: ANN401
         from reben.predict.patches import embed_patches
 
         return embed_patches(classifier, what, out, **how)
 
-    classifier = load_model(model, bands)
-    _write_table(classifier, _name_of(model), inputs, (files, store, table), write, as_json)
+    classifier = open_model(model, device, bands=bands)
+    _write_table(classifier, name_of(model), inputs, (files, store, table), write, as_json)
 
 
 def _write_table(
@@ -299,7 +306,6 @@ def _write_table(
 ) -> None:
     """Write a table, and say what came of it."""
     from reben.predict.patch_options import PredictOptions
-    from reben.predict.patch_work import choose_device
 
     files, store, table = flags
     what = _patches_in(inputs, classifier, files, store)
@@ -314,7 +320,7 @@ def _write_table(
         name=name,
     )
     with progress_bar("patches") as progress:
-        outcome = write(classifier.to(choose_device()), what, options=options, progress=progress)
+        outcome = write(classifier, what, options=options, progress=progress)
     if outcome.num_resumed:
         talk(f"{outcome.num_resumed} patches were done by an earlier call.")
     if as_json:
@@ -381,14 +387,6 @@ def _patches_of_store(path: Path, classifier: "Classifier", store: StoreFlags) -
         labels=None,
     )
     return dataset if store.split is None else dataset[store.split]
-
-
-def _name_of(model: str) -> str:
-    """Return what a table calls a model: its name on the Hub, of its run, or of its folder."""
-    run = open_run(model)
-    if run is not None:
-        return run.name
-    return name_of(model)
 
 
 def _require_unset(cure: str, **flags: object) -> None:

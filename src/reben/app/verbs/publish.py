@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 from reben.app.flags import AsJson, Switch
-from reben.app.models import load_model
 from reben.app.terminal import (
     ask_yes,
     can_ask,
@@ -356,9 +355,10 @@ def export(
         as_json: Write the result as JSON.
     """
     from reben.model.export import OPSET, export_onnx
+    from reben.model.open import open_model
 
     written = export_onnx(
-        load_model(model, bands),
+        open_model(model, "cpu", bands=bands),
         out,
         opset=OPSET if opset is None else opset,
         sentinel2_dtype=sentinel2_dtype,

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from reben.app.flags import AsJson, AtLeastOne, Share, Switch
-from reben.app.models import load_model, open_run
 from reben.app.terminal import print_json, print_table, print_text, progress_bar, talk
 from reben.errors import ConfigError, SceneError
 
@@ -38,8 +37,9 @@ class SceneFlags:
     """What is added to digital numbers, such as -1000, where the product does not say."""
     bands: str | None = None
     """Bands of the model in their order, for a published model whose name does not say."""
-    device: str | None = None
-    """Where to compute, for example cuda."""
+    device: str = "auto"
+    """Where to compute: auto (an accelerator if there is one, else the CPU), cpu, cuda, cuda:1,
+    mps."""
     batch_size: AtLeastOne = 32
     """Windows that go through the network together."""
     overwrite: Switch = False
@@ -108,12 +108,13 @@ def predict_scene(  # noqa: PLR0913 - all but the first two are flags
         raise ConfigError("Name a product and --out FILE, or many with --list and --out-dir.")
     if many != _NOT_MANY:
         raise ConfigError("--out-dir, --workers and --dask belong to --list.")
+    from reben.model.open import name_of, open_model
     from reben.predict.scene import predict_scene as predict
 
     try:
         with progress_bar("windows") as progress:
             found = predict(
-                load_model(model, scene.bands),
+                open_model(model, scene.device, bands=scene.bands),
                 product,
                 out,
                 stride=scene.stride,
@@ -125,8 +126,7 @@ def predict_scene(  # noqa: PLR0913 - all but the first two are flags
                 sentinel1_unit=scene.sentinel1_unit,
                 boa_offset=scene.boa_offset,
                 batch_size=scene.batch_size,
-                device=scene.device,
-                model_name=model,
+                model_name=name_of(model),
                 overwrite=scene.overwrite,
                 progress=progress,
             )
@@ -156,7 +156,6 @@ def _predict_many(
             "--bands cannot be used with --list. Save the model once with its bands: "
             "Classifier.from_pretrained(name, bands=...).save_pretrained(folder)."
         )
-    run = open_run(model)
     options = SceneOptions(
         settings=SceneSettings(scene.stride, scene.max_bad, scene.dtype, scene.batch_size),
         table=None if table is None else str(table),
@@ -168,7 +167,7 @@ def _predict_many(
     )
     with progress_bar("scenes") as progress:
         outcomes = predict_scenes(
-            model if run is None else run.best,
+            model,
             read_list(many.list_file),
             many.out_dir,
             options=options,

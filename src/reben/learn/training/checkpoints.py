@@ -29,9 +29,10 @@ from reben.data.loader import Batch, Dataset
 from reben.errors import ConfigError, RunError
 from reben.learn.config import Difference, TrainConfig
 from reben.learn.distributed import any_rank
-from reben.learn.run import CHECKPOINT_FOLDER, CONFIG_FILE, SUMMARY_FILE
+from reben.learn.run import CHECKPOINT_FOLDER, CONFIG_FILE
 from reben.learn.training.record import RunRecorder
 from reben.learn.training.task import ClassificationTask
+from reben.model.folder import SUMMARY_FILE
 from reben.support.atomic import atomic_file
 
 LAST, BEST = "last.ckpt", "best.ckpt"

@@ -23,8 +23,9 @@ from lightning.pytorch.callbacks import Checkpoint
 
 from reben.data.loader import Batch
 from reben.learn.distributed import is_first_rank
-from reben.learn.run import BEST_FOLDER, LOG_FILE, METRICS_FILE, SUMMARY_FILE
+from reben.learn.run import LOG_FILE, METRICS_FILE
 from reben.learn.training.task import MONITORED, ClassificationTask
+from reben.model.folder import BEST_FOLDER, SUMMARY_FILE
 from reben.support.atomic import output_error, write_text
 
 if TYPE_CHECKING:

@@ -5,6 +5,7 @@ from typing import NamedTuple
 from reben.errors import ConfigError
 from reben.learn.config import TrainConfig
 from reben.model.classifier import Classifier
+from reben.model.open import open_model
 
 
 class Start(NamedTuple):
@@ -38,7 +39,7 @@ def first_classifier(config: TrainConfig) -> Start:
 
 def _take_weights(classifier: Classifier, name: str) -> bool:
     """Give the classifier the weights of another; return whether the head was left out."""
-    given = Classifier.from_pretrained(name)
+    given = open_model(name, "cpu")
     for what, setting in (
         ("backbone", "backbone"),
         ("image size", "image_size"),

@@ -7,8 +7,10 @@ from typing import Self
 
 from reben.errors import OutputError, RunError
 from reben.learn.report import Report
-from reben.learn.run import Run, run_folder
+from reben.learn.run import Run
 from reben.model.classifier import Classifier
+from reben.model.folder import run_folder
+from reben.model.open import name_of, open_model
 from reben.publish.branding import Branding
 from reben.publish.cards.example import Example
 from reben.spec.bands import BandSet
@@ -47,14 +49,12 @@ class CardSubject:
             ModelError: If the model cannot be loaded.
         """
         if isinstance(source, Classifier):
-            return cls(source, f"{source.config.backbone}-{source.bands.word}")
+            return cls(open_model(source, bands=bands), name_of(source))
+        model = open_model(source, "cpu", bands=bands)  # where every reader can compute the same
         if not isinstance(source, Run) and run_folder(source) is not None:
             source = Run.open(source)
         if isinstance(source, Run):
-            return cls(
-                Classifier.from_pretrained(source.best), str(source.path), source, source.path
-            )
-        model = Classifier.from_pretrained(source, bands=bands)
+            return cls(model, str(source.path), source, source.path)
         folder = Path(source) if Path(source).is_dir() else None
         return cls(model, str(source), folder=folder)
 
