@@ -44,7 +44,9 @@ def serve(record):
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
             if self.path == "/record":
-                self.answer(json.dumps(record.json()).encode(), record.status)
+                listed = record.json()
+                content = listed if isinstance(listed, bytes) else json.dumps(listed).encode()
+                self.answer(content, record.status)
             else:
                 self.send_part(record.files[self.path.rsplit("/", 1)[-1]])
 

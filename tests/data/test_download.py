@@ -118,7 +118,7 @@ def test_a_refusal_is_said_at_once(record, tmp_path, status):
 
 
 def test_a_server_that_stays_away_is_said(tmp_path):
-    with pytest.raises(DownloadError, match=r"cannot be had: .*refused.*Check the connection"):
+    with pytest.raises(DownloadError, match=r"Could not download .*refused.*Check the connection"):
         download(tmp_path, record_url="http://127.0.0.1:9/record", patience=AT_ONCE)
 
 
@@ -147,8 +147,8 @@ def test_a_record_without_the_part_says_what_it_holds(record, tmp_path):
 
 
 def test_a_disk_that_is_too_small_is_said_before_anything_is_fetched(record, tmp_path):
-    record.sizes["BigEarthNet-S1.tar.zst"] = 10**18
-    with pytest.raises(OutputError, match=r"1000000000\.0 GB are still to come"):
+    record.sizes["BigEarthNet-S1.tar.zst"] = 10**15
+    with pytest.raises(OutputError, match=r"1000000\.0 GB are still to come"):
         fetch(record, tmp_path)
     assert record.ranges == []
 
@@ -186,6 +186,31 @@ def test_a_reader_that_went_away_ends_the_stream(record):
 def test_only_one_file_goes_into_a_pipe(record):
     with pytest.raises(ConfigError, match="Only one file at a time"):
         stream(io.BytesIO(), only=["s1", "s2"], record_url=f"{record.url}/record")
+
+
+BAD_RECORDS = {
+    "no JSON": b"<html>",
+    "no files": b"{}",
+    "deep nesting": b'{"files": ' + b"[" * 100_000,
+    "bytes that are no text": b'{"files": "\xff"}',
+    "a negative size": (
+        b'{"files": [{"key": "metadata.parquet", "size": -1, "checksum": "md5:0", "links": {}}]}'
+    ),
+    "an endless size": (
+        b'{"files": [{"key": "metadata.parquet", "size": 1e999, "checksum": "", "links": {}}]}'
+    ),
+    "no address": (
+        b'{"files": [{"key": "x", "size": 1, "checksum": "%s", "links": {}}]}' % (b"0" * 32)
+    ),
+    "no sum": b'{"files": [{"key": "x", "size": 1, "checksum": "sha:1", "links": {}}]}',
+}
+
+
+@pytest.mark.parametrize("content", BAD_RECORDS.values(), ids=BAD_RECORDS)
+def test_a_record_that_cannot_be_right_is_an_error_that_says_what_to_do(record, content, tmp_path):
+    record.json = lambda: content
+    with pytest.raises(DownloadError, match=r"The record at http.*/record .*by hand"):
+        fetch(record, tmp_path)
 
 
 def test_the_record_lists_name_size_sum_and_address(record):

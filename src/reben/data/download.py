@@ -1,29 +1,26 @@
 """The data set's archives from Zenodo: resumed where they broke off, verified, retried.
 
-What files there are, how large they are and their MD5 sums stand in the record's own JSON, which
-is read at run time. Of each file a part is kept beside its place until it is whole and right.
-
-A record on Zenodo: its files, and their bytes from any position on.
+Which files there are, how large they are and their MD5 sums stand in the record's own JSON, which
+is read at run time. A file lies beside its place as a part until it is whole and right.
 """
 
 import hashlib
-import http.client
-import json
 import logging
 import random
 import shutil
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, BinaryIO, Self
 
 from reben.errors import ChecksumError, ConfigError, DownloadError, OutputError
 from reben.support.atomic import output_error
+from reben.support.json_files import MAX_BYTES, Count, parse_json
+
+if TYPE_CHECKING:
+    import httpx
 
 RECORD_URL = "https://zenodo.org/api/records/10891137"
 """The Zenodo record of BigEarthNet v2.0."""
@@ -36,9 +33,15 @@ PARTS = {
 }
 """The words for parts of the data set, and how the names of their files begin."""
 
-CHUNK_BYTES = 1 << 20
+Progress = Callable[[str, int, int], None]
+"""Called with the name of a file, the bytes there are, and the bytes it has."""
+
+_CHUNK_BYTES = 1 << 20
 _TIMEOUT_SECONDS = 60
 _TRANSIENT = {408, 425, 429, 500, 502, 503, 504}
+_BY_HAND = "Check the connection, or fetch the files by hand from the record's page."
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -69,129 +72,6 @@ class Patience:
         time.sleep(max(at_least, pause * random.uniform(0.5, 1.0)))  # noqa: S311 - no secret
 
 
-class BrokenOffError(Exception):
-    """A request that may be tried again, with the seconds that the server asks to wait."""
-
-    def __init__(self, reason: str, pause: float = 0.0) -> None:
-        super().__init__(reason)
-        self.pause = pause
-
-
-def remote_files(
-    record_url: str = RECORD_URL,
-    *,
-    only: Iterable[str] | None = None,
-    patience: Patience | None = None,
-) -> list[RemoteFile]:
-    """Return the files of a record.
-
-    Raises:
-        ConfigError: If a word of ``only`` is unknown.
-        DownloadError: If the record cannot be had or understood, or lacks a part.
-    """
-    words = None if only is None else [word.strip().lower().replace("-", "_") for word in only]
-    unknown = [word for word in words or () if word not in PARTS]
-    if unknown or words == []:
-        raise ConfigError(f"No part {', '.join(unknown) or '(none)'}. Parts: {', '.join(PARTS)}.")
-    try:
-        record = json.loads(_read_all(record_url, patience or Patience()))
-        files = [_remote_file(entry) for entry in record["files"]]
-    except (ValueError, KeyError, TypeError) as error:
-        raise DownloadError(
-            f"The record at {record_url} cannot be understood: {error!r}."
-        ) from error
-    if words is None:
-        return files
-    wanted = [file for file in files if any(file.name.startswith(PARTS[word]) for word in words)]
-    for word in words:
-        if not any(file.name.startswith(PARTS[word]) for file in files):
-            names = ", ".join(file.name for file in files)
-            raise DownloadError(f"The record at {record_url} holds no {word}; it holds {names}.")
-    return wanted
-
-
-def _remote_file(entry: dict[str, Any]) -> RemoteFile:
-    name, size, checksum = str(entry["key"]), int(entry["size"]), str(entry["checksum"])
-    if Path(name).name != name or name.startswith(".") or "\\" in name:
-        raise ValueError(f"a file may not be called {name!r}")
-    kind, _, md5 = checksum.rpartition(":")
-    if kind not in {"", "md5"} or len(md5) != 32:
-        raise ValueError(f"{name} has no MD5 sum but {checksum!r}")
-    links = entry["links"]
-    return RemoteFile(name, size, md5.lower(), str(links.get("content") or links["self"]))
-
-
-def read_from(file: RemoteFile, there: int) -> Iterator[bytes]:
-    """Yield the bytes of a file from ``there`` on, until the server or the file ends.
-
-    Raises:
-        BrokenOffError: If the connection breaks off, or the server asks to come back later.
-        DownloadError: If the server does not give the file.
-    """
-    headers = {"Range": f"bytes={there}-"} if there else {}
-    with _as_broken_off(file.url), _open(file.url, headers) as response:
-        skip = there if response.status == 200 else 0  # the server knows no ranges
-        left = file.size - there
-        while left and (chunk := response.read(min(CHUNK_BYTES, left + skip))):
-            if skip:
-                skipped = min(skip, len(chunk))
-                skip -= skipped
-                chunk = chunk[skipped:]
-            left -= len(chunk)
-            yield chunk
-
-
-def _read_all(url: str, patience: Patience) -> bytes:
-    for attempt in range(1, patience.tries + 1):
-        try:
-            with _as_broken_off(url), _open(url, {"Accept": "application/json"}) as response:
-                return bytes(response.read())
-        except BrokenOffError as error:
-            broken = error
-        if attempt < patience.tries:
-            patience.wait(attempt, broken.pause)
-    raise DownloadError(
-        f"{url} cannot be had: {broken}. Check the connection, or fetch the files by hand from "
-        "the record's page."
-    )
-
-
-def _open(url: str, headers: dict[str, str]) -> Any:  # noqa: ANN401 - urllib's response
-    if urlsplit(url).scheme not in {"http", "https"}:
-        raise DownloadError(f"{url!r} is not an address on the web.")
-    request = urllib.request.Request(url, headers={"User-Agent": "reben", **headers})  # noqa: S310
-    return urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS)  # noqa: S310 - checked above
-
-
-@contextmanager
-def _as_broken_off(url: str) -> Iterator[None]:
-    """Turn what the network raises into `BrokenOffError`, or into `DownloadError` where final."""
-    try:
-        yield
-    except DownloadError:
-        raise
-    except urllib.error.HTTPError as error:
-        with error:
-            reason = f"the server answers {error.code} {error.reason}"
-            if error.code not in _TRANSIENT:
-                raise DownloadError(f"{url} cannot be had: {reason}.") from error
-            asked = error.headers.get("Retry-After", "")
-            raise BrokenOffError(reason, float(asked) if asked.isdigit() else 0.0) from error
-    except (OSError, http.client.HTTPException) as error:
-        reason = str(getattr(error, "reason", error)) or type(error).__name__
-        raise BrokenOffError(reason) from error
-
-
-logger = logging.getLogger(__name__)
-
-Progress = Callable[[str, int, int], None]
-"""Called with the name of a file, the bytes there are, and the bytes it has."""
-
-
-class _Sink(Protocol):
-    def write(self, content: bytes, /) -> object: ...
-
-
 def download(
     folder: str | Path,
     *,
@@ -213,24 +93,24 @@ def download(
 
     Raises:
         ConfigError: If a word of ``only`` is unknown.
-        DownloadError: If the record or a file cannot be had; what came so far is kept.
+        DownloadError: If the record or a file could not be downloaded; what came so far is kept.
         ChecksumError: If a file is wrong even after it was fetched anew.
         OutputError: If there is no space, or the folder cannot be written.
     """
     folder = Path(folder)
-    patience = patience or Patience()
-    wanted = remote_files(record_url, only=only, patience=patience)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise output_error(folder, error) from error
-    missing = [file for file in wanted if not _is_there(folder / file.name, file)]
-    _require_space(folder, missing)
-    for file in wanted:
-        if file in missing:
-            _fetch_verified(file, folder, patience, progress)
-        elif progress:
-            progress(file.name, file.size, file.size)
+    with _Session(patience, progress) as session:
+        wanted = session.list_files(record_url, only)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise output_error(folder, error) from error
+        missing = [file for file in wanted if not _is_there(folder / file.name, file)]
+        _require_space(folder, missing)
+        for file in wanted:
+            if file in missing:
+                session.save(file, folder)
+            elif progress:
+                progress(file.name, file.size, file.size)
     return [folder / file.name for file in wanted]
 
 
@@ -248,18 +128,36 @@ def stream(
 
     Raises:
         ConfigError: If ``only`` does not name exactly one file.
-        DownloadError: If it cannot be had.
+        DownloadError: If it could not be downloaded.
         ChecksumError: If what was written turns out to be wrong; the reader must not use it.
     """
-    patience = patience or Patience()
-    files = remote_files(record_url, only=only, patience=patience)
-    if len(files) != 1:
-        names = ", ".join(file.name for file in files)
-        raise ConfigError(f"Only one file at a time goes into a pipe; {names} were asked for.")
-    (file,) = files
-    digest = hashlib.md5(usedforsecurity=False)
-    _fetch_from(file, 0, _Tee(sink, digest), patience, progress)
-    _require_md5(file, digest.hexdigest(), "Do not use what was made of it.")
+    with _Session(patience, progress) as session:
+        files = session.list_files(record_url, only)
+        if len(files) != 1:
+            names = ", ".join(file.name for file in files)
+            raise ConfigError(f"Only one file at a time goes into a pipe; {names} were asked for.")
+        digest = hashlib.md5(usedforsecurity=False)
+        for chunk in session.read(files[0]):
+            sink.write(chunk)
+            digest.update(chunk)
+    if digest.hexdigest() != files[0].md5:
+        raise _wrong_sum(files[0], digest.hexdigest(), "Do not use what was made of it.")
+
+
+def remote_files(
+    record_url: str = RECORD_URL,
+    *,
+    only: Iterable[str] | None = None,
+    patience: Patience | None = None,
+) -> list[RemoteFile]:
+    """Return the files of a record.
+
+    Raises:
+        ConfigError: If a word of ``only`` is unknown.
+        DownloadError: If the record could not be downloaded or understood, or lacks a part.
+    """
+    with _Session(patience, None) as session:
+        return session.list_files(record_url, only)
 
 
 def _is_there(path: Path, file: RemoteFile) -> bool:
@@ -291,23 +189,84 @@ def _part(folder: Path, file: RemoteFile) -> Path:
     return folder / f".{file.name}.part"
 
 
-def _fetch_verified(
-    file: RemoteFile, folder: Path, patience: Patience, progress: Progress | None
-) -> None:
-    part = _part(folder, file)
-    for last_try in (False, True):
-        digest = hashlib.md5(usedforsecurity=False)
+def _wrong_sum(file: RemoteFile, found: str, cure: str) -> ChecksumError:
+    return ChecksumError(f"{file.name} has the MD5 sum {found}; the record says {file.md5}. {cure}")
+
+
+@dataclass
+class _ListedFile:
+    key: str
+    size: Count
+    checksum: str
+    links: dict[str, str]
+
+
+@dataclass
+class _Record:
+    files: list[_ListedFile]
+
+
+class _BrokenOffError(Exception):
+    """A request that may be tried again, with the seconds that the server asks to wait."""
+
+    def __init__(self, reason: str, pause: float = 0.0) -> None:
+        super().__init__(reason)
+        self.pause = pause
+
+
+class _Session:
+    """A connection to the server of a record, used with patience."""
+
+    def __init__(self, patience: Patience | None, progress: Progress | None) -> None:
+        import httpx
+
+        trusted = httpx.create_ssl_context()
+        trusted.load_default_certs()  # those of the machine as well
+        self._patience = patience or Patience()
+        self._progress = progress
+        self._client = httpx.Client(
+            headers={"User-Agent": "reben"},
+            timeout=_TIMEOUT_SECONDS,
+            follow_redirects=True,
+            verify=trusted,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._client.close()
+
+    def list_files(self, record_url: str, only: Iterable[str] | None) -> list[RemoteFile]:
+        """Return the files of a record; see `remote_files`."""
+        words = None if only is None else [word.strip().lower().replace("-", "_") for word in only]
+        unknown = [word for word in words or () if word not in PARTS]
+        if unknown or words == []:
+            raise ConfigError(
+                f"No part {', '.join(unknown) or '(none)'}. Parts: {', '.join(PARTS)}."
+            )
+        name = f"The record at {record_url}"
+        record = parse_json(self._read_record(record_url), _Record, name, DownloadError, _BY_HAND)
+        files = [_remote_file(entry, name) for entry in record.files]
+        if words is None:
+            return files
+        for word in words:
+            if not any(file.name.startswith(PARTS[word]) for file in files):
+                names = ", ".join(file.name for file in files)
+                raise DownloadError(f"{name} holds no {word}; it holds {names}.")
+        starts = tuple(PARTS[word] for word in words)
+        return [file for file in files if file.name.startswith(starts)]
+
+    def save(self, file: RemoteFile, folder: Path) -> None:
+        """Fetch what ``folder`` lacks of a file, and put it into its place if its sum is right."""
+        part = _part(folder, file)
         try:
-            with part.open("ab+") as kept:
-                kept.seek(0)
-                while chunk := kept.read(CHUNK_BYTES):
-                    digest.update(chunk)
-                there = kept.tell()
-                if there > file.size:
-                    kept.truncate(0)
-                    there, digest = 0, hashlib.md5(usedforsecurity=False)
-                _fetch_from(file, there, _Tee(kept, digest), patience, progress)
-            if digest.hexdigest() == file.md5:
+            found = self._complete(file, part)
+            if found != file.md5:
+                logger.warning("%s came with a wrong MD5 sum; it is fetched anew.", file.name)
+                part.unlink()
+                found = self._complete(file, part)
+            if found == file.md5:
                 part.replace(folder / file.name)
                 return
             part.unlink()
@@ -315,52 +274,107 @@ def _fetch_verified(
             raise
         except OSError as error:
             raise output_error(part, error) from error
-        if last_try:
-            _require_md5(file, digest.hexdigest(), "Try again later.")
-        logger.warning("%s came with a wrong MD5 sum; it is fetched anew.", file.name)
+        raise _wrong_sum(file, found, "Try again later.")
 
+    def _complete(self, file: RemoteFile, part: Path) -> str:
+        """Fetch what a part of a file lacks, and return the MD5 sum of all of it."""
+        digest = hashlib.md5(usedforsecurity=False)
+        with part.open("ab+") as kept:
+            if kept.tell() > file.size:
+                kept.truncate(0)
+            kept.seek(0)
+            while chunk := kept.read(_CHUNK_BYTES):
+                digest.update(chunk)
+            for chunk in self.read(file, kept.tell()):
+                kept.write(chunk)
+                digest.update(chunk)
+        return digest.hexdigest()
 
-def _fetch_from(
-    file: RemoteFile, there: int, sink: "_Tee", patience: Patience, progress: Progress | None
-) -> None:
-    """Write bytes ``there`` to the end of a file into ``sink``, through any number of breaks."""
-    attempt = 0
-    while there < file.size:
-        before, broken = there, BrokenOffError("the connection broke off")
+    def read(self, file: RemoteFile, there: int = 0) -> Iterator[bytes]:
+        """Yield bytes ``there`` to the end of a file, through any number of breaks."""
+        attempt = 0
+        while there < file.size:
+            before, broken = there, _BrokenOffError("the connection broke off")
+            try:
+                for chunk in self._read_once(file, there):
+                    yield chunk
+                    there += len(chunk)
+                    if self._progress:
+                        self._progress(file.name, there, file.size)
+            except _BrokenOffError as error:
+                broken = error
+            if there >= file.size:
+                return
+            attempt = 1 if there > before else attempt + 1
+            if attempt >= self._patience.tries:
+                raise DownloadError(
+                    f"{file.name} broke off after {there} of {file.size} bytes, and {attempt} "
+                    f"tries brought nothing more: {broken}. What came is kept: the same command "
+                    "goes on."
+                )
+            logger.info("%s: %s after %d bytes; trying again.", file.name, broken, there)
+            self._patience.wait(attempt, broken.pause)
+
+    def _read_once(self, file: RemoteFile, there: int) -> Iterator[bytes]:
+        headers = {"Range": f"bytes={there}-"} if there else {}
+        with self._open(file.url, headers | {"Accept-Encoding": "identity"}) as response:
+            skip = there if response.status_code == 200 else 0  # the server knows no ranges
+            left = file.size - there
+            for chunk in response.iter_raw():
+                wanted = chunk[skip:][:left]
+                skip = max(0, skip - len(chunk))
+                left -= len(wanted)
+                if wanted:
+                    yield wanted
+                if not left:
+                    return
+
+    def _read_record(self, url: str) -> bytes:
+        for attempt in range(1, self._patience.tries + 1):
+            content = b""
+            try:
+                with self._open(url, {"Accept": "application/json"}) as response:
+                    for chunk in response.iter_bytes():
+                        content += chunk
+                        if len(content) > MAX_BYTES:
+                            break
+                return content
+            except _BrokenOffError as error:
+                broken = error
+            if attempt < self._patience.tries:
+                self._patience.wait(attempt, broken.pause)
+        raise DownloadError(f"Could not download {url}: {broken}. {_BY_HAND}")
+
+    @contextmanager
+    def _open(self, url: str, headers: Mapping[str, str]) -> Iterator["httpx.Response"]:
+        """Yield what the server answers; `_BrokenOffError` if it may help to try again."""
+        import httpx
+
         try:
-            for chunk in read_from(file, there):
-                sink.write(chunk)
-                there += len(chunk)
-                if progress:
-                    progress(file.name, there, file.size)
-        except BrokenOffError as error:
-            broken = error
-        if there >= file.size:
-            return
-        attempt = 1 if there > before else attempt + 1
-        if attempt >= patience.tries:
-            raise DownloadError(
-                f"{file.name} broke off after {there} of {file.size} bytes, and {attempt} tries "
-                f"brought nothing more: {broken}. What came is kept: the same command goes on."
-            )
-        logger.info("%s: %s after %d bytes; trying again.", file.name, broken, there)
-        patience.wait(attempt, broken.pause)
+            with self._client.stream("GET", url, headers=headers) as response:
+                if not response.is_success:
+                    reason = f"the server answers {response.status_code} {response.reason_phrase}"
+                    if response.status_code not in _TRANSIENT:
+                        raise DownloadError(f"Could not download {url}: {reason}.")
+                    asked = response.headers.get("Retry-After", "")
+                    raise _BrokenOffError(reason, float(asked) if asked.isdigit() else 0.0)
+                yield response
+        except (httpx.UnsupportedProtocol, httpx.InvalidURL) as error:
+            raise DownloadError(f"{url!r} is not an address on the web.") from error
+        except httpx.HTTPError as error:
+            raise _BrokenOffError(str(error) or type(error).__name__) from error
 
 
-def _require_md5(file: RemoteFile, found: str, cure: str) -> None:
-    if found != file.md5:
-        raise ChecksumError(
-            f"{file.name} has the MD5 sum {found}; the record says {file.md5}. {cure}"
-        )
-
-
-class _Tee:
-    """Writes into a file and a digest."""
-
-    def __init__(self, file: _Sink, digest: "hashlib._Hash") -> None:
-        self._file = file
-        self._digest = digest
-
-    def write(self, content: bytes) -> None:
-        self._file.write(content)
-        self._digest.update(content)
+def _remote_file(entry: _ListedFile, record: str) -> RemoteFile:
+    name = entry.key
+    kind, _, md5 = entry.checksum.rpartition(":")
+    url = entry.links.get("content") or entry.links.get("self")
+    if Path(name).name != name or name.startswith(".") or "\\" in name:
+        problem = f"a file may not be called {name!r}"
+    elif kind not in {"", "md5"} or len(md5) != 32:
+        problem = f"{name} has no MD5 sum but {entry.checksum!r}"
+    elif not url:
+        problem = f"{name} has no address"
+    else:
+        return RemoteFile(name, entry.size, md5.lower(), url)
+    raise DownloadError(f"{record} cannot be used: {problem}. {_BY_HAND}")
