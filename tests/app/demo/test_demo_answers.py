@@ -9,8 +9,8 @@ import pytest
 import torch
 
 import made_up
-from reben.app.demo import markup
-from reben.app.demo.answers import GROUPS, ask, compare_bands, groups_of
+from reben.app.demo.answers import GROUPS, compare_bands, groups_of, score_patch
+from reben.app.demo.markup import draw
 from reben.app.demo.patches import ShownPatch
 from reben.app.demo.results import result_as_csv, result_as_json, write_results
 from reben.data.preprocess import check_bands
@@ -36,11 +36,11 @@ def patch():
 
 
 def test_with_every_band_the_scores_are_those_of_predict(model, patch):
-    answer = ask(model, patch.bands)
+    result = score_patch(model, patch.bands)
     expected = model.predict(patch.bands).values
-    np.testing.assert_array_equal(np.float32(answer.full), expected)
-    assert answer.scores == answer.full
-    assert [answer.labels[k] for k in answer.order[:3]] == [
+    np.testing.assert_array_equal(np.float32(result.full), expected)
+    assert result.scores == result.full
+    assert [row.label for row in result.rows[:3]] == [
         label for label, _ in model.predict(patch.bands).top(3)
     ]
 
@@ -58,15 +58,15 @@ def test_a_group_that_is_off_is_zero_after_normalisation(model, patch, off, chan
     x_BCHW[:, channels] = 0
     with torch.inference_mode():
         expected = model(x_BCHW).sigmoid()[0].numpy()
-    answer = ask(model, patch.bands, off)
-    np.testing.assert_allclose(answer.scores, expected, atol=1e-5)
-    assert np.abs(np.subtract(answer.scores, answer.full)).max() > 1e-4
+    result = score_patch(model, patch.bands, off)
+    np.testing.assert_allclose(result.scores, expected, atol=1e-5)
+    assert np.abs(np.subtract(result.scores, result.full)).max() > 1e-4
 
 
 def test_moves_name_the_label_that_each_group_alone_moves_most(model, patch):
-    answer = ask(model, patch.bands, ["Visible"])
-    for group, (label, change) in answer.moves.items():
-        alone = ask(model, patch.bands, [group])
+    result = score_patch(model, patch.bands, ["Visible"])
+    for group, (label, change) in result.moves.items():
+        alone = score_patch(model, patch.bands, [group])
         moved = np.subtract(alone.scores, alone.full)
         k = int(np.abs(moved).argmax())
         assert (label, change) == (model.labels[k], pytest.approx(moved[k], abs=1e-6))
@@ -89,14 +89,14 @@ def test_every_band_is_in_one_group():
 def test_a_band_that_is_missing_is_an_error_that_names_it(model, patch):
     bands = {name: pixels for name, pixels in patch.bands.items() if name != "B8A"}
     with pytest.raises(BandsMismatchError, match="needs B8A"):
-        ask(model, bands)
+        score_patch(model, bands)
 
 
 def test_values_that_look_odd_are_told_and_no_python_warning_is_left(model, patch):
     high = {name: pixels + 1000 for name, pixels in patch.bands.items() if name != "VV"}
-    answer = ask(model, {**high, "VV": patch.bands["VV"]})
-    assert len(answer.warnings) == 1
-    assert "BOA offset" in answer.warnings[0]
+    result = score_patch(model, {**high, "VV": patch.bands["VV"]})
+    assert len(result.warnings) == 1
+    assert "BOA offset" in result.warnings[0]
 
 
 # The table of bands ------------------------------------------------------------------------------
@@ -132,57 +132,55 @@ def test_the_table_says_what_is_wrong_with_which_band(patch):
 
 def test_names_from_outside_are_escaped(model, patch):
     evil = "<script>alert(1)</script>"
-    shown = markup.facts([("Patch", evil)], "") + markup.alert(evil)
+    shown = draw("facts", [("Patch", evil)], "") + draw("alert", evil)
     assert "<script>" not in shown
     assert "&lt;script&gt;" in shown
 
 
 def test_bars_say_found_missed_and_not_there(model, patch):
-    answer = ask(model, patch.bands)
-    above = [answer.labels[k] for k in answer.order if answer.is_above(k)]
-    below = [answer.labels[k] for k in answer.order if not answer.is_above(k)]
+    result = score_patch(model, patch.bands)
+    above = result.above
+    below = [row.label for row in result.rows if not row.is_above]
     assert above
     assert below
-    shown = markup.scores(answer, (above[0], below[0]))
+    shown = draw("scores", result, (above[0], below[0]))
     assert shown.count("✓ found") == 1
     assert shown.count(">missed<") == 1
     assert shown.count(">not there<") == len(above) - 1
     assert "The reference map has 2: 1 found, 1 missed" in shown
-    assert "found" not in markup.scores(answer, None)
+    assert "found" not in draw("scores", result, None)
 
 
 def test_changes_are_shown_only_while_something_is_off(model, patch):
-    assert "delta" not in markup.scores(ask(model, patch.bands), None)
-    answer = ask(model, patch.bands, ["Visible"])
-    shown = markup.scores(answer, None)
-    k = answer.order[0]
-    assert f"{abs(answer.scores[k] - answer.full[k]):.3f}" in shown
-    assert shown.count('class="ghost"') == len(answer.labels)
+    assert "delta" not in draw("scores", score_patch(model, patch.bands), None)
+    result = score_patch(model, patch.bands, ["Visible"])
+    shown = draw("scores", result, None)
+    first = result.rows[0]
+    assert f"{abs(first.score - first.full):.3f}" in shown
+    assert shown.count('class="ghost"') == len(result.labels)
 
 
 # Results to take away ----------------------------------------------------------------------------
 
 
 def test_json_and_csv_hold_the_scores_that_are_shown(model, patch):
-    answer = ask(model, patch.bands, ["Visible"])
-    content = json.loads(result_as_json(patch, answer, {"name": "m"}))
-    rows = list(csv.DictReader(io.StringIO(result_as_csv(patch, answer))))
+    result = score_patch(model, patch.bands, ["Visible"])
+    content = json.loads(result_as_json(patch, result, {"name": "m"}))
+    rows = list(csv.DictReader(io.StringIO(result_as_csv(patch, result))))
     assert [row["label"] for row in rows] == [row["label"] for row in content["scores"]]
-    for position, k in enumerate(answer.order):
-        assert content["scores"][position]["score"] == pytest.approx(answer.scores[k], abs=1e-6)
-        assert float(rows[position]["score_with_every_band"]) == pytest.approx(
-            answer.full[k], abs=1e-6
-        )
+    for in_json, in_csv, shown in zip(content["scores"], rows, result.rows, strict=True):
+        assert in_json["score"] == pytest.approx(shown.score, abs=1e-6)
+        assert float(in_csv["score_with_every_band"]) == pytest.approx(shown.full, abs=1e-6)
     assert content["switched_off"] == ["Visible"]
     assert [row["label"] for row in content["scores"] if row["true"]] == [
-        label for label in (answer.labels[k] for k in answer.order) if label in patch.true_labels
+        row.label for row in result.rows if row.label in patch.true_labels
     ]
 
 
 def test_results_are_written_under_harmless_names_and_old_ones_go(model, patch, tmp_path):
-    answer = ask(model, patch.bands)
+    result = score_patch(model, patch.bands)
     evil = ShownPatch("../../etc/pass wd", patch.bands, None, None, ())
-    paths = write_results(tmp_path, evil, answer, {"name": "m"})
+    paths = write_results(tmp_path, evil, result, {"name": "m"})
     assert [path.rpartition("/")[2] for path in paths] == [
         "reben-etc_pass_wd.json",
         "reben-etc_pass_wd.csv",
@@ -191,5 +189,5 @@ def test_results_are_written_under_harmless_names_and_old_ones_go(model, patch, 
     assert all(tmp_path in path.parents for path in tmp_path.rglob("reben-*"))
     for number in range(70):
         (tmp_path / f"result-{number}").mkdir()
-    write_results(tmp_path, evil, answer, {"name": "m"})
+    write_results(tmp_path, evil, result, {"name": "m"})
     assert len(list(tmp_path.glob("result-*"))) == 61

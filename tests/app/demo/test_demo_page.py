@@ -20,7 +20,7 @@ import made_up
 import made_up_files
 from demo_page_server import reben_demo, serving
 from reben.app.cli import run
-from reben.app.demo.handlers import Desk
+from reben.app.demo.handlers import PageState
 from reben.app.demo.patches import Samples
 from reben.app.demo.server import OnlyHere, private_folder
 from reben.app.demo.serving import DEFAULT_MODEL, find_store, open_scene
@@ -45,9 +45,9 @@ def model_folder(tmp_path_factory):
 
 
 @pytest.fixture
-def desk(store, model_folder, tmp_path):
+def state(store, model_folder, tmp_path):
     model = Classifier.from_pretrained(model_folder)
-    return Desk(model, "toy", tmp_path, Samples(store))
+    return PageState(model, "toy", tmp_path, Samples(store))
 
 
 def put(root, files):
@@ -72,10 +72,10 @@ def test_samples_have_readable_names(store):
     assert samples.first == made_up.patch_id(11)  # the first of the test split with three labels
 
 
-def test_a_chosen_patch_is_shown_with_scores_truth_and_place(desk):
-    view = desk.choose(made_up.patch_id(11))
+def test_a_chosen_patch_is_shown_with_scores_truth_and_place(state):
+    view = state.choose(made_up.patch_id(11))
     assert view.message == ""
-    assert view.answer.full == tuple(map(float, desk.model.predict(made_up.patch(11)).values))
+    assert view.result.full == tuple(map(float, state.model.predict(made_up.patch(11)).values))
     assert view.patch.true_labels == ("Broad-leaved forest", "Inland waters", "Mixed forest")
     assert "The reference map has 3" in view.scores
     assert view.views.count("<img") == 3
@@ -83,49 +83,49 @@ def test_a_chosen_patch_is_shown_with_scores_truth_and_place(desk):
     assert view.are_bands_right
 
 
-def test_a_patch_that_is_not_among_the_choices_is_a_message(desk):
-    view = desk.choose("S2A_elsewhere")
+def test_a_patch_that_is_not_among_the_choices_is_a_message(state):
+    view = state.choose("S2A_elsewhere")
     assert 'role="alert"' in view.message
     assert view.patch is None
 
 
-def test_uploaded_files_give_the_scores_of_the_same_patch_of_the_store(desk, tmp_path):
+def test_uploaded_files_give_the_scores_of_the_same_patch_of_the_store(state, tmp_path):
     paths = put(tmp_path, files_of("s2", 5) | files_of("s1", 5))
-    view = desk.upload(paths)
-    assert view.answer.full == desk.choose(made_up.patch_id(5)).answer.full
+    view = state.upload(paths)
+    assert view.result.full == state.choose(made_up.patch_id(5)).result.full
     assert view.patch.true_labels is None
     assert "reference map has" not in view.scores
 
 
-def test_an_upload_that_lacks_bands_shows_them_and_says_so(desk, tmp_path):
-    view = desk.upload(put(tmp_path, files_of("s2")))
+def test_an_upload_that_lacks_bands_shows_them_and_says_so(state, tmp_path):
+    view = state.upload(put(tmp_path, files_of("s2")))
     assert "The model needs VV" in view.message
-    assert view.answer is None
+    assert view.result is None
     assert view.scores == ""
     assert '<td class="status">missing</td>' in view.bands
     assert not view.are_bands_right
     assert view.views.count("<img") == 2
 
 
-def test_an_upload_that_is_no_patch_leaves_nothing_of_the_last_one(desk, tmp_path):
-    view = desk.upload(put(tmp_path, {"a.txt": b"letter"}))
+def test_an_upload_that_is_no_patch_leaves_nothing_of_the_last_one(state, tmp_path):
+    view = state.upload(put(tmp_path, {"a.txt": b"letter"}))
     assert "a.txt is not a TIFF" in view.message
-    assert not any((view.patch, view.answer, view.views, view.scores, view.bands))
+    assert not any((view.patch, view.result, view.views, view.scores, view.bands))
 
 
-def test_switching_a_group_off_keeps_the_patch(desk):
-    first = desk.choose(made_up.patch_id(3))
-    view = desk.switch(first.patch, [g for g in desk.groups if g != "Visible"], first.bands)
-    assert view.answer.switched_off == ("Visible",)
-    assert view.answer.full == first.answer.full
+def test_switching_a_group_off_keeps_the_patch(state):
+    first = state.choose(made_up.patch_id(3))
+    view = state.switch(first.patch, [g for g in state.groups if g != "Visible"], first.bands)
+    assert view.result.switched_off == ("Visible",)
+    assert view.result.full == first.result.full
     assert "delta" in view.scores
     assert "Without <b>Visible</b>" in view.moves
 
 
-def test_there_are_no_results_before_there_is_an_answer(desk):
-    assert desk.results(None, None) is None
-    view = desk.choose(made_up.patch_id(3))
-    assert [Path(path).suffix for path in desk.results(view.patch, view.answer)] == [
+def test_there_are_no_results_before_a_patch_is_scored(state):
+    assert state.results(None, None) is None
+    view = state.choose(made_up.patch_id(3))
+    assert [Path(path).suffix for path in state.results(view.patch, view.result)] == [
         ".json",
         ".csv",
         ".png",
@@ -141,15 +141,15 @@ def test_there_are_no_results_before_there_is_an_answer(desk):
         (["one.tif"], "cannot be read as a GeoTIFF"),
     ],
 )
-def test_files_that_are_no_scene_are_a_message(desk, tmp_path, names, said):
-    view = desk.upload_scene(put(tmp_path, dict.fromkeys(names, b"x")))
+def test_files_that_are_no_scene_are_a_message(state, tmp_path, names, said):
+    view = state.upload_scene(put(tmp_path, dict.fromkeys(names, b"x")))
     assert said in view.message
     assert view.scene is None
 
 
 @pytest.mark.parametrize(("column", "row"), [("1", 2), (None, 0), (1.5, 2)])
-def test_a_cell_that_is_no_pair_of_whole_numbers_gives_nothing(desk, column, row):
-    assert desk.cell(desk.scene, column, row) == ("", "")
+def test_a_cell_that_is_no_pair_of_whole_numbers_gives_nothing(state, column, row):
+    assert state.cell(state.scene, column, row) == ("", "")
 
 
 # The server --------------------------------------------------------------------------------------
@@ -247,7 +247,7 @@ def test_a_product_is_predicted_into_the_private_folder_and_shown(
     product = Path("S2A_MSIL2A_X.SAFE")
     scene = open_scene(model, "me/toy", tmp_path, scene=None, product=product)
     assert asked == {"bands": model.bands, "product": product, "name": "me/toy"}
-    assert scene.answer(2, 1).full == (0.25,)
+    assert scene.result(2, 1).full == (0.25,)
     assert scene.quicklook is not None
     assert sorted(path.name for path in tmp_path.rglob("*.*")) == ["map.png", "scores.tif"]
 

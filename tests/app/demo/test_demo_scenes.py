@@ -2,7 +2,9 @@
 
 import numpy as np
 import pytest
+from markupsafe import escape
 
+from reben.app.demo.markup import draw
 from reben.app.demo.scenes import SceneScores, open_scene_result, parse_scene
 from reben.errors import UploadError
 from reben.spec.labels import COLOURS, LABELS
@@ -46,10 +48,10 @@ def scene(tmp_path) -> SceneScores:
 
 
 def test_a_cell_has_the_scores_that_the_raster_has_there(scene):
-    answer = scene.answer(2, 3)
-    np.testing.assert_array_equal(np.float32(answer.full), scores()[:, 3, 2])
-    assert answer.labels == NAMES
-    assert answer.thresholds == (0.5, 0.25, 0.75)
+    result = scene.result(2, 3)
+    np.testing.assert_array_equal(np.float32(result.full), scores()[:, 3, 2])
+    assert result.labels == NAMES
+    assert result.thresholds == (0.5, 0.25, 0.75)
 
 
 def test_a_cell_lies_where_the_raster_says(scene):
@@ -59,8 +61,8 @@ def test_a_cell_lies_where_the_raster_says(scene):
 
 
 @pytest.mark.parametrize("cell", [(3, 1), (-1, 0), (5, 0), (0, 4)])
-def test_a_cell_without_scores_or_outside_has_no_answer(scene, cell):
-    assert scene.answer(*cell) is None
+def test_a_cell_without_scores_or_outside_has_no_result(scene, cell):
+    assert scene.result(*cell) is None
 
 
 def test_the_class_map_has_the_colour_of_the_highest_score(scene):
@@ -81,7 +83,7 @@ def test_bytes_are_scores_times_two_hundred(tmp_path):
     steps = np.rint(np.nan_to_num(scores(), nan=1.275) * 200).astype(np.uint8)
     scene = open_scene_result(write(tmp_path / "b.tif", steps, nodata=255))
     np.testing.assert_allclose(scene.scores_KYX, scores(), atol=0.0026)
-    assert scene.answer(3, 1) is None
+    assert scene.result(3, 1) is None
 
 
 def test_the_quick_look_beside_the_scores_is_found_through_the_folder(tmp_path):
@@ -136,11 +138,22 @@ def test_a_file_that_is_not_there_is_named(tmp_path):
         open_scene_result(tmp_path)
 
 
+def test_names_in_a_file_from_outside_are_escaped():
+    evil = '"><script>alert(1)</script>'
+    labels = (evil, *NAMES[1:])
+    scene = SceneScores(evil, scores() * [[[1]], [[0]], [[0]]], labels, (0.5,) * 3, None, {}, b"x")
+    cell = scene.result(0, 0)
+    shown = "".join(draw(part, scene) for part in ("class_map", "legend", "quicklook"))
+    shown += draw("scores", cell, (evil,))
+    shown += draw("facts", [*scene.cell_facts(0, 0), (evil, evil)], "")
+    assert shown.count("alert(1)") == shown.count(str(escape(evil))) > 6
+
+
 def test_the_middle_is_a_cell_with_scores(scene):
     values = scores()
     values[:, :, 1:] = np.nan
     assert parse_middle(values)[0] == 0
-    assert scene.answer(*scene.middle) is not None
+    assert scene.result(*scene.middle) is not None
 
 
 def parse_middle(values):

@@ -1,10 +1,10 @@
-"""What a model says of one patch, and how much of it hangs on which bands."""
+"""What a model says about one patch, and how much of it depends on which bands."""
 
 import threading
 import warnings
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,26 +21,41 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     "Near infrared": ("B08", "B8A", "B09"),
     "Short-wave infrared": ("B11", "B12"),
 }
-"""Bands that belong together, which can be switched off together."""
+"""Bands that belong together and can be switched off together."""
 
 _ONE_AT_A_TIME = threading.Lock()
-"""Warnings are caught for the whole process, so one patch is predicted after the other."""
+"""Warnings are caught for the whole process, so patches are predicted one after the other."""
 
 Bands = Mapping[str, NDArray[Any]]
 
 
+class LabelScore(NamedTuple):
+    """One label of a result."""
+
+    label: str
+    score: float
+    full: float
+    """The score with every band."""
+    threshold: float
+
+    @property
+    def is_above(self) -> bool:
+        """Whether the model says that the patch has the label."""
+        return self.score > self.threshold
+
+
 @dataclass(frozen=True, eq=False)
-class Answer:
-    """Scores of one patch.
+class PatchResult:
+    """Scores of one patch, or of one cell of a scene.
 
     Args:
         labels: Names of the labels.
         thresholds: For each label, the score above which it counts as present.
         full: The scores with every band, in the order of ``labels``.
-        scores: The scores with what is switched off; those of ``full`` if nothing is.
+        scores: The scores without the groups that are switched off; ``full`` if none is.
         switched_off: Groups that are switched off.
-        moves: Group -> the label whose score moves most when this group alone is switched off,
-            and by how much.
+        moves: Group -> the label whose score changes most when only this group is switched off,
+            and the change.
         warnings: What looks odd about the values.
     """
 
@@ -48,40 +63,39 @@ class Answer:
     thresholds: tuple[float, ...]
     full: tuple[float, ...]
     scores: tuple[float, ...]
-    switched_off: tuple[str, ...]
-    moves: Mapping[str, tuple[str, float]]
-    warnings: tuple[str, ...]
+    switched_off: tuple[str, ...] = ()
+    moves: Mapping[str, tuple[str, float]] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
 
     @property
-    def order(self) -> list[int]:
-        """Positions of the labels, the highest score with every band first."""
-        return sorted(range(len(self.labels)), key=lambda k: -self.full[k])
+    def rows(self) -> list[LabelScore]:
+        """The labels, the highest score with every band first."""
+        every = map(LabelScore, self.labels, self.scores, self.full, self.thresholds)
+        return sorted(every, key=lambda row: -row.full)
 
-    def is_above(self, k: int) -> bool:
-        """Tell whether the model says that the patch has label number ``k``."""
-        return self.scores[k] > self.thresholds[k]
+    @property
+    def above(self) -> list[str]:
+        """The labels above their threshold."""
+        return [row.label for row in self.rows if row.is_above]
 
-    def changed(self) -> list[str]:
-        """Return the labels that switching off moved over their threshold, either way."""
-        return [
-            self.labels[k]
-            for k in self.order
-            if (self.full[k] > self.thresholds[k]) != self.is_above(k)
-        ]
+    @property
+    def crossed(self) -> list[str]:
+        """The labels that switching off moved across their threshold, either way."""
+        return [row.label for row in self.rows if (row.full > row.threshold) != row.is_above]
 
 
 def groups_of(bands: BandSet) -> dict[str, tuple[str, ...]]:
-    """Return the groups that a model with ``bands`` takes something of, with what it takes."""
+    """Return the groups that a model with ``bands`` uses, with the bands that it uses of each."""
     taken = {name: tuple(b for b in bands if b in members) for name, members in GROUPS.items()}
     return {name: members for name, members in taken.items() if members}
 
 
-def ask(model: Classifier, bands: Bands, off: Collection[str] = ()) -> Answer:
-    """Return what ``model`` says of a patch.
+def score_patch(model: Classifier, bands: Bands, off: Collection[str] = ()) -> PatchResult:
+    """Return what ``model`` says about a patch.
 
-    A band is switched off by giving it its mean over the training patches in every pixel, which
-    is 0 after normalisation: the model learns nothing from it. A model was never trained on such
-    input, so this shows what it looks at, not how good it would be without these bands.
+    A band is switched off by setting all its pixels to its mean over the training patches, which
+    is 0 after normalisation: the model learns nothing from it. Models are not trained on such
+    input, so this shows what a model looks at, not how good it would be without these bands.
 
     Args:
         model: The model.
@@ -93,110 +107,82 @@ def ask(model: Classifier, bands: Bands, off: Collection[str] = ()) -> Answer:
     """
     groups = groups_of(model.bands)
     off = [name for name in groups if name in off]
-    wanted: list[list[str]] = [[], *([name] for name in groups), off]
+    sets_off = [*groups.values(), tuple(band for name in off for band in groups[name])]
     with _ONE_AT_A_TIME, warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", SuspiciousInputWarning)
         check_bands(dict(bands), model.bands)
+        full = model.predict({name: bands[name] for name in model.bands}).values
+        odd = [str(w.message) for w in caught if issubclass(w.category, SuspiciousInputWarning)]
+        means = model.config.statistics.mean
         stacked = {
-            name: np.stack([_switch(model, name, bands, _members(groups, g)) for g in wanted])
+            name: np.stack(
+                [
+                    np.full_like(bands[name], means[name], np.float32)
+                    if name in without
+                    else np.asarray(bands[name], np.float32)
+                    for without in sets_off
+                ]
+            )
             for name in model.bands
         }
-        full = model.predict({name: bands[name] for name in model.bands}).values
-        said = [str(w.message) for w in caught if issubclass(w.category, SuspiciousInputWarning)]
-        values = model.predict(stacked).values
+        *alone, together = model.predict(stacked).values
     moves = {}
-    for name, scores in zip(groups, values[1:-1], strict=True):
+    for name, scores in zip(groups, alone, strict=True):
         k = int(np.argmax(np.abs(scores - full)))
         moves[name] = model.labels[k], float(scores[k] - full[k])
-    return Answer(
+    return PatchResult(
         labels=model.labels,
         thresholds=model.config.thresholds,
         full=tuple(map(float, full)),
-        scores=tuple(map(float, values[-1] if off else full)),
+        scores=tuple(map(float, together if off else full)),
         switched_off=tuple(off),
         moves=moves,
-        warnings=tuple(said),
+        warnings=tuple(odd),
     )
 
 
-def _members(groups: Mapping[str, tuple[str, ...]], names: Iterable[str]) -> set[str]:
-    return {band for name in names for band in groups[name]}
-
-
-def _switch(model: Classifier, name: str, bands: Bands, off: set[str]) -> NDArray[Any]:
-    if name not in off:
-        return np.asarray(bands[name], np.float32)
-    return np.full(np.shape(bands[name]), model.config.statistics.mean[name], np.float32)
-
-
-@dataclass(frozen=True)
-class BandRow:
-    """One band: what the model expects and what came.
-
-    Args:
-        position: Its channel, counted from 0, or None if the model does not take it.
-        name: The band.
-        sensor: Which mission measures it.
-        expected: Its side length in pixels.
-        got: The size that came, for example ``60 x 60``, or None if it did not come.
-        dtype: The dtype that came.
-        values: Smallest value, median and largest value, as far as they are numbers.
-        problem: What is wrong, or None.
-    """
+class BandRow(NamedTuple):
+    """One band: what the model expects, and what it got."""
 
     position: int | None
+    """Its channel, counted from 0, or None if the model does not use it."""
     name: str
     sensor: str
     expected: int
+    """Its side length in pixels."""
     got: str | None
+    """The size that came, for example ``60 x 60``, or None if the band is missing."""
     dtype: str | None
     values: tuple[float, float, float] | None
+    """Lowest value, median and highest value of those that are numbers."""
     problem: str | None
 
     @property
     def status(self) -> str:
         """``OK``, ``not used``, or what is wrong."""
-        return self.problem or ("OK" if self.position is not None else "not used")
+        return self.problem or ("not used" if self.position is None else "OK")
 
 
 def compare_bands(needed: BandSet, bands: Bands) -> list[BandRow]:
     """Return what the model expects beside what it got: its channels first, then other bands."""
-    problems = _problems(needed, bands)
     names = [*needed, *(name for name in bands if name not in needed)]
-    return [_row(name, needed, bands.get(name), problems.get(name)) for name in names]
+    return [_compare_band(name, needed, bands.get(name)) for name in names]
 
 
-def _problems(needed: BandSet, bands: Bands) -> dict[str, str]:
-    try:
-        check_bands(dict(bands), needed)
-    except RebenError:
-        pass
-    else:
-        return {}
-    found = {}
-    for name in needed:
-        try:
-            if name in bands:
-                check_bands({name: bands[name]}, BandSet((name,)))
-            else:
-                found[name] = "missing"
-        except RebenError as error:
-            found[name] = str(error)
-    return found
-
-
-def _row(name: str, needed: BandSet, pixels: NDArray[Any] | None, problem: str | None) -> BandRow:
-    finite = None if pixels is None else pixels[np.isfinite(pixels)]
+def _compare_band(name: str, needed: BandSet, pixels: NDArray[Any] | None) -> BandRow:
+    position = needed.index(name) if name in needed else None
+    expected = native_size(name)
+    if pixels is None:
+        return BandRow(position, name, sensor(name), expected, None, None, None, "missing")
+    finite = pixels[np.isfinite(pixels)]
     values = None
-    if finite is not None and finite.size:
+    if finite.size:
         values = float(finite.min()), float(np.median(finite)), float(finite.max())
-    return BandRow(
-        position=needed.index(name) if name in needed else None,
-        name=name,
-        sensor=sensor(name),
-        expected=native_size(name),
-        got=None if pixels is None else f"{pixels.shape[0]} x {pixels.shape[1]}",
-        dtype=None if pixels is None else str(pixels.dtype),
-        values=values,
-        problem=problem,
-    )
+    problem = None
+    if position is not None:
+        try:
+            check_bands({name: pixels}, BandSet((name,)))
+        except RebenError as error:
+            problem = str(error)
+    got = " x ".join(map(str, pixels.shape))
+    return BandRow(position, name, sensor(name), expected, got, str(pixels.dtype), values, problem)

@@ -1,6 +1,6 @@
-"""What happens on the page: a patch is chosen or uploaded, bands are switched, a cell is clicked.
+"""What the page shows when something is chosen, uploaded, switched off or clicked.
 
-No Gradio here: every function takes plain values and returns those of the page's parts.
+No Gradio here: every method takes plain values and returns those of the page's parts.
 """
 
 import logging
@@ -9,9 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from reben.app.demo import markup
-from reben.app.demo.answers import Answer, ask, compare_bands, groups_of
+from markupsafe import Markup
+
+from reben.app.demo.answers import PatchResult, compare_bands, groups_of, score_patch
 from reben.app.demo.locator import draw_locator
+from reben.app.demo.markup import draw
 from reben.app.demo.patches import Samples, ShownPatch, patch_of_upload
 from reben.app.demo.pictures import draw_views
 from reben.app.demo.results import write_results
@@ -19,15 +21,16 @@ from reben.app.demo.scenes import MOST_BYTES, QUICKLOOK, SceneScores, parse_scen
 from reben.app.demo.uploads import UploadLimits, read_uploaded, take_upload
 from reben.errors import RebenError, UploadError
 from reben.model.classifier import Classifier
+from reben.spec.patches import Bounds
 
 _LOG = logging.getLogger(__name__)
 
 
-class PatchView(NamedTuple):
-    """What the page shows of a patch: HTML of each part, and what it remembers."""
+class PatchTab(NamedTuple):
+    """The tab of patches: what it remembers, and the HTML of its parts."""
 
-    patch: ShownPatch | None
-    answer: Answer | None
+    patch: ShownPatch | None = None
+    result: PatchResult | None = None
     message: str = ""
     views: str = ""
     facts: str = ""
@@ -37,10 +40,10 @@ class PatchView(NamedTuple):
     are_bands_right: bool = True
 
 
-class SceneView(NamedTuple):
-    """What the page shows of a scene."""
+class SceneTab(NamedTuple):
+    """The tab of scenes: what it remembers, and the HTML of its parts."""
 
-    scene: SceneScores | None
+    scene: SceneScores | None = None
     message: str = ""
     class_map: str = ""
     legend: str = ""
@@ -50,13 +53,13 @@ class SceneView(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Desk:
-    """A model, and what it can be asked about.
+class PageState:
+    """A model, and what the page can show of it.
 
     Args:
         model: The model.
         model_name: What it is called.
-        root: The folder that uploads and results lie in.
+        root: The folder of uploads and results.
         samples: Patches to choose from, if there are any.
         scene: The scene to begin with, if there is one.
         limits: How much may be uploaded.
@@ -70,98 +73,86 @@ class Desk:
     limits: UploadLimits = field(default_factory=UploadLimits)
 
     @property
-    def groups(self) -> tuple[str, ...]:
-        """The groups of bands that the model takes, with their bands in the name."""
-        return tuple(groups_of(self.model.bands))
+    def groups(self) -> dict[str, tuple[str, ...]]:
+        """The groups of bands that the model uses, with their bands."""
+        return groups_of(self.model.bands)
 
-    @property
-    def about(self) -> dict[str, str]:
-        """What is known of the model, as texts."""
+    def choose(self, name: str | None) -> PatchTab:
+        """Show the patch of the store that is called ``name``."""
+        samples = self.samples
+        return self._show(lambda: samples.patch(name)) if samples and name else PatchTab()
+
+    def upload(self, paths: Sequence[str] | None) -> PatchTab:
+        """Show the patch in uploaded files."""
+        files = [Path(path) for path in paths or ()]
+        return self._show(lambda: patch_of_upload(take_upload(files, self.root, self.limits)))
+
+    def switch(self, patch: ShownPatch | None, kept: Collection[str], bands_html: str) -> PatchTab:
+        """Show the same patch with only the groups ``kept`` switched on."""
+        if patch is None:
+            return PatchTab()
+        off = [group for group in self.groups if group not in kept]
+        return self._score(patch, off)._replace(bands=bands_html)
+
+    def results(
+        self, patch: ShownPatch | None, result: PatchResult | None
+    ) -> tuple[str, ...] | None:
+        """Write what is shown as JSON, CSV and PNG; return the paths, or None without a result."""
+        if patch is None or result is None:
+            return None
         config = self.model.config
-        return {
+        about = {
             "name": self.model_name,
             "backbone": config.backbone,
             "bands": str(config.bands),
             "temperature": f"{config.temperature:g}",
         }
+        return write_results(self.root, patch, result, about)
 
-    def choose(self, name: str | None) -> PatchView:
-        """Show the patch of the store that is called ``name``."""
-        samples = self.samples
-        if samples is None or not name:
-            return PatchView(None, None)
-        return self._show(lambda: samples.patch(name))
-
-    def upload(self, paths: Sequence[str] | None) -> PatchView:
-        """Show the patch in uploaded files."""
-        files = [Path(path) for path in paths or ()]
-        return self._show(lambda: patch_of_upload(take_upload(files, self.root, self.limits)))
-
-    def switch(self, patch: ShownPatch | None, kept: Collection[str], bands_html: str) -> PatchView:
-        """Show the same patch with only the groups ``kept`` switched on."""
-        if patch is None:
-            return PatchView(None, None)
-        off = [group for group in self.groups if group not in kept]
-        return self._answer(patch, off)._replace(bands=bands_html)
-
-    def results(self, patch: ShownPatch | None, answer: Answer | None) -> tuple[str, ...] | None:
-        """Write what is shown as JSON, CSV and PNG, and return where; None if nothing is shown."""
-        if patch is None or answer is None:
-            return None
-        return write_results(self.root, patch, answer, self.about)
-
-    def _show(self, load: Callable[[], ShownPatch]) -> PatchView:
+    def _show(self, load: Callable[[], ShownPatch]) -> PatchTab:
         try:
             patch = load()
         except RebenError as error:
             _LOG.debug("refused", exc_info=error)
-            return PatchView(None, None, message=markup.alert(str(error)))
-        return self._answer(patch, ())
+            return PatchTab(message=draw("alert", str(error)))
+        return self._score(patch, ())
 
-    def _answer(self, patch: ShownPatch, off: Collection[str]) -> PatchView:
+    def _score(self, patch: ShownPatch, off: Collection[str]) -> PatchTab:
         rows = compare_bands(self.model.bands, patch.bands)
-        shown = PatchView(
+        shown = PatchTab(
             patch,
-            None,
-            views=markup.views(draw_views(patch.bands, patch.title)),
-            facts=_facts(patch),
-            bands=markup.bands(rows),
+            views=draw("views", draw_views(patch.bands, patch.title)),
+            facts=_draw_facts(patch.facts, patch.place, f"{patch.title} lies"),
+            bands=draw("bands", rows),
             are_bands_right=not any(row.problem for row in rows),
         )
-        notes = "".join(markup.alert(note, "notice") for note in patch.notes)
+        notes = "".join(draw("alert", note, "notice") for note in patch.notes)
         try:
-            answer = ask(self.model, patch.bands, off)
+            result = score_patch(self.model, patch.bands, off)
         except RebenError as error:
-            return shown._replace(message=markup.alert(str(error)) + notes)
-        notes += "".join(markup.alert(text, "notice") for text in answer.warnings)
+            return shown._replace(message=draw("alert", str(error)) + notes)
+        notes += "".join(draw("alert", text, "notice") for text in result.warnings)
         return shown._replace(
-            answer=answer,
+            result=result,
             message=notes,
-            scores=markup.scores(answer, patch.true_labels),
-            moves=markup.moves(answer),
+            scores=draw("scores", result, patch.true_labels),
+            moves=draw("moves", result),
         )
 
-    def show_scene(self, scene: SceneScores | None) -> SceneView:
+    def show_scene(self, scene: SceneScores | None) -> SceneTab:
         """Show a scene and its middle cell."""
         if scene is None:
-            return SceneView(None)
-        column, row = scene.middle
-        scores, facts = self.cell(scene, column, row)
-        return SceneView(
-            scene,
-            class_map=markup.class_map(scene),
-            legend=markup.legend(scene),
-            quicklook=markup.quicklook(scene),
-            scores=scores,
-            facts=facts,
-        )
+            return SceneTab()
+        parts = {part: draw(part, scene) for part in ("class_map", "legend", "quicklook")}
+        scores, facts = self.cell(scene, *scene.middle)
+        return SceneTab(scene, scores=scores, facts=facts, **parts)
 
-    def upload_scene(self, paths: Sequence[str] | None) -> SceneView:
+    def upload_scene(self, paths: Sequence[str] | None) -> SceneTab:
         """Show the scene in uploaded files: ``scores.tif``, and ``map.png`` if there is one."""
         try:
             return self.show_scene(self._read_scene([Path(path) for path in paths or ()]))
         except RebenError as error:
-            return SceneView(None, message=markup.alert(str(error)))
+            return SceneTab(message=draw("alert", str(error)))
 
     def _read_scene(self, paths: Sequence[Path]) -> SceneScores:
         rasters = [path for path in paths if path.suffix.lower() in (".tif", ".tiff")]
@@ -170,26 +161,25 @@ class Desk:
         if other or len(rasters) != 1 or len(pictures) > 1:
             named = f"; {other[0]} is neither" if other else ""
             raise UploadError(
-                f"Choose one scores.tif, with its {QUICKLOOK} if there is one: {len(rasters)} "
-                f"TIFFs came{named}."
+                f"Choose one scores.tif, and its {QUICKLOOK} if there is one. "
+                f"{len(rasters)} TIFFs came{named}."
             )
         content = read_uploaded(rasters[0], self.root, MOST_BYTES)
         quicklook = read_uploaded(pictures[0], self.root, MOST_BYTES) if pictures else None
         return parse_scene(content, rasters[0].name, quicklook)
 
     def cell(self, scene: SceneScores | None, column: object, row: object) -> tuple[str, str]:
-        """Return the scores of a cell, and what is known of it, as HTML."""
+        """Return the scores of a cell and what is known about it, as HTML."""
         if scene is None or not isinstance(column, int) or not isinstance(row, int):
             return "", ""
-        answer = scene.answer(column, row)
+        result = scene.result(column, row)
         place = scene.cell_place(column, row)
-        locator = "" if place is None else draw_locator(place, "The cell lies")
-        facts = markup.facts(markup.cell_facts(scene, column, row), locator)
-        if answer is None:
-            return markup.alert("This cell has no scores: no data, cloud or shadow.", "hint"), facts
-        return markup.scores(answer, None), facts
+        facts = _draw_facts(scene.cell_facts(column, row), place, "The cell lies")
+        if result is None:
+            said = "This cell has no scores: no data, cloud or shadow."
+            return draw("alert", said, "hint"), facts
+        return draw("scores", result), facts
 
 
-def _facts(patch: ShownPatch) -> str:
-    locator = "" if patch.place is None else draw_locator(patch.place, f"{patch.title} lies")
-    return markup.facts(patch.facts, locator)
+def _draw_facts(rows: Sequence[tuple[str, str]], place: Bounds | None, where: str) -> str:
+    return draw("facts", rows, "" if place is None else Markup(draw_locator(place, where)))  # noqa: S704 - it escapes

@@ -98,6 +98,12 @@ def text_of_degrees(longitude: float, latitude: float) -> str:
     return f"{abs(latitude):.4f}° {north}, {abs(longitude):.4f}° {east}"
 
 
+def describe_place(place: Bounds) -> list[tuple[str, str]]:
+    """Return where ``place`` lies, as names and values."""
+    corner = f"{place.left:,.0f} m E, {place.top:,.0f} m N, UTM {place.zone}"
+    return [("Centre", text_of_degrees(*centre_of(place))), ("Upper left corner", corner)]
+
+
 def _geographic(conformal: float) -> float:
     """Return the latitude whose conformal latitude has the tangent ``conformal``, by Newton."""
     eccentricity = math.sqrt(_FLATTENING * (2 - _FLATTENING))

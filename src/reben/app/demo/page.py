@@ -1,15 +1,14 @@
-"""The page itself: its parts, and which of them answer to what. Gradio is needed from here on."""
+"""The page itself: its parts, and which of them result to what. Gradio is needed from here on."""
 
 from collections.abc import Sequence
-from html import escape
 from importlib.resources import files
 from typing import Any
 
 import gradio as gr
 
-from reben.app.demo import markup
-from reben.app.demo.answers import GROUPS, Answer
-from reben.app.demo.handlers import Desk, PatchView
+from reben.app.demo.answers import PatchResult
+from reben.app.demo.handlers import PageState, PatchTab
+from reben.app.demo.markup import draw
 from reben.app.demo.patches import ShownPatch
 from reben.app.demo.scenes import SceneScores
 
@@ -26,18 +25,18 @@ _NO_SAMPLES = (
 _PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "minimal"}
 
 
-def build(desk: Desk) -> gr.Blocks:
+def build(state: PageState) -> gr.Blocks:
     """Return the page for a model."""
     page: gr.Blocks = gr.Blocks(
         title="reben demo", analytics_enabled=False, delete_cache=(600, _OLD_SECONDS)
     )
     with page:
-        _html(_head(desk))
+        _html(draw("head", state.model_name, state.model.config))
         with gr.Tabs():
             with gr.Tab("Patch", id="patch"):
-                _patch_tab(page, desk)
+                _patch_tab(page, state)
             with gr.Tab("Scene", id="scene"):
-                _scene_tab(page, desk)
+                _scene_tab(page, state)
     return page
 
 
@@ -67,35 +66,27 @@ def look() -> dict[str, Any]:
     )
     return {
         "theme": theme,
-        "css": files("reben.app.demo").joinpath("style.css").read_text(encoding="utf-8"),
+        "css": _file("style.css"),
         "head": '<meta name="viewport" content="width=device-width, initial-scale=1">',
         "footer_links": [],
     }
+
+
+def _file(name: str) -> str:
+    return files("reben.app.demo").joinpath(name).read_text(encoding="utf-8")
 
 
 def _html(value: str = "", **options: Any) -> gr.HTML:  # noqa: ANN401 - Gradio's own
     return gr.HTML(value, apply_default_css=False, **options)
 
 
-def _head(desk: Desk) -> str:
-    config = desk.model.config
-    limits = sorted(set(config.thresholds))
-    limit = f"{limits[0]:g}" if len(limits) == 1 else "one for each label"
-    return (
-        '<header class="head"><h1>What is on this patch?</h1>'
-        f"<p>Model <b>{escape(desk.model_name)}</b> · {len(config.bands)} bands: "
-        f"{escape(', '.join(config.bands))} · {len(config.labels)} labels · threshold {limit}"
-        "</p></header>"
-    )
-
-
-def _patch_tab(page: gr.Blocks, desk: Desk) -> None:
+def _patch_tab(page: gr.Blocks, state: PageState) -> None:
     patch = gr.State(None, time_to_live=_STATE_SECONDS)
-    answer = gr.State(None, time_to_live=_STATE_SECONDS)
+    result = gr.State(None, time_to_live=_STATE_SECONDS)
     with gr.Row(elem_classes="patch-grid"):
         with gr.Column(elem_classes="area-patch", min_width=300):
-            choice = _choice(desk)
-            with gr.Accordion("Upload your own patch", open=desk.samples is None):
+            choice = _choice(state)
+            with gr.Accordion("Upload your own patch", open=state.samples is None):
                 upload = gr.File(
                     label="Band TIFFs named <patch>_<BAND>.tif, or a zip of a patch folder",
                     file_count="multiple",
@@ -105,7 +96,7 @@ def _patch_tab(page: gr.Blocks, desk: Desk) -> None:
             views = _html()
         with gr.Column(elem_classes="area-scores", min_width=300):
             message = _html(
-                "" if desk.samples else markup.alert(_NO_SAMPLES, "hint"), elem_id="message"
+                "" if state.samples else draw("alert", _NO_SAMPLES, "hint"), elem_id="message"
             )
             scores = _html(elem_id="scores")
             with gr.Row():
@@ -121,8 +112,10 @@ def _patch_tab(page: gr.Blocks, desk: Desk) -> None:
                 ]
         with gr.Column(elem_classes="area-groups", min_width=300):
             kept = gr.CheckboxGroup(
-                choices=[(_group_name(desk, group), group) for group in desk.groups],
-                value=list(desk.groups),
+                choices=[
+                    (f"{name}: {' '.join(bands)}", name) for name, bands in state.groups.items()
+                ],
+                value=list(state.groups),
                 label="Which bands does it look at? Switch some off",
                 info=_OFF,
                 elem_id="groups",
@@ -133,37 +126,37 @@ def _patch_tab(page: gr.Blocks, desk: Desk) -> None:
     with gr.Accordion("What the model expects, and what it got", open=False) as expected:
         bands = _html(elem_id="bands")
 
-    parts = [patch, answer, message, views, facts, scores, moves, bands, expected, kept]
+    parts = [patch, result, message, views, facts, scores, moves, bands, expected, kept]
     inputs: list[gr.components.Component] = [choice, upload]
 
-    def shown(view: PatchView) -> tuple[Any, ...]:
-        return (*view[:8], gr.Accordion(open=not view.are_bands_right), list(desk.groups))
+    def shown(view: PatchTab) -> tuple[Any, ...]:
+        return (*view[:8], gr.Accordion(open=not view.are_bands_right), list(state.groups))
 
     def chosen(name: str | None) -> tuple[Any, ...]:
-        return (*shown(desk.choose(name)), gr.skip(), None)
+        return (*shown(state.choose(name)), gr.skip(), None)
 
     def uploaded(paths: list[str] | None) -> tuple[Any, ...]:
-        return (*shown(desk.upload(paths)), None, gr.skip())
+        return (*shown(state.upload(paths)), None, gr.skip())
 
-    def results(patch: ShownPatch | None, answer: Answer | None) -> list[Any]:
-        paths: Sequence[str | None] = desk.results(patch, answer) or (None, None, None)
+    def results(patch: ShownPatch | None, result: PatchResult | None) -> list[Any]:
+        paths: Sequence[str | None] = state.results(patch, result) or (None, None, None)
         return [gr.DownloadButton(value=path, interactive=path is not None) for path in paths]
 
     def switch(patch: ShownPatch | None, kept: list[str], bands: str) -> tuple[Any, ...]:
-        return (*desk.switch(patch, kept, bands)[:8], gr.skip(), gr.skip())
+        return (*state.switch(patch, kept, bands)[:8], gr.skip(), gr.skip())
 
     started = [
         choice.input(chosen, choice, [*parts, *inputs], **_PRIVATE),
         upload.upload(uploaded, upload, [*parts, *inputs], **_PRIVATE),
         kept.input(switch, [patch, kept, bands], parts, trigger_mode="always_last", **_PRIVATE),
-        page.load(lambda name: shown(desk.choose(name)), choice, parts, **_PRIVATE),
+        page.load(lambda name: shown(state.choose(name)), choice, parts, **_PRIVATE),
     ]
     for event in started:
-        event.then(results, [patch, answer], downloads, api_visibility="private")
+        event.then(results, [patch, result], downloads, api_visibility="private")
 
 
-def _choice(desk: Desk) -> gr.Dropdown:
-    samples = desk.samples
+def _choice(state: PageState) -> gr.Dropdown:
+    samples = state.samples
     return gr.Dropdown(
         choices=samples.choices if samples else [],
         value=samples.first if samples else None,
@@ -173,22 +166,18 @@ def _choice(desk: Desk) -> gr.Dropdown:
     )
 
 
-def _group_name(desk: Desk, group: str) -> str:
-    return f"{group}: {' '.join(band for band in desk.model.bands if band in GROUPS[group])}"
-
-
-def _scene_tab(page: gr.Blocks, desk: Desk) -> None:
+def _scene_tab(page: gr.Blocks, state: PageState) -> None:
     scene = gr.State(None, time_to_live=_STATE_SECONDS)
-    first = desk.show_scene(desk.scene)
+    first = state.show_scene(state.scene)
     with gr.Row(elem_classes="scene-grid"):
         with gr.Column(elem_classes="area-map", min_width=300):
             message = _html(elem_id="scene-message")
-            class_map = _html(first.class_map, js_on_load=markup.ON_LOAD, elem_id="class-map")
+            class_map = _html(first.class_map, js_on_load=_file("scene.js"), elem_id="class-map")
         with gr.Column(elem_classes="area-scores", min_width=300):
             scores = _html(first.scores, elem_id="cell-scores")
         with gr.Column(elem_classes="area-legend", min_width=300):
             legend = _html(first.legend, elem_id="legend")
-            with gr.Accordion("Open the result of reben predict-scene", open=desk.scene is None):
+            with gr.Accordion("Open the result of reben predict-scene", open=state.scene is None):
                 upload = gr.File(
                     label="scores.tif, and map.png if there is one",
                     file_count="multiple",
@@ -201,9 +190,9 @@ def _scene_tab(page: gr.Blocks, desk: Desk) -> None:
     parts = [scene, message, class_map, legend, quicklook, scores, facts]
 
     def click(scene: SceneScores | None, event: gr.EventData) -> tuple[str, str]:
-        return desk.cell(scene or desk.scene, event.column, event.row)
+        return state.cell(scene or state.scene, event.column, event.row)
 
-    upload.upload(lambda paths: tuple(desk.upload_scene(paths)), upload, parts, **_PRIVATE)
+    upload.upload(lambda paths: tuple(state.upload_scene(paths)), upload, parts, **_PRIVATE)
     class_map.select(
         click,
         scene,

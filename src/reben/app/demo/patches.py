@@ -7,7 +7,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from reben.app.demo.locator import centre_of, place_of_name, text_of_degrees
+from reben.app.demo.locator import describe_place, place_of_name
 from reben.app.demo.uploads import UploadedPatch
 from reben.data.dataset import Dataset
 from reben.data.loader import open_dataset
@@ -152,7 +152,4 @@ def _acquired(name: str) -> list[tuple[str, str]]:
 def _where(place: Bounds | None) -> list[tuple[str, str]]:
     if place is None:
         return [("Place", "unknown: neither names nor files say it")]
-    return [
-        ("Centre", text_of_degrees(*centre_of(place))),
-        ("Upper left corner", f"{place.left:,.0f} m E, {place.top:,.0f} m N, UTM {place.zone}"),
-    ]
+    return describe_place(place)

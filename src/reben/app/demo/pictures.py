@@ -1,4 +1,4 @@
-"""Pictures of a patch: true colour, false colour, radar; and PNG bytes as text for a page.
+"""PatchViews of a patch: true colour, false colour, radar; and PNG bytes as text for a page.
 
 Stretches are fixed, so that two patches can be compared by eye.
 """
@@ -24,23 +24,19 @@ _GAMMA = 1.5
 
 
 @dataclass(frozen=True)
-class Picture:
-    """One view of a patch.
-
-    Args:
-        title: What kind of view it is.
-        caption: Which bands are red, green and blue.
-        alt: What is to be seen, for those who cannot see it.
-        image: The picture, or None where bands for it are missing.
-    """
+class PatchView:
+    """One picture of a patch."""
 
     title: str
     caption: str
+    """Which bands are red, green and blue."""
     alt: str
+    """What it shows, for those who cannot see it."""
     image: Image.Image | None
+    """None where bands for it are missing."""
 
 
-def draw_views(bands: Mapping[str, NDArray[Any]], title: str) -> tuple[Picture, ...]:
+def draw_views(bands: Mapping[str, NDArray[Any]], title: str) -> tuple[PatchView, ...]:
     """Return the views of a patch: true colour, false colour, radar.
 
     Args:
@@ -66,23 +62,24 @@ def png_bytes(image: Image.Image) -> bytes:
     return file.getvalue()
 
 
-def as_data_uri(content: bytes) -> str:
-    """Return the bytes of a PNG as an address that holds them; no server is asked."""
+def enlarge(image: Image.Image) -> Image.Image:
+    """Return a patch as large as the page shows it, smoothly."""
+    side = _ZOOM * PATCH_PIXELS
+    return image.resize((side, side), Image.Resampling.BICUBIC)
+
+
+def png_address(picture: Image.Image | bytes) -> str:
+    """Return a picture as an address that holds its PNG, so no server is asked for it."""
+    content = picture if isinstance(picture, bytes) else png_bytes(picture)
     return "data:image/png;base64," + b64encode(content).decode()
 
 
-def enlarge(image: Image.Image, zoom: int = _ZOOM) -> Image.Image:
-    """Return a patch ``zoom`` times as large, smoothly."""
-    side = image.width * zoom, image.height * zoom
-    return image.resize(side, Image.Resampling.BICUBIC)
-
-
-def _view(title: str, caption: str, patch: str, image: Image.Image | None) -> Picture:
+def _view(title: str, caption: str, patch: str, image: Image.Image | None) -> PatchView:
     alt = (
         f"{title} picture of {patch}: {caption} as red, green and blue. "
         f"{PATCH_METRES} m by {PATCH_METRES} m, north is up."
     )
-    return Picture(title, caption, alt, image)
+    return PatchView(title, caption, alt, image)
 
 
 def _known(bands: Mapping[str, NDArray[Any]], names: tuple[str, ...]) -> Image.Image | None:

@@ -16,10 +16,10 @@ from typing import Any
 from PIL import Image, ImageDraw, ImageFont
 
 import reben
-from reben.app.demo.answers import Answer
+from reben.app.demo.answers import LabelScore, PatchResult
 from reben.app.demo.locator import centre_of
 from reben.app.demo.patches import ShownPatch
-from reben.app.demo.pictures import Picture, draw_views, png_bytes
+from reben.app.demo.pictures import PatchView, draw_views, png_bytes
 from reben.spec.labels import COLOURS
 
 _WIDTH, _MARGIN, _ROW = 1600, 48, 38
@@ -30,8 +30,8 @@ _LABEL, _BAR = 480, 300
 
 
 def draw_card(
-    pictures: Sequence[Picture],
-    answer: Answer,
+    pictures: Sequence[PatchView],
+    result: PatchResult,
     true_labels: Collection[str] | None,
     *,
     title: str,
@@ -41,32 +41,33 @@ def draw_card(
 
     Args:
         pictures: The views of the patch; those that are not there are left out.
-        answer: What the model says.
+        result: What the model says.
         true_labels: The labels that the patch really has, if that is known.
         title: Which patch it is.
         model: Which model says so.
     """
-    height = _MARGIN * 2 + 100 + max(len(answer.labels) * _ROW, _LARGE + _GAP + _SMALL + 60)
+    height = _MARGIN * 2 + 100 + max(len(result.labels) * _ROW, _LARGE + _GAP + _SMALL + 60)
     card = Image.new("RGB", (_WIDTH, height), _PAPER)
     draw = ImageDraw.Draw(card)
     _text(draw, (_MARGIN, _MARGIN - 8), title, 30, width=_WIDTH - 2 * _MARGIN)
-    said = f"{model}{_without(answer)}"
+    said = f"{model}{_without(result)}"
     _text(draw, (_MARGIN, _MARGIN + 38), said, 22, _SOFT, width=_WIDTH - 2 * _MARGIN)
     top = _MARGIN + 100
     _draw_pictures(card, [picture for picture in pictures if picture.image is not None], top)
     left = _MARGIN + _LARGE + 56
-    for position, k in enumerate(answer.order):
-        _draw_row(draw, answer, k, true_labels, left=left, top=top + position * _ROW)
+    for position, row in enumerate(result.rows):
+        is_true = true_labels is not None and row.label in true_labels
+        _draw_row(draw, row, is_true, left=left, top=top + position * _ROW)
     foot = "dashed: threshold" + ("" if true_labels is None else "; T: true label")
-    _text(draw, (left, top + len(answer.labels) * _ROW + 10), foot, 18, _SOFT)
+    _text(draw, (left, top + len(result.labels) * _ROW + 10), foot, 18, _SOFT)
     return card
 
 
-def _without(answer: Answer) -> str:
-    return f", without {', '.join(answer.switched_off)}" if answer.switched_off else ""
+def _without(result: PatchResult) -> str:
+    return f", without {', '.join(result.switched_off)}" if result.switched_off else ""
 
 
-def _draw_pictures(card: Image.Image, pictures: Sequence[Picture], top: int) -> None:
+def _draw_pictures(card: Image.Image, pictures: Sequence[PatchView], top: int) -> None:
     """Put the first picture large, the others small below it."""
     draw = ImageDraw.Draw(card)
     left = _MARGIN
@@ -83,15 +84,9 @@ def _draw_pictures(card: Image.Image, pictures: Sequence[Picture], top: int) -> 
 
 
 def _draw_row(
-    draw: ImageDraw.ImageDraw,
-    answer: Answer,
-    k: int,
-    true_labels: Collection[str] | None,
-    *,
-    left: int,
-    top: int,
+    draw: ImageDraw.ImageDraw, row: LabelScore, is_true: bool, *, left: int, top: int
 ) -> None:
-    label, score, above = answer.labels[k], answer.scores[k], answer.is_above(k)
+    label, score, above = row.label, row.score, row.is_above
     middle = top + _ROW // 2
     ink = _INK if above else _SOFT
     box = (left, middle - 9, left + 18, middle + 9)
@@ -108,11 +103,11 @@ def _draw_row(
         fill = _ABOVE if above else _BELOW
         box = (start, middle - 9, start + length, middle + 9)
         draw.rounded_rectangle(box, min(4, length // 2), fill=fill)
-    mark = start + round(_BAR * answer.thresholds[k])
+    mark = start + round(_BAR * row.threshold)
     for y in range(middle - 13, middle + 13, 6):
         draw.line((mark, y, mark, y + 3), fill=_INK, width=2)
     draw.text((start + _BAR + 76, middle), f"{score:.3f}", ink, _font(20), anchor="rm")
-    if true_labels is not None and label in true_labels:
+    if is_true:
         draw.text((start + _BAR + 96, middle), "T", _ABOVE, _font(20), anchor="lm")
 
 
@@ -150,12 +145,12 @@ _KEPT = 60
 _PREFIX = "result-"
 
 
-def result_as_json(patch: ShownPatch, answer: Answer, model: Mapping[str, str]) -> str:
+def result_as_json(patch: ShownPatch, result: PatchResult, model: Mapping[str, str]) -> str:
     """Return a result as JSON text.
 
     Args:
         patch: The patch.
-        answer: What the model says of it.
+        result: What the model says of it.
         model: What is known of the model.
     """
     place = patch.place
@@ -166,18 +161,18 @@ def result_as_json(patch: ShownPatch, answer: Answer, model: Mapping[str, str]) 
         "latitude": latitude,
         "model": dict(model),
         "reben_version": reben.__version__,
-        "switched_off": list(answer.switched_off),
+        "switched_off": list(result.switched_off),
         "true_labels": None if patch.true_labels is None else list(patch.true_labels),
-        "above": [answer.labels[k] for k in answer.order if answer.is_above(k)],
-        "scores": _rows(patch, answer),
-        "warnings": list(answer.warnings),
+        "above": result.above,
+        "scores": _rows(patch, result),
+        "warnings": list(result.warnings),
     }
     return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def result_as_csv(patch: ShownPatch, answer: Answer) -> str:
+def result_as_csv(patch: ShownPatch, result: PatchResult) -> str:
     """Return a result as CSV text: one label a row, the highest score with every band first."""
-    rows = _rows(patch, answer)
+    rows = _rows(patch, result)
     file = StringIO(newline="")
     writer = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator="\n")
     writer.writeheader()
@@ -185,22 +180,22 @@ def result_as_csv(patch: ShownPatch, answer: Answer) -> str:
     return file.getvalue()
 
 
-def _rows(patch: ShownPatch, answer: Answer) -> list[dict[str, Any]]:
+def _rows(patch: ShownPatch, result: PatchResult) -> list[dict[str, Any]]:
     return [
         {
-            "label": answer.labels[k],
-            "score": round(answer.scores[k], 6),
-            "score_with_every_band": round(answer.full[k], 6),
-            "threshold": answer.thresholds[k],
-            "above": answer.is_above(k),
-            "true": None if patch.true_labels is None else answer.labels[k] in patch.true_labels,
+            "label": row.label,
+            "score": round(row.score, 6),
+            "score_with_every_band": round(row.full, 6),
+            "threshold": row.threshold,
+            "above": row.is_above,
+            "true": None if patch.true_labels is None else row.label in patch.true_labels,
         }
-        for k in answer.order
+        for row in result.rows
     ]
 
 
 def write_results(
-    root: Path, patch: ShownPatch, answer: Answer, model: Mapping[str, str]
+    root: Path, patch: ShownPatch, result: PatchResult, model: Mapping[str, str]
 ) -> tuple[str, str, str]:
     """Write a result as JSON, CSV and PNG into a new folder in ``root``; return the three paths.
 
@@ -213,14 +208,14 @@ def write_results(
     stem = re.sub(r"[^A-Za-z0-9_-]+", "_", patch.title)[:100].strip("_") or "patch"
     card = draw_card(
         draw_views(patch.bands, patch.title),
-        answer,
+        result,
         patch.true_labels,
         title=patch.title,
         model=model["name"],
     )
     contents = {
-        "json": result_as_json(patch, answer, model).encode(),
-        "csv": result_as_csv(patch, answer).encode(),
+        "json": result_as_json(patch, result, model).encode(),
+        "csv": result_as_csv(patch, result).encode(),
         "png": png_bytes(card),
     }
     paths = {ending: folder / f"reben-{stem}.{ending}" for ending in contents}

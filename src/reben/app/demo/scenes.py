@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from reben.app.demo.answers import Answer
+from reben.app.demo.answers import PatchResult
+from reben.app.demo.locator import describe_place
 from reben.data.tiff.tags import STARTS
 from reben.errors import MissingExtraError, UploadError
 from reben.model.config import DEFAULT_THRESHOLD
@@ -25,6 +26,14 @@ MOST_VALUES = 32 << 20
 """Scores in a raster: a whole scene in steps of 600 m has 0.7 million."""
 _NO_DATA, _STEPS = 255, 200
 _UNKNOWN = (138, 148, 160)
+_TAGS = {
+    "model": "Model",
+    "bands": "Its bands",
+    "stride": "Metres from window to window",
+    "max_bad": "Most bad pixels in a window",
+    "boa_offset": "BOA offset",
+    "reben_version": "Version of reben",
+}
 QUICKLOOK = "map.png"
 """The picture that lies beside the scores, if one was drawn."""
 
@@ -77,13 +86,13 @@ class SceneScores:
         order = np.argsort(-counts, kind="stable")
         return [(self.labels[k], float(counts[k])) for k in order if counts[k]]
 
-    def answer(self, column: int, row: int) -> Answer | None:
+    def result(self, column: int, row: int) -> PatchResult | None:
         """Return the scores of one cell, or None where it has none or there is no such cell."""
         width, height = self.size
         if not (0 <= column < width and 0 <= row < height and self.is_known[row, column]):
             return None
         values = tuple(map(float, self.scores_KYX[:, row, column]))
-        return Answer(self.labels, self.thresholds, values, values, (), {}, ())
+        return PatchResult(self.labels, self.thresholds, values, values)
 
     def cell_place(self, column: int, row: int) -> Bounds | None:
         """Return where one cell lies."""
@@ -94,6 +103,17 @@ class SceneScores:
         y = (self.place.top - self.place.bottom) / height
         left, top = self.place.left + column * x, self.place.top - row * y
         return Bounds(self.place.epsg, left, top - y, left + x, top)
+
+    def cell_facts(self, column: int, row: int) -> list[tuple[str, str]]:
+        """Return what is known about a cell and its scene: names and values."""
+        columns, rows = self.size
+        place = self.cell_place(column, row)
+        return [
+            ("Cell", f"column {column} of {columns}, row {row} of {rows}, counted from 0"),
+            *([] if place is None else describe_place(place)),
+            ("Scene", self.name),
+            *((name, self.about[tag]) for tag, name in _TAGS.items() if tag in self.about),
+        ]
 
     @property
     def middle(self) -> tuple[int, int]:

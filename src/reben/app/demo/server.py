@@ -13,7 +13,7 @@ from reben.errors import ConfigError, MissingExtraError
 if TYPE_CHECKING:
     import gradio
 
-    from reben.app.demo.handlers import Desk
+    from reben.app.demo.handlers import PageState
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 """Hosts that nobody but this machine reaches."""
@@ -104,12 +104,12 @@ def require_gradio() -> None:
 
 
 def launch(
-    desk: "Desk", *, host: str = "127.0.0.1", port: int | None = None
+    state: "PageState", *, host: str = "127.0.0.1", port: int | None = None
 ) -> "tuple[gradio.Blocks, str]":
     """Start serving the page, and return it with its address.
 
     Args:
-        desk: The model and what it can be asked about; its folder is that of `private_folder`.
+        state: The model and what it can be asked about; its folder is that of `private_folder`.
         host: Address to listen on; 127.0.0.1 is reached from this machine only.
         port: Port to listen on; by default the first free one from 7860 on.
 
@@ -121,7 +121,7 @@ def launch(
 
     from reben.app.demo.page import build, look
 
-    page = build(desk)
+    page = build(state)
     page.queue(max_size=_WAITING, default_concurrency_limit=_AT_ONCE, api_open=False)
     middleware = [Middleware(OnlyHere)]
     if host in LOOPBACK:

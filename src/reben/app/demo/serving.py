@@ -13,7 +13,7 @@ from reben.app.terminal import progress_bar
 from reben.errors import ConfigError
 
 if TYPE_CHECKING:
-    from reben.app.demo.handlers import Desk
+    from reben.app.demo.handlers import PageState
     from reben.app.demo.scenes import SceneScores
     from reben.model.classifier import Classifier
     from reben.model.open import ModelLike
@@ -67,8 +67,8 @@ def serve(  # noqa: PLR0913 - all after the first are named
         require_gradio()
         classifier = open_model(model, device, bands=bands)
         found = open_scene(classifier, model, root, scene=scene, product=product)
-        desk = _desk(classifier, model, root, data, found)
-        page, address = launch(desk, host=host, port=port)
+        state = _state(classifier, model, root, data, found)
+        page, address = launch(state, host=host, port=port)
         stop = stop or Event()
         try:
             with _stopped_by_sigterm(stop):
@@ -91,19 +91,19 @@ def _stopped_by_sigterm(stop: Event) -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _desk(
+def _state(
     classifier: "Classifier",
     model: "ModelLike",
     root: Path,
     data: Path | None,
     scene: "SceneScores | None",
-) -> "Desk":
-    from reben.app.demo.handlers import Desk
+) -> "PageState":
+    from reben.app.demo.handlers import PageState
     from reben.app.demo.patches import Samples
     from reben.model.open import name_of
 
     store = find_store(data)
-    return Desk(
+    return PageState(
         model=classifier,
         model_name=name_of(model),
         root=root,
