@@ -140,6 +140,43 @@ def test_a_value_of_another_type_is_an_error_that_says_where(full):
         Report.from_dict(values)
 
 
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("num_patches", "1e999"),
+        ("num_patches", "-3"),
+        ("num_patches", "1" + "0" * 400),
+        ("threshold", "NaN"),
+        ("threshold", "true"),
+        ("threshold", "[" * 100_000),
+        ("bands", '{"B02": 1}'),
+        ("labels", "[1, 2, 3]"),
+        ("breakdown", "null"),
+    ],
+)
+def test_a_damaged_report_is_an_error_with_file_field_and_cure(full, tmp_path, field, value):
+    text = json.dumps({**full.to_dict(), field: "HERE"})
+    (tmp_path / "report.json").write_text(text.replace('"HERE"', value))
+
+    with pytest.raises(RunError, match=rf"report\.json .*({field}|JSON).* Evaluate the model"):
+        Report.load(tmp_path)
+
+
+def test_an_unknown_field_deep_inside_is_an_error_that_names_it(full):
+    values = full.to_dict()
+    values["metrics"]["macro"]["f2"] = 0.5
+
+    with pytest.raises(RunError, match=r"metrics\.macro\.f2"):
+        Report.from_dict(values)
+
+
+def test_a_report_that_is_not_utf_8_is_an_error_that_names_it(report, tmp_path):
+    report.save(tmp_path / "report.json").write_bytes(report.to_json().encode("latin-1"))
+
+    with pytest.raises(RunError, match=r"report\.json"):
+        Report.load(tmp_path)
+
+
 def test_every_label_that_is_absent_is_named_in_every_section(full):
     (name,) = full.absent
 

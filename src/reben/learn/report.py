@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from reben.errors import RunError
 from reben.learn.metrics.bootstrap import Intervals
@@ -21,10 +21,12 @@ from reben.learn.metrics.classification import (
 from reben.learn.metrics.curves import PrecisionRecall, Reliability
 from reben.learn.predictions import Calibration
 from reben.support.atomic import write_text
-from reben.support.plain_json import from_plain, to_plain
+from reben.support.json_files import Count, Finite, check_values, parse_json, read_json
+from reben.support.plain_json import to_plain
 
 REPORT_FILE = "report.json"
 """The report in a folder of its own, beside pictures and predictions."""
+_CURE = "Evaluate the model with this version of reben to write a report."
 
 
 def _now() -> str:
@@ -73,16 +75,18 @@ class Report:
         why_not_calibrated: Why there are none.
     """
 
+    __pydantic_config__: ClassVar = {"extra": "forbid"}  # in all parts of a report
+
     name: str
     backbone: str
     bands: tuple[str, ...]
     labels: tuple[str, ...]
     split: str
-    num_patches: int
+    num_patches: Count
     fingerprint: str
     metrics: Metrics
     filters: Mapping[str, str] = field(default_factory=dict)
-    threshold: float = THRESHOLD
+    threshold: Finite = THRESHOLD
     reben_version: str = field(default_factory=lambda: version("reben"))
     created: str = field(default_factory=_now)
     intervals: Mapping[str, Intervals] = field(default_factory=dict)
@@ -135,13 +139,7 @@ class Report:
         Raises:
             RunError: If a value is missing or of another kind.
         """
-        try:
-            return from_plain(cls, values)
-        except (KeyError, TypeError) as error:
-            raise RunError(
-                f"This is not a report as reben {version('reben')} writes it: "
-                f"{type(error).__name__} {error}. Evaluate the model again."
-            ) from None
+        return check_values(values, cls, "The report", RunError, _CURE)
 
     def to_json(self) -> str:
         """Return the report as JSON text."""
@@ -154,11 +152,7 @@ class Report:
         Raises:
             RunError: If the text is no such report.
         """
-        try:
-            values = json.loads(text)
-        except ValueError as error:
-            raise RunError(f"This is not a report, since it is no JSON: {error}.") from None
-        return cls.from_dict(values)
+        return parse_json(text, cls, "The report", RunError, _CURE)
 
     def save(self, path: str | Path) -> Path:
         """Write the report to ``path``, whole or not at all, and return it.
@@ -179,15 +173,5 @@ class Report:
         Raises:
             RunError: If there is no such file, or it is no report.
         """
-        if Path(path).is_dir():
-            path = Path(path) / REPORT_FILE
-        try:
-            text = Path(path).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise RunError(
-                f"No report can be read from {path}: {error}. Evaluate the model first."
-            ) from None
-        try:
-            return cls.from_json(text)
-        except RunError as error:
-            raise RunError(f"{path}: {error}") from None
+        file = Path(path) / REPORT_FILE if Path(path).is_dir() else Path(path)
+        return read_json(file, cls, RunError, _CURE)

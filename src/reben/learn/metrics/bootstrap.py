@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from reben.errors import ConfigError
 from reben.learn.metrics.classification import THRESHOLD, Threshold
 from reben.learn.predictions import Predictions, require_same_patches
+from reben.support.json_files import Count, Finite
 from reben.support.processes import usable_cores
 
 if TYPE_CHECKING:
@@ -38,8 +39,8 @@ _BLOCK = 16  # resamples that share one walk along the scores; the random number
 class Interval:
     """The range in which a figure lies with the probability of the level."""
 
-    low: float
-    high: float
+    low: Finite
+    high: Finite
 
 
 @dataclass(frozen=True)
@@ -55,9 +56,9 @@ class Resampling:
     """
 
     unit: str
-    num_units: int
-    rounds: int
-    level: float
+    num_units: Count
+    rounds: Count
+    level: Finite
     seed: int
 
 

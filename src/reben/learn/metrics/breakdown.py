@@ -17,6 +17,7 @@ from reben.learn.metrics.classification import (
     is_found,
 )
 from reben.learn.predictions import Predictions
+from reben.support.json_files import Count, Finite
 
 
 @dataclass(frozen=True)
@@ -38,13 +39,13 @@ class Group:
         absent: Labels that no patch of the group has.
     """
 
-    num_patches: int
-    macro_average_precision: float | None
-    macro_f1: float | None
-    micro_average_precision: float | None
-    micro_f1: float | None
-    comparable_macro_average_precision: float
-    comparable_macro_f1: float
+    num_patches: Count
+    macro_average_precision: Finite | None
+    macro_f1: Finite | None
+    micro_average_precision: Finite | None
+    micro_f1: Finite | None
+    comparable_macro_average_precision: Finite
+    comparable_macro_f1: Finite
     absent: tuple[str, ...]
 
 
@@ -72,8 +73,8 @@ class CoOccurrence:
         prediction: Counts of what scores above the threshold, K rows of K.
     """
 
-    truth: tuple[tuple[int, ...], ...]
-    prediction: tuple[tuple[int, ...], ...]
+    truth: tuple[tuple[Count, ...], ...]
+    prediction: tuple[tuple[Count, ...], ...]
 
 
 def break_down(predictions: Predictions, threshold: float = THRESHOLD) -> Breakdowns:

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from reben.errors import ConfigError, EmptySplitError, LabelsError
 from reben.learn.predictions import check_values
+from reben.support.json_files import Count, Finite
 
 THRESHOLD = 0.5
 """A label counts as found where its score is greater than this, as in the published figures."""
@@ -135,12 +136,12 @@ class Figures:
         auroc: Area under the receiver operating characteristic.
     """
 
-    average_precision: float
-    f1: float
-    precision: float
-    recall: float
-    accuracy: float
-    auroc: float
+    average_precision: Finite
+    f1: Finite
+    precision: Finite
+    recall: Finite
+    accuracy: Finite
+    auroc: Finite
 
 
 @dataclass(frozen=True)
@@ -151,7 +152,7 @@ class ClassFigures(Figures):
         support: How many patches have the label.
     """
 
-    support: int
+    support: Count
 
 
 @dataclass(frozen=True)
@@ -170,12 +171,12 @@ class SampleFigures:
         hamming_distance: Which part of the decisions is wrong: 1 - accuracy.
     """
 
-    f1: float
-    precision: float
-    recall: float
-    accuracy: float
-    subset_accuracy: float
-    hamming_distance: float
+    f1: Finite
+    precision: Finite
+    recall: Finite
+    accuracy: Finite
+    subset_accuracy: Finite
+    hamming_distance: Finite
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from reben.learn.metrics.classification import trace_curve
 from reben.learn.predictions import Predictions
+from reben.support.json_files import Count, Finite
 
 MAX_POINTS = 200
 """Points of a curve at most; average precision is computed from all of them before thinning."""
@@ -30,9 +31,9 @@ class PrecisionRecall:
         threshold: The lowest score that counts as found at that point; as many.
     """
 
-    recall: tuple[float, ...]
-    precision: tuple[float, ...]
-    threshold: tuple[float, ...]
+    recall: tuple[Finite, ...]
+    precision: tuple[Finite, ...]
+    threshold: tuple[Finite, ...]
 
 
 @dataclass(frozen=True)
@@ -49,12 +50,12 @@ class Reliability:
         log_loss: Mean binary cross-entropy of all decisions, in nats.
     """
 
-    count: tuple[int, ...]
-    score: tuple[float, ...]
-    share: tuple[float | None, ...]
-    expected_error: float
-    expected_error_per_class: Mapping[str, float]
-    log_loss: float
+    count: tuple[Count, ...]
+    score: tuple[Finite, ...]
+    share: tuple[Finite | None, ...]
+    expected_error: Finite
+    expected_error_per_class: Mapping[str, Finite]
+    log_loss: Finite
 
 
 def trace_precision_recall(predictions: Predictions) -> dict[str, PrecisionRecall]:
