@@ -89,6 +89,52 @@ def test_a_file_of_a_later_format_is_an_error(tmp_path, monkeypatch):
         Predictions.load(path)
 
 
+def changed(tmp_path, change):
+    """Write predictions whose table ``change`` has changed."""
+    table = pq.read_table(predicted(5).save(tmp_path / "p.parquet"))
+    pq.write_table(change(table), tmp_path / "p.parquet")
+    return tmp_path / "p.parquet"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ('"subject":', '"object":', "subject"),
+        ('"fingerprint": "ab12"', '"fingerprint": 12', r"subject\.fingerprint"),
+        ('"format": 1', '"format": 1e999', "format"),
+        ('"labels": [', '"labels": [3, ', r"labels\.0"),
+        ("{", "[" * 100_000, "JSON"),
+        ("Pastures", "Pasture\xff", "UTF-8|unicode|JSON"),
+    ],
+)
+def test_damaged_metadata_are_an_error_with_file_field_and_cure(tmp_path, old, new, words):
+    def damage(table):
+        about = table.schema.metadata[b"reben"].replace(old.encode(), new.encode("latin-1"), 1)
+        return table.replace_schema_metadata({b"reben": about})
+
+    with pytest.raises(RunError, match=rf"p\.parquet .*({words}).* reben evaluate"):
+        Predictions.load(changed(tmp_path, damage))
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("label: Pastures", [0, 1, 256, 0, 1]),
+        ("label: Pastures", [0, 1, None, 0, 1]),
+        ("score: Pastures", ["a", "b", "c", "d", "e"]),
+        ("score: Pastures", [0.5, None, 0.5, 0.5, 0.5]),
+        ("patch_id", ["a", "b", "c", "d", None]),
+        ("month", [1, 2, 3, 4, 300]),
+    ],
+)
+def test_values_that_a_column_cannot_hold_are_an_error(tmp_path, name, values):
+    def damage(table):
+        return table.set_column(table.column_names.index(name), name, [values])
+
+    with pytest.raises(RunError, match=r"p\.parquet"):
+        Predictions.load(changed(tmp_path, damage))
+
+
 def test_a_place_that_cannot_be_written_is_an_error(tmp_path):
     (tmp_path / "file").write_text("")
 

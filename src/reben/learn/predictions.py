@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import pyarrow as pa
@@ -20,15 +20,29 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from reben.data.metadata import PatchTable
-from reben.errors import ConfigError, EmptySplitError, LabelsError, PatchNameError, RunError
+from reben.errors import (
+    ConfigError,
+    EmptySplitError,
+    LabelsError,
+    PatchNameError,
+    RebenError,
+    RunError,
+    first_line,
+)
 from reben.spec.patches import Sentinel2Patch
 from reben.support.atomic import atomic_file
-from reben.support.plain_json import from_plain, to_plain
+from reben.support.json_files import Count, Finite, parse_json
+from reben.support.plain_json import to_plain
 
 FORMAT = 1
 """Version of the file format."""
 _KEY = b"reben"
 _SCORE, _LABEL = "score: ", "label: "
+_KNOWN = {
+    "countries": ("country", pa.string()),
+    "tiles": ("tile", pa.string()),
+    "months": ("month", pa.uint8()),
+}  # fields that may be None: their columns, and of which type those are
 
 
 @dataclass(frozen=True)
@@ -44,11 +58,11 @@ class Calibration:
         kept: Labels that no patch had there, so that their threshold is the default.
     """
 
-    temperature: float
-    thresholds: tuple[float, ...]
+    temperature: Finite
+    thresholds: tuple[Finite, ...]
     split: str
     fingerprint: str
-    num_patches: int
+    num_patches: Count
     kept: tuple[str, ...] = ()
 
 
@@ -117,7 +131,7 @@ class Predictions:
             raise EmptySplitError("There are no predictions: choose another split or filter.")
         if len(set(self.label_names)) != shape[1]:
             raise LabelsError(f"A label is named twice: {'; '.join(self.label_names)}.")
-        for name in ("countries", "tiles", "months"):
+        for name in _KNOWN:
             known = getattr(self, name)
             if known is not None and len(known) != shape[0]:
                 raise ConfigError(f"There are {len(known)} {name} for {shape[0]} patches.")
@@ -178,23 +192,15 @@ class Predictions:
             OutputError: If the file cannot be written.
         """
         columns: dict[str, Any] = {"patch_id": pa.array(self.patch_ids, pa.string())}
-        for name, values, kind in (
-            ("country", self.countries, pa.string()),
-            ("tile", self.tiles, pa.string()),
-            ("month", self.months, pa.uint8()),
-        ):
+        for field_name, (name, kind) in _KNOWN.items():
+            values = getattr(self, field_name)
             if values is not None:
                 columns[name] = pa.array(values, kind)
         for start, matrix in ((_SCORE, self.scores), (_LABEL, self.labels)):
             for k, label in enumerate(self.label_names):
                 columns[start + label] = pa.array(np.ascontiguousarray(matrix[:, k]))
-        about = {
-            "format": FORMAT,
-            "reben_version": version("reben"),
-            "labels": list(self.label_names),
-            "subject": to_plain(self.subject),
-        }
-        table = pa.table(columns).replace_schema_metadata({_KEY: json.dumps(about)})
+        about = _About(FORMAT, version("reben"), self.label_names, self.subject)
+        table = pa.table(columns).replace_schema_metadata({_KEY: json.dumps(to_plain(about))})
         with atomic_file(path) as temporary:
             pq.write_table(table, temporary, compression="zstd")
         return Path(path)
@@ -207,35 +213,45 @@ class Predictions:
             RunError: If the file cannot be read or is none of reben's.
             RebenError: If values in it cannot be, as at construction.
         """
+        cure = "Write predictions with: reben evaluate MODEL --data STORE --out FOLDER"
         try:
             table = pq.read_table(path)
-            about = json.loads((table.schema.metadata or {})[_KEY])
-            if about["format"] != FORMAT:
-                raise RunError(
-                    f"{path} has format {about['format']}, and this reben reads {FORMAT}. "
-                    "Predict again, or install the version of reben that wrote it: "
-                    f"{about['reben_version']}."
-                )
-            names = tuple(about["labels"])
+            about = _read_about(table, path, cure)
+            names = about.labels
             return cls(
-                from_plain(Subject, about["subject"]),
+                about.subject,
                 names,
-                tuple(table["patch_id"].to_pylist()),
-                _matrix(table, _SCORE, names, np.float32),
-                _matrix(table, _LABEL, names, np.uint8),
-                *(
-                    tuple(table[name].to_pylist()) if name in table.column_names else None
-                    for name in ("country", "tile", "month")
-                ),
+                tuple(_column(table, "patch_id", pa.string()).to_pylist()),
+                _matrix(table, _SCORE, names, pa.float32()),
+                _matrix(table, _LABEL, names, pa.uint8()),
+                **{
+                    field_name: tuple(table[name].cast(kind).to_pylist())
+                    for field_name, (name, kind) in _KNOWN.items()
+                    if name in table.column_names
+                },
             )
-        except (OSError, pa.ArrowException, KeyError, TypeError, ValueError) as error:
-            if isinstance(error, RunError | LabelsError | ConfigError | EmptySplitError):
-                raise
+        except RebenError:
+            raise
+        except (OSError, pa.ArrowException, KeyError, ValueError) as error:
             raise RunError(
-                f"{path} does not hold predictions as reben writes them: "
-                f"{type(error).__name__} {error}. Write them with: reben evaluate MODEL --data "
-                "STORE --out FOLDER"
+                f"{path} holds no predictions as reben writes them: {first_line(error)}. {cure}"
             ) from None
+
+
+@dataclass(frozen=True)
+class _Head:
+    format: Count
+    reben_version: str
+
+
+@dataclass(frozen=True)
+class _About(_Head):
+    """What the metadata of the file hold."""
+
+    __pydantic_config__: ClassVar = {"extra": "forbid"}
+
+    labels: tuple[str, ...]
+    subject: Subject
 
 
 def require_same_patches(first: Predictions, second: Predictions) -> None:
@@ -282,8 +298,28 @@ def check_values(scores: NDArray[Any], labels: NDArray[Any]) -> None:
         )
 
 
-def _matrix(table: pa.Table, start: str, names: Sequence[str], dtype: type) -> NDArray[Any]:
-    return np.stack([table[start + name].to_numpy().astype(dtype) for name in names], axis=1)
+def _read_about(table: pa.Table, path: str | Path, cure: str) -> _About:
+    content = (table.schema.metadata or {}).get(_KEY, b"null")
+    name = f"The metadata of {path}"
+    head = parse_json(content, _Head, name, RunError, cure)
+    if head.format != FORMAT:
+        raise RunError(
+            f"{path} has format {head.format}, and this reben reads {FORMAT}. Predict again, or "
+            f"install the version of reben that wrote it: {head.reben_version}."
+        )
+    return parse_json(content, _About, name, RunError, cure)
+
+
+def _column(table: pa.Table, name: str, kind: pa.DataType) -> pa.ChunkedArray:
+    """Return a column without gaps; values that ``kind`` cannot hold are an error of Arrow."""
+    column = table[name].cast(kind)
+    if column.null_count:
+        raise pa.ArrowInvalid(f"{column.null_count} values of the column {name!r} are missing")
+    return column
+
+
+def _matrix(table: pa.Table, start: str, names: Sequence[str], kind: pa.DataType) -> NDArray[Any]:
+    return np.stack([_column(table, start + name, kind).to_numpy() for name in names], axis=1)
 
 
 def _parse_names(
