@@ -273,6 +273,96 @@ def test_an_input_without_a_patch_of_its_kind_is_refused(tree, tmp_path):
         encode(tmp_path / "store", s2=tree["s1"], workers=1)
 
 
+# One folder for all -------------------------------------------------------------------------------
+
+
+def with_tables(folder, *, names=(METADATA_FILE,)):
+    for start, name in enumerate(names):
+        write_metadata(folder / name, [row(number) for number in list(NUMBERS)[start::2]])
+    return folder
+
+
+@pytest.mark.parametrize("ending", ["folder", ".tar.zst", ".tar.gz"])
+def test_all_inputs_are_found_in_a_folder_of_published_names(ending, values, tmp_path, caplog):
+    folder = with_tables(tmp_path / "data", names=[METADATA_FILE, SNOW_CLOUD_FILE])
+    if ending == "folder":
+        write_tree(folder, NUMBERS)
+    else:
+        write_archives(folder, NUMBERS, ending)
+    with caplog.at_level(logging.INFO):
+        report = encode(tmp_path / "store", folder=folder, workers=1)
+    assert read_values(tmp_path / "store") == values
+    assert report.absent == dict.fromkeys(ALL, 0)
+    assert record_of(tmp_path / "store")["metadata"] == [METADATA_FILE, SNOW_CLOUD_FILE]
+    shown = "BigEarthNet-S1" + ("" if ending == "folder" else ending)
+    assert f"Found Sentinel-1: {folder / shown}" in caplog.text
+    assert f"Found metadata: {folder / METADATA_FILE}" in caplog.text
+
+
+def test_a_split_archive_is_found_by_its_parts(values, tmp_path):
+    content = COMPRESS[".tar.gz"](archive_of("s1", NUMBERS))
+    for place, ending in enumerate(["aa", "ab"]):
+        size = len(content) // 2 + 1
+        part = tmp_path / "data" / "BigEarthNet-S1" / f"BigEarthNet-S1.tar.gz{ending}"
+        part.parent.mkdir(parents=True, exist_ok=True)
+        part.write_bytes(content[place * size : (place + 1) * size])
+    report = encode(tmp_path / "store", folder=tmp_path / "data", workers=1)
+    assert report.new == {"Sentinel-1": len(NUMBERS)}
+    assert read_values(tmp_path / "store").items() <= values.items()
+
+
+def test_folders_of_other_names_are_found_by_their_patches(copy, values, tmp_path):
+    names = {"s2": "x/optical", "s1": "radar", "reference_maps": "y"}
+    for which, path in copy.items():
+        (tmp_path / "data" / names[which]).parent.mkdir(parents=True, exist_ok=True)
+        shutil.move(path, tmp_path / "data" / names[which])
+    encode(tmp_path / "store", folder=tmp_path / "data", workers=1)
+    assert read_values(tmp_path / "store") == values
+
+
+def test_what_is_named_takes_the_place_of_what_is_found(copy, tree, metadata, values, tmp_path):
+    damage(copy, "missing")
+    folder = with_tables(copy["s2"].parent, names=[METADATA_FILE, SNOW_CLOUD_FILE])
+    encode(tmp_path / "store", folder=folder, s2=tree["s2"], metadata=[metadata], workers=1)
+    assert read_values(tmp_path / "store") == values
+    assert record_of(tmp_path / "store")["metadata"] == [METADATA_FILE]
+
+
+def test_two_inputs_of_a_kind_in_a_folder_are_a_choice_to_make(copy, tree, tmp_path):
+    folder = copy["s1"].parent
+    write_archives(folder, NUMBERS, ".tar", ["s1"])
+    with pytest.raises(
+        ConfigError, match=r"Sentinel-1 input: BigEarthNet-S1\.tar, BigEarthNet-S1\. .*--s1 PATH"
+    ):
+        encode(tmp_path / "store", folder=folder, workers=1)
+    report = encode(tmp_path / "store", folder=folder, s1=tree["s1"], workers=1)
+    assert report.new == ALL
+
+
+def test_a_download_that_is_not_finished_is_refused(tmp_path):
+    folder = tmp_path / "data"
+    write_archives(folder, NUMBERS, ".tar", ["s1"])
+    (folder / ".BigEarthNet-S2.tar.zst.part").touch()
+    with pytest.raises(ConfigError, match=r"BigEarthNet-S2\.tar\.zst into .* is not finished"):
+        encode(tmp_path / "store", folder=folder)
+
+
+def test_maps_and_patches_in_one_folder_are_refused(copy, tmp_path):
+    for number, which in enumerate(("s2", "reference_maps", "s2")):
+        for tile in copy[which].iterdir():
+            shutil.copytree(tile, tmp_path / "data" / f"{number}")
+    with pytest.raises(ConfigError, match="lie among each other"):
+        encode(tmp_path / "store", folder=tmp_path / "data")
+
+
+def test_a_folder_without_inputs_says_what_it_should_hold(tmp_path):
+    (tmp_path / "data").mkdir()
+    with pytest.raises(ConfigError, match="should hold BigEarthNet-S2, BigEarthNet-S1, Reference"):
+        encode(tmp_path / "store", folder=tmp_path / "data")
+    with pytest.raises(ConfigError, match="nothing is not a folder"):
+        encode(tmp_path / "store", folder=tmp_path / "nothing")
+
+
 # Record, report, progress ------------------------------------------------------------------------
 
 

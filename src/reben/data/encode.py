@@ -21,7 +21,7 @@ from reben.data.encoding.jobs import EncodePool, Job, NameSet
 from reben.data.encoding.report import MAX_NAMED, EncodeReport, Failure, Step, Tally
 from reben.data.storage.environment import DATA_FILE, stored_names
 from reben.data.storage.record import SourceRecord, StoreRecord, count_values
-from reben.data.storage.value import REFERENCE_MAP, SENTINEL1, SENTINEL2
+from reben.data.storage.value import KINDS, REFERENCE_MAP, SENTINEL1, SENTINEL2
 from reben.data.storage.writer import Flusher, ValueWriter, boot_id
 from reben.errors import ArchiveError, ConfigError, EncodeError
 from reben.support.atomic import write_text
@@ -48,6 +48,7 @@ def encode(  # noqa: PLR0913
     limit: int | None = None,
     strict: bool = False,
     progress: Progress | None = None,
+    folder: str | Path | None = None,
 ) -> EncodeReport:
     """Write the patches of folders or archives into a store, and return what was done.
 
@@ -81,6 +82,8 @@ def encode(  # noqa: PLR0913
             list and that are not there for an error too.
         progress: Called now and then with patches done, patches in all (None as long as nobody
             knows; an estimate for archives) and bytes written.
+        folder: A folder that `reben.download` filled, or an unpacked tree: the inputs and the
+            metadata in it are found, logged, and used unless they are given.
 
     Returns:
         Counts, and the patches that were left out (none).
@@ -96,7 +99,15 @@ def encode(  # noqa: PLR0913
             written before is valid.
     """
     started = time.perf_counter()
-    sources = _find_sources(s1, s2, reference_maps)
+    given = {SENTINEL2.name: s2, SENTINEL1.name: s1, REFERENCE_MAP.name: reference_maps}
+    inputs = {kind: Path(path) for kind, path in given.items() if path is not None}
+    if folder is not None:
+        from reben.data.encoding.find import find_inputs
+
+        found = find_inputs(Path(folder), inputs)
+        inputs = found.inputs | inputs
+        metadata = [*metadata] or found.metadata
+    sources = _find_sources(inputs)
     num_workers = _count_workers(workers)
     store = Path(out)
     with ValueWriter(store):
@@ -135,13 +146,10 @@ def encode(  # noqa: PLR0913
     return report
 
 
-def _find_sources(
-    s1: str | Path | None, s2: str | Path | None, reference_maps: str | Path | None
-) -> list[Source]:
-    given = ((SENTINEL2, s2), (SENTINEL1, s1), (REFERENCE_MAP, reference_maps))
-    sources = [Source.find(kind, path) for kind, path in given if path is not None]
+def _find_sources(inputs: Mapping[str, Path]) -> list[Source]:
+    sources = [Source.find(kind, inputs[name]) for name, kind in KINDS.items() if name in inputs]
     if not sources:
-        raise ConfigError("There is nothing to encode. Pass s1, s2 or reference_maps.")
+        raise ConfigError("There is nothing to encode. Pass a folder, s1, s2 or reference_maps.")
     if sum(source.is_pipe for source in sources) > 1:
         raise ConfigError("Only one input can come from stdin. Encode the others by another call.")
     return sources

@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from reben.data.download import PARTS
 from reben.data.metadata import MADE_UP_KEY, METADATA_FILE, SNOW_CLOUD_FILE
 from reben.data.synthetic.ground import Landscape, Noise
 from reben.data.synthetic.images import Acquisition, Weather
@@ -29,7 +30,6 @@ from reben.spec.labels import labels_of_codes
 from reben.spec.patches import SPLITS, reference_map_name
 from reben.support.atomic import atomic_folder
 
-S2_FOLDER, S1_FOLDER, MAPS_FOLDER = "BigEarthNet-S2", "BigEarthNet-S1", "Reference_Maps"
 LEAST_PATCHES = 6
 """Fewer do not make three splits of different places."""
 
@@ -152,9 +152,9 @@ def _write_patch(
     folder: Path, site: Site, codes: NDArray[np.uint16], bands: dict[str, NDArray[Any]]
 ) -> None:
     sentinel2, sentinel1 = site.sentinel2, site.sentinel1
-    optical = folder / S2_FOLDER / sentinel2.tile_name / sentinel2.name
-    radar = folder / S1_FOLDER / sentinel1.scene_name / sentinel1.name
-    land = folder / MAPS_FOLDER / sentinel2.tile_name / sentinel2.name
+    optical = folder / PARTS["s2"] / sentinel2.tile_name / sentinel2.name
+    radar = folder / PARTS["s1"] / sentinel1.scene_name / sentinel1.name
+    land = folder / PARTS["reference_maps"] / sentinel2.tile_name / sentinel2.name
     for new in (optical, radar, land):
         new.mkdir(parents=True)
     for name, pixels in bands.items():

@@ -49,6 +49,12 @@ def test_a_store_is_written_and_counted(tree, store, capsys):
     assert len(Store.open(store)) == 12
 
 
+def test_one_folder_is_enough(tree, store, capsys):
+    assert cli.run(["encode", str(tree["s1"].parent), "--out", str(store), "--workers", "1"]) == 0
+    assert f"Found Sentinel-2: {tree['s2']}" in capsys.readouterr().err
+    assert len(Store.open(store)) == 12
+
+
 def test_json_is_the_report_and_nothing_else(tree, store, capsys):
     assert cli.run([*words_for(tree, store), "--workers", "1", "--json"]) == 0
     report = json.loads(capsys.readouterr().out)

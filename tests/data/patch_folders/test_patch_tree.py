@@ -96,7 +96,7 @@ def found_below(*roots):
         found.path.removeprefix(f"{root}/")
         for root in roots
         for found in walk.below(root)
-        if found.tiffs is None
+        if found.files is None
     ]
 
 

@@ -195,6 +195,8 @@ _SHOWN_LEFT_OUT = 10
 
 
 def encode(  # noqa: PLR0913 - one for each flag
+    folder: Path | None = None,
+    /,
     *,
     out: Path,
     s1: Input = None,
@@ -216,6 +218,8 @@ def encode(  # noqa: PLR0913 - one for each flag
     was stopped, and a second one may add other inputs to the same store.
 
     Args:
+        folder: The folder that reben download filled, or an unpacked tree. Sentinel-1, Sentinel-2,
+            reference maps and metadata are found in it; what the flags name takes their place.
         out: Folder of the store.
         s1: Sentinel-1 patches.
         s2: Sentinel-2 patches.
@@ -244,6 +248,7 @@ def encode(  # noqa: PLR0913 - one for each flag
                 countries=country or None,
                 limit=limit,
                 strict=strict,
+                folder=folder,
                 progress=None if bar is None else _show_encoding(bar),
             )
     except EncodeError as error:

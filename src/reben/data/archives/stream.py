@@ -9,7 +9,7 @@ import queue
 import re
 import threading
 import zlib
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, cast
@@ -25,7 +25,23 @@ _MAX_WINDOW = 1 << 29
 _ZSTD, _GZIP = b"\x28\xb5\x2f\xfd", b"\x1f\x8b"
 _ZSTD_SKIPPABLE = re.compile(rb"[\x50-\x5f]\x2a\x4d\x18")
 _OTHERS = {b"\xfd7zXZ": "xz", b"BZh": "bzip2", b"PK\x03\x04": "zip", b"\x04\x22\x4d\x18": "lz4"}
+_WHOLE = (".tar", ".tgz", ".gz", ".zst")
 _PART = re.compile(r"(?P<stem>.+\.(?:tar|tgz|gz|zst))(?P<dot>\.?)(?P<number>[a-z]{2,4}|\d{2,5})")
+
+
+def archive_names(files: Iterable[str]) -> list[str]:
+    """Return the archives among files by their names, each once however many parts it has.
+
+    Example:
+        >>> archive_names(["S2.tar.gzab", "S2.tar.gzaa", "S1.tar.zst", "notes.txt"])
+        ['S1.tar.zst', 'S2.tar.gz']
+    """
+    found = set()
+    for file in files:
+        match = None if file.endswith(_WHOLE) else _PART.fullmatch(file)
+        if match is not None or file.endswith(_WHOLE):
+            found.add(match["stem"] if match else file)
+    return sorted(found)
 
 
 def find_parts(path: Path) -> tuple[Path, ...]:
@@ -39,7 +55,7 @@ def find_parts(path: Path) -> tuple[Path, ...]:
         ArchiveError: If nothing is there, or a part between the first and the last is missing.
     """
     match = _PART.fullmatch(path.name)
-    is_part = match is not None and not path.name.endswith((".gz", ".zst", ".tar", ".tgz"))
+    is_part = match is not None and not path.name.endswith(_WHOLE)
     if path.is_file() and not is_part:
         return (path,)
     stem = match["stem"] if match is not None and is_part else path.name

@@ -18,6 +18,7 @@ import numpy as np
 from reben.data.archives.stream import find_parts
 from reben.data.encoding.jobs import BATCH_BYTES, ArchiveJob, FolderJob, NameSet
 from reben.data.encoding.patch_files import may_be_patch
+from reben.data.patch_folders.folder import is_tiff
 from reben.data.patch_folders.tree import FolderWalk
 from reben.data.storage.value import REFERENCE_MAP, SENTINEL1, SENTINEL2, Kind
 from reben.errors import ArchiveError, ConfigError, EncodeError, MetadataError
@@ -146,14 +147,14 @@ class FolderScan:
         kind = self._source.kind
         walk = FolderWalk(kind.is_folder, EncodeError)
         for found in walk.below(self._source.folder or Path()):
-            if found.tiffs is None:
+            if found.files is None:
                 if self._wanted is not None and found.name not in self._wanted:
                     continue
                 if found.name + kind.suffix in self._there:
                     self.num_there += 1
                     continue
                 yield found.path
-            elif found.tiffs and may_be_patch(kind, found.name):
+            elif may_be_patch(kind, found.name) and any(map(is_tiff, found.files)):
                 yield found.path
 
 

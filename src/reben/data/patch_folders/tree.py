@@ -35,12 +35,12 @@ class Folder(NamedTuple):
     Args:
         path: Where it is.
         name: Its name.
-        tiffs: Names of the TIFFs in it, sorted; None for a patch folder, which is not listed.
+        files: Names of the files in it, sorted; None for a patch folder, which is not listed.
     """
 
     path: str
     name: str
-    tiffs: list[str] | None
+    files: list[str] | None
 
 
 class _Waiting(NamedTuple):
@@ -101,8 +101,8 @@ class FolderWalk:
                 continue
             self._listed.add(own)
             above = here.above | {own} | (_ids_above(here.path) if here.is_link else set())
-            inside, tiffs = _list(here.path, own[0], above)
-            yield Folder(here.path, here.name, tiffs)
+            inside, files = _list(here.path, own[0], above)
+            yield Folder(here.path, here.name, files)
             waiting += inside
 
     def _is_new_patch(self, here: _Waiting) -> bool:
@@ -132,8 +132,8 @@ def _ids_above(path: str) -> set[_Id]:
 
 
 def _list(path: str, device: int, above: frozenset[_Id]) -> tuple[list[_Waiting], list[str]]:
-    """Return the folders in a folder, last ones first, and the names of the TIFFs, sorted."""
-    inside, tiffs = [], []
+    """Return the folders in a folder, last ones first, and the names of the files, sorted."""
+    inside, files = [], []
     with os.scandir(path) as entries:
         for entry in entries:
             name = entry.name
@@ -142,9 +142,9 @@ def _list(path: str, device: int, above: frozenset[_Id]) -> tuple[list[_Waiting]
             if _is_folder(entry):
                 inode = (device, entry.inode())
                 inside.append(_Waiting(name, entry.path, entry.is_symlink(), inode, above))
-            elif is_tiff(name):
-                tiffs.append(name)
-    return sorted(inside, reverse=True), sorted(tiffs)
+            else:
+                files.append(name)
+    return sorted(inside, reverse=True), sorted(files)
 
 
 def _is_folder(entry: "os.DirEntry[str]") -> bool:
@@ -249,15 +249,16 @@ class PatchTree:
         """Yield the patches of the sensor at or below a folder."""
         is_patch = is_sentinel2_name if self.sensor == "Sentinel-2" else is_sentinel1_name
         for found in walk.below(folder):
-            if found.tiffs is None:
-                if is_patch(found.name) and not _holds_maps_alone(found.path):
+            if found.files is None:
+                if is_patch(found.name) and not holds_maps_alone(found.path):
                     yield PatchPlace(found.name, (found.path,))
                 continue
-            sensors = {band_sensor(file) for file in found.tiffs} - {None}
+            tiffs = [file for file in found.files if is_tiff(file)]
+            sensors = {band_sensor(file) for file in tiffs} - {None}
             if self.sensor in sensors:
                 yield PatchPlace(found.name, (found.path,))
             elif not sensors:
-                for file in found.tiffs:
+                for file in tiffs:
                     stem = file.rpartition(".")[0]
                     if not stem.endswith(REFERENCE_MAP_SUFFIX):
                         yield PatchPlace(stem, (f"{found.path}/{file}",))
@@ -293,7 +294,7 @@ class PatchTree:
         return PatchPlace(found.name, (*found.paths, str(there)))
 
 
-def _holds_maps_alone(folder: str) -> bool:
+def holds_maps_alone(folder: str) -> bool:
     """Tell whether a folder is that of a reference map, which has the very name of its patch."""
     inside = os.listdir(folder)  # noqa: PTH208 - half a million times
     return bool(inside) and all(Path(file).stem.endswith(REFERENCE_MAP_SUFFIX) for file in inside)
