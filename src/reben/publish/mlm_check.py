@@ -1,45 +1,131 @@
-"""Whether ``mlm.json`` is valid, and says of the files beside it what they are. No network.
+"""Whether ``mlm.json`` is valid, and says of the files beside it what they are.
 
-A STAC item against the schema of STAC and the rules of its MLM extension, without a network.
-
-The schema of STAC itself comes with pystac, the rules of the extension as the classes of
-stac-model. Nothing that is not there is fetched.
+It is checked against the schema of STAC, which comes with pystac, and the rules of the MLM
+extension, which are classes of stac-model; and it is built again and compared. Nothing is fetched.
 """
 
-import hashlib
-import json
 import logging
-import re
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict
+from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from reben.errors import ConfigError, MissingExtraError, RunError
+from reben.errors import MissingExtraError, ModelFolderError, RebenError
 from reben.learn.report import REPORT_FILE, Report
 from reben.model.config import ModelConfig
 from reben.model.folder import CONFIG_FILE, WEIGHTS_FILE
-from reben.publish.mlm_fields import band_fields, hyperparameters, input_fields, output_fields
+from reben.publish.checks.differences import differences
+from reben.publish.mlm_fields import ASSETS, MLM_FILE, ONNX_FILE, item_fields
+from reben.support.extras import optional
+from reben.support.json_files import read_json
 
 _ITEM = "https://schemas.stacspec.org/v{version}/item-spec/json-schema/item.json"
+_FREE = ("title", "description", "license")  # what authors may word otherwise
+
+logger = logging.getLogger(__name__)
 
 
-def schema_problems(item: Mapping[str, Any]) -> Iterator[str]:
-    """Yield what breaks the schema of STAC or the rules of the MLM extension.
+def check_mlm(path: str | Path, *, schema: bool | None = None) -> tuple[str, ...]:
+    """Return what is wrong with an ``mlm.json``, one sentence each; nothing if all is well.
+
+    It is held against the schema of STAC 1.1 and the rules of the MLM extension (by stac-model),
+    and against the files beside it: sizes and checksums, the config (bands in order, statistics,
+    labels, thresholds) and the report. What authors add to it, or word otherwise in title and
+    description, is left alone. Nothing is fetched.
+
+    Args:
+        path: The file, or its folder.
+        schema: Whether to demand the check against schemas, which needs the extra ``mlm``. By
+            default it is left out where that is not installed, and the log says so.
 
     Raises:
-        MissingExtraError: If stac-model or pystac is not installed.
+        MissingExtraError: If ``schema`` is true and the extra is not installed.
     """
+    path = Path(path)
+    path = path / MLM_FILE if path.is_dir() else path
     try:
-        import pystac.validation.local_validator as local
-        import stac_model.schema as stac_model
-    except ImportError as error:
-        raise MissingExtraError(
-            f"The check against the schemas of STAC needs stac-model and pystac, and "
-            f'{error.name} is not installed. Install them with: pip install "reben[mlm]"'
-        ) from error
-    yield from _core_problems(item, local.get_local_schema_cache())
-    yield from _extension_problems(item, stac_model.MLModelProperties)
+        item = read_json(path, dict[str, Any], ModelFolderError, "Write it anew with write_mlm.")
+    except ModelFolderError as error:
+        return (str(error),)
+    problems = [] if schema is False else _against_schemas(item, demanded=schema is True)
+    try:
+        problems += _against_files(item, path.parent)
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        problems.append(f"a field is missing or of another kind: {type(error).__name__} {error}")
+    except RebenError as error:
+        problems.append(str(error))
+    return tuple(dict.fromkeys(problems))
+
+
+# Against the folder ------------------------------------------------------------------------------
+
+
+def _against_files(item: Mapping[str, Any], folder: Path) -> Iterator[str]:
+    """Yield where an item is not the one that reben writes of the files beside it."""
+    yield from _check_assets(item["assets"], folder)
+    right = _build_again(item, folder)
+    for name in right.pop("stac_extensions"):
+        if name not in item["stac_extensions"]:
+            yield f"stac_extensions lacks {name}"
+    for fields in (right["properties"], *right["assets"].values()):
+        for name in _FREE:
+            fields.pop(name, None)
+    del right["links"], right["stac_version"]
+    yield from differences(item, right, "item", more=True)
+
+
+def _build_again(item: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """Return the item that reben writes of a folder.
+
+    What follows from no file is taken from the item itself.
+
+    Raises:
+        RebenError: If config, report or another file cannot be read.
+    """
+    values = read_json(folder / CONFIG_FILE, dict[str, Any], ModelFolderError, "It lies beside.")
+    properties = item["properties"]
+    measured = "reben:metrics" in properties and (folder / REPORT_FILE).is_file()
+    keys = {ASSETS[name].key for name in (WEIGHTS_FILE, ONNX_FILE)} | item["assets"].keys()
+    files = {name: folder / name for name, asset in ASSETS.items() if asset.key in keys}
+    return item_fields(
+        ModelConfig.from_dict(values),
+        {name: file for name, file in files.items() if file.is_file()},
+        Report.load(folder / REPORT_FILE) if measured else None,
+        name=item["id"],
+        licence=properties["license"],
+        num_train=properties["mlm:hyperparameters"].get("num_train"),
+        made_up=item["geometry"] is None,
+        num_parameters=properties["mlm:total_parameters"],
+        torch_version=properties["mlm:framework_version"],
+    )
+
+
+def _check_assets(assets: Mapping[str, Any], folder: Path) -> Iterator[str]:
+    """Yield assets that are not in the folder, or whose role does not fit their kind."""
+    for key, asset in assets.items():
+        if ("mlm:model" in asset.get("roles", ())) != ("mlm:artifact_type" in asset):
+            yield f"asset {key}: the role mlm:model and mlm:artifact_type belong together"
+        place = PurePosixPath(asset["href"])
+        if place.is_absolute() or ".." in place.parts or ":" in asset["href"]:
+            yield f"asset {key} lies outside the folder: {asset['href']}"
+        elif not (folder / place).is_file():
+            yield f"asset {key}: there is no file {place}"
+
+
+# Against schemas ---------------------------------------------------------------------------------
+
+
+def _against_schemas(item: Mapping[str, Any], *, demanded: bool) -> list[str]:
+    use = "The check against the schemas of STAC"
+    try:
+        validator = optional("pystac.validation.local_validator", "mlm", use)
+        properties = optional("stac_model.schema", "mlm", use).MLModelProperties
+    except MissingExtraError as error:
+        if demanded:
+            raise
+        logger.warning("%s was not held against the schemas of STAC. %s", MLM_FILE, error)
+        return []
+    schemas = validator.get_local_schema_cache()
+    return [*_core_problems(item, schemas), *_extension_problems(item, properties)]
 
 
 def _core_problems(
@@ -56,8 +142,7 @@ def _core_problems(
     registry: Any = Registry().with_resources(
         [(place, Resource.from_contents(schema)) for place, schema in schemas.items()]
     )
-    errors = Draft7Validator(schemas[uri], registry=registry).iter_errors(item)
-    for error in errors:
+    for error in Draft7Validator(schemas[uri], registry=registry).iter_errors(item):
         yield f"STAC: {error.json_path}: {error.message[:200]}"
 
 
@@ -76,201 +161,3 @@ def _extension_problems(item: Mapping[str, Any], properties_class: Any) -> Itera
     except ValidationError as error:
         for fault in error.errors():
             yield f"MLM: {'.'.join(map(str, fault['loc']))}: {fault['msg']}"
-
-
-MLM_FILE = "mlm.json"
-ONNX_FILE = "model.onnx"
-STAC_VERSION = "1.1.0"
-MLM = "https://stac-extensions.github.io/mlm/v1.6.0/schema.json"
-EO = "https://stac-extensions.github.io/eo/v2.0.0/schema.json"
-SAR = "https://stac-extensions.github.io/sar/v1.3.2/schema.json"
-FILE = "https://stac-extensions.github.io/file/v2.1.0/schema.json"
-_NAME = re.compile(r"[a-zA-Z][a-zA-Z0-9_.\-\s]+[a-zA-Z0-9]")
-_SHA256 = "1220"
-
-logger = logging.getLogger(__name__)
-
-
-def multihash(sha256: str) -> str:
-    """Return a SHA-256 as the STAC extension file has it: with its kind and length in front."""
-    return _SHA256 + sha256
-
-
-def metrics_fields(report: Report) -> dict[str, Any]:
-    """Return the headline figures of a report as the item has them."""
-    return {
-        "split": report.split,
-        "num_patches": report.num_patches,
-        "threshold": report.threshold,
-        "macro": asdict(report.macro),
-        "micro": asdict(report.micro),
-    }
-
-
-def check_mlm(path: str | Path, *, schema: bool | None = None) -> tuple[str, ...]:
-    """Return what is wrong with an ``mlm.json``, one sentence each; nothing if all is well.
-
-    It is held against the schema of STAC 1.1 and the rules of the MLM extension (by stac-model),
-    and against the files beside it: sizes and checksums, the config (bands in order, statistics,
-    labels, thresholds) and the report. Nothing is fetched.
-
-    Args:
-        path: The file, or its folder.
-        schema: Whether to demand the check against schemas, which needs the extra ``mlm``. By
-            default it is left out where that is not installed, and the log says so.
-
-    Raises:
-        MissingExtraError: If ``schema`` is true and the extra is not installed.
-    """
-    path = Path(path)
-    path = path / MLM_FILE if path.is_dir() else path
-    try:
-        item = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        return (f"{path.name} cannot be read as JSON: {error}",)
-    if not isinstance(item, dict):
-        return (f"{path.name} holds no item but a {type(item).__name__}",)
-    problems: list[str] = []
-    if schema is not False:
-        problems += _against_schemas(item, demanded=schema is True)
-    for check in (_extension, _band_references, _files, _config, _report):
-        problems += _guarded(check, item, path.parent)
-    return tuple(dict.fromkeys(problems))
-
-
-def _against_schemas(item: Mapping[str, Any], *, demanded: bool) -> list[str]:
-    try:
-        return list(schema_problems(item))
-    except MissingExtraError:
-        if demanded:
-            raise
-        logger.warning(
-            "%s was not held against the schemas of STAC, since stac-model is not installed. "
-            'Install it with: pip install "reben[mlm]"',
-            MLM_FILE,
-        )
-        return []
-
-
-def _guarded(
-    check: Callable[[Mapping[str, Any], Path], Iterator[str]], item: Mapping[str, Any], folder: Path
-) -> list[str]:
-    """Return the problems that a check finds; an item of another shape is one by itself."""
-    try:
-        return list(check(item, folder))
-    except (KeyError, TypeError, AttributeError, IndexError) as error:
-        return [f"a field is missing or of another kind: {type(error).__name__} {error}"]
-
-
-def _extension(item: Mapping[str, Any], folder: Path) -> Iterator[str]:
-    """Yield what breaks rules of the extension that stac-model does not hold."""
-    del folder
-    if MLM not in item["stac_extensions"]:
-        yield f"stac_extensions lacks {MLM}"
-    name = item["properties"]["mlm:name"]
-    if not _NAME.fullmatch(name):
-        yield f"mlm:name {name!r} must be letters, digits, . _ - and spaces"
-    models = _model_assets(item)
-    if not models:
-        yield "no asset has the role mlm:model"
-    for key, asset in item["assets"].items():
-        if (key in models) != ("mlm:artifact_type" in asset):
-            yield f"asset {key}: the role mlm:model and mlm:artifact_type belong together"
-
-
-def _band_references(item: Mapping[str, Any], folder: Path) -> Iterator[str]:
-    """Yield bands that one place of the item names and another does not define."""
-    del folder
-    defined = _names(item["properties"])
-    for key, asset in _model_assets(item).items():
-        if _names(asset) != defined:
-            yield f"asset {key} and the properties do not define the same bands"
-    for number, entry in enumerate(item["properties"]["mlm:input"]):
-        unknown = [band for band in entry.get("bands", ()) if band not in defined]
-        if unknown:
-            yield f"mlm:input {number} names bands that are not defined: {', '.join(unknown)}"
-
-
-def _model_assets(item: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    assets = item["assets"].items()
-    return {key: asset for key, asset in assets if "mlm:model" in asset.get("roles", ())}
-
-
-def _names(holder: Mapping[str, Any]) -> list[str]:
-    return [band["name"] for band in holder.get("bands", ())]
-
-
-def _seal(asset: Mapping[str, Any], file: Path, place: PurePosixPath) -> Iterator[str]:
-    """Yield where a file has another size or checksum than its asset says."""
-    if file.stat().st_size != asset["file:size"]:
-        yield f"{place} has {file.stat().st_size} bytes; {MLM_FILE} says {asset['file:size']}"
-    with file.open("rb") as opened:
-        found = multihash(hashlib.file_digest(opened, "sha256").hexdigest())
-    if found != asset["file:checksum"]:
-        yield f"{place} is not the file that {MLM_FILE} describes: its checksum is another"
-
-
-def _files(item: Mapping[str, Any], folder: Path) -> Iterator[str]:
-    """Yield where an asset is not the file beside the item."""
-    described = set()
-    for key, asset in item["assets"].items():
-        place = PurePosixPath(asset["href"])
-        if place.is_absolute() or ".." in place.parts or ":" in asset["href"]:
-            yield f"asset {key} lies outside the folder: {asset['href']}"
-            continue
-        described.add(str(place))
-        file = folder / place
-        if not file.is_file():
-            yield f"asset {key}: there is no file {place}"
-            continue
-        if "file:checksum" in asset:  # the text of a card has none: it may be edited
-            yield from _seal(asset, file, place)
-    for name in (WEIGHTS_FILE, ONNX_FILE):
-        if (folder / name).is_file() and name not in described:
-            yield f"{MLM_FILE} does not describe {name}"
-
-
-def _config(item: Mapping[str, Any], folder: Path) -> Iterator[str]:
-    """Yield where the item says other things than the config beside it."""
-    try:
-        values = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
-        config = ModelConfig.from_dict(values)
-    except (OSError, ValueError, ConfigError) as error:
-        yield f"{CONFIG_FILE} beside it cannot be read: {error}"
-        return
-    properties = item["properties"]
-    if properties["mlm:architecture"] != config.backbone:
-        yield f"mlm:architecture is {properties['mlm:architecture']}, not {config.backbone}"
-    entry = properties["mlm:input"][0]
-    if entry["bands"] != list(config.bands):
-        yield f"mlm:input has the bands {', '.join(entry['bands'])}; the config has {config.bands}"
-    if properties["bands"] != [band_fields(band) for band in config.bands]:
-        yield "the definitions of the bands are not those of the bands of the config"
-    yield from _different("mlm:input", entry, input_fields(config))
-    yield from _different("mlm:output", properties["mlm:output"][0], output_fields(config))
-    yield from _different(
-        "mlm:hyperparameters", properties["mlm:hyperparameters"], hyperparameters(config, None)
-    )
-
-
-def _different(where: str, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> Iterator[str]:
-    for key, value in wanted.items():
-        if found.get(key) != value:
-            yield f"{where}: {key} is not what follows from {CONFIG_FILE}"
-
-
-def _report(item: Mapping[str, Any], folder: Path) -> Iterator[str]:
-    """Yield where the figures are not those of the report beside the item."""
-    figures = item["properties"].get("reben:metrics")
-    if figures is None or not (folder / REPORT_FILE).is_file():
-        return
-    try:
-        report = Report.load(folder / REPORT_FILE)
-    except RunError as error:
-        yield f"{REPORT_FILE} beside it cannot be read: {error}"
-        return
-    yield from (
-        f"reben:metrics: {key} is not that of {REPORT_FILE}"
-        for key, value in metrics_fields(report).items()
-        if figures.get(key) != value
-    )

@@ -1,25 +1,49 @@
-"""The fields of a STAC item that follow from a model's config: bands, input, output, settings.
+"""What a STAC item says of a model, built from its config, its report and its files.
 
-They are those of the STAC Machine Learning Model extension 1.6.0, as stac-model 0.7.0 writes them.
+The fields are those of the STAC Machine Learning Model extension 1.6.0, as stac-model 0.7.0 writes
+them. The same input gives the same item, so that an item can be checked by building it again.
 """
 
+import hashlib
 import re
 from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
+from reben.errors import OutputError
+from reben.learn.report import REPORT_FILE, Report
 from reben.model.config import ModelConfig
+from reben.model.folder import CONFIG_FILE, WEIGHTS_FILE
 from reben.spec.bands import (
     PIXEL_METRES,
     POLARISATION,
     RADAR_BAND,
     RADAR_GIGAHERTZ,
     SPECTRUM,
+    Sensor,
     sensor,
 )
+from reben.spec.extent import BOUNDS, COUNTRIES, FIRST_SECOND, LAST_SECOND
 from reben.spec.labels import COLOURS
 from reben.spec.statistics import Upsampling
 
+MLM_FILE = "mlm.json"
+CARD_FILE = "README.md"
+ONNX_FILE = "model.onnx"
+STAC_VERSION = "1.1.0"
+MLM = "https://stac-extensions.github.io/mlm/v1.6.0/schema.json"
+EO = "https://stac-extensions.github.io/eo/v2.0.0/schema.json"
+SAR = "https://stac-extensions.github.io/sar/v1.3.2/schema.json"
+FILE = "https://stac-extensions.github.io/file/v2.1.0/schema.json"
+DATASET = "BigEarthNet v2.0"
+_SHA256 = "1220"  # how a multihash of that kind and length begins
+_INSTRUMENTS: Mapping[Sensor, str] = {"Sentinel-1": "c-sar", "Sentinel-2": "msi"}
+_LINKS = (
+    ("about", "https://zenodo.org/records/10891137", "The data set, BigEarthNet v2.0 (reBEN)"),
+    ("cite-as", "https://arxiv.org/abs/2407.03653", "reBEN, the paper of the data set"),
+)
 _RESIZE: Mapping[Upsampling, str] = MappingProxyType(
     {
         "nearest": "interpolation-nearest",
@@ -29,6 +53,122 @@ _RESIZE: Mapping[Upsampling, str] = MappingProxyType(
 )
 _TASKS = ("classification",)
 """The extension has no word for several labels at once; ``scene-classification`` is one label."""
+
+
+class _Asset(NamedTuple):
+    """What an item says of a file by its name."""
+
+    key: str
+    title: str
+    media_type: str
+    roles: tuple[str, ...] = ("metadata",)
+    artifact: Mapping[str, str] = MappingProxyType({})
+
+
+_MODEL_ROLES = ("mlm:model", "mlm:weights", "data")
+ASSETS: Mapping[str, _Asset] = {
+    WEIGHTS_FILE: _Asset(
+        "weights",
+        "Weights for timm's network, under its own names after model.vision_encoder.",
+        "application/octet-stream; application=safetensors",
+        _MODEL_ROLES,
+        {"mlm:artifact_type": "safetensors.torch.save_file"},
+    ),
+    ONNX_FILE: _Asset(
+        "onnx",
+        "The whole model: one input a band, named like it, raw values [batch, h, w] at native "
+        "size; outputs scores and logits. Resizing, scaling and sigmoid are inside.",
+        "application/octet-stream; application=onnx",
+        _MODEL_ROLES,
+        {"mlm:artifact_type": "onnx.save", "mlm:framework": "ONNX"},
+    ),
+    CONFIG_FILE: _Asset("config", "Config of the model", "application/json"),
+    REPORT_FILE: _Asset("report", "What the model reached", "application/json"),
+    CARD_FILE: _Asset("card", "Model card", "text/markdown"),
+    "example.png": _Asset("example", "A patch of the test split", "image/png", ("thumbnail",)),
+}
+"""The files of a model that an item describes."""
+
+
+def item_fields(  # noqa: PLR0913 - all after the third are named
+    config: ModelConfig,
+    files: Mapping[str, Path],
+    report: Report | None,
+    *,
+    name: str,
+    licence: str,
+    num_train: int | None,
+    made_up: bool,
+    num_parameters: int,
+    torch_version: str,
+) -> dict[str, Any]:
+    """Return a model as a STAC item, as JSON has it.
+
+    Args:
+        config: The config of the model.
+        files: Names within the folder of the item -> the files, which are hashed.
+        report: What the model reached, if that is known.
+        name: Name of the model, which becomes the id of the item.
+        licence: Licence of the weights, by its name on the Hub.
+        num_train: Patches that it was trained on, if that is known.
+        made_up: Whether these were made up; such an item has no place on Earth.
+        num_parameters: Weights of the model.
+        torch_version: The version of PyTorch that wrote it.
+
+    Raises:
+        OutputError: If a file cannot be read.
+    """
+    bands = [band_fields(band) for band in config.bands]
+    sensors = [sensor for sensor in _INSTRUMENTS if config.bands.of_sensor(sensor)]
+    source = "patches made up in the layout of BigEarthNet v2.0" if made_up else DATASET
+    trained_on = source if num_train is None else f"{source}, {num_train:,} patches"
+    return {
+        "type": "Feature",
+        "stac_version": STAC_VERSION,
+        "stac_extensions": [
+            MLM,
+            FILE,
+            *([EO] if "Sentinel-2" in sensors else []),
+            *([SAR] if "Sentinel-1" in sensors else []),
+        ],
+        "id": name,
+        **({"geometry": None} if made_up else _place()),
+        "properties": {
+            "title": name,
+            "description": (
+                f"{config.backbone} for multi-label classification of {' and '.join(sensors)} "
+                f"patches into {config.classes} labels, trained on {trained_on}"
+                + ("." if made_up else f" ({', '.join(COUNTRIES)}).")
+            ),
+            "datetime": None,
+            "start_datetime": FIRST_SECOND,
+            "end_datetime": LAST_SECOND,
+            "license": licence,
+            "instruments": [_INSTRUMENTS[sensor] for sensor in sensors],
+            "gsd": min(PIXEL_METRES[band] for band in config.bands),
+            "bands": bands,
+            "mlm:name": _machine_name(name),
+            "mlm:architecture": config.backbone,
+            "mlm:tasks": list(_TASKS),
+            "mlm:framework": "PyTorch",
+            "mlm:framework_version": _three_numbers(torch_version),
+            "mlm:total_parameters": num_parameters,
+            "mlm:pretrained": True,
+            "mlm:pretrained_source": trained_on,
+            "mlm:accelerator": None,
+            "mlm:accelerator_constrained": False,
+            "mlm:hyperparameters": _hyperparameters(config, num_train),
+            "mlm:input": [_input_fields(config)],
+            "mlm:output": [_output_fields(config)],
+            "reben:version": config.reben_version,
+            **({} if report is None else {"reben:metrics": _metrics_fields(report)}),
+        },
+        "links": [
+            {"rel": rel, "href": href, "title": title}
+            for rel, href, title in ([] if made_up else _LINKS)
+        ],
+        "assets": dict(asset_fields(file, path, bands) for file, path in sorted(files.items())),
+    }
 
 
 def band_fields(name: str) -> dict[str, Any]:
@@ -58,7 +198,7 @@ def band_fields(name: str) -> dict[str, Any]:
     }
 
 
-def input_fields(config: ModelConfig) -> dict[str, Any]:
+def _input_fields(config: ModelConfig) -> dict[str, Any]:
     """Return what goes into the network: bands in order, shape, and how values are normalised."""
     size, statistics = config.image_size, config.statistics
     return {
@@ -88,7 +228,7 @@ def input_fields(config: ModelConfig) -> dict[str, Any]:
     }
 
 
-def output_fields(config: ModelConfig) -> dict[str, Any]:
+def _output_fields(config: ModelConfig) -> dict[str, Any]:
     """Return what comes out of the network: logits, the labels they are of, and their sigmoid."""
     t = config.temperature
     return {
@@ -117,7 +257,7 @@ def output_fields(config: ModelConfig) -> dict[str, Any]:
     }
 
 
-def hyperparameters(config: ModelConfig, num_train: int | None) -> dict[str, Any]:
+def _hyperparameters(config: ModelConfig, num_train: int | None) -> dict[str, Any]:
     """Return settings of the model that no other field holds."""
     return {
         "image_size": config.image_size,
@@ -139,3 +279,61 @@ def _class_fields(value: int, label: str) -> dict[str, Any]:
     }
     colour = COLOURS.get(label)
     return fields if colour is None else {**fields, "color_hint": colour.lstrip("#").upper()}
+
+
+def _metrics_fields(report: Report) -> dict[str, Any]:
+    return {
+        "split": report.split,
+        "num_patches": report.num_patches,
+        "threshold": report.threshold,
+        "macro": asdict(report.macro),
+        "micro": asdict(report.micro),
+    }
+
+
+def asset_fields(file: str, path: Path, bands: list[dict[str, Any]]) -> tuple[str, dict[str, Any]]:
+    """Return the key of an asset and what it says of a file: roles, size, checksum.
+
+    A model card is named without size and checksum: authors may add to its text.
+
+    Raises:
+        OutputError: If the file cannot be read.
+    """
+    asset = ASSETS.get(file) or _Asset(file, file, "application/octet-stream")
+    try:
+        with path.open("rb") as opened:
+            digest = hashlib.file_digest(opened, "sha256").hexdigest()
+        num_bytes = path.stat().st_size
+    except OSError as error:
+        raise OutputError(
+            f"{path}, which {MLM_FILE} shall describe, cannot be read: {error.strerror}."
+        ) from error
+    sealed = {"file:size": num_bytes, "file:checksum": f"{_SHA256}{digest}"}
+    return asset.key, {
+        "href": f"./{file}",
+        "title": asset.title,
+        "type": asset.media_type,
+        "roles": list(asset.roles),
+        **({} if file == CARD_FILE else sealed),
+        **asset.artifact,
+        **({"bands": bands} if asset.artifact else {}),
+    }
+
+
+def _place() -> dict[str, Any]:
+    """Return the rectangle around the data set, counter-clockwise from the south-west."""
+    west, south, east, north = BOUNDS
+    ring = [[west, south], [east, south], [east, north], [west, north], [west, south]]
+    return {"geometry": {"type": "Polygon", "coordinates": [ring]}, "bbox": list(BOUNDS)}
+
+
+def _three_numbers(text: str) -> str:
+    """Return a version as the extension wants it, without what marks development versions."""
+    found = re.match(r"\d+\.\d+\.\d+", text)
+    return text if found is None else found[0]
+
+
+def _machine_name(name: str) -> str:
+    """Return a name as the extension wants it: a letter first, no odd signs."""
+    cleaned = re.sub(r"[^a-zA-Z0-9_.\-\s]+", "-", name).strip("-_. \t\n")
+    return cleaned if re.match(r"[a-zA-Z]..", cleaned) else f"model-{cleaned or 'unnamed'}"

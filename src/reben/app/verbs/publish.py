@@ -391,7 +391,7 @@ def export(
 def _describe(model: Path, out: Path) -> None:
     """Add the file to the description of the model that it lies beside."""
     from reben.publish.mlm import MLM_FILE, add_file
-    from reben.publish.mlm_check import ONNX_FILE
+    from reben.publish.mlm_fields import ONNX_FILE
 
     folder = out.absolute().parent
     if out.name == ONNX_FILE and folder == model.absolute() and (folder / MLM_FILE).is_file():
