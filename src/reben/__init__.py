@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from reben.publish.check import check_card
     from reben.publish.hub import push
     from reben.publish.hub_models import list_models
+    from reben.publish.mlm_check import check_mlm
     from reben.publish.recard import recard
     from reben.publish.report_page import write_report
     from reben.scene.product import open_scene
@@ -94,6 +95,7 @@ _HOMES = {
     "apply_calibration": "reben.learn.calibrate",
     "calibrate": "reben.learn.evaluate",
     "check_card": "reben.publish.check",
+    "check_mlm": "reben.publish.mlm_check",
     "download": "reben.data.download",
     "embed_patches": "reben.predict.patches",
     "encode": "reben.data.encode",
@@ -163,6 +165,7 @@ __all__ = [
     "apply_calibration",
     "calibrate",
     "check_card",
+    "check_mlm",
     "download",
     "embed_patches",
     "encode",

@@ -7,11 +7,12 @@ import sys
 import pytest
 
 from learn.predicted import predicted
+from reben import check_mlm
 from reben.errors import MissingExtraError, ModelFolderError, OutputError
 from reben.learn.evaluate import measure
 from reben.model.classifier import Classifier
 from reben.model.config import ModelConfig
-from reben.publish.mlm import add_file, check_mlm, mlm_item, write_mlm
+from reben.publish.mlm import add_file, mlm_item, write_mlm
 from reben.spec.bands import ALL, ALL_FULL, POLARISATION, S1, S2, SPECTRUM, BandSet, sensor
 from reben.spec.labels import COLOURS, LABELS
 from reben.spec.statistics import published_statistics
