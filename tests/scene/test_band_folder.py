@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from reben.errors import GridError, MissingBandError, ProductError, UnknownOffsetError
-from reben.scene.band_folder import band_files
+from reben.scene.band_names import band_files
 from reben.scene.product import open_scene
 from scene.made_up_product import (
     BANDS,
@@ -61,7 +61,7 @@ def test_a_folder_without_bands_says_what_it_holds(tmp_path, names, what):
     for name in names:
         (tmp_path / name).touch()
 
-    with pytest.raises(MissingBandError, match=f"no file that is named by a band.*{what}"):
+    with pytest.raises(MissingBandError, match=f"no file named by a band.*{what}"):
         open_scene(tmp_path, boa_offset=0)
 
 

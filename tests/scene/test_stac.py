@@ -312,8 +312,8 @@ def test_a_format_that_opens_other_files_is_not_read(made):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{", "is not JSON"),
-        ("[]", "its type is 'list'"),
+        ("{", "Invalid JSON"),
+        ("[]", "should be an object"),
         ('{"type": "FeatureCollection"}', "its type is 'FeatureCollection'"),
         ('{"type": "Feature", "properties": {}}', "has no properties or no assets"),
     ],
@@ -327,5 +327,5 @@ def test_what_is_no_item_is_refused(tmp_path, text, message):
 
 
 def test_an_item_that_cannot_be_fetched_is_a_download_error(tmp_path):
-    with serve_folder(tmp_path) as (url, _), pytest.raises(DownloadError, match="Cannot fetch"):
+    with serve_folder(tmp_path) as (url, _), pytest.raises(DownloadError, match="Could not fetch"):
         open_scene(f"{url}/nowhere.json")

@@ -14,7 +14,8 @@ from reben.model.open import ModelLike, name_of, open_model
 from reben.predict.cog import Dtype, require_dtype, require_rasterio
 from reben.predict.scene_settings import MAX_BAD, SceneOutputs, ScenePrediction, SceneSettings
 from reben.predict.scene_work import Progress, SceneWork
-from reben.scene.product import Scene, open_scene
+from reben.scene.band_scene import Scene
+from reben.scene.product import open_scene
 from reben.spec.patches import PATCH_METRES
 
 if TYPE_CHECKING:

@@ -24,7 +24,7 @@ from reben.predict.scoring import Scorer, fingerprint
 from reben.predict.strips import Strip, StripReader, count_bad
 from reben.predict.window_table import write_windows
 from reben.predict.windows import Mosaic, Plan, put_together
-from reben.scene.product import Scene
+from reben.scene.band_scene import Scene
 from reben.spec.patches import PATCH_PIXELS
 from reben.support.atomic import atomic_file
 

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from reben.data.loading.threads import run_ahead
 from reben.predict.windows import Axis
+from reben.scene.band_scene import Scene
 from reben.scene.grid import GRID_METRES
-from reben.scene.product import Scene
 from reben.spec.bands import PIXEL_METRES
 from reben.spec.patches import PATCH_PIXELS
 

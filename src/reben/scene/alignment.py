@@ -4,13 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from reben.errors import GridError
+from reben.scene.band_names import native_metres
 from reben.scene.band_source import Placement, import_rasterio
 from reben.scene.grid import GRID_METRES, GRID_MULTIPLE, Grid
-from reben.spec.bands import PIXEL_METRES
 
-CLASSIFICATION = "SCL"
-"""The name of the scene classification among the bands."""
-CLASSIFICATION_METRES = 20
 _TOLERANCE_METRES = 0.01
 _SMALLEST_METRES = 10
 
@@ -28,11 +25,6 @@ class Alignment:
     grid: Grid
     pixel_metres: Mapping[str, int]
     cut: tuple[int, int]
-
-
-def native_metres(band: str) -> int:
-    """Return the side length of a band's pixels, in metres; also that of the classification."""
-    return CLASSIFICATION_METRES if band == CLASSIFICATION else PIXEL_METRES[band]
 
 
 def align(placements: Mapping[str, tuple[str, Placement]]) -> Alignment:

@@ -10,14 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reben.errors import GridError, MissingBandError, ProductError
-from reben.scene.alignment import CLASSIFICATION, warp_advice
-from reben.scene.band_names import band_named
-from reben.scene.band_scene import Ingredients
-from reben.scene.band_source import Placement
+from reben.scene.alignment import warp_advice
+from reben.scene.band_names import CLASSIFICATION, band_named
+from reben.scene.band_source import BandSources, Placement
 from reben.scene.offset import (
-    Statement,
+    ScaleStatement,
     check_given_offset,
-    decide,
     statement_of_scale,
     statements_in,
 )
@@ -63,7 +61,7 @@ class BandArray:
         self.placement = Placement(crs or crs_of(array), transform, width, height)
 
     @property
-    def statements(self) -> tuple[Statement, ...]:
+    def statements(self) -> tuple[ScaleStatement, ...]:
         """What the array's attributes say; nothing where they are the usual 1 and 0."""
         attributes = self._array.attrs
         scale = float(attributes.get("scale_factor", 1))
@@ -96,7 +94,7 @@ class BandArray:
 
 def read_arrays(
     product: "Dataset | DataArray | Mapping[str, DataArray]", boa_offset: float | None = None
-) -> Ingredients:
+) -> BandSources:
     """Return the Sentinel-2 bands of a Dataset and how their numbers are to be read.
 
     Raises:
@@ -120,13 +118,14 @@ def read_arrays(
             f"{', '.join(arrays) or 'no band'}. {_WANTED}"
         )
     said = [*statements_in(attributes), *_own_statements(attributes)]
-    calibrations = {
-        band: decide(band, name, [*said, *source.statements], boa_offset)
-        for band, source in sources.items()
-        if band != CLASSIFICATION
-    }
-    missing = {band: f"{name}[{band!r}]" for band in S2_FULL if band not in sources}
-    return Ingredients(name, sources, calibrations, missing, {"source": "xarray"})
+    return BandSources.decided(
+        name,
+        sources,
+        lambda band: [*said, *sources[band].statements],
+        boa_offset,
+        where=f"{name}['{{band}}']",
+        about={"source": "xarray"},
+    )
 
 
 def named_arrays(
@@ -180,12 +179,12 @@ def crs_of(item: "Dataset | DataArray") -> str:
     return str(item.attrs.get("crs", ""))
 
 
-def _own_statements(attributes: Mapping[str, Any]) -> list[Statement]:
+def _own_statements(attributes: Mapping[str, Any]) -> list[ScaleStatement]:
     if "boa_offset" not in attributes:
         return []
     offset = float(attributes["boa_offset"])
     check_given_offset(offset)
-    return [Statement(f"attribute boa_offset is {offset:g}", offset)]
+    return [ScaleStatement(f"attribute boa_offset is {offset:g}", offset)]
 
 
 def _split(array: "DataArray") -> dict[str, "DataArray"]:

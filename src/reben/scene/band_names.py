@@ -1,10 +1,16 @@
-"""The names that files, assets and arrays give to Sentinel-2 bands, besides the bands' own."""
+"""What bands are called: by files, by STAC assets, by arrays. Never told apart by position."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from types import MappingProxyType
 
-from reben.scene.alignment import CLASSIFICATION
+from reben.errors import ProductError
 from reben.spec.bands import PIXEL_METRES
+
+CLASSIFICATION = "SCL"
+"""The name of the scene classification among the bands."""
+CLASSIFICATION_METRES = 20
 
 COMMON_NAMES: Mapping[str, str] = MappingProxyType(
     {
@@ -22,10 +28,20 @@ COMMON_NAMES: Mapping[str, str] = MappingProxyType(
         "swir22": "B12",
     }
 )
-"""Common name -> band. ``rededge`` alone is not here: three bands are called so.
+"""Common name -> band. ``rededge`` alone is missing: three bands share it.
 
 Source: keys of the assets of Earth Search v1; common names of the STAC extension eo.
 """
+
+_EXTENSIONS = frozenset((".tif", ".tiff", ".jp2"))
+_NAME = re.compile(
+    r"(?:.*[_.\- ])?(?P<band>B\d[\dA]|[A-Z]{2,3})(?:_(?P<metres>\d\d)m)?", re.IGNORECASE
+)
+
+
+def native_metres(band: str) -> int:
+    """Return the pixel size of a band, or of the classification, in metres."""
+    return CLASSIFICATION_METRES if band == CLASSIFICATION else PIXEL_METRES[band]
 
 
 def band_named(text: str) -> str | None:
@@ -39,3 +55,40 @@ def band_named(text: str) -> str | None:
     if upper in PIXEL_METRES or upper == CLASSIFICATION:
         return upper
     return COMMON_NAMES.get(text.lower())
+
+
+def band_files(folder: Path, bands: Iterable[str]) -> dict[str, Path]:
+    """Return band -> file for the files in a folder that are named by a band.
+
+    A file is named by a band if its name, without extension, is the band or ends in it after an
+    underscore, dot, dash or space, with or without the pixel size: ``B02.tif``,
+    ``T33UUP_20230821_B02_10m.jp2``. If there are several pixel sizes, the native one is used.
+
+    Raises:
+        ProductError: If several files are named by one band.
+    """
+    wanted = {band.upper(): band for band in bands}
+    found: dict[str, dict[int, list[Path]]] = {}
+    for path in sorted(folder.iterdir()):
+        match = _NAME.fullmatch(path.stem)
+        if path.suffix.lower() not in _EXTENSIONS or path.name.startswith(".") or not match:
+            continue
+        band = wanted.get(match["band"].upper())
+        if band:
+            metres = int(match["metres"] or 0)
+            found.setdefault(band, {}).setdefault(metres, []).append(path)
+    return {band: _only(band, sizes, folder) for band, sizes in found.items()}
+
+
+def _only(band: str, sizes: Mapping[int, list[Path]], folder: Path) -> Path:
+    for metres in (native_metres(band), 0, *sorted(sizes)):
+        paths = sizes.get(metres, [])
+        if len(paths) > 1:
+            listed = ", ".join(path.name for path in paths)
+            raise ProductError(
+                f"Several files in {folder} are named by band {band}: {listed}. Leave one there; "
+                "bands of several scenes go into a folder each."
+            )
+        if paths:
+            return paths[0]
+    raise AssertionError(band)

@@ -1,26 +1,24 @@
-"""A scene made of band sources: strips of every band at its native size, and their mask.
-
-The scene classification of a level-2A product, as good and bad pixels.
-"""
+"""A scene made of band sources: strips of every band at its native size, and their mask."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from reben.errors import GridError, MissingBandError, ProductError
-from reben.scene.alignment import CLASSIFICATION, Alignment, align, native_metres
-from reben.scene.band_source import BandSource, raster_environment
+from reben.scene.alignment import Alignment, align
+from reben.scene.band_names import CLASSIFICATION, native_metres
+from reben.scene.band_source import BandSources, raster_environment
 from reben.scene.grid import GRID_METRES, GRID_MULTIPLE, Grid
-from reben.scene.offset import Calibration
+from reben.scene.offset import OffsetAndScale
+from reben.scene.sentinel1 import Sentinel1
 from reben.spec.bands import PIXEL_METRES, sensor
 
-GOOD, NODATA, OBSCURED = 0, 1, 2
-"""What a pixel of a mask is: fit to be looked at, not measured, hidden or defective."""
+GOOD, NO_DATA, OBSCURED = 0, 1, 2
+"""What a mask says of a pixel: usable, not measured, hidden or defective."""
 
 CLASS_NAMES = (
     "no data",
@@ -39,91 +37,32 @@ CLASS_NAMES = (
 """The classes by their number. Source: Sentinel-2 Level-2A Algorithm Theoretical Basis Document."""
 
 OBSCURED_CLASSES = (1, 3, 8, 9, 10)
-"""Classes whose pixels do not show the ground. Snow does: it lies on it."""
+"""Classes whose pixels do not show the ground. Snow lies on it, so it counts as good."""
 
 _MASK_OF_CLASS = np.full(256, GOOD, np.uint8)
-_MASK_OF_CLASS[0] = NODATA
+_MASK_OF_CLASS[0] = NO_DATA
 _MASK_OF_CLASS[list(OBSCURED_CLASSES)] = OBSCURED
-
-
-def mask_of(classes: NDArray[Any], name: str) -> NDArray[np.uint8]:
-    """Return 0 for good, 1 for no data, 2 for obscured pixels, in the shape of ``classes``.
-
-    Args:
-        classes: Class numbers 0 to 11.
-        name: What they are called in error messages.
-
-    Raises:
-        ProductError: If there is another number: then it is no scene classification.
-
-    Example:
-        >>> mask_of(np.array([[4, 0, 3], [11, 9, 10]], np.uint8), "SCL")
-        array([[0, 1, 2],
-               [0, 2, 2]], dtype=uint8)
-    """
-    if classes.size and (int(classes.max()) >= len(CLASS_NAMES) or int(classes.min()) < 0):
-        raise ProductError(
-            f"{name} holds the value {classes.max()}; a scene classification has classes 0 to "
-            f"{len(CLASS_NAMES) - 1}. Take it out of the product, or put the right file there."
-        )
-    mask: NDArray[np.uint8] = _MASK_OF_CLASS[classes.astype(np.uint8, copy=False)]
-    return mask
-
-
 _READERS = 4
 
 
-class Backscatter(Protocol):
-    """Sentinel-1 on the grid of a scene."""
+class Scene:
+    """A scene that can be read in strips. Use it as a context manager, or close it.
 
-    @property
-    def bands(self) -> tuple[str, ...]:
-        """VV, VH or both."""
-
-    def read(self, band: str, top: int, height: int) -> tuple[NDArray[np.float32], NDArray[Any]]:
-        """Return dB, [height, width], and whether each pixel was measured."""
-
-    def close(self) -> None:
-        """Let go of what is held open."""
-
-
-@dataclass(frozen=True)
-class Ingredients:
-    """What a product reader found.
-
-    Args:
-        name: The product's name.
-        sources: Sentinel-2 band, or the classification, -> what it is read from.
-        calibrations: Sentinel-2 band -> how its numbers are brought to those of the models.
-        missing: Band that the product should hold -> where it was looked for.
-        about: Facts about the product, for provenance.
-    """
-
-    name: str
-    sources: Mapping[str, BandSource]
-    calibrations: Mapping[str, Calibration]
-    missing: Mapping[str, str] = field(default_factory=dict)
-    about: Mapping[str, str] = field(default_factory=dict)
-
-
-class BandScene:
-    """A `reben.scene.product.Scene` made of band sources.
-
-    A source with finer pixels than its band is averaged down to the band's native size, which is
-    exact if the finer pixels repeat coarser ones; pixels without data do not count.
+    A source with finer pixels than its band is averaged to the band's native size, which is exact
+    if the finer pixels repeat coarser ones; pixels without data do not count.
 
     Args:
         found: What a product reader found.
 
     Raises:
-        MissingBandError: If there is no Sentinel-2 band at all.
+        MissingBandError: If there is no Sentinel-2 band.
         GridError: If the bands do not lie on one north-up grid of 10 m.
     """
 
-    def __init__(self, found: Ingredients) -> None:
+    def __init__(self, found: BandSources) -> None:
         self.name = found.name
         self._found = found
-        self._backscatter: Backscatter | None = None
+        self._backscatter: Sentinel1 | None = None
         self._sentinel2 = tuple(band for band in PIXEL_METRES if band in found.sources)
         if not self._sentinel2:
             raise MissingBandError(f"{found.name} has no Sentinel-2 band. {self._where_missing()}")
@@ -134,8 +73,8 @@ class BandScene:
         known = {key: text for key, text in found.about.items() if text}
         self.about: Mapping[str, str] = {**known, **self._own_facts()}
 
-    def add_backscatter(self, backscatter: Backscatter, about: Mapping[str, str]) -> None:
-        """Give the scene Sentinel-1 bands, too."""
+    def add_backscatter(self, backscatter: Sentinel1, about: Mapping[str, str]) -> None:
+        """Add Sentinel-1 bands."""
         self._backscatter = backscatter
         self.about = {**self.about, **about}
 
@@ -146,11 +85,7 @@ class BandScene:
         return (*backscatter, *self._sentinel2)
 
     def require(self, bands: Iterable[str]) -> None:
-        """Refuse to go on without bands.
-
-        Raises:
-            MissingBandError: If one of them cannot be read; the message says where it should be.
-        """
+        """Raise a MissingBandError, which says where it should be, if a band cannot be read."""
         lacking = [band for band in bands if band not in self.bands]
         if not lacking:
             return
@@ -163,7 +98,24 @@ class BandScene:
         )
 
     def read(self, bands: Sequence[str], top: int, height: int) -> dict[str, NDArray[Any]]:
-        """Return a strip of full width; see `reben.scene.product.Scene.read`."""
+        """Return a strip of full width.
+
+        Args:
+            bands: Names of the bands.
+            top: First row of the 10 m grid; a multiple of 6.
+            height: Rows of the 10 m grid; a multiple of 6.
+
+        Returns:
+            Band -> pixels at native size, [height * 10 / pixel metres, width * 10 / pixel metres].
+            Sentinel-2 as reflectance x 10000 without offset, uint16 or float32, never below 0, 0
+            where there are no data. Sentinel-1 in dB, float32, never NaN: pixels without data
+            have the mean of the training data.
+
+        Raises:
+            MissingBandError: If the scene lacks a band.
+            GridError: If rows are not multiples of 6, or outside the scene.
+            ProductError: If a file is damaged there.
+        """
         self.require(bands)
         self._check_rows(top, height)
         optical = [band for band in bands if sensor(band) == "Sentinel-2"]
@@ -177,7 +129,14 @@ class BandScene:
         return {band: strips[band] for band in bands}
 
     def read_mask(self, top: int, height: int) -> NDArray[np.uint8]:
-        """Return what each pixel is; see `reben.scene.product.Scene.read_mask`."""
+        """Return what each pixel of a strip is, [height, width] at 10 m.
+
+        Returns:
+            0 for good pixels. 1 for no data: every Sentinel-2 band is 0 there, the scene
+            classification says so, or Sentinel-1 has none. 2 for clouds of medium or high
+            probability, cloud shadow, thin cirrus, saturated and defective pixels, by the scene
+            classification; without one there is no 2. Snow is good: it lies on the ground.
+        """
         self._check_rows(top, height)
         with raster_environment(cache=True):
             if CLASSIFICATION in self._found.sources:
@@ -185,11 +144,11 @@ class BandScene:
                 mask = mask_of(self._expanded(CLASSIFICATION, classes), self.name)
             else:
                 mask = np.zeros((height, self.grid.width), np.uint8)
-            mask[self._unmeasured(top, height)] = NODATA
+            mask[self._unmeasured(top, height)] = NO_DATA
             if self._backscatter:
                 for band in self._backscatter.bands:
                     _, measured = self._backscatter.read(band, top, height)
-                    mask[~measured] = NODATA
+                    mask[~measured] = NO_DATA
         return mask
 
     def close(self) -> None:
@@ -200,7 +159,6 @@ class BandScene:
             self._backscatter.close()
 
     def __enter__(self) -> Self:
-        """Return the scene itself."""
         return self
 
     def __exit__(
@@ -209,7 +167,6 @@ class BandScene:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Close all files."""
         self.close()
 
     def _read_band(self, band: str, top: int, height: int) -> NDArray[Any]:
@@ -218,7 +175,7 @@ class BandScene:
         if factor > 1:
             stored = average_down(stored, factor)
         name = self._found.sources[band].name
-        return self._found.calibrations[band].apply(stored, name)
+        return self._found.scaling[band].apply(stored, name)
 
     def _read_backscatter(
         self, bands: Sequence[str], top: int, height: int
@@ -271,13 +228,37 @@ class BandScene:
         return "".join(f"{band} should be at {missing[band]}. " for band in asked)
 
     def _own_facts(self) -> dict[str, str]:
-        facts = {"crs": self.grid.crs, **_summary(self._found.calibrations)}
+        facts = {"crs": self.grid.crs, **_summary(self._found.scaling)}
         columns, rows = self._alignment.cut
         if columns or rows:
             facts["cut"] = f"{columns} columns at the right, {rows} rows at the lower edge"
         if CLASSIFICATION not in self._found.sources:
             facts["mask"] = "no scene classification: only pixels without data are known to be bad"
         return facts
+
+
+def mask_of(classes: NDArray[Any], name: str) -> NDArray[np.uint8]:
+    """Return 0 for good, 1 for no data, 2 for obscured pixels, in the shape of ``classes``.
+
+    Args:
+        classes: Class numbers 0 to 11.
+        name: What they are called in error messages.
+
+    Raises:
+        ProductError: If there is another number: then it is no scene classification.
+
+    Example:
+        >>> mask_of(np.array([[4, 0, 3], [11, 9, 10]], np.uint8), "SCL")
+        array([[0, 1, 2],
+               [0, 2, 2]], dtype=uint8)
+    """
+    if classes.size and (int(classes.max()) >= len(CLASS_NAMES) or int(classes.min()) < 0):
+        raise ProductError(
+            f"{name} holds the value {classes.max()}; a scene classification has classes 0 to "
+            f"{len(CLASS_NAMES) - 1}. Take it out of the product, or put the right file there."
+        )
+    mask: NDArray[np.uint8] = _MASK_OF_CLASS[classes.astype(np.uint8, copy=False)]
+    return mask
 
 
 def average_down(values: NDArray[Any], factor: int) -> NDArray[np.float32]:
@@ -295,10 +276,10 @@ def average_down(values: NDArray[Any], factor: int) -> NDArray[np.float32]:
     return means
 
 
-def _summary(calibrations: Mapping[str, Calibration]) -> dict[str, str]:
+def _summary(scaling: Mapping[str, OffsetAndScale]) -> dict[str, str]:
     facts = {}
     for key in ("offset", "quantification", "source"):
-        values = {band: _text(getattr(item, key)) for band, item in calibrations.items()}
+        values = {band: _text(getattr(item, key)) for band, item in scaling.items()}
         same = len(set(values.values())) == 1
         listed = "; ".join(f"{band}: {value}" for band, value in values.items())
         facts[key] = next(iter(values.values())) if same else listed

@@ -1,26 +1,29 @@
-"""What a band of a scene is read from, whatever it is: a file, a web address, an array.
+"""The bands of a scene as readers find them, and the reader of raster files.
 
-A band in a raster file: GeoTIFF or JPEG 2000, here, in a zip, or at the end of a web address.
-
-Files are read in whole rows of their tiles, because a JPEG 2000 tile is either decoded or not: a
-product's 10 m band has tiles of 1024 x 1024 pixels, and strips of 120 rows would decode each of
-them nine times. The tile rows that the last strip touched are kept, no others, so the memory of a
-band is that of one tile row and a strip: 25 MB for a 10 m band of 10,980 pixels.
+A raster file is a GeoTIFF or JPEG 2000 file: local, in a zip, or on the web. Files are read in
+whole rows of tiles, because a JPEG 2000 tile can only be decoded as a whole: a product's 10 m band
+has tiles of 1024 x 1024 pixels, and strips of 120 rows would decode each of them nine times. Only
+the tile rows of the last strip are cached, so the memory of a band is that of one tile row and a
+strip: 25 MB for a 10 m band of 10,980 pixels.
 """
 
 import os
 import threading
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any, Protocol
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from reben.errors import GridError, MissingExtraError, ProductError
-from reben.scene.offset import Statement, statement_of_scale
+from reben.errors import GridError, ProductError
+from reben.scene.band_names import CLASSIFICATION
+from reben.scene.offset import OffsetAndScale, ScaleStatement, decide, statement_of_scale
+from reben.spec.bands import S2_FULL
+from reben.support.extras import optional
 
 Transform = tuple[float, float, float, float, float, float]
 """Pixel to reference system, (a, b, c, d, e, f): x = a * column + b * row + c, y alike."""
@@ -55,7 +58,7 @@ class BandSource(Protocol):
         """Where its pixels lie."""
 
     @property
-    def statements(self) -> tuple[Statement, ...]:
+    def statements(self) -> tuple[ScaleStatement, ...]:
         """What the source itself says about its numbers."""
 
     @property
@@ -70,7 +73,69 @@ class BandSource(Protocol):
         """Return rows ``top`` to ``top + height`` in full width and as stored, [height, width]."""
 
     def close(self) -> None:
-        """Let go of what is held open."""
+        """Close what is open."""
+
+
+@contextmanager
+def closed_on_error() -> Iterator[dict[str, BandSource]]:
+    """Yield a dict for band sources, which are closed if the block raises."""
+    sources: dict[str, BandSource] = {}
+    try:
+        yield sources
+    except BaseException:
+        for source in sources.values():
+            source.close()
+        raise
+
+
+@dataclass(frozen=True)
+class BandSources:
+    """The bands of a product, as its reader found them.
+
+    Args:
+        name: The product's name.
+        sources: Sentinel-2 band, or the classification -> its source.
+        scaling: Sentinel-2 band -> how its numbers become those of the models.
+        missing: Band that the product should hold -> where it was looked for.
+        about: Facts about the product, for provenance.
+    """
+
+    name: str
+    sources: Mapping[str, BandSource]
+    scaling: Mapping[str, OffsetAndScale]
+    missing: Mapping[str, str] = field(default_factory=dict)
+    about: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def decided(
+        cls,
+        name: str,
+        sources: Mapping[str, BandSource],
+        said: Callable[[str], Sequence[ScaleStatement]],
+        boa_offset: float | None,
+        *,
+        where: str,
+        about: Mapping[str, str],
+    ) -> Self:
+        """Return bands whose offsets follow from statements about them.
+
+        Args:
+            name: The product's name.
+            sources: Band -> its source.
+            said: Gives what the metadata state about a band.
+            boa_offset: The offset that the user gives.
+            where: Where a missing ``{band}`` was looked for.
+            about: Facts about the product.
+
+        Raises:
+            UnknownOffsetError: If nothing states the offset of a band.
+            OffsetConflictError: If statements contradict each other and the user does not decide.
+        """
+        bands = [band for band in sources if band != CLASSIFICATION]
+        scaling = {band: decide(band, name, said(band), boa_offset) for band in bands}
+        lacking = [band for band in (*S2_FULL, CLASSIFICATION) if band not in sources]
+        missing = {band: where.replace("{band}", band) for band in lacking}
+        return cls(name, sources, scaling, missing, about)
 
 
 # GDAL decodes the tiles of a row at once and keeps them here until they are copied: 23 MB for a
@@ -92,19 +157,8 @@ _OPTIONS = {
 _DRIVERS = ("GTiff", "JP2OpenJPEG", "JP2KAK", "JP2ECW", "JP2MrSID")
 
 
-def import_rasterio() -> Any:  # noqa: ANN401 - rasterio has no types
-    """Return rasterio.
-
-    Raises:
-        MissingExtraError: If it is not installed.
-    """
-    try:
-        import rasterio
-    except ImportError as error:
-        raise MissingExtraError(
-            'Scenes are read with rasterio, which is missing. Install it: pip install "reben[geo]"'
-        ) from error
-    return rasterio
+import_rasterio = partial(optional, "rasterio", "geo", "Reading scenes")
+"""Returns rasterio, or raises a MissingExtraError."""
 
 
 @contextmanager
@@ -150,7 +204,7 @@ class BandFile:
         self.placement = self._placement(expected)
 
     @property
-    def statements(self) -> tuple[Statement, ...]:
+    def statements(self) -> tuple[ScaleStatement, ...]:
         """What the file's scale and offset tags say; nothing where they are the usual 1 and 0."""
         scale = float(self._dataset.scales[self.index - 1])
         offset = float(self._dataset.offsets[self.index - 1])

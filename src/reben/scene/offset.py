@@ -36,7 +36,7 @@ _LARGEST = np.iinfo(np.uint16).max
 
 
 @dataclass(frozen=True)
-class Statement:
+class ScaleStatement:
     """What one source says about the digital numbers.
 
     Args:
@@ -51,7 +51,7 @@ class Statement:
 
 
 @dataclass(frozen=True)
-class Calibration:
+class OffsetAndScale:
     """How stored numbers become reflectance x 10000.
 
     Args:
@@ -86,7 +86,8 @@ class Calibration:
             PixelValueError: If they are reflectances of 0..1 and not digital numbers.
 
         Example:
-            >>> Calibration(-1000, 10_000, "").apply(np.array([[0, 990, 1438]], np.uint16), "B02")
+            >>> stored = np.array([[0, 990, 1438]], np.uint16)
+            >>> OffsetAndScale(-1000, 10_000, "").apply(stored, "B02")
             array([[  0,   0, 438]], dtype=uint16)
         """
         if stored.dtype.kind == "f":
@@ -148,7 +149,7 @@ def offset_of_baseline(text: str) -> float | None:
     return OFFSET_OF_LATER_BASELINES if baseline >= OFFSET_SINCE else 0
 
 
-def statements_in(properties: Mapping[str, Any]) -> list[Statement]:
+def statements_in(properties: Mapping[str, Any]) -> list[ScaleStatement]:
     """Return what the properties of a STAC item, or attributes like them, say about the offset."""
     baseline = _baseline_in(properties)
     by_baseline = offset_of_baseline(baseline[1]) if baseline else None
@@ -159,14 +160,14 @@ def statements_in(properties: Mapping[str, Any]) -> list[Statement]:
         if not isinstance(applied, bool | np.bool_):
             raise ProductError(f"{key} is {applied!r}; it should be true or false.")
         if applied:
-            return [Statement(f"{key} is true", 0)]
+            return [ScaleStatement(f"{key} is true", 0)]
         if by_baseline is not None and baseline:
             said = f"{key} is false and {baseline[0]} is {baseline[1]}"
-            return [Statement(said, by_baseline)]
+            return [ScaleStatement(said, by_baseline)]
         return []
     if by_baseline is None or not baseline:
         return []
-    return [Statement(f"{baseline[0]} is {baseline[1]}", by_baseline)]
+    return [ScaleStatement(f"{baseline[0]} is {baseline[1]}", by_baseline)]
 
 
 def _baseline_in(properties: Mapping[str, Any]) -> tuple[str, str] | None:
@@ -178,7 +179,7 @@ def _baseline_in(properties: Mapping[str, Any]) -> tuple[str, str] | None:
     return None
 
 
-def statement_of_scale(said: str, scale: float, offset: float | None) -> Statement:
+def statement_of_scale(said: str, scale: float, offset: float | None) -> ScaleStatement:
     """Return the statement ``reflectance = DN * scale + offset`` in digital numbers.
 
     A scale alone, without an offset, says how numbers are divided and nothing more.
@@ -190,12 +191,12 @@ def statement_of_scale(said: str, scale: float, offset: float | None) -> Stateme
         raise ProductError(f"{said}: a scale must be above 0 and an offset finite.")
     # Rounded, because -0.1 / 0.0001 is not quite -1000.
     in_numbers = None if offset is None else round(offset / scale, 6) + 0.0
-    return Statement(said, in_numbers, round(1 / scale, 6))
+    return ScaleStatement(said, in_numbers, round(1 / scale, 6))
 
 
 def decide(
-    band: str, product: str, statements: Sequence[Statement], boa_offset: float | None
-) -> Calibration:
+    band: str, product: str, statements: Sequence[ScaleStatement], boa_offset: float | None
+) -> OffsetAndScale:
     """Return the calibration of one band from what is said about it.
 
     Args:
@@ -219,7 +220,7 @@ def decide(
                 "%s: the offset %s was given and counts, though for %s the metadata say: %s",
                 product, boa_offset, band, said,
             )  # fmt: skip
-        return Calibration(boa_offset, quantification, "given as boa_offset")
+        return OffsetAndScale(boa_offset, quantification, "given as boa_offset")
     if not offsets:
         raise UnknownOffsetError(
             f"Nothing in {product} says which offset the digital numbers of {band} carry. Products "
@@ -236,10 +237,10 @@ def decide(
             + " or ".join(f"boa_offset={offset:g}" for offset in sorted(offsets))
             + "."
         )
-    return Calibration(offsets.pop(), quantification, said)
+    return OffsetAndScale(offsets.pop(), quantification, said)
 
 
-def _agreed(band: str, product: str, statements: Iterable[Statement]) -> float:
+def _agreed(band: str, product: str, statements: Iterable[ScaleStatement]) -> float:
     values = {statement.quantification for statement in statements}
     # Words about the offset alone mean the usual factor.
     other = values - {MODEL_QUANTIFICATION}

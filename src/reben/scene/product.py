@@ -1,19 +1,14 @@
 """A Sentinel scene, opened from whatever form it comes in, read in strips of rows."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any, Literal
 
 from reben.errors import ProductError
 from reben.scene.arrays import read_arrays
 from reben.scene.band_folder import read_folder
-from reben.scene.band_scene import BandScene, Ingredients
-from reben.scene.band_source import raster_environment
-from reben.scene.grid import Grid
+from reben.scene.band_scene import Scene
+from reben.scene.band_source import BandSources, closed_on_error, raster_environment
 from reben.scene.safe import read_safe
 from reben.scene.safe_files import METADATA_FILE, SafeFolder, SafeZip
 from reben.scene.sentinel1 import open_sentinel1
@@ -23,69 +18,13 @@ if TYPE_CHECKING:
     from xarray import DataArray, Dataset
 
 
-class Scene(Protocol):
-    """A scene that can be read in strips. Use it as a context manager, or close it."""
-
-    name: str
-    grid: Grid
-    about: Mapping[str, str]
-
-    @property
-    def bands(self) -> tuple[str, ...]:
-        """Names of the bands that can be read."""
-
-    def read(self, bands: Sequence[str], top: int, height: int) -> dict[str, NDArray[Any]]:
-        """Return a strip of full width.
-
-        Args:
-            bands: Names of the bands.
-            top: First row of the 10 m grid; a multiple of 6.
-            height: Rows of the 10 m grid; a multiple of 6.
-
-        Returns:
-            Band -> pixels at native size, [height * 10 / pixel metres, width * 10 / pixel metres].
-            Sentinel-2 as reflectance x 10000 without offset, uint16 or float32, never below 0, 0
-            where there are no data. Sentinel-1 in dB, float32, never NaN: pixels without data
-            have the mean of the training data.
-
-        Raises:
-            MissingBandError: If the scene lacks a band.
-            GridError: If rows are not multiples of 6, or outside of the scene.
-            ProductError: If a file is damaged there.
-        """
-
-    def read_mask(self, top: int, height: int) -> NDArray[np.uint8]:
-        """Return what each pixel of a strip is, [height, width] at 10 m.
-
-        Returns:
-            0 for good pixels. 1 for no data: every Sentinel-2 band is 0 there, the scene
-            classification says so, or Sentinel-1 has none. 2 for cloud of medium or high
-            probability, cloud shadow, thin cirrus, saturated and defective pixels, by the scene
-            classification; without one there is no 2. Snow is good: it is on the ground.
-        """
-
-    def close(self) -> None:
-        """Close all files."""
-
-    def __enter__(self) -> Self:
-        """Return the scene itself."""
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Close all files."""
-
-
 def open_scene(
     product: "str | Path | Mapping[str, Any] | Dataset | DataArray",
     *,
     sentinel1: "str | Path | Mapping[str, Any] | Dataset | None" = None,
     boa_offset: float | None = None,
     sentinel1_unit: Literal["db", "linear"] | None = None,
-) -> BandScene:
+) -> Scene:
     """Return a scene that can be read in strips; see `Scene`.
 
     Args:
@@ -113,20 +52,17 @@ def open_scene(
     """
     with raster_environment(cache=True):
         found = _read(product, boa_offset)
-        try:
-            scene = BandScene(found)
+        with closed_on_error() as opened:
+            opened.update(found.sources)
+            scene = Scene(found)
             if sentinel1 is not None:
                 scene.add_backscatter(*open_sentinel1(sentinel1, scene.grid, sentinel1_unit))
-        except Exception:
-            for source in found.sources.values():
-                source.close()
-            raise
     return scene
 
 
 def _read(
     product: "str | Path | Mapping[str, Any] | Dataset | DataArray", boa_offset: float | None
-) -> Ingredients:
+) -> BandSources:
     if isinstance(product, str | Path):
         return _read_path(product, boa_offset)
     is_arrays = hasattr(product, "coords")  # a Dataset is a Mapping, too
@@ -140,7 +76,7 @@ def _read(
     )
 
 
-def _read_path(product: str | Path, boa_offset: float | None) -> Ingredients:
+def _read_path(product: str | Path, boa_offset: float | None) -> BandSources:
     if isinstance(product, str) and is_web_address(product):
         return read_stac(open_item(product), boa_offset)
     path = Path(product)

@@ -7,13 +7,20 @@ of baselines 02.12, 04.00 and 05.09. Older baselines call some elements otherwis
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
+from xml.etree.ElementTree import Element
 
 from reben.errors import OffsetConflictError, ProductError, ProductLevelError, UnknownOffsetError
-from reben.scene.alignment import CLASSIFICATION, native_metres
-from reben.scene.band_scene import Ingredients
-from reben.scene.band_source import BandFile, Placement
-from reben.scene.offset import Calibration, check_given_offset, offset_of_baseline
-from reben.scene.safe_files import METADATA_FILE, Element, SafeFiles, checked_path, parse_metadata
+from reben.scene.band_names import CLASSIFICATION, native_metres
+from reben.scene.band_source import BandFile, BandSources, Placement, closed_on_error
+from reben.scene.offset import OffsetAndScale, check_given_offset, offset_of_baseline
+from reben.scene.safe_files import (
+    METADATA_FILE,
+    SafeFiles,
+    checked_path,
+    first_text,
+    parse_metadata,
+    text_of,
+)
 from reben.spec.bands import S2_FULL
 
 BAND_IDS = (*S2_FULL.names[:10], "B10", *S2_FULL.names[10:])
@@ -51,28 +58,30 @@ class Safe:
             ProductError: If it is damaged or lacks what is needed.
         """
         root = parse_metadata(content, name)
-        kind = root.first_text("PRODUCT_TYPE", "PROCESSING_LEVEL") or root.name
+        kind = first_text(root, "PRODUCT_TYPE", "PROCESSING_LEVEL") or root.tag
         if "2A" not in kind:
             raise ProductLevelError(
                 f"{name} says the product is {kind}. The models need level 2A, reflectance at the "
                 "ground, not reflectance at the top of the atmosphere."
             )
-        baseline = root.first_text("PROCESSING_BASELINE")
-        quantification = root.first_text("BOA_QUANTIFICATION_VALUE", "L2A_BOA_QUANTIFICATION_VALUE")
+        baseline = first_text(root, "PROCESSING_BASELINE")
+        quantification = first_text(
+            root, "BOA_QUANTIFICATION_VALUE", "L2A_BOA_QUANTIFICATION_VALUE"
+        )
         if baseline is None or quantification is None:
             lacking = "PROCESSING_BASELINE" if baseline is None else "BOA_QUANTIFICATION_VALUE"
             raise ProductError(f"{name} has no {lacking}. Fetch the product again.")
         images = tuple(
-            checked_path(element.text, name)
+            checked_path(text_of(element), name)
             for tag in ("IMAGE_FILE", "IMAGE_FILE_2A", "IMAGE_ID_2A")
-            for element in root.all(tag)
+            for element in root.iter(tag)
         )
         if not images:
             raise ProductError(f"{name} lists no image (IMAGE_FILE). Fetch the product again.")
         return cls(
-            name=root.first_text("PRODUCT_URI", "PRODUCT_URI_2A") or "",
+            name=first_text(root, "PRODUCT_URI", "PRODUCT_URI_2A") or "",
             baseline=baseline,
-            sensed=root.first_text("DATATAKE_SENSING_START", "PRODUCT_START_TIME") or "",
+            sensed=first_text(root, "DATATAKE_SENSING_START", "PRODUCT_START_TIME") or "",
             quantification=_number(quantification, "BOA_QUANTIFICATION_VALUE", name),
             offsets=_offsets(root, name),
             images=images,
@@ -86,7 +95,7 @@ class Safe:
             None,
         )
 
-    def calibration_of(self, band: str, boa_offset: float | None) -> Calibration:
+    def scaling_of(self, band: str, boa_offset: float | None) -> OffsetAndScale:
         """Return how a band's numbers are brought to those of the models.
 
         Raises:
@@ -117,11 +126,11 @@ class Safe:
                 "it: boa_offset=-1000 (--boa-offset -1000), or boa_offset=0 if they carry none."
             )
         if offset is None:
-            return Calibration(boa_offset or 0, self.quantification, "given as boa_offset")
-        return Calibration(offset, self.quantification, source)
+            return OffsetAndScale(boa_offset or 0, self.quantification, "given as boa_offset")
+        return OffsetAndScale(offset, self.quantification, source)
 
 
-def read_safe(files: SafeFiles, boa_offset: float | None = None) -> Ingredients:
+def read_safe(files: SafeFiles, boa_offset: float | None = None) -> BandSources:
     """Return the bands of a product and how their numbers are to be read.
 
     Raises:
@@ -134,9 +143,8 @@ def read_safe(files: SafeFiles, boa_offset: float | None = None) -> Ingredients:
     check_given_offset(boa_offset)
     safe = Safe.parse(files.read(METADATA_FILE), files.shown(METADATA_FILE))
     geocoding = _geocoding(files, safe.images)
-    sources: dict[str, BandFile] = {}
     missing: dict[str, str] = {}
-    try:
+    with closed_on_error() as sources:
         for band in (*S2_FULL, CLASSIFICATION):
             listed = safe.image_of(band)
             path = _existing(files, listed)
@@ -145,31 +153,25 @@ def read_safe(files: SafeFiles, boa_offset: float | None = None) -> Ingredients:
                 continue
             expected = geocoding.get(native_metres(band))
             sources[band] = BandFile(files.raster_path(path), files.shown(path), expected=expected)
-        calibrations = {
-            band: safe.calibration_of(band, boa_offset)
-            for band in sources
-            if band != CLASSIFICATION
+        scaling = {
+            band: safe.scaling_of(band, boa_offset) for band in sources if band != CLASSIFICATION
         }
-    except Exception:
-        for source in sources.values():
-            source.close()
-        raise
     about = {
         "source": "Sentinel-2 SAFE",
         "processing_baseline": safe.baseline,
         "sensing_time": safe.sensed,
     }
     name = (safe.name or files.name).removesuffix(".SAFE")
-    return Ingredients(name, sources, calibrations, missing, about)
+    return BandSources(name, sources, scaling, missing, about)
 
 
 def _offsets(root: Element, name: str) -> dict[str, float]:
     offsets = {}
-    for element in root.all("BOA_ADD_OFFSET"):
-        number = element.attributes.get("band_id", "")
+    for element in root.iter("BOA_ADD_OFFSET"):
+        number = element.attrib.get("band_id", "")
         if not number.isdecimal() or int(number) >= len(BAND_IDS):
             raise ProductError(f"{name} has a BOA_ADD_OFFSET for band_id {number!r}, unknown.")
-        offsets[BAND_IDS[int(number)]] = _number(element.text, "BOA_ADD_OFFSET", name)
+        offsets[BAND_IDS[int(number)]] = _number(text_of(element), "BOA_ADD_OFFSET", name)
     return offsets
 
 
@@ -208,9 +210,9 @@ def _geocoding(files: SafeFiles, images: tuple[str, ...]) -> dict[int, Placement
     if not files.has(path):
         return {}
     root = parse_metadata(files.read(path), files.shown(path))
-    crs = root.first_text("HORIZONTAL_CS_CODE")
-    sizes = {element.attributes.get("resolution"): element for element in root.all("Size")}
-    corners = {element.attributes.get("resolution"): element for element in root.all("Geoposition")}
+    crs = first_text(root, "HORIZONTAL_CS_CODE")
+    sizes = {element.attrib.get("resolution"): element for element in root.iter("Size")}
+    corners = {element.attrib.get("resolution"): element for element in root.iter("Geoposition")}
     return {
         metres: _placement(crs, sizes[str(metres)], corners[str(metres)], files.shown(path))
         for metres in (10, 20, 60)
@@ -220,7 +222,7 @@ def _geocoding(files: SafeFiles, images: tuple[str, ...]) -> dict[int, Placement
 
 def _placement(crs: str, size: Element, corner: Element, name: str) -> Placement:
     def number(element: Element, tag: str) -> float:
-        return _number(element.first_text(tag) or "", tag, name)
+        return _number(first_text(element, tag) or "", tag, name)
 
     transform = (
         number(corner, "XDIM"), 0.0, number(corner, "ULX"),

@@ -1,117 +1,76 @@
-"""The files of a .SAFE product, in a folder or in a zip of it that is not unpacked.
-
-XML metadata of products, read so that a hostile file can do nothing.
-
-A document type declaration is refused before anything in it is looked at: entities, which can
-name files or blow up, live there, and no metadata file of a Sentinel product has one.
-"""
+"""The files of a .SAFE product, in a folder or in a zip that is not unpacked, and their XML."""
 
 import zipfile
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Protocol, Self
-from xml.parsers import expat
+from typing import Protocol
+from xml.etree.ElementTree import Element, ParseError
 
-from reben.errors import ProductError, ProductLevelError
+from reben.errors import ProductError, ProductLevelError, first_line
+from reben.support.extras import optional
 
 MAX_XML_BYTES = 64 * 2**20
 """A metadata file of a real product has less than a tenth of it."""
+_MAX_ELEMENTS = 1_000_000
 _MAX_DEPTH = 100
 
 
-@dataclass
-class Element:
-    """An element of a metadata file: names without their namespace, text without white space."""
-
-    name: str
-    attributes: Mapping[str, str]
-    text: str = ""
-    children: list[Self] = field(default_factory=list)
-
-    def all(self, name: str) -> Iterator[Self]:
-        """Yield the elements called ``name`` anywhere below this one, in document order."""
-        for child in self.children:
-            if child.name == name:
-                yield child
-            yield from child.all(name)
-
-    def first(self, *names: str) -> Self | None:
-        """Return the first element below that has one of the names, the earlier name first."""
-        return next((found for name in names for found in self.all(name)), None)
-
-    def first_text(self, *names: str) -> str | None:
-        """Return the text of `first`, None if there is no such element or no text in it."""
-        found = self.first(*names)
-        return found.text or None if found else None
-
-
 def parse_metadata(content: bytes, name: str) -> Element:
-    """Return the root element of a metadata file.
+    """Return the root of a metadata file, with element names that lack their namespace.
 
     Args:
         content: All bytes of the file.
         name: What the file is called in error messages.
 
     Raises:
-        ProductError: If it is not well-formed, too large, or has a document type declaration.
+        ProductError: If it is not well-formed, too large or too deep, or has a document type
+            declaration: entities live there, and no metadata file of a Sentinel product has one.
+        MissingExtraError: If defusedxml is not installed.
 
     Example:
         >>> root = parse_metadata(b'<a xmlns="urn:x"><b unit="m"> 10 </b></a>', "some.xml")
-        >>> root.first_text("b"), root.first("b").attributes
+        >>> first_text(root, "b"), root.find("b").attrib
         ('10', {'unit': 'm'})
         >>> parse_metadata(b'<!DOCTYPE a><a/>', "some.xml")
         Traceback (most recent call last):
         reben.errors.ProductError: some.xml has a document type declaration...
     """
-    if len(content) > MAX_XML_BYTES:
+    defused = optional("defusedxml.ElementTree", "geo", "Reading a SAFE product")
+    if len(content) > MAX_XML_BYTES or content.count(b"<") > 2 * _MAX_ELEMENTS:
         raise ProductError(
-            f"{name} has {len(content):,} bytes; the metadata of a product have less than "
-            f"{MAX_XML_BYTES:,}. This is not such a file."
+            f"{name} has {len(content):,} bytes and {content.count(b'<'):,} tags. The metadata of "
+            f"a product have less than {MAX_XML_BYTES:,} bytes and {2 * _MAX_ELEMENTS:,} tags."
         )
-    builder = _Builder(name)
-    parser = expat.ParserCreate(namespace_separator="}")
-    parser.buffer_text = True
-    parser.StartDoctypeDeclHandler = builder.refuse_doctype
-    parser.StartElementHandler = builder.start
-    parser.EndElementHandler = builder.end
-    parser.CharacterDataHandler = builder.characters
     try:
-        parser.Parse(content, True)
-    except expat.ExpatError as error:
-        raise ProductError(f"{name} is not XML: {error}. Fetch the product again.") from error
-    return builder.top.children[0]
-
-
-class _Builder:
-    def __init__(self, file_name: str) -> None:
-        self.file_name = file_name
-        self.top = Element("", {})
-        self._open = [self.top]
-
-    def refuse_doctype(self, *_: object) -> None:
+        root: Element = defused.fromstring(content, forbid_dtd=True)
+    except defused.DTDForbidden:
         raise ProductError(
-            f"{self.file_name} has a document type declaration, which no product's metadata have "
-            "and which can make a reader fetch other files. It is not read."
-        )
+            f"{name} has a document type declaration, which no product's metadata have and which "
+            "can make a reader fetch other files. It is not read."
+        ) from None
+    except (ParseError, ValueError, LookupError) as error:
+        raise ProductError(
+            f"{name} is not XML: {first_line(error)}. Fetch the product again."
+        ) from error
+    level, depth = [root], 0
+    while level:
+        depth += 1
+        if depth > _MAX_DEPTH:
+            raise ProductError(f"{name} nests elements more than {_MAX_DEPTH} deep.")
+        for element in level:
+            element.tag = element.tag.rpartition("}")[2]
+        level = [child for element in level for child in element]
+    return root
 
-    def start(self, name: str, attributes: dict[str, str]) -> None:
-        if len(self._open) > _MAX_DEPTH:
-            raise ProductError(f"{self.file_name} nests elements more than {_MAX_DEPTH} deep.")
-        element = Element(_local(name), {_local(key): text for key, text in attributes.items()})
-        self._open[-1].children.append(element)
-        self._open.append(element)
 
-    def end(self, _: str) -> None:
-        element = self._open.pop()
-        element.text = element.text.strip()
-
-    def characters(self, text: str) -> None:
-        self._open[-1].text += text
+def first_text(element: Element, *names: str) -> str | None:
+    """Return the text of the first element below with one of the names, the earlier name first."""
+    found = next((child for name in names for child in element.iter(name)), None)
+    return None if found is None else text_of(found) or None
 
 
-def _local(name: str) -> str:
-    return name.rpartition("}")[2]
+def text_of(element: Element) -> str:
+    """Return the text of an element without the white space around it."""
+    return (element.text or "").strip()
 
 
 METADATA_FILE = "MTD_MSIL2A.xml"

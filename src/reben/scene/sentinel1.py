@@ -26,7 +26,7 @@ from reben.errors import (
     UnknownUnitError,
 )
 from reben.scene.arrays import BandArray, named_arrays
-from reben.scene.band_folder import band_files
+from reben.scene.band_names import band_files
 from reben.scene.band_source import BandFile, BandSource, Transform, import_rasterio
 from reben.scene.grid import GRID_METRES, Grid
 from reben.scene.stac import Item, is_web_address, looks_like_item, open_item
@@ -253,7 +253,7 @@ class WarpedBand:
 
 
 class Sentinel1:
-    """Both polarisations on the grid of a scene; a `reben.scene.band_scene.Backscatter`."""
+    """Both polarisations on the grid of a scene."""
 
     def __init__(self, warped: Mapping[str, WarpedBand]) -> None:
         self._warped = warped
@@ -268,7 +268,7 @@ class Sentinel1:
         return self._warped[band].read(top, height)
 
     def close(self) -> None:
-        """Let go of what is held open."""
+        """Close the files."""
         for warped in self._warped.values():
             warped.source.close()
 

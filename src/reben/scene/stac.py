@@ -1,20 +1,15 @@
-"""Sentinel-2 level 2A as a STAC item with one raster asset for each band.
+"""Sentinel-2 level 2A as a STAC item with one raster asset per band.
 
 Bands are found by the names that the item gives them (``eo:bands``, ``bands``), else by the asset's
 key: the band itself, or the common name that catalogues use for it.
 
+An item is somebody else's text. Its assets are read only over http(s) or from cloud storage or, if
+the item itself is a local file, from local files; an item from the web cannot name a local file.
+
 Source: STAC extensions eo, raster, and common metadata of STAC 1.1; the items of Earth Search v1,
 Planetary Computer and the Copernicus Data Space.
-
-A STAC item: fetched or opened, its addresses turned into what GDAL reads.
-
-An item is somebody else's text. What it names is read only over http(s) or from cloud storage, or,
-for an item that is itself a local file, from local files; an item of the web names no local file.
 """
 
-import json
-import urllib.error
-import urllib.request
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,23 +21,22 @@ from reben.errors import (
     MissingBandError,
     ProductError,
     ProductLevelError,
-    RebenError,
+    first_line,
 )
-from reben.scene.alignment import CLASSIFICATION, native_metres
-from reben.scene.band_names import band_named
-from reben.scene.band_scene import Ingredients
-from reben.scene.band_source import BandFile
+from reben.scene.band_names import CLASSIFICATION, band_named, native_metres
+from reben.scene.band_source import BandFile, BandSources, closed_on_error
 from reben.scene.offset import (
-    Statement,
+    ScaleStatement,
     check_given_offset,
-    decide,
     statement_of_scale,
     statements_in,
 )
 from reben.spec.bands import S2_FULL
+from reben.support.json_files import MAX_BYTES, parse_json, read_json
 
-MAX_ITEM_BYTES = 16 * 2**20
+_CURE = "Name one STAC item, not a collection or a list of items."
 _TIMEOUT_SECONDS = 60
+_LARGEST_NUMBER = 1e9
 _CLOUD = {"s3": "/vsis3/", "gs": "/vsigs/", "az": "/vsiaz/"}
 _WEB = ("http", "https")
 
@@ -129,14 +123,10 @@ def open_item(item: str | Path | Mapping[Any, Any]) -> Item:
     if isinstance(item, Mapping):
         return _parse(item, "the STAC item", _self_link(item))
     if isinstance(item, str) and is_web_address(item):
-        return _parse(_json(_fetch(item), shown(item)), shown(item), item)
+        parsed = parse_json(_fetch(item), dict[str, Any], shown(item), ProductError, _CURE)
+        return _parse(parsed, shown(item), item)
     path = Path(item).absolute()
-    try:
-        with path.open("rb") as file:
-            content = file.read(MAX_ITEM_BYTES + 1)
-    except OSError as error:
-        raise ProductError(f"Cannot read {item}: {error.strerror or error}.") from error
-    return _parse(_json(content, str(item)), str(item), str(path.parent))
+    return _parse(read_json(path, dict[str, Any], ProductError, _CURE), str(item), str(path.parent))
 
 
 def shown(address: str) -> str:
@@ -153,31 +143,30 @@ def shown(address: str) -> str:
 
 
 def _fetch(address: str) -> bytes:
+    import httpx
+
+    content = bytearray()
     try:
-        # Only http and https come here, and urllib follows redirections to no other kind of file.
-        with urllib.request.urlopen(address, timeout=_TIMEOUT_SECONDS) as answer:  # noqa: S310
-            content: bytes = answer.read(MAX_ITEM_BYTES + 1)
-    except (urllib.error.URLError, OSError, ValueError) as error:
-        raise DownloadError(f"Cannot fetch the STAC item {shown(address)}: {error}.") from None
-    return content
+        with httpx.stream(
+            "GET", address, timeout=_TIMEOUT_SECONDS, follow_redirects=True
+        ) as answer:
+            answer.raise_for_status()
+            for chunk in answer.iter_bytes():
+                content += chunk
+                if len(content) > MAX_BYTES:  # the parser refuses it
+                    break
+    except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+        # The message of a status holds the whole address, with what signs it.
+        status = error.response if isinstance(error, httpx.HTTPStatusError) else None
+        said = f"HTTP {status.status_code}" if status else first_line(error)
+        raise DownloadError(f"Could not fetch the STAC item {shown(address)}: {said}.") from None
+    return bytes(content)
 
 
-def _json(content: bytes, name: str) -> object:
-    if len(content) > MAX_ITEM_BYTES:
-        raise ProductError(f"{name} has more than {MAX_ITEM_BYTES:,} bytes; it is no STAC item.")
-    try:
-        parsed: object = json.loads(content)
-    except (ValueError, RecursionError) as error:
-        raise ProductError(f"{name} is not JSON: {error}.") from None
-    return parsed
-
-
-def _parse(item: object, name: str, base: str) -> Item:
-    if not isinstance(item, Mapping) or item.get("type") != "Feature":
-        kind = item.get("type") if isinstance(item, Mapping) else type(item).__name__
+def _parse(item: Mapping[Any, Any], name: str, base: str) -> Item:
+    if item.get("type") != "Feature":
         raise ProductError(
-            f"{name} is no STAC item: its type is {kind!r}, not 'Feature'. Name one item, not a "
-            "collection or a list of them."
+            f"{name} is no STAC item: its type is {item.get('type')!r}, not 'Feature'. {_CURE}"
         )
     properties, assets = item.get("properties"), item.get("assets")
     if not isinstance(properties, Mapping) or not isinstance(assets, Mapping):
@@ -212,7 +201,7 @@ class _Asset(NamedTuple):
     fields: Mapping[str, Any]  # those of its only band, and its own
 
 
-def read_stac(item: Item, boa_offset: float | None = None) -> Ingredients:
+def read_stac(item: Item, boa_offset: float | None = None) -> BandSources:
     """Return the Sentinel-2 bands of an item and how their numbers are to be read.
 
     Raises:
@@ -232,30 +221,24 @@ def read_stac(item: Item, boa_offset: float | None = None) -> Ingredients:
             f"{', '.join(item.assets) or 'none'}."
         )
     said = statements_in(item.properties)
-    sources = _open(item, chosen)
-    try:
-        calibrations = {
-            band: decide(
-                band,
-                item.id,
-                [*said, *_statements(chosen[band]), *source.statements],
-                boa_offset,
-            )
-            for band, source in sources.items()
-            if band != CLASSIFICATION
-        }
-    except RebenError:
-        _close(sources)
-        raise
-    missing = {
-        band: f"an asset of {item.id}" for band in (*S2_FULL, CLASSIFICATION) if band not in chosen
-    }
     about = {
         "source": "STAC item",
         "processing_baseline": str(item.properties.get("s2:processing_baseline", "")),
         "sensing_time": str(item.properties.get("datetime") or ""),
     }
-    return Ingredients(item.id, sources, calibrations, missing, about)
+    with closed_on_error() as sources:
+        # One after the other: rasterio changes the process's warnings while it opens a file.
+        for band, found in chosen.items():
+            href = str(found.asset["href"])
+            sources[band] = BandFile(item.raster_path(href), item.shown(href))
+        return BandSources.decided(
+            item.id,
+            sources,
+            lambda band: [*said, *_statements(chosen[band]), *sources[band].statements],
+            boa_offset,
+            where=f"an asset of {item.id}",
+            about=about,
+        )
 
 
 def _refuse_level_1c(item: Item) -> None:
@@ -314,7 +297,7 @@ def _rank(band: str, found: _Asset) -> tuple[bool, bool, bool]:
     stated = [
         found.fields.get(key) for key in ("gsd", "spatial_resolution", "raster:spatial_resolution")
     ]
-    sizes = [float(size) for size in stated if isinstance(size, int | float)]
+    sizes: list[float] = [size for size in stated if isinstance(size, int | float)]
     ending = found.key.rpartition("_")[2]
     if ending.endswith("m") and ending[:-1].isdecimal():
         sizes = [float(ending[:-1])]
@@ -323,30 +306,22 @@ def _rank(band: str, found: _Asset) -> tuple[bool, bool, bool]:
     return bool(sizes) and native not in sizes, jpeg2000, band_named(found.key) is None
 
 
-def _statements(found: _Asset) -> list[Statement]:
+def _statements(found: _Asset) -> list[ScaleStatement]:
     said = []
     for prefix in ("", "raster:"):
-        scale, offset = found.fields.get(f"{prefix}scale"), found.fields.get(f"{prefix}offset")
-        if isinstance(scale, int | float):
-            given = float(offset) if isinstance(offset, int | float) else None
-            words = f"asset {found.key} has scale {scale:g} and offset {given}"
-            said.append(statement_of_scale(words, float(scale), given))
+        scale, offset = (_number(found, f"{prefix}{name}") for name in ("scale", "offset"))
+        if scale is not None:
+            words = f"asset {found.key} has scale {scale:g} and offset {offset}"
+            said.append(statement_of_scale(words, scale, offset))
     return said
 
 
-def _open(item: Item, chosen: Mapping[str, _Asset]) -> dict[str, BandFile]:
-    # One after the other: threads that open files and hide a warning get into each other's way.
-    sources: dict[str, BandFile] = {}
-    try:
-        for band, found in chosen.items():
-            href = str(found.asset["href"])
-            sources[band] = BandFile(item.raster_path(href), item.shown(href))
-    except RebenError:
-        _close(sources)
-        raise
-    return sources
-
-
-def _close(sources: Mapping[str, BandFile]) -> None:
-    for source in sources.values():
-        source.close()
+def _number(found: _Asset, key: str) -> float | None:
+    value = found.fields.get(key)
+    if not isinstance(value, int | float):
+        return None
+    if not abs(value) < _LARGEST_NUMBER:
+        raise ProductError(
+            f"{key} of asset {found.key} is beyond {_LARGEST_NUMBER:g}. Correct it in the item."
+        )
+    return float(value)

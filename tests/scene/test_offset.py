@@ -6,8 +6,8 @@ from hypothesis.extra.numpy import arrays
 
 from reben.errors import OffsetConflictError, ProductError
 from reben.scene.offset import (
-    Calibration,
-    Statement,
+    OffsetAndScale,
+    ScaleStatement,
     decide,
     offset_of_baseline,
     statement_of_scale,
@@ -19,7 +19,7 @@ NUMBERS = arrays(np.uint16, (3, 5), elements=st.integers(0, 65535))
 
 @given(stored=NUMBERS, offset=st.integers(-65535, 0))
 def test_whole_numbers_become_what_exact_arithmetic_gives(stored, offset):
-    values = Calibration(offset, 10_000, "").apply(stored, "B02")
+    values = OffsetAndScale(offset, 10_000, "").apply(stored, "B02")
 
     expected = [max(0, int(number) + offset) if number else 0 for number in stored.ravel()]
     assert values.ravel().tolist() == expected
@@ -32,7 +32,7 @@ def test_whole_numbers_become_what_exact_arithmetic_gives(stored, offset):
     quantification=st.floats(1000, 50_000),
 )
 def test_other_offsets_and_quantifications_do_too(stored, offset, quantification):
-    values = Calibration(offset, quantification, "").apply(stored, "B02")
+    values = OffsetAndScale(offset, quantification, "").apply(stored, "B02")
 
     exact = (stored.astype(float) + offset) * 10_000 / quantification
     expected = np.where(stored == 0, 0, exact.clip(0, 65535))
@@ -43,7 +43,7 @@ def test_other_offsets_and_quantifications_do_too(stored, offset, quantification
 def test_the_stored_numbers_are_left_as_they_are(stored):
     before = stored.copy()
 
-    Calibration(-1000, 10_000, "").apply(stored, "B02")
+    OffsetAndScale(-1000, 10_000, "").apply(stored, "B02")
 
     np.testing.assert_array_equal(stored, before)
 
@@ -63,8 +63,8 @@ def test_what_is_no_baseline_is_refused(text):
 
 
 def test_a_scale_and_offset_in_reflectance_are_a_statement_in_numbers():
-    assert statement_of_scale("x", 0.0001, -0.1) == Statement("x", -1000, 10_000)
-    assert statement_of_scale("x", 0.00025, None) == Statement("x", None, 4000)
+    assert statement_of_scale("x", 0.0001, -0.1) == ScaleStatement("x", -1000, 10_000)
+    assert statement_of_scale("x", 0.00025, None) == ScaleStatement("x", None, 4000)
     with pytest.raises(ProductError, match="a scale must be above 0"):
         statement_of_scale("x", 0, -0.1)
 
@@ -75,15 +75,19 @@ def test_a_flag_that_is_no_flag_is_refused():
 
 
 def test_statements_that_agree_are_one():
-    said = [Statement("a", -1000), Statement("b", None, 10_000), Statement("c", -1000)]
+    said = [
+        ScaleStatement("a", -1000),
+        ScaleStatement("b", None, 10_000),
+        ScaleStatement("c", -1000),
+    ]
 
     decided = decide("B02", "item", said, None)
 
-    assert decided == Calibration(-1000, 10_000, "a; c")
+    assert decided == OffsetAndScale(-1000, 10_000, "a; c")
 
 
 def test_quantifications_that_contradict_each_other_are_refused_whatever_the_offset():
-    said = [Statement("a", 0, 4000), Statement("b", 0, 5000)]
+    said = [ScaleStatement("a", 0, 4000), ScaleStatement("b", 0, 5000)]
 
     with pytest.raises(OffsetConflictError, match="quantification values for B02: 4000, 5000"):
         decide("B02", "item", said, 0)
@@ -91,6 +95,6 @@ def test_quantifications_that_contradict_each_other_are_refused_whatever_the_off
 
 def test_numbers_that_cannot_be_are_refused():
     with pytest.raises(ProductError, match="cannot be"):
-        Calibration(float("nan"), 10_000, "x")
+        OffsetAndScale(float("nan"), 10_000, "x")
     with pytest.raises(ProductError, match="cannot be"):
-        Calibration(0, 0, "x")
+        OffsetAndScale(0, 0, "x")
