@@ -114,6 +114,12 @@ def test_a_file_that_cannot_be_is_an_error_that_names_it(text, message, tmp_path
         Branding.load(path)
 
 
+@pytest.mark.parametrize("line", ["", " ", "a\nb", "```", "pip install reben\x0brm"])
+def test_a_command_that_is_not_one_line_is_refused(line):
+    with pytest.raises(ConfigError, match="must be one line"):
+        Branding(install=line)
+
+
 def test_a_file_that_is_not_there_is_an_error_that_names_the_presets():
     with pytest.raises(ConfigError, match=r"No affiliations can be read from gone\.toml.*bigearth"):
         Branding.load("gone.toml")

@@ -3,6 +3,7 @@ import math
 import re
 import shutil
 from dataclasses import fields, replace
+from email.message import Message
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ from reben.learn.report import Report
 from reben.learn.run import Run
 from reben.learn.train import train
 from reben.model.classifier import Classifier
-from reben.publish.branding import Branding
+from reben.publish.branding import INSTALL, Branding
 from reben.publish.card import FILES, write_card
 from reben.publish.cards.content import in_words, warning
 from reben.publish.cards.example import choose_example
@@ -582,6 +583,40 @@ def test_a_licence_that_the_hub_does_not_know_is_refused(run, report, tmp_path):
     with pytest.raises(ConfigError, match=r"no licence 'apache'\. Did you mean apache-2\.0"):
         plain_card(run, report, tmp_path / "card", licence="apache")
     assert not (tmp_path / "card").exists()
+
+
+def test_the_licence_has_two_spellings(run, report, tmp_path):
+    folder = plain_card(run, report, tmp_path / "card", license="apache-2.0")
+    assert ModelCard.load(folder / "README.md").data.license == "apache-2.0"
+    assert json.loads((folder / "mlm.json").read_text())["properties"]["license"] == "apache-2.0"
+
+
+@pytest.mark.parametrize("licence", ["mit", "apache-2.0"])
+def test_a_licence_in_both_spellings_is_refused(licence, run, report, tmp_path):
+    with pytest.raises(ConfigError, match="one setting in two spellings"):
+        plain_card(run, report, tmp_path / "card", licence=licence, license="apache-2.0")
+
+
+def test_the_line_that_installs_reben_is_the_brandings(run, report, text, tmp_path):
+    assert f"```sh\n{INSTALL}\n```" in text
+    branding = Branding(install="pip install 'reben[geo] @ https://example.org/reben.whl'")
+    folder = plain_card(run, report, tmp_path / "card", branding=branding)
+    assert f"```sh\n{branding.install}\n```" in (folder / "README.md").read_text()
+    assert check_card(folder) == ()
+
+
+def test_the_code_is_linked_where_the_package_says_where_it_lies(
+    run, report, text, tmp_path, monkeypatch
+):
+    assert "This card was written by reben 0.1.0 from" in text
+    told = Message()
+    told["Project-URL"] = "Paper, https://example.org/paper"
+    told["Project-URL"] = "Source, https://example.org/org/reben"
+    monkeypatch.setattr("reben.publish.cards.content.metadata", lambda name: told)
+    folder = plain_card(run, report, tmp_path / "card")
+    assert (
+        "by [reben 0.1.0](https://example.org/org/reben) from" in (folder / "README.md").read_text()
+    )
 
 
 @pytest.mark.parametrize(

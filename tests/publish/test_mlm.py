@@ -8,7 +8,7 @@ import pytest
 
 from learn.predicted import predicted
 from reben import check_mlm
-from reben.errors import MissingExtraError, ModelFolderError, OutputError
+from reben.errors import ConfigError, MissingExtraError, ModelFolderError, OutputError
 from reben.learn.evaluate import measure
 from reben.model.classifier import Classifier
 from reben.model.config import ModelConfig
@@ -357,6 +357,17 @@ def test_without_the_extra_an_item_is_written_and_the_rest_checked(folder, monke
     assert "was not held against the schemas" in caplog.text
     with pytest.raises(MissingExtraError, match=r"reben\[mlm\]"):
         check_mlm(folder, schema=True)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [({}, "Which licence"), ({"licence": "mit", "license": "mit"}, "in two spellings")],
+)
+def test_one_licence_is_needed_in_either_spelling(settings, message):
+    model = Classifier("test_resnet", "s1")
+    assert mlm_item(model, name="n", files={}, license="mit")["properties"]["license"] == "mit"
+    with pytest.raises(ConfigError, match=message):
+        mlm_item(model, name="n", files={}, **settings)
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path):

@@ -17,6 +17,8 @@ PRESETS = ("bigearth",)
 _URL = re.compile(
     r"https://[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+(:\d+)?(/[\w./~%+,;=&?#@!:-]*)?", re.ASCII
 )
+INSTALL = "pip install reben"
+"""How a card says to install reben, unless its `Branding` says otherwise."""
 _LOGO_HEIGHT, _PICTURE_HEIGHT = 40, 160
 
 
@@ -76,9 +78,10 @@ class Branding:
         affiliations: The groups, in the order of the row.
         pictures: Pictures of the missions and of the data set.
         thumbnail: Address of the picture that the Hub shows beside a link to the card.
+        install: The command that installs reben, one line.
 
     Raises:
-        ConfigError: If an address is not https.
+        ConfigError: If an address is not https, or the command is not one line.
 
     Example:
         >>> [group.name for group in Branding.load("bigearth").affiliations]
@@ -88,10 +91,16 @@ class Branding:
     affiliations: tuple[Affiliation, ...] = ()
     pictures: Pictures = field(default_factory=Pictures)
     thumbnail: str | None = None
+    install: str = INSTALL
 
     def __post_init__(self) -> None:
-        """Check the address."""
+        """Check address and command."""
         _require_https(self.thumbnail, "the thumbnail")
+        if "`" in self.install or len(self.install.strip().splitlines()) != 1:
+            raise ConfigError(
+                f"install is {self.install!r}; it must be one line, without backticks, that "
+                f"installs reben, for example: {INSTALL}"
+            )
 
     @classmethod
     def load(cls, source: str | Path) -> Self:
@@ -118,8 +127,8 @@ class Branding:
         except (ValueError, KeyError, TypeError) as error:
             raise ConfigError(
                 f"{source} does not describe affiliations: {error}. It may have a list "
-                "affiliations (name, url, logo), a table pictures (sentinel1, sentinel2, dataset) "
-                "and a thumbnail."
+                "affiliations (name, url, logo), a table pictures (sentinel1, sentinel2, dataset), "
+                "a thumbnail, and a command install."
             ) from None
 
     def row(self) -> Markdown:

@@ -40,7 +40,7 @@ from reben.publish.branding import Branding
 from reben.publish.cards.content import card_values, own_template
 from reben.publish.cards.example import choose_example, draw, pack, predict_example
 from reben.publish.cards.facts import CardData, CardSubject
-from reben.publish.cards.front_matter import require_licence
+from reben.publish.cards.front_matter import DEFAULT_LICENCE, one_licence, require_licence
 from reben.publish.cards.record import MARKER, RECORD_FILE, make_card
 from reben.publish.mlm import CARD_FILE, MLM_FILE, write_mlm
 from reben.publish.report_page import FIGURES_FOLDER, save_pictures
@@ -78,7 +78,7 @@ def write_card(  # noqa: PLR0913 - all after the third are named
     out: Path | str,
     *,
     dataset: Dataset | None = None,
-    licence: str = "mit",
+    licence: str = DEFAULT_LICENCE,
     seed: int = 0,
     hub_id: str | None = None,
     branding: Branding | None = None,
@@ -87,6 +87,7 @@ def write_card(  # noqa: PLR0913 - all after the third are named
     bands: BandSet | str | None = None,
     origin: str | None = None,
     stated: Mapping[str, str] | None = None,
+    license: str | None = None,
 ) -> Path:
     """Write the card folder of a model and return it.
 
@@ -111,17 +112,19 @@ def write_card(  # noqa: PLR0913 - all after the third are named
         bands: Bands in the order of the channels, for an older model folder that does not tell.
         origin: Where the weights were published first, for a new card of weights of others.
         stated: What others state of a training without a run, name -> value.
+        license: The same as ``licence``.
 
     Raises:
         RunError: If a run holds no model, if the report is about another model, or if there is no
             ``dataset`` and no store to open again.
-        ConfigError: If the Hub knows no such licence, or the template cannot be filled.
+        ConfigError: If the Hub knows no such licence, if it is given in both spellings, or if
+            the template cannot be filled.
         MetadataError: If the report is about other patches than those of ``dataset``.
         ModelError: If the model cannot be loaded.
         MissingExtraError: If there shall be figures and matplotlib is not installed.
         OutputError: If the folder is there and not ours, or cannot be written.
     """
-    require_licence(licence)
+    licence = require_licence(one_licence(licence, license))
     text_template = own_template() if template is None else _read_template(Path(template))
     report = report if isinstance(report, Report) else Report.load(report)
     out = Path(out).absolute()

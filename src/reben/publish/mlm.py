@@ -13,6 +13,7 @@ from typing import Any
 from reben.errors import ModelFolderError
 from reben.learn.report import Report
 from reben.model.classifier import Classifier
+from reben.publish.cards.front_matter import one_licence
 from reben.publish.mlm_check import check_mlm
 from reben.publish.mlm_fields import (
     ASSETS,
@@ -33,9 +34,10 @@ def mlm_item(  # noqa: PLR0913 - all after the first are named
     name: str,
     files: Mapping[str, Path],
     report: Report | None = None,
-    licence: str,
+    licence: str | None = None,
     num_train: int | None = None,
     made_up: bool = False,
+    license: str | None = None,
 ) -> dict[str, Any]:
     """Return a model as a STAC item, as JSON has it; the same input gives the same item.
 
@@ -48,8 +50,10 @@ def mlm_item(  # noqa: PLR0913 - all after the first are named
         licence: Licence of the weights, by its name on the Hub.
         num_train: Patches that it was trained on, if that is known.
         made_up: Whether these were made up; such an item has no place on Earth.
+        license: The same as ``licence``; one of the two is needed.
 
     Raises:
+        ConfigError: If no licence is given, or both spellings are.
         OutputError: If a file cannot be read.
     """
     return item_fields(
@@ -57,7 +61,7 @@ def mlm_item(  # noqa: PLR0913 - all after the first are named
         files,
         report,
         name=name,
-        licence=licence,
+        licence=one_licence(licence, license),
         num_train=num_train,
         made_up=made_up,
         num_parameters=sum(weight.numel() for weight in model.parameters()),
@@ -71,9 +75,10 @@ def write_mlm(  # noqa: PLR0913 - all after the second are named
     *,
     name: str | None = None,
     report: Report | None = None,
-    licence: str,
+    licence: str | None = None,
     num_train: int | None = None,
     made_up: bool = False,
+    license: str | None = None,
 ) -> Path:
     """Write ``mlm.json`` into a folder that holds the files of a model, and return its path.
 
@@ -85,8 +90,10 @@ def write_mlm(  # noqa: PLR0913 - all after the second are named
         licence: Licence of the weights, by its name on the Hub.
         num_train: Patches that it was trained on, if that is known.
         made_up: Whether these were made up.
+        license: The same as ``licence``; one of the two is needed.
 
     Raises:
+        ConfigError: If no licence is given, or both spellings are.
         OutputError: If a file cannot be read, or ``mlm.json`` cannot be written.
     """
     folder = Path(folder)
@@ -95,7 +102,7 @@ def write_mlm(  # noqa: PLR0913 - all after the second are named
         name=name or folder.absolute().name,
         files={file: folder / file for file in ASSETS if (folder / file).is_file()},
         report=report,
-        licence=licence,
+        licence=one_licence(licence, license),
         num_train=num_train,
         made_up=made_up,
     )

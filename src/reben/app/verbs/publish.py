@@ -42,7 +42,7 @@ def card(  # noqa: PLR0913 - all but the first are flags
     data: Path | None = None,
     check: Switch = False,
     hub_id: str | None = None,
-    licence: str = "mit",
+    licence: Annotated[str, Parameter(alias="--license")] = "mit",
     affiliations: str | None = None,
     template: Path | None = None,
     figures: bool = True,

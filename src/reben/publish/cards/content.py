@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from datetime import datetime
-from importlib.metadata import version
+from importlib.metadata import metadata, version
 from importlib.resources import files
 from typing import Any
 
@@ -13,7 +13,7 @@ from reben.publish.cards.example import SEVERAL, example_values
 from reben.publish.cards.facts import CardData
 from reben.publish.cards.recipe import training_values, unrecorded_values
 from reben.publish.cards.results import result_values
-from reben.publish.markdown import patches, render, thousands
+from reben.publish.markdown import Markdown, patches, render, thousands
 from reben.spec.bands import PIXEL_METRES, BandSet, Sensor, native_size, sensor
 from reben.spec.extent import COUNTRIES, FIRST_SECOND, LAST_SECOND
 from reben.spec.labels import LABELS
@@ -39,6 +39,7 @@ def card_values(data: CardData) -> dict[str, Any]:
     model, run = data.subject.model, data.subject.run
     values = {
         "reben_version": version("reben"),
+        "source_url": source_url(),
         "name": data.name,
         "model_id": data.hub_id or data.name,
         "hub_id": data.hub_id,
@@ -79,8 +80,15 @@ def fill(values: Mapping[str, Any], template: str) -> str:
     shown = {
         "affiliations": branding.row(),
         "gallery": branding.gallery(set(values["sensors"]), official=values["official"]),
+        "install": Markdown(branding.install.strip()),
     }
     return render(template, {**values, **shown})
+
+
+def source_url() -> str | None:
+    """Return where the code of reben lies, as its package says; None while it does not."""
+    links = (text.split(", ", 1) for text in metadata("reben").get_all("Project-URL") or ())
+    return next((url for name, url in links if name == "Source"), None)
 
 
 def own_template() -> str:

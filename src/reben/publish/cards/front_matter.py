@@ -109,6 +109,32 @@ Source: documentation of the Hub, "Licenses", and the licences that its search o
 """
 
 
+class _Default(str):
+    """A default that can be told from the same word when a caller gives it."""
+
+    __slots__ = ()
+
+
+DEFAULT_LICENCE = _Default("mit")
+
+
+def one_licence(licence: str | None, license: str | None) -> str:
+    """Return the licence that a caller gave in British or in American spelling.
+
+    Raises:
+        ConfigError: If both are given, or neither.
+    """
+    if license is not None and not isinstance(licence, _Default | None):
+        raise ConfigError(
+            f"licence {licence!r} and license {license!r} are one setting in two spellings. Give "
+            "one of them."
+        )
+    found = licence if license is None else license
+    if found is None:
+        raise ConfigError("Which licence do the weights have? Give it, for example licence='mit'.")
+    return str(found)
+
+
 def require_licence(name: str) -> str:
     """Return ``name`` if the Hub knows a licence of that identifier.
 
