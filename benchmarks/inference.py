@@ -16,7 +16,7 @@ import time
 
 import torch
 
-from reben.learn.speed import measure_speed
+import reben
 from reben.model.classifier import Classifier
 
 MODELS = (("resnet50", "s2", 1.8), ("resnet18", "all", 3.0))
@@ -44,7 +44,7 @@ def main() -> None:
     peak = peak_gflops()
     print(f"{torch.get_num_threads()} threads; products of matrices reach {peak:.0f} GFLOP/s")
     for backbone, bands, wanted in MODELS:
-        speed = measure_speed(
+        speed = reben.benchmark(
             Classifier(backbone, bands),
             batch_sizes=arguments.batch_size,
             rounds=arguments.rounds,

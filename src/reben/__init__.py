@@ -26,10 +26,12 @@ if TYPE_CHECKING:
     from reben.learn.calibrate import apply_calibration
     from reben.learn.config import TrainConfig
     from reben.learn.evaluate import calibrate, evaluate, measure
+    from reben.learn.metrics.bootstrap import paired_bootstrap
     from reben.learn.predict import predict_dataset
     from reben.learn.predictions import Predictions
     from reben.learn.report import Report
     from reben.learn.run import Run
+    from reben.learn.speed import benchmark
     from reben.learn.train import train
     from reben.model.classifier import Classifier
     from reben.model.config import ModelConfig
@@ -46,6 +48,7 @@ if TYPE_CHECKING:
     from reben.publish.branding import Branding
     from reben.publish.card import write_card
     from reben.publish.check import check_card
+    from reben.publish.compare import compare
     from reben.publish.hub import push
     from reben.publish.hub_models import list_models
     from reben.publish.mlm_check import check_mlm
@@ -93,9 +96,11 @@ _HOMES = {
     "TorchDataset": "reben.data.torch_dataset",
     "TrainConfig": "reben.learn.config",
     "apply_calibration": "reben.learn.calibrate",
+    "benchmark": "reben.learn.speed",
     "calibrate": "reben.learn.evaluate",
     "check_card": "reben.publish.check",
     "check_mlm": "reben.publish.mlm_check",
+    "compare": "reben.publish.compare",
     "download": "reben.data.download",
     "embed_patches": "reben.predict.patches",
     "encode": "reben.data.encode",
@@ -111,6 +116,7 @@ _HOMES = {
     "open_scene": "reben.scene.product",
     "optimise_for_inference": "reben.model.inference",
     "optimize_for_inference": "reben.model.inference",
+    "paired_bootstrap": "reben.learn.metrics.bootstrap",
     "predict_dataset": "reben.learn.predict",
     "predict_patches": "reben.predict.patches",
     "predict_scene": "reben.predict.scene",
@@ -163,9 +169,11 @@ __all__ = [
     "TrainConfig",
     "__version__",
     "apply_calibration",
+    "benchmark",
     "calibrate",
     "check_card",
     "check_mlm",
+    "compare",
     "download",
     "embed_patches",
     "encode",
@@ -181,6 +189,7 @@ __all__ = [
     "open_scene",
     "optimise_for_inference",
     "optimize_for_inference",
+    "paired_bootstrap",
     "predict_dataset",
     "predict_patches",
     "predict_scene",

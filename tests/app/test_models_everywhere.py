@@ -15,7 +15,6 @@ from hub_state import FakeHub
 from made_up_scene import scene_of, write_scene
 from reben.app import cli
 from reben.learn.config import TrainConfig
-from reben.learn.speed import measure_speed
 from reben.learn.training.start import first_classifier
 from reben.model.inference import optimise_for_inference
 from reben.model.open import name_of, open_model, pick_device
@@ -143,8 +142,8 @@ CALLS = {
     "optimise_for_inference": lambda model, data, product, out: (
         optimise_for_inference(model).bands == RGB
     ),
-    "measure_speed": lambda model, data, product, out: (
-        measure_speed(model, batch_sizes=(1,), rounds=1).bands == RGB.names
+    "benchmark": lambda model, data, product, out: (
+        reben.benchmark(model, batch_sizes=(1,), rounds=1).bands == RGB.names
     ),
 }
 

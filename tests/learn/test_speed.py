@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from reben.errors import ConfigError, RunError
-from reben.learn.speed import Speed, count_cost, measure_speed
+from reben.learn.speed import Speed, benchmark, count_cost
 from reben.model.classifier import Classifier
 from reben.model.config import ModelConfig
 from reben.spec.bands import S1, BandSet
@@ -14,7 +14,7 @@ from reben.spec.bands import S1, BandSet
 @pytest.fixture(scope="module")
 def speed():
     model = Classifier("test_resnet", "rgb")
-    return measure_speed(model, batch_sizes=(1, 3), precisions=("32", "bf16"), rounds=2)
+    return benchmark(model, batch_sizes=(1, 3), precisions=("32", "bf16"), rounds=2)
 
 
 def test_there_is_a_row_for_each_way_batch_size_and_precision(speed):
@@ -63,6 +63,17 @@ def test_measurements_survive_their_file(speed, tmp_path):
     assert Speed.load(speed.save(tmp_path / "new" / "speed.json")) == speed
 
 
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("gflops", "1e999"), ("parameters", "-1"), ("bands", "3"), ("measurements", "[]")],
+)
+def test_a_damaged_file_is_an_error_with_file_field_and_cure(speed, tmp_path, field, value):
+    text = json.dumps({**speed.to_dict(), field: "HERE"}).replace('"HERE"', value)
+    (tmp_path / "speed.json").write_text(text)
+    with pytest.raises(RunError, match=rf"speed\.json .*{field[:-1]}.* reben benchmark"):
+        Speed.load(tmp_path / "speed.json")
+
+
 @pytest.mark.parametrize("text", ["{", "[]", '{"name": 3}'])
 def test_a_file_without_measurements_is_an_error_that_names_it(text, tmp_path):
     (tmp_path / "speed.json").write_text(text)
@@ -73,7 +84,7 @@ def test_a_file_without_measurements_is_an_error_that_names_it(text, tmp_path):
 def test_progress_counts_to_the_end():
     seen = []
     model = Classifier("test_resnet", "rgb")
-    measure_speed(model, batch_sizes=(1, 2), rounds=2, progress=lambda *counts: seen.append(counts))
+    benchmark(model, batch_sizes=(1, 2), rounds=2, progress=lambda *counts: seen.append(counts))
     assert seen == [(1, 4), (2, 4), (3, 4), (4, 4)]
 
 
@@ -83,13 +94,13 @@ def test_progress_counts_to_the_end():
 )
 def test_a_setting_that_cannot_be_is_an_error(settings):
     with pytest.raises(ConfigError):
-        measure_speed(Classifier("test_resnet", "rgb"), **settings)
+        benchmark(Classifier("test_resnet", "rgb"), **settings)
 
 
 def test_the_model_is_left_as_it_was():
     model = Classifier("test_resnet", "rgb").train()
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    measure_speed(model, batch_sizes=(2,), rounds=1)
+    benchmark(model, batch_sizes=(2,), rounds=1)
     assert model.training
     assert all(torch.equal(before[name], now) for name, now in model.state_dict().items())
 

@@ -1,14 +1,13 @@
-"""How quick a model is on this machine: images per second, latency, cost, and what it changes.
+"""How fast a model is on this machine: images per second, latency, cost, change of its logits.
 
-Ways are measured in turns, one call each a round, so that whatever else the machine does meets all
-of them alike. The highest rate comes from the quickest round, the one that was disturbed least.
+The variants of a model are measured in turns, one call each per round, so that other load on the
+machine affects them alike. The highest rate is that of the fastest round, the least disturbed one.
 
 Axes: B patches, C channels, H rows, W columns, K labels.
-
-What was measured of the speed of a model, as a file that can be read again.
 """
 
 import copy
+import itertools
 import json
 import platform
 import sys
@@ -18,7 +17,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Self, get_args
+from typing import Any, ClassVar, Literal, NamedTuple, Self, get_args
 
 import numpy as np
 import torch
@@ -27,84 +26,90 @@ from torch import Tensor
 from reben.errors import ConfigError, RunError
 from reben.model.classifier import Classifier
 from reben.model.config import ModelConfig
-from reben.model.inference import InferenceClassifier, optimise_for_inference
+from reben.model.inference import optimise_for_inference
 from reben.model.open import ModelLike, name_of, open_model
 from reben.support.atomic import write_text
-from reben.support.plain_json import from_plain, to_plain
+from reben.support.json_files import Count, Finite, read_json
+from reben.support.plain_json import to_plain
 
 SPEED_FILE = "speed.json"
 """The measurements, where they lie beside a report."""
+BATCH_SIZES = (1, 8, 32)
+ROUNDS = 10
+Precision = Literal["32", "bf16"]
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """How quick one way is, at one batch size and precision.
+    """How fast one variant is, at one batch size and precision.
 
     Args:
         way: ``eager`` (the plain model), ``optimised`` or ``compiled``.
         precision: ``32`` for float32, ``bf16`` for automatic bfloat16.
-        batch_size: Patches a call.
+        batch_size: Patches per call.
         rounds: Calls that were timed, after one that was not.
-        images_per_second: In the quickest round.
+        images_per_second: In the fastest round.
         median_images_per_second: In the median round.
         latency_ms: Median duration of a call.
         latency_p95_ms: 95th percentile of it.
         max_difference: Highest |logit - logit of the plain model in float32|.
-        peak_bytes: Memory of the accelerator at its highest; None on a CPU.
+        peak_bytes: Peak memory of the accelerator; None on a CPU.
     """
 
     way: str
     precision: str
-    batch_size: int
-    rounds: int
-    images_per_second: float
-    median_images_per_second: float
-    latency_ms: float
-    latency_p95_ms: float
-    max_difference: float
-    peak_bytes: int | None
+    batch_size: Count
+    rounds: Count
+    images_per_second: Finite
+    median_images_per_second: Finite
+    latency_ms: Finite
+    latency_p95_ms: Finite
+    max_difference: Finite
+    peak_bytes: Count | None
 
 
 @dataclass(frozen=True)
 class Speed:
-    """How quick a model is on one machine.
+    """How fast a model is on one machine.
 
     Args:
-        name: Name of the model, or what it is made of.
+        name: Name of the model.
         backbone: Name of its timm architecture.
         bands: Its bands, in the order of the channels.
         image_size: Side length of the images in pixels.
         device: What it ran on.
         threads: Threads of the CPU.
         torch_version: The version of PyTorch.
-        parameters: How many there are.
+        parameters: Number of parameters.
         gflops: Cost of one patch in 1e9 operations; a multiplication and an addition are two.
-        optimisations: What was done to the network where it is not plain, in words.
-        seconds_to_optimise: How long that took; the same with ``compiled``, if it was.
+        optimisations: What was done to the network in the ``optimised`` variant, in words.
+        seconds_to_optimise: How long that took.
         seconds_to_compile: How long compiling took; None if the network was not compiled.
-        process_peak_bytes: Memory of this process at its highest, all ways together; None where
-            the system does not tell.
+        process_peak_bytes: Peak memory of this process over all variants; None where the system
+            does not tell.
         measurements: The rows.
     """
+
+    __pydantic_config__: ClassVar = {"extra": "forbid"}
 
     name: str
     backbone: str
     bands: tuple[str, ...]
-    image_size: int
+    image_size: Count
     device: str
-    threads: int
+    threads: Count
     torch_version: str
-    parameters: int
-    gflops: float
+    parameters: Count
+    gflops: Finite
     optimisations: tuple[str, ...]
-    seconds_to_optimise: float
-    seconds_to_compile: float | None
-    process_peak_bytes: int | None
+    seconds_to_optimise: Finite
+    seconds_to_compile: Finite | None
+    process_peak_bytes: Count | None
     measurements: tuple[Measurement, ...]
 
     @property
     def best(self) -> Measurement:
-        """The row with the most images per second among those within float32's tolerance."""
+        """The row with the most images per second in float32, or of all if none is."""
         exact = [row for row in self.measurements if row.precision == "32"]
         return max(exact or self.measurements, key=lambda row: row.images_per_second)
 
@@ -127,21 +132,13 @@ class Speed:
         """Return what `save` wrote.
 
         Raises:
-            RunError: If it cannot be read.
+            RunError: If it cannot be read, or holds no measurement.
         """
-        try:
-            return from_plain(cls, json.loads(Path(path).read_text(encoding="utf-8")))
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise RunError(
-                f"{path} does not hold measurements as reben writes them: {type(error).__name__} "
-                f"{error}. Write them with: reben benchmark MODEL --out {path}"
-            ) from None
-
-
-Precision = Literal["32", "bf16"]
-BATCH_SIZES = (1, 8, 32)
-ROUNDS = 10
-_LATENCIES = (50, 95)
+        cure = f"Measure again with: reben benchmark MODEL --out {path}"
+        speed = read_json(Path(path), cls, RunError, cure)
+        if not speed.measurements:
+            raise RunError(f"{path} holds no measurement. {cure}")
+        return speed
 
 
 class Cost(NamedTuple):
@@ -170,34 +167,43 @@ def count_cost(config: ModelConfig) -> Cost:
     return Cost(parameters, counter.get_total_flops() / 1e9)
 
 
-def measure_speed(  # noqa: PLR0913 - all after the first are named
-    classifier: ModelLike,
+def benchmark(  # noqa: PLR0913 - all after the first are named
+    model: ModelLike,
     *,
     name: str | None = None,
     batch_sizes: Sequence[int] = BATCH_SIZES,
     precisions: Sequence[Precision] = ("32",),
     compile: bool = False,
     rounds: int = ROUNDS,
+    device: str | torch.device = "auto",
     progress: Callable[[int, int], None] | None = None,
 ) -> Speed:
-    """Return how quick a classifier is where it is now, plain and optimised for inference.
+    """Return how fast a model is on this machine, plain and optimised for inference.
 
     Args:
-        classifier: Whatever `reben.open_model` takes; it is not changed.
-        name: What to call it; by default as `reben.model.open.name_of` does.
-        batch_sizes: Patches a call.
+        model: Whatever `reben.open_model` takes; it is not changed.
+        name: What to call it; by default its run, folder, id, or what it is made of.
+        batch_sizes: Patches per call.
         precisions: ``32`` and ``bf16``, in any order.
-        compile: Whether to compile it as well; that takes up to minutes.
-        rounds: Calls to time, for each way, batch size and precision.
+        compile: Whether to compile it as well, which can take minutes.
+        rounds: Calls to time, for each variant, batch size and precision.
+        device: As for `reben.open_model`.
         progress: Called as ``progress(done, total)`` after each round.
 
     Raises:
-        ConfigError: If a setting cannot be.
+        ConfigError: If a setting is out of range, or the device cannot be used.
+        ModelError: If the model cannot be loaded.
+
+    Example:
+        >>> speed = benchmark("runs/r50-s2", batch_sizes=(32,))  # doctest: +SKIP
+        >>> speed.best.images_per_second  # doctest: +SKIP
+        74.2
     """
     _check(batch_sizes, precisions, rounds)
-    name, classifier = name or name_of(classifier), open_model(classifier)
-    ways, preparation = _prepare(classifier, compile=compile)
-    cases = [(precision, size) for precision in precisions for size in batch_sizes]
+    classifier = open_model(model, device)
+    config, cost = classifier.config, count_cost(classifier.config)
+    variants, optimisations, seconds = _variants(classifier, compile=compile)
+    cases = list(itertools.product(precisions, batch_sizes))
     rows: list[Measurement] = []
     for number, (precision, size) in enumerate(cases):
 
@@ -205,11 +211,9 @@ def measure_speed(  # noqa: PLR0913 - all after the first are named
             if progress is not None:
                 progress(before + done, len(cases) * rounds)
 
-        rows += _measure_case(ways, precision, size, rounds, moved)
-    config = classifier.config
-    cost = count_cost(config)
+        rows += _measure_case(variants, precision, size, rounds, moved)
     return Speed(
-        name=name,
+        name=name or name_of(model),
         backbone=config.backbone,
         bands=config.bands.names,
         image_size=config.image_size,
@@ -218,85 +222,69 @@ def measure_speed(  # noqa: PLR0913 - all after the first are named
         torch_version=version("torch"),
         parameters=cost.parameters,
         gflops=cost.gflops,
-        optimisations=preparation.optimisations,
-        seconds_to_optimise=preparation.seconds_to_optimise,
-        seconds_to_compile=preparation.seconds_to_compile,
+        optimisations=optimisations,
+        seconds_to_optimise=seconds["optimised"],
+        seconds_to_compile=seconds.get("compiled"),
         process_peak_bytes=_process_peak(),
         measurements=tuple(rows),
     )
 
 
-class _Preparation(NamedTuple):
-    optimisations: tuple[str, ...]
-    seconds_to_optimise: float
-    seconds_to_compile: float | None
+measure_speed = benchmark
+"""The name of `benchmark` before it was public."""
 
 
-Ways = dict[str, Classifier]
-
-
-def _prepare(classifier: Classifier, *, compile: bool) -> tuple[Ways, _Preparation]:
-    """Return the ways to run a classifier, and what it took to make them."""
-    ways: Ways = {"eager": copy.deepcopy(classifier).eval()}
+def _variants(
+    classifier: Classifier, *, compile: bool
+) -> tuple[dict[str, Classifier], tuple[str, ...], dict[str, float]]:
+    """Return the variants by name, what was optimised, and the seconds that making them took."""
+    variants = {"eager": copy.deepcopy(classifier).eval()}
     start = time.perf_counter()
     fast = optimise_for_inference(classifier)
-    seconds, compile_seconds = time.perf_counter() - start, None
-    ways["optimised"] = fast
+    variants["optimised"], seconds = fast, {"optimised": time.perf_counter() - start}
     if compile:
         start = time.perf_counter()
-        compiled: InferenceClassifier = optimise_for_inference(classifier, compile=True)
+        compiled = optimise_for_inference(classifier, compile=True)
         if "compiled" in compiled.optimisations:
-            ways["compiled"] = compiled
-            compile_seconds = time.perf_counter() - start
-    return ways, _Preparation(fast.optimisations, seconds, compile_seconds)
+            variants["compiled"], seconds["compiled"] = compiled, time.perf_counter() - start
+    return variants, fast.optimisations, seconds
 
 
 def _measure_case(
-    ways: Ways, precision: str, size: int, rounds: int, moved: Callable[[int], None]
+    variants: dict[str, Classifier],
+    precision: str,
+    size: int,
+    rounds: int,
+    moved: Callable[[int], None],
 ) -> list[Measurement]:
-    """Return one row for each way, measured in turns."""
-    plain = ways["eager"]
+    """Return one row for each variant, measured in turns."""
+    plain = variants["eager"]
     images_BCHW = _images(plain, size)
     with torch.no_grad():
         wanted_BK = plain(images_BCHW)
     differences, peaks = {}, {}
-    for way, model in ways.items():  # warm-up, in which compilers do their work, too
-        _forget_peak(plain.device)
+    for way, model in variants.items():  # warm-up, in which compilers do their work, too
+        if plain.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(plain.device)
         logits_BK, _ = _timed(model, images_BCHW, precision)
         differences[way] = (logits_BK.float() - wanted_BK).abs().max().item()
         peaks[way] = _peak(plain.device)
-    seconds: dict[str, list[float]] = {way: [] for way in ways}
+    seconds: dict[str, list[float]] = {way: [] for way in variants}
     for done in range(1, rounds + 1):
-        for way, model in ways.items():
+        for way, model in variants.items():
             seconds[way].append(_timed(model, images_BCHW, precision)[1])
         moved(done)
-    return [
-        _row(way, precision, size, taken, differences[way], peaks[way])
-        for way, taken in seconds.items()
-    ]
-
-
-def _row(
-    way: str,
-    precision: str,
-    size: int,
-    taken: Sequence[float],
-    difference: float,
-    peak: int | None,
-) -> Measurement:
-    median, high = (float(value) for value in np.percentile(taken, _LATENCIES))
-    return Measurement(
-        way=way,
-        precision=precision,
-        batch_size=size,
-        rounds=len(taken),
-        images_per_second=size / min(taken),
-        median_images_per_second=size / median,
-        latency_ms=median * 1e3,
-        latency_p95_ms=high * 1e3,
-        max_difference=difference,
-        peak_bytes=peak,
-    )
+    rows = []
+    for way, taken in seconds.items():
+        median, high = (float(value) for value in np.percentile(taken, (50, 95)))
+        rates = size / min(taken), size / median
+        latencies = median * 1e3, high * 1e3
+        rows.append(
+            Measurement(
+                way, precision, size, rounds, *rates, *latencies, differences[way], peaks[way]
+            )
+        )
+    return rows
 
 
 def _timed(model: Classifier, images_BCHW: Tensor, precision: str) -> tuple[Tensor, float]:
@@ -324,11 +312,6 @@ def _wait(kind: str) -> None:
         torch.accelerator.synchronize()
 
 
-def _forget_peak(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-
-
 def _peak(device: torch.device) -> int | None:
     return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None
 
@@ -351,11 +334,11 @@ def _describe(device: torch.device) -> str:
 def _check(batch_sizes: Sequence[int], precisions: Sequence[str], rounds: int) -> None:
     if not batch_sizes or min(batch_sizes) < 1 or rounds < 1:
         raise ConfigError(
-            f"Batch sizes and rounds are at least 1; got {list(batch_sizes)} and {rounds}."
+            f"Batch sizes and rounds must be at least 1, not {list(batch_sizes)} and {rounds}."
         )
     known = get_args(Precision)
     odd = [precision for precision in precisions if precision not in known]
     if odd or not precisions:
         raise ConfigError(
-            f"No precision {', '.join(odd) or 'at all'}. There are: {', '.join(known)}."
+            f"Unknown precision {', '.join(odd) or '(none)'}. Choose from: {', '.join(known)}."
         )
