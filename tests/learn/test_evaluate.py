@@ -227,7 +227,7 @@ def optimised(monkeypatch):
         return made[-1]
 
     real = inference.optimise_for_inference
-    monkeypatch.setattr(inference, "optimise_for_inference", watch)
+    monkeypatch.setattr("reben.learn.predict.optimise_for_inference", watch)
     return made
 
 

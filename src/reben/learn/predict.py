@@ -14,10 +14,12 @@ from numpy.typing import NDArray
 from torch import distributed, nn
 
 from reben.data.loader import Dataset, Loader
-from reben.errors import ConfigError, EmptySplitError
+from reben.errors import ConfigError, EmptySplitError, first_line
 from reben.learn.calibrate import calibration_of
+from reben.learn.distributed import num_ranks, rank_and_size
 from reben.learn.predictions import Predictions, Subject
 from reben.model.classifier import Classifier
+from reben.model.inference import optimise_for_inference
 from reben.model.open import ModelLike, name_of, open_model
 
 
@@ -55,11 +57,12 @@ def predict_dataset(
         raise EmptySplitError("There is no patch to evaluate on. Choose another split or filter.")
     dataset.table.multi_hot(classifier.labels)  # before hours of prediction, not after
     subject = _describe(name or name_of(model), classifier, dataset)
-    rank, size = _rank_and_size()
+    rank, size = rank_and_size()
     own = np.arange(rank, len(dataset), size)
     part = replace(dataset, table=dataset.table.take(own))
-    quick = _quick(classifier) if optimise and type(classifier) is Classifier else classifier
-    scores = _gathered(_predict(quick, part, batch_size, progress), len(dataset), size)
+    if optimise and type(classifier) is Classifier:
+        classifier = optimise_for_inference(classifier)
+    scores = _gathered(_predict(classifier, part, batch_size, progress), len(dataset))
     return Predictions.of_table(dataset.table, subject, scores, classifier.labels)
 
 
@@ -73,7 +76,7 @@ def joined_processes() -> Iterator[bool]:
     if not alone:
         distributed.init_process_group("gloo")
     try:
-        yield _rank_and_size()[0] == 0
+        yield rank_and_size()[0] == 0
     finally:
         if not alone:
             distributed.destroy_process_group()
@@ -89,12 +92,6 @@ def evaluation_mode(model: nn.Module) -> Iterator[None]:
     finally:
         for module, mode in modes:
             module.training = mode
-
-
-def _quick(classifier: Classifier) -> Classifier:
-    from reben.model.inference import optimise_for_inference
-
-    return optimise_for_inference(classifier)
 
 
 def _describe(name: str, classifier: Classifier, dataset: Dataset) -> Subject:
@@ -130,32 +127,22 @@ def _predict(
                 if progress is not None:
                     progress(done, len(dataset))
     except torch.OutOfMemoryError as error:
-        first = (str(error).strip().splitlines() or ["out of memory"])[0]
         raise ConfigError(
             f"The memory of the device is full with batch_size {batch_size}, after {done} of "
-            f"{len(dataset)} patches: {first} Set batch_size to {max(1, batch_size // 2)}; it does "
-            "not change the scores."
+            f"{len(dataset)} patches: {first_line(error)}. Set batch_size to "
+            f"{max(1, batch_size // 2)}; it does not change the scores."
         ) from error
     return np.asarray(torch.cat(scores).numpy(), np.float32)
 
 
-def _rank_and_size() -> tuple[int, int]:
-    """Return the number of this process and how many there are."""
-    if not (distributed.is_available() and distributed.is_initialized()):
-        return 0, 1
-    return distributed.get_rank(), distributed.get_world_size()
-
-
-def _gathered(own: NDArray[np.float32], num_patches: int, size: int) -> NDArray[np.float32]:
-    """Return the scores of all processes in the order of the table.
-
-    Process ``r`` of ``size`` has every ``size``-th row, from row ``r`` on.
-    """
+def _gathered(own: NDArray[np.float32], num_patches: int) -> NDArray[np.float32]:
+    """Return the scores of all processes, of which ``r`` of ``size`` has the rows ``r::size``."""
+    size = num_ranks()
     if size == 1:
         return own
     parts: list[NDArray[np.float32]] = [own] * size
     distributed.all_gather_object(parts, own)
-    scores = np.full((num_patches, own.shape[1]), np.nan, np.float32)
+    scores = np.empty((num_patches, own.shape[1]), np.float32)
     for rank, part in enumerate(parts):
         scores[rank::size] = part
     return scores
