@@ -1,7 +1,7 @@
 import numpy as np
 import torch
 
-from reben.learn.training.task import drop_bands, turn, turn_at_random
+from reben.learn.training.augment import drop_bands, turn, turn_at_random
 
 
 def images(count, channels=3, side=4):
