@@ -1,4 +1,4 @@
-"""Images a second in training on a CPU: reben's task beside a plain eager loop, in one run.
+"""Images a second in training on a CPU: reben's loop beside a plain eager loop, in one run.
 
     python benchmarks/train.py --backbone resnet18 --bands all --batch-size 32 --steps 6
 
@@ -10,18 +10,19 @@ import argparse
 import itertools
 import statistics
 import time
-import warnings
 from collections.abc import Iterator
+from pathlib import Path
 
-import lightning.pytorch as pl
 import torch
 from torch.nn import functional
 
 from reben.data.loader import Batch
 from reben.learn.config import TrainConfig
-from reben.learn.train import quiet_lightning
-from reben.learn.training.task import ClassificationTask
-from reben.learn.training.trainer import choose_channels_last
+from reben.learn.training.hardware import build_fabric, choose_channels_last
+from reben.learn.training.loop import Loop
+from reben.learn.training.pauses import Pauses
+from reben.learn.training.record import RunRecorder
+from reben.learn.training.state import Training
 from reben.model.classifier import Classifier
 
 
@@ -41,60 +42,51 @@ def plain_loop(config: TrainConfig, batch: Batch, steps: int) -> list[float]:
     return seconds[1:]
 
 
-class Clock(pl.Callback):
-    """Keeps the seconds of each step."""
-
-    def __init__(self) -> None:
-        self.seconds: list[float] = []
-        self.started = 0.0
-
-    def on_train_batch_start(self, *_: object) -> None:
-        """Start the clock."""
-        self.started = time.perf_counter()
-
-    def on_train_batch_end(self, *_: object) -> None:
-        """Stop it."""
-        self.seconds.append(time.perf_counter() - self.started)
-
-
 class Repeated:
-    """The same batch again and again, so that no loading is measured."""
+    """The same batch again and again, so that no loading is measured; keeps when each was taken."""
 
     def __init__(self, batch: Batch, times: int) -> None:
+        self.dataset = range(len(batch.names) * times)
+        self.batch_size = len(batch.names)
         self.batch = batch
         self.times = times
+        self.taken_at: list[float] = []
 
     def __len__(self) -> int:
         """Count the batches."""
         return self.times
 
+    def set_epoch(self, epoch: int) -> None:
+        """Do nothing: all epochs are alike."""
+
+    def state_dict(self) -> dict[str, int]:
+        """Return nothing, since there is nothing to go on from."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Do nothing."""
+
     def __iter__(self) -> Iterator[Batch]:
         """Yield the batch."""
-        return itertools.repeat(self.batch, self.times)
+        for _ in range(self.times):
+            self.taken_at.append(time.perf_counter())
+            yield self.batch
+        self.taken_at.append(time.perf_counter())
 
 
 def own_loop(config: TrainConfig, batch: Batch, steps: int) -> list[float]:
-    """Return seconds of each step of reben's task."""
+    """Return seconds of each step of reben's loop."""
     model = Classifier(config.backbone, config.bands)
     channels_last = choose_channels_last(config, model)
-    task = ClassificationTask(
+    training = Training(
         model, config, total_steps=steps + 1, warmup_steps=0, channels_last=channels_last
     )
-    clock = Clock()
-    with quiet_lightning():
-        warnings.filterwarnings("ignore", message="You defined a `validation_step`")
-        trainer = pl.Trainer(
-            accelerator="cpu",
-            max_epochs=1,
-            limit_val_batches=0,
-            callbacks=[clock],
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-        )
-        trainer.fit(task, train_dataloaders=Repeated(batch, steps + 1))
-    return clock.seconds[1:]
+    training.place(build_fabric(config))
+    recorder = RunRecorder(Path(), {}, epochs=1, patience=1)
+    pauses = Pauses(config.checkpoint_minutes, training.fabric.device, print)
+    batches = Repeated(batch, steps + 1)
+    Loop(training, (batches, batches), recorder, pauses, {}).train_epoch()
+    return [end - start for start, end in itertools.pairwise(batches.taken_at)][1:]
 
 
 def main() -> None:

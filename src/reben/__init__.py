@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from reben.learn.run import Run
     from reben.learn.speed import benchmark
     from reben.learn.train import train
+    from reben.learn.training.data_module import BigEarthNetDataModule
     from reben.model.classifier import Classifier
     from reben.model.config import ModelConfig
     from reben.model.export import OnnxFile, export_onnx
@@ -64,6 +65,7 @@ _HOMES = {
     "BAND_SETS": "reben.spec.bands",
     "BandSet": "reben.spec.bands",
     "Batch": "reben.data.loading.batch",
+    "BigEarthNetDataModule": "reben.learn.training.data_module",
     "Branding": "reben.publish.branding",
     "Classifier": "reben.model.classifier",
     "Dataset": "reben.data.dataset",
@@ -138,6 +140,7 @@ __all__ = [
     "PAPER_LABELS",
     "BandSet",
     "Batch",
+    "BigEarthNetDataModule",
     "Branding",
     "Classifier",
     "Dataset",

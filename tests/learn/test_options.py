@@ -1,5 +1,6 @@
 """Options of a training that are off by default."""
 
+import copy
 import json
 
 import pytest
@@ -13,7 +14,7 @@ from reben.data.store import StoreWriter
 from reben.errors import ConfigError, UnknownLabelError
 from reben.learn.train import train
 from reben.learn.training.optimiser import make_optimiser
-from reben.learn.training.task import AveragedWeights, ClassificationTask
+from reben.learn.training.state import Training, update_average
 from reben.model.classifier import Classifier
 
 OWN = ("barley", "maize", "wheat")
@@ -136,27 +137,37 @@ def test_labels_that_are_not_the_19_are_an_error_unless_they_are_named(own_store
 
 
 def test_averaged_weights_follow_the_formula():
-    model = torch.nn.Linear(2, 1)
-    first = model.weight.detach().clone()
-    average = AveragedWeights(model, 0.1)
+    model = torch.nn.BatchNorm1d(2)
+    average = copy.deepcopy(model)
     with torch.no_grad():
         model.weight += 1
+        model.running_mean += 2
+        model.num_batches_tracked += 7
 
-    average.update(model)
+    update_average(average, model, 0.1, 1)
 
-    with average.swapped_in(model):
-        assert torch.allclose(model.weight, first + 0.9)
-    assert torch.allclose(model.weight, first + 1)
+    assert torch.allclose(average.weight, torch.full((2,), 1.9))
+    assert torch.allclose(average.running_mean, torch.full((2,), 1.8))
+    assert average.num_batches_tracked == 7
+    assert torch.allclose(model.weight, torch.full((2,), 2.0))
+
+
+def test_the_first_averages_keep_little_of_the_start():
+    average, model = torch.nn.Linear(1, 1), torch.nn.Linear(1, 1)
+    torch.nn.init.zeros_(average.weight)
+    torch.nn.init.ones_(model.weight)
+
+    update_average(average, model, 0.999, 1)
+
+    assert average.weight.item() == pytest.approx(1 - 2 / 11)
 
 
 def test_averaged_weights_are_validated_and_published(dataset, tiny, tmp_path):
     run = train(tiny(ema_decay=0.5, epochs=1, learning_rate=0.01), dataset, tmp_path / "run")
 
-    checkpoint = torch.load(run.path / "checkpoints/last.ckpt", weights_only=True)
-    average, raw = checkpoint["task"]["average"]["tensors"], checkpoint["state_dict"]
-    published = weights(run)
-    assert all(torch.equal(published[name], average[name]) for name in published)
-    assert any(not torch.equal(published[name], raw[f"classifier.{name}"]) for name in published)
+    saved, published = load_file(run.path / "checkpoints/last.ckpt"), weights(run)
+    assert all(torch.equal(published[name], saved[f"average.{name}"]) for name in published)
+    assert any(not torch.equal(published[name], saved[f"model.{name}"]) for name in published)
 
 
 def test_rates_fall_from_the_head_to_the_first_layer(tiny):
@@ -171,17 +182,20 @@ def test_rates_fall_from_the_head_to_the_first_layer(tiny):
     assert sum(len(group["params"]) for group in groups) == len(list(classifier.parameters()))
 
 
-def test_a_long_gradient_is_shortened(tiny):
-    classifier = Classifier("test_resnet", "rgb")
-    task = ClassificationTask(classifier, tiny(gradient_clip=0.5), total_steps=2, warmup_steps=0)
-    optimiser = task.configure_optimizers()["optimizer"]
-    for weight in classifier.parameters():
-        weight.grad = torch.ones_like(weight)
+def test_a_long_gradient_is_shortened(dataset, tiny, tmp_path, monkeypatch):
+    norms = []
+    real = Training.finish_step
 
-    task.on_before_optimizer_step(optimiser)
+    def watch(self):
+        gradients = [weight.grad.flatten() for weight in self.classifier.parameters()]
+        norms.append(float(torch.cat(gradients).norm()))
+        real(self)
 
-    norm = torch.cat([weight.grad.flatten() for weight in classifier.parameters()]).norm()
-    assert float(norm) == pytest.approx(0.5, rel=1e-3)
+    monkeypatch.setattr(Training, "finish_step", watch)
+
+    train(tiny(gradient_clip=1e-3, epochs=1), dataset, tmp_path / "run")
+
+    assert norms == pytest.approx([1e-3] * 3, rel=1e-2)
 
 
 def test_full_memory_says_what_fits(dataset, tiny, tmp_path, monkeypatch):

@@ -9,37 +9,36 @@ from made_up import write_store
 
 SCRIPT = """
 import json, os, sys
-import lightning.pytorch as pl
 import torch
 
 torch.set_num_threads(1)
-from reben import TrainConfig, open_dataset
-from reben.learn.training.checkpoints import CheckpointKeeper
-from reben.learn.distributed import gather_rows
-from reben.learn.training.task import ClassificationTask
+from reben import Loader, TrainConfig, open_dataset
+from reben.learn.distributed import gather_rows, rank_and_size
+from reben.learn.training.loop import Loop
 from reben.learn.train import train
 
 store, out, config, figures, die_at = sys.argv[1:]
 losses, seen = [], []
-step, validate = ClassificationTask.training_step, ClassificationTask.validation_step
+step, iterate = Loop._take_step, Loader.__iter__
 
 
-def training_step(self, batch, batch_idx=0):
-    if self.global_step == int(die_at) and self.global_rank == 1:
+def take_step(self, batch):
+    if self.training.step == int(die_at) and rank_and_size()[0] == 1:
         os._exit(9)
-    loss = step(self, batch, batch_idx)
-    both = gather_rows(torch.tensor([[float(loss) * len(batch.names), len(batch.names)]]))
+    total = step(self, batch)
+    both = gather_rows(torch.tensor([[float(total), len(batch.names)]]))
     losses.append(float(both[:, 0].sum() / both[:, 1].sum()))
-    return loss
+    return total
 
 
-def validation_step(self, batch):
-    seen.extend(batch.names)
-    validate(self, batch)
+def watch(self):
+    for batch in iterate(self):
+        if not self.shuffle:
+            seen.extend(batch.names)
+        yield batch
 
 
-ClassificationTask.training_step = training_step
-ClassificationTask.validation_step = validation_step
+Loop._take_step, Loader.__iter__ = take_step, watch
 resume = die_at == "-1" and os.path.exists(out)
 run = train(TrainConfig.from_toml(config), open_dataset(store), out, resume=resume)
 rank = int(os.environ.get("RANK", 0))

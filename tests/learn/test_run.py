@@ -7,7 +7,7 @@ from reben.errors import RunError
 from reben.learn.config import TrainConfig
 from reben.learn.metrics.classification import compute_metrics
 from reben.learn.report import Report
-from reben.learn.run import Run
+from reben.learn.run import Interrupted, Run
 
 
 @pytest.fixture
@@ -59,8 +59,35 @@ def test_another_folder_is_an_error_that_says_what_a_run_holds(tmp_path, place):
 def test_a_damaged_run_is_an_error(folder, file):
     (folder / file).write_text("{")
 
-    with pytest.raises(RunError, match="r18-s1 cannot be read"):
+    with pytest.raises(RunError, match=rf"r18-s1/{file}.*A run is a folder that reben train wrote"):
         Run.open(folder)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[1]", "an object"),
+        ('{"steps": 1e999}', "steps"),
+        ('{"steps": -1}', "steps: .*-1"),
+        ('{"best_epoch": "4"}', "best_epoch: .*'4'"),
+        ('{"data": {"store": 7}}', "data.store: .*7"),
+        ('{"not_applied": "x"}', "not_applied"),
+        ("[" * 100_000, "summary.json"),
+        ("\ud800", "summary.json"),
+    ],
+)
+@pytest.mark.parametrize("kind", [Run, Interrupted])
+def test_a_summary_that_cannot_be_is_an_error_with_file_and_field(folder, kind, text, said):
+    (folder / "summary.json").write_bytes(text.encode("utf-8", "surrogatepass"))
+
+    with pytest.raises(RunError, match=rf"(?s)summary\.json.*{said}"):
+        kind.open(folder)
+
+
+def test_what_other_versions_say_in_a_summary_is_kept(folder):
+    (folder / "summary.json").write_text('{"status": "finished", "colour": "red"}')
+
+    assert Run.open(folder).summary["colour"] == "red"
 
 
 def test_a_run_without_settings_is_an_error(folder):

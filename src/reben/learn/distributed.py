@@ -1,9 +1,11 @@
-"""Several processes that train one model: what each has is brought together.
+"""Several processes that work together on a model: which one this is, and what all have.
 
 With one process everything here returns what it was given.
 
 Axes: N rows, K columns.
 """
+
+from collections.abc import Sequence
 
 import torch
 import torch.distributed
@@ -22,6 +24,13 @@ def num_ranks() -> int:
     return rank_and_size()[1]
 
 
+def is_first_rank() -> bool:
+    """Return whether this is the process that writes files, also before the others are known."""
+    from lightning.fabric.utilities.rank_zero import rank_zero_only
+
+    return bool(vars(rank_zero_only).get("rank", 0) == 0)
+
+
 def gather_rows(rows_NK: Tensor) -> Tensor:
     """Return the rows of all ranks, rank by rank; they may have different numbers of them."""
     world_size = num_ranks()
@@ -37,24 +46,10 @@ def gather_rows(rows_NK: Tensor) -> Tensor:
     return torch.cat([piece[:size] for piece, size in zip(pieces, sizes, strict=True)])
 
 
-def sum_over_ranks(values: Tensor) -> Tensor:
-    """Return the sum of a tensor over all ranks."""
-    if num_ranks() > 1:
-        values = values.clone()
-        torch.distributed.all_reduce(values)
-    return values
-
-
-def any_rank(flags: list[bool], device: torch.device) -> list[bool]:
-    """Return for each flag whether it is set on any rank."""
+def sum_over_ranks(values: Sequence[float], device: torch.device) -> list[float]:
+    """Return the sum of each value over all ranks. They wait for each other, and for ``device``."""
     if num_ranks() == 1:
-        return flags
-    counts = sum_over_ranks(torch.tensor(flags, dtype=torch.int64, device=device))
-    return [bool(count) for count in counts]
-
-
-def is_first_rank() -> bool:
-    """Return whether this is the process that writes files, also before the others are known."""
-    from lightning.fabric.utilities.rank_zero import rank_zero_only
-
-    return bool(vars(rank_zero_only).get("rank", 0) == 0)
+        return list(values)
+    sums = torch.tensor(values, dtype=torch.float64, device=device)
+    torch.distributed.all_reduce(sums)
+    return [float(value) for value in sums.tolist()]

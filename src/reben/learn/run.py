@@ -12,16 +12,18 @@
     report-test/        what it reached on a split, in report.json; other splits lie beside it
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from reben.errors import ConfigError, RunError
+from typing_extensions import TypedDict
+
+from reben.errors import BandsError, ConfigError, RunError, first_line
 from reben.learn.config import TrainConfig
 from reben.learn.report import REPORT_FILE, Report
 from reben.model.folder import BEST_FOLDER, SUMMARY_FILE, require_best, run_folder
+from reben.support.json_files import Count, Finite, check_values, read_json
 
 if TYPE_CHECKING:
     from reben.data.loader import Dataset
@@ -31,11 +33,44 @@ ENVIRONMENT_FILE = "environment.json"
 METRICS_FILE = "metrics.csv"
 LOG_FILE = "train.log"
 CHECKPOINT_FOLDER = "checkpoints"
+LAST_CHECKPOINT = "last.ckpt"
 
 _CONTENT = (
     f"A run is a folder that reben train wrote: {CONFIG_FILE}, {SUMMARY_FILE}, {METRICS_FILE} and "
     f"the model of its best epoch in {BEST_FOLDER}/"
 )
+
+
+class SummaryData(TypedDict, total=False):
+    """Which patches a run was trained on."""
+
+    store: str
+    fingerprint: str
+    made_up_by: str | None
+    label_table: str | None
+
+
+class Summary(TypedDict, total=False):
+    """What ``summary.json`` says of a run; epochs count from 1."""
+
+    status: str
+    """running, finished, interrupted or failed."""
+    best_epoch: Count | None
+    best_validation_macro_average_precision: Finite | None
+    epochs_run: Count
+    stopped_early: bool
+    steps: Count
+    total_steps: Count
+    warmup_steps: Count
+    seconds: Finite
+    num_train: Count
+    num_validation: Count
+    filters: dict[str, str]
+    data: SummaryData
+    not_applied: list[str]
+    new_head: bool
+    precision: str
+    channels_last: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,12 +104,8 @@ class Run:
         folder = run_folder(path)
         if folder is None:
             raise RunError(f"{path} is not a run. {_CONTENT}.")
-        try:
-            config = TrainConfig.from_toml((folder / CONFIG_FILE).read_text(encoding="utf-8"))
-            summary = json.loads((folder / SUMMARY_FILE).read_text(encoding="utf-8"))
-        except (OSError, ConfigError, ValueError) as error:
-            raise RunError(f"The run {folder} cannot be read: {error}. {_CONTENT}.") from None
-        require_best(folder, summary.get("status"))
+        config, summary = _read_config(folder), _read_summary(folder)
+        require_best(folder, summary.get("status", "unknown"))
         return cls(folder, config, summary)
 
     @property
@@ -139,3 +170,74 @@ class Run:
                 f"--data STORE --split {split}"
             )
         return Report.load(path)
+
+
+@dataclass(frozen=True)
+class Interrupted:
+    """A run that may not have come to its end. Get it from `open`.
+
+    Args:
+        path: The run folder.
+        config: Its settings.
+        summary: Its summary, empty if it had none yet.
+    """
+
+    path: Path
+    config: TrainConfig
+    summary: Mapping[str, Any]
+
+    @classmethod
+    def open(cls, path: str | Path) -> Self:
+        """Return the run in a folder.
+
+        Raises:
+            RunError: If there is none, or it cannot be read.
+        """
+        folder = Path(path)
+        if not (folder / CONFIG_FILE).is_file():
+            raise RunError(
+                f"{folder} is no run to go on with, since it holds no {CONFIG_FILE}. Name the "
+                "folder that reben train wrote, or train without resuming."
+            )
+        has_summary = (folder / SUMMARY_FILE).is_file()
+        return cls(folder, _read_config(folder), _read_summary(folder) if has_summary else {})
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether there is nothing to go on with."""
+        return bool(self.summary.get("status") == "finished")
+
+    @property
+    def checkpoint(self) -> Path | None:
+        """The last checkpoint, or None if the run ended before there was one."""
+        path = self.path / CHECKPOINT_FOLDER / LAST_CHECKPOINT
+        return path if path.is_file() else None
+
+    @property
+    def store(self) -> Path | None:
+        """Where the run found its data, if it knows."""
+        return self._place("store")
+
+    @property
+    def label_table(self) -> Path | None:
+        """The table of own labels that it had, if any."""
+        return self._place("label_table")
+
+    def _place(self, name: str) -> Path | None:
+        place = self.summary.get("data", {}).get(name)
+        return None if place is None else Path(place)
+
+
+def _read_config(folder: Path) -> TrainConfig:
+    path = folder / CONFIG_FILE
+    try:
+        return TrainConfig.from_toml(path.read_text(encoding="utf-8"))
+    except (OSError, ConfigError, BandsError, UnicodeDecodeError) as error:
+        raise RunError(f"{path} cannot be read: {first_line(error)}. {_CONTENT}.") from None
+
+
+def _read_summary(folder: Path) -> Mapping[str, Any]:
+    path = folder / SUMMARY_FILE
+    summary = read_json(path, dict[str, Any], RunError, f"{_CONTENT}.")
+    check_values(summary, Summary, str(path), RunError, f"{_CONTENT}.")
+    return summary

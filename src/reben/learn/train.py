@@ -3,44 +3,37 @@
 import errno
 import json
 import logging
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reben.data.loader import Dataset
+from reben.data.loader import Dataset, Loader
 from reben.data.preprocess import check_bands
-from reben.errors import OutputError, TrainingError
+from reben.errors import OutputError
 from reben.learn.config import TrainConfig
 from reben.learn.distributed import is_first_rank
-from reben.learn.run import CONFIG_FILE, ENVIRONMENT_FILE, Run
-from reben.learn.training.checkpoints import Interrupted, require_same, run_facts
+from reben.learn.run import CONFIG_FILE, ENVIRONMENT_FILE, Interrupted, Run
+from reben.learn.training.checkpoints import require_same, run_facts
+from reben.learn.training.environment import describe_environment
 from reben.learn.training.optimiser import default_warmup, require_schedule
-from reben.learn.training.record import describe_environment
 from reben.support.atomic import output_error, write_text
 
 if TYPE_CHECKING:
-    from lightning.pytorch import Trainer
+    import torch
+    from lightning.fabric import Fabric
 
-    from reben.learn.training.checkpoints import CheckpointKeeper
     from reben.learn.training.record import ProgressObserver, RunRecorder
     from reben.learn.training.start import Start
-    from reben.learn.training.task import BigEarthNetData, ClassificationTask
+    from reben.learn.training.state import Training
     from reben.model.classifier import Classifier
 
 __all__ = ["Run", "train"]
 
 logger = logging.getLogger(__name__)
 
-_KNOWN_WARNINGS = (
-    "GPU available but not used",  # the user chose it
-    r"`isinstance\(treespec, LeafSpec\)` is deprecated",  # Lightning 2.6's own business with torch
-    r"Found \d+ module\(s\) in eval mode",  # a frozen backbone is meant to be
-)
-"""Starts of warnings that no user can do anything about."""
 _CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
-_LIGHTNING_LOGS = ("lightning.pytorch", "lightning.fabric")
 
 
 def train(
@@ -87,57 +80,63 @@ def train(
         >>> run.summary["best_epoch"]  # doctest: +SKIP
         23
     """
-    from lightning.pytorch import seed_everything
+    from lightning.fabric import seed_everything
 
-    from reben.learn.training.checkpoints import CheckpointKeeper
+    from reben.learn.training.data_module import training_loaders
+    from reben.learn.training.hardware import build_fabric
+    from reben.learn.training.loggers import require_loggers
     from reben.learn.training.record import RunRecorder
     from reben.learn.training.start import first_classifier
-    from reben.learn.training.task import BigEarthNetData
-    from reben.learn.training.trainer import build_loggers, build_trainer
 
     out = Path(out)
     checkpoint = None
     if resume:
-        run = Interrupted.open(out)
-        require_same(run, config, dataset)
-        if run.is_finished:
+        interrupted = Interrupted.open(out)
+        require_same(interrupted, config, dataset)
+        if interrupted.is_finished:
             logger.info("The run %s is finished; there is nothing to do.", out)
             return Run.open(out)
-        checkpoint = run.checkpoint
+        checkpoint = interrupted.checkpoint
     elif is_first_rank():
         _require_new(out)
+    require_loggers(loggers)
     seed_everything(config.seed, verbose=False)
     start = first_classifier(config)
-    classifier = start.classifier
-    data = BigEarthNetData(dataset, classifier, config)
-    for loader in (data.train_loader, data.validation_loader):
-        check_bands(loader.dataset.read([0]), classifier.bands)
-    facts = _facts(config, dataset, start, data)
-    recorder = RunRecorder(out, facts, patience=config.patience, progress=progress)
-    keeper = CheckpointKeeper(
-        recorder, minutes=config.checkpoint_minutes, facts=run_facts(config, dataset)
+    loaders = training_loaders(dataset, start.classifier, config)
+    for loader in loaders:
+        check_bands(loader.dataset.read([0]), start.classifier.bands)
+    facts = _facts(config, dataset, start, loaders)
+    training = _make_training(start.classifier, config, loaders[0], facts)
+    recorder = RunRecorder(
+        out, facts, epochs=config.epochs, patience=config.patience, progress=progress
     )
-    with quiet_lightning():
-        task = _make_task(classifier, config, data, facts)
-        boards = build_loggers(loggers, out, config)
-        trainer = build_trainer(config, out, [recorder, keeper], boards)
-        _begin(config, trainer, recorder, checkpoint)
-        _fit(trainer, task, data, keeper, checkpoint)
-        trainer.strategy.barrier()  # the others wait until the first rank has written all
+    with _quiet_lightning():
+        fabric = build_fabric(config)
+        _begin(config, fabric.device, recorder, checkpoint)
+        fabric.launch(
+            partial(
+                _run,
+                training=training,
+                dataset=dataset,
+                recorder=recorder,
+                loggers=loggers,
+                checkpoint=checkpoint,
+            )
+        )
     return Run.open(out)
 
 
 def _facts(
-    config: TrainConfig, dataset: Dataset, start: "Start", data: "BigEarthNetData"
+    config: TrainConfig, dataset: Dataset, start: "Start", loaders: tuple[Loader, Loader]
 ) -> dict[str, Any]:
     """Return what the summary says of a run before its first step.
 
     Raises:
         ConfigError: If the warm-up does not fit.
     """
-    from reben.learn.training.trainer import choose_channels_last, choose_precision
+    from reben.learn.training.hardware import choose_channels_last, choose_precision
 
-    total_steps = len(data.train_loader) * config.epochs
+    total_steps = len(loaders[0]) * config.epochs
     warmup_steps = config.warmup_steps
     if warmup_steps is None:
         warmup_steps = default_warmup(total_steps)
@@ -145,8 +144,8 @@ def _facts(
     return {
         "total_steps": total_steps,
         "warmup_steps": warmup_steps,
-        "num_train": len(data.train_loader.dataset),
-        "num_validation": len(data.validation_loader.dataset),
+        "num_train": len(loaders[0].dataset),
+        "num_validation": len(loaders[1].dataset),
         "filters": dict(dataset.filters),
         "data": {
             "store": str(dataset.store.path.resolve()),
@@ -161,17 +160,16 @@ def _facts(
     }
 
 
-def _make_task(
-    classifier: "Classifier", config: TrainConfig, data: "BigEarthNetData", facts: dict[str, Any]
-) -> "ClassificationTask":
+def _make_training(
+    classifier: "Classifier", config: TrainConfig, loader: Loader, facts: dict[str, Any]
+) -> "Training":
     from reben.learn.training.losses import presence_weights
-    from reben.learn.training.task import ClassificationTask
+    from reben.learn.training.state import Training
 
     weights = None
     if config.class_weights:
-        table = data.train_loader.dataset.table
-        weights = presence_weights(table.multi_hot(classifier.labels))
-    task = ClassificationTask(
+        weights = presence_weights(loader.dataset.table.multi_hot(classifier.labels))
+    training = Training(
         classifier,
         config,
         total_steps=facts["total_steps"],
@@ -179,10 +177,9 @@ def _make_task(
         class_weights=weights,
         channels_last=facts["channels_last"],
     )
-    task.configure_optimizers()  # what is wrong with its settings shows before there is a folder
     if config.compile:
         classifier.model.compile()  # in place, so that weights keep their names
-    return task
+    return training
 
 
 def _require_new(out: Path) -> None:
@@ -206,7 +203,10 @@ def _require_new(out: Path) -> None:
 
 
 def _begin(
-    config: TrainConfig, trainer: "Trainer", recorder: "RunRecorder", checkpoint: Path | None
+    config: TrainConfig,
+    device: "torch.device",
+    recorder: "RunRecorder",
+    checkpoint: Path | None,
 ) -> None:
     """Make the run folder and write what is known before the first step.
 
@@ -223,7 +223,7 @@ def _begin(
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise output_error(out, error) from error
-    environment = describe_environment(trainer.strategy.root_device)
+    environment = describe_environment(device)
     write_text(out / CONFIG_FILE, config.to_toml())
     write_text(out / ENVIRONMENT_FILE, json.dumps(environment, indent=2, ensure_ascii=False) + "\n")
     facts = recorder.summary
@@ -245,67 +245,77 @@ def _begin(
         )
 
 
-def _fit(
-    trainer: "Trainer",
-    task: "ClassificationTask",
-    data: "BigEarthNetData",
-    keeper: "CheckpointKeeper",
+def _run(
+    fabric: "Fabric",
+    training: "Training",
+    dataset: Dataset,
+    recorder: "RunRecorder",
+    loggers: Sequence[str],
     checkpoint: Path | None,
 ) -> None:
-    """Train, and record how it ended.
+    """Train in one of the processes, and record how it ended.
 
     Raises:
         KeyboardInterrupt: After Ctrl-C, once all is recorded.
-        OutputError: If a checkpoint cannot be written.
-        TrainingError: If the memory of the device is full.
+        OutputError: If the run folder cannot be written.
+        TrainingError: If the loss is not finite, or the memory of the device is full.
     """
-    recorder = keeper.recorder
+    from reben.learn.training.data_module import training_loaders
+    from reben.learn.training.loggers import build_loggers
+    from reben.learn.training.loop import Loop
+    from reben.learn.training.pauses import Pauses
+
+    config = training.config
+    on_cpu = fabric.device.type == "cpu"
+    loaders = training_loaders(
+        dataset, training.classifier, config, rank=fabric.global_rank, on_cpu=on_cpu
+    )
+    pauses = Pauses(config.checkpoint_minutes, fabric.device, recorder.say)
+    if recorder.writes:
+        recorder.loggers = build_loggers(loggers, recorder.folder, config)
     try:
-        with keeper.interruptible():
-            trainer.fit(task, datamodule=data, ckpt_path=checkpoint, weights_only=True)
-    except SystemExit as error:
-        # Lightning makes Ctrl-C an exit with code 1.
-        if not isinstance(error.__context__, KeyboardInterrupt):
-            raise
+        training.place(fabric)
+        loop = Loop(training, loaders, recorder, pauses, run_facts(config, dataset))
+        if checkpoint is not None:
+            loop.go_on_from(checkpoint)
+        with pauses.interruptible():
+            loop.run()
+    except KeyboardInterrupt:
         recorder.finish("interrupted")
         recorder.say(f"Go on with: reben train --resume {recorder.folder}")
-        raise KeyboardInterrupt from None
+        raise
     except Exception as error:
-        told = _told(error, task)
+        told = _told(error, training, recorder.folder)
         with suppress(OutputError):
             recorder.say(f"{type(told).__name__}: {told}")
             recorder.finish("failed")
-        if isinstance(error, OSError) and error.errno in _CANNOT_WRITE:
-            raise output_error(recorder.folder, error) from error
         if told is not error:
             raise told from error
         raise
-    recorder.finish("finished", stopped_early=recorder.summary["epochs_run"] < task.config.epochs)
+    recorder.finish("finished", stopped_early=recorder.summary["epochs_run"] < config.epochs)
+    fabric.barrier()  # the others wait until the first rank has written all
 
 
-def _told(error: Exception, task: "ClassificationTask") -> Exception:
+def _told(error: Exception, training: "Training", folder: Path) -> Exception:
     """Return the error as users are told it."""
     import torch
 
-    if isinstance(error, torch.OutOfMemoryError) and not isinstance(error, TrainingError):
-        from reben.learn.training.trainer import out_of_memory
+    if isinstance(error, torch.OutOfMemoryError):
+        from reben.learn.training.hardware import out_of_memory
 
-        return out_of_memory(error, task)
+        return out_of_memory(error, training.config, training.most_patches)
+    if isinstance(error, OSError) and error.errno in _CANNOT_WRITE:
+        return output_error(folder, error)
     return error
 
 
 @contextmanager
-def quiet_lightning() -> Iterator[None]:
-    """Keep Lightning's tips and its talk about hardware out of the log."""
-    loggers = [logging.getLogger(name) for name in _LIGHTNING_LOGS]
-    levels = [logger.level for logger in loggers]
-    with warnings.catch_warnings():
-        for start in _KNOWN_WARNINGS:
-            warnings.filterwarnings("ignore", message=start)
-        for logger in loggers:
-            logger.setLevel(logging.WARNING)
-        try:
-            yield
-        finally:
-            for logger, level in zip(loggers, levels, strict=True):
-                logger.setLevel(level)
+def _quiet_lightning() -> Iterator[None]:
+    """Keep Lightning's talk about processes and hardware out of the log."""
+    fabric = logging.getLogger("lightning.fabric")
+    level = fabric.level
+    fabric.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        fabric.setLevel(level)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from reben.learn.training.record import PACKAGES, describe_environment, git_state
+from reben.learn.training.environment import PACKAGES, describe_environment, git_state
 
 GIT = shutil.which("git")
 needs_git = pytest.mark.skipif(GIT is None, reason="there is no git on this machine")

@@ -1,6 +1,8 @@
 import csv
+import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -10,12 +12,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from reben.data.loader import Loader
 from reben.errors import ConfigError, RunError
 from reben.learn.train import Run, train
-from reben.learn.training.checkpoints import CheckpointKeeper
+from reben.learn.training.loop import Loop
 from reben.learn.training.record import RunRecorder
 
 SCRIPT = """
@@ -53,16 +56,21 @@ def weights(folder):
 
 
 def last(folder):
-    return torch.load(Path(folder) / "checkpoints" / "last.ckpt", weights_only=True)
+    return Path(folder) / "checkpoints" / "last.ckpt"
 
 
-def flat(value, name=""):
-    """All tensors and numbers in a nest of containers, by their place."""
-    if isinstance(value, dict):
-        return {k: x for key, part in value.items() for k, x in flat(part, f"{name}.{key}").items()}
-    if isinstance(value, list | tuple):
-        return {k: x for i, part in enumerate(value) for k, x in flat(part, f"{name}.{i}").items()}
-    return {name: value}
+def state_in(file):
+    """What a checkpoint holds beside tensors."""
+    with safe_open(file, "pt") as checkpoint:
+        return json.loads(checkpoint.metadata()["reben"])
+
+
+def unfinished(run, folder):
+    """A copy of a run that says it was interrupted."""
+    shutil.copytree(run, folder)
+    summary = json.loads((folder / "summary.json").read_text())
+    (folder / "summary.json").write_text(json.dumps({**summary, "status": "interrupted"}))
+    return folder
 
 
 def require_same_end(one, other):
@@ -70,12 +78,13 @@ def require_same_end(one, other):
     ours, theirs = weights(one), weights(other)
     assert ours.keys() == theirs.keys()
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
-    for part in ("state_dict", "optimizer_states", "lr_schedulers", "task"):
-        first, second = flat(last(one)[part]), flat(last(other)[part])
-        assert first.keys() == second.keys()
-        for name, value in first.items():
-            same = torch.equal(value, second[name]) if torch.is_tensor(value) else None
-            assert same or value == second[name], name
+    first, second = (load_file(last(run)) for run in (one, other))
+    assert first.keys() == second.keys()
+    assert {name.partition(".")[0] for name in first} >= {"model", "optimiser"}
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    states = [state_in(last(run)) for run in (one, other)]
+    for name in ("epoch", "batch", "step", "train_loss", "precision"):
+        assert states[0][name] == states[1][name]
     assert rows(one) == rows(other)
     summaries = [
         {k: x for k, x in Run.open(run).summary.items() if k != "seconds"} for run in (one, other)
@@ -128,10 +137,10 @@ def test_a_run_that_goes_on_ends_like_one_that_was_never_stopped(
 def test_a_run_stopped_between_checkpoint_and_its_files_ends_the_same(
     dataset, undisturbed, tmp_path, monkeypatch
 ):
-    def fail(self, task):
+    def fail(self, published):
         if self.summary["epochs_run"] == 2:
             raise KilledError
-        real(self, task)
+        real(self, published)
 
     real = RunRecorder.write_epoch
     with monkeypatch.context() as patch:
@@ -188,7 +197,7 @@ def test_ctrl_c_writes_a_checkpoint_and_says_how_to_go_on(
         with pytest.raises(KeyboardInterrupt):
             train(config, dataset, tmp_path / "run")
 
-    assert last(tmp_path / "run")["global_step"] == 6
+    assert state_in(last(tmp_path / "run"))["step"] == 6
     assert f"reben train --resume {tmp_path / 'run'}" in (tmp_path / "run/train.log").read_text()
     train(config, dataset, tmp_path / "run", resume=True)
     require_same_end(tmp_path / "run", undisturbed)
@@ -217,7 +226,7 @@ def test_other_data_are_refused(dataset, undisturbed):
 
 
 def test_the_checkpoint_of_another_model_is_refused(dataset, undisturbed, tmp_path, monkeypatch):
-    shutil.copytree(undisturbed, tmp_path / "run")
+    unfinished(undisturbed, tmp_path / "run")
     other = train(settings(backbone="test_efficientnet", epochs=1), dataset, tmp_path / "other")
     shutil.copy(other.path / "checkpoints/last.ckpt", tmp_path / "run/checkpoints/last.ckpt")
 
@@ -231,8 +240,46 @@ def test_a_folder_that_is_no_run_is_refused(dataset, tmp_path):
 
 
 def test_a_checkpoint_that_would_run_code_is_refused(dataset, undisturbed, tmp_path):
-    shutil.copytree(undisturbed, tmp_path / "run")
+    unfinished(undisturbed, tmp_path / "run")
     torch.save({"run": Path("x"), "model": KilledError()}, tmp_path / "run/checkpoints/last.ckpt")
+
+    with pytest.raises(RunError, match="older version of reben, which pickled"):
+        train(settings(), dataset, tmp_path / "run", resume=True)
+
+
+def test_a_finished_run_of_an_older_version_opens(dataset, undisturbed, tmp_path):
+    shutil.copytree(undisturbed, tmp_path / "run")
+    torch.save({"epoch": 2}, tmp_path / "run/checkpoints/last.ckpt")
+
+    run = train(settings(), dataset, tmp_path / "run", resume=True)
+
+    assert run.summary["status"] == "finished"
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda _: None, "no checkpoint of reben"),
+        (lambda state: state[:-1], "last.ckpt is not as it should be: Invalid JSON"),
+        (lambda state: state.replace('"step": 12', '"step": -1'), r"last.ckpt .* step: .*-1"),
+        (lambda state: re.sub(r'"total": [0-9.]+', '"total": 1e999', state), r"train_loss.total: "),
+    ],
+)
+def test_a_damaged_checkpoint_is_an_error_that_names_what_is_wrong(
+    dataset, undisturbed, tmp_path, change, said
+):
+    file = last(unfinished(undisturbed, tmp_path / "run"))
+    tensors, state = load_file(file), json.dumps(state_in(file))
+    state = change(state)
+    save_file(tensors, file, None if state is None else {"reben": state})
+
+    with pytest.raises(RunError, match=said):
+        train(settings(), dataset, tmp_path / "run", resume=True)
+
+
+def test_a_checkpoint_that_is_cut_off_is_an_error(dataset, undisturbed, tmp_path):
+    file = last(unfinished(undisturbed, tmp_path / "run"))
+    file.write_bytes(file.read_bytes()[:500])
 
     with pytest.raises(RunError, match="cannot be opened"):
         train(settings(), dataset, tmp_path / "run", resume=True)
@@ -245,10 +292,8 @@ def test_a_new_run_is_not_written_over_one_that_can_go_on(dataset, undisturbed):
 
 def test_checkpoints_follow_the_clock(dataset, tmp_path, monkeypatch):
     saved = []
-    real = CheckpointKeeper._save
-    monkeypatch.setattr(
-        CheckpointKeeper, "_save", lambda self, t: (saved.append(t.global_step), real(self, t))
-    )
+    real = Loop._save
+    monkeypatch.setattr(Loop, "_save", lambda self: (saved.append(self.training.step), real(self)))
 
     train(settings(checkpoint_minutes=60.0, epochs=2), dataset, tmp_path / "run")
 
@@ -276,7 +321,7 @@ def test_a_run_killed_at_random_moments_ends_like_one_that_was_never_stopped(dat
         if process.wait(timeout=60) == 0:
             break  # a quick machine: it was done before it was killed
         assert process.returncode == -signal.SIGKILL
-        steps.append(last(tmp_path / "run")["global_step"])
+        steps.append(state_in(last(tmp_path / "run"))["step"])
 
     subprocess.run([*command, str(tmp_path / "run"), config, "yes"], check=True, timeout=500)
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reben.errors import ConfigError
-from reben.learn.training.optimiser import count_steps, default_warmup, learning_rate_at
+from reben.learn.training.optimiser import default_warmup, learning_rate_at
 
 
 def rates(total, warmup, peak=1.0, beyond=0):
@@ -80,22 +80,3 @@ def test_the_usual_warm_up_is_a_thousand_steps_or_a_tenth_of_the_run(total, warm
 @given(st.integers(1, 10**6))
 def test_the_usual_warm_up_always_fits(total):
     assert 0 <= default_warmup(total) < total
-
-
-@given(st.integers(1, 60), st.integers(1, 20), st.integers(1, 4), st.integers(1, 5))
-def test_steps_are_counted_as_a_loop_takes_them(num_patches, batch_size, epochs, accumulate):
-    steps = 0
-    for _ in range(epochs):
-        firsts = list(range(0, num_patches, batch_size))
-        for number, first in enumerate(firsts, start=1):
-            if number % accumulate == 0 or first == firsts[-1]:
-                steps += 1
-
-    assert count_steps(num_patches, batch_size, epochs, accumulate=accumulate) == steps
-
-
-@pytest.mark.parametrize("name", ["num_patches", "batch_size", "epochs", "accumulate"])
-def test_a_count_below_one_is_an_error_that_names_it(name):
-    counts = {"num_patches": 5, "batch_size": 2, "epochs": 3, "accumulate": 1, name: 0}
-    with pytest.raises(ConfigError, match=name):
-        count_steps(**counts)

@@ -166,7 +166,7 @@ def _read_labels(file: Path) -> tuple[str, ...]:
 def _label_table(flags: object, resume: Path | None) -> Path | None:
     """Return the table that labels are from: the one that was given, or that of the run."""
     from reben.data.label_table import is_label_table
-    from reben.learn.training.checkpoints import Interrupted
+    from reben.learn.run import Interrupted
 
     given: Path | None = vars(flags)["labels"]
     if given is not None:
@@ -178,7 +178,7 @@ def _resumed(
     folder: Path, given: dict[str, Any], data: Path | None, out: Path | None
 ) -> tuple[Path, TrainConfig, Path]:
     """Return folder, settings and store of a run to go on with."""
-    from reben.learn.training.checkpoints import Interrupted
+    from reben.learn.run import Interrupted
 
     if out is not None and out.resolve() != folder.resolve():
         raise ConfigError(f"--resume {folder} writes into that folder; leave --out {out} out.")

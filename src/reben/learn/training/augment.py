@@ -6,6 +6,8 @@ Axes: B patches, C channels, H rows, W columns.
 import torch
 from torch import Tensor
 
+from reben.learn.training.hardware import to_device
+
 
 def turn(x_BCHW: Tensor, quarters_B: Tensor) -> Tensor:
     """Return images turned counterclockwise by as many quarters as ``quarters_B`` says, 0 to 3.
@@ -15,7 +17,7 @@ def turn(x_BCHW: Tensor, quarters_B: Tensor) -> Tensor:
         >>> turn(image, torch.tensor([1])).tolist()
         [[[[2, 4], [1, 3]]]]
     """
-    quarters_B = quarters_B.to(x_BCHW.device)
+    quarters_B = to_device(quarters_B, x_BCHW.device)
     turned_BCHW = x_BCHW
     for quarters in (1, 2, 3):
         chosen = (quarters_B == quarters)[:, None, None, None]
@@ -37,4 +39,4 @@ def drop_bands(x_BCHW: Tensor, probability: float) -> Tensor:
     kept_BC = torch.rand(x_BCHW.shape[:2]) >= probability
     spared_B = torch.randint(x_BCHW.shape[1], (len(x_BCHW),))
     kept_BC[torch.arange(len(x_BCHW)), spared_B] |= ~kept_BC.any(1)
-    return x_BCHW * kept_BC[:, :, None, None].to(x_BCHW.device, x_BCHW.dtype)
+    return x_BCHW * to_device(kept_BC[:, :, None, None].to(x_BCHW.dtype), x_BCHW.device)

@@ -1,77 +1,139 @@
-"""The data of a training: the patches of two splits, in batches that all ranks share."""
+"""The train and validation patches of a data set, in batches that all ranks share.
 
-import os
+`training_loaders` makes them for `reben.train`, `BigEarthNetDataModule` for a trainer of Lightning.
+"""
+
+import copy
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 from lightning.pytorch import LightningDataModule
 
-from reben.data.loader import Dataset, Loader
+from reben.data.loader import Batch, Dataset, Loader
+from reben.data.preprocess import Preprocess
 from reben.learn.config import TrainConfig
 from reben.model.classifier import Classifier
+from reben.spec.labels import LABELS
+from reben.support.processes import usable_cores
 
 _MOST_WORKERS = 8
 
 
-class BigEarthNetData(LightningDataModule):
-    """The train and validation patches of a data set, in batches that the classifier takes.
-
-    Args:
-        dataset: Patches of both splits.
-        classifier: The model; its preprocessing and the order of its labels are used.
-        config: The settings: batch size, flips, seed.
+def training_loaders(
+    dataset: Dataset,
+    classifier: Classifier,
+    config: TrainConfig,
+    *,
+    rank: int = 0,
+    on_cpu: bool = True,
+) -> tuple[Loader, Loader]:
+    """Return the batches to learn from and those to validate on, of one rank, in host memory.
 
     Raises:
         EmptySplitError: If one of the splits has no patch.
         UnknownLabelError: If a patch has a label that the model does not know.
         ConfigError: If there are more ranks than patches.
     """
+    workers = config.num_workers
+    settings: dict[str, Any] = {
+        "preprocess": copy.deepcopy(classifier.preprocess).cpu(),
+        "batch_size": config.batch_size,
+        "labels": classifier.labels,
+        "num_workers": (0 if on_cpu else _workers()) if workers is None else workers,
+        "rank": rank,
+        "world_size": config.world_size,
+    }
+    return (
+        Loader(dataset["train"], shuffle=True, flips=config.flips, seed=config.seed, **settings),
+        Loader(dataset["validation"], **settings),
+    )
 
-    def __init__(self, dataset: Dataset, classifier: Classifier, config: TrainConfig) -> None:
+
+def _workers() -> int:
+    return min(_MOST_WORKERS, usable_cores())
+
+
+class BigEarthNetDataModule(LightningDataModule):
+    """The patches of a data set for your own `LightningModule` and `Trainer`.
+
+    Batches are `reben.Batch`: images float32 [B, C, H, W], multi_hot float32 [B, K], names. Each
+    epoch has an order and flips of its own, which follow from the seed. With several devices, each
+    gets its piece of every batch.
+
+    Args:
+        dataset: The patches, with their splits.
+        preprocess: Turns raw values into images; ``model.preprocess`` of a `reben.Classifier`, or
+            a `reben.Preprocess` of the bands that your network takes.
+        batch_size: Patches in a batch, over all devices together.
+        labels: The labels, in the order of the columns of ``multi_hot``.
+        flips: Whether training images are flipped left to right and top to bottom, each with
+            probability one half.
+        seed: Determines order and flips.
+        num_workers: Threads that load batches ahead. Default: 0 on a CPU, else up to 8.
+
+    Raises:
+        EmptySplitError: If a split that the trainer asks for has no patch.
+        UnknownLabelError: If a patch has a label that is not in ``labels``.
+        ConfigError: If a setting is out of range.
+
+    Example:
+        >>> data = BigEarthNetDataModule(open_dataset("store/"), preprocess)  # doctest: +SKIP
+        >>> lightning.Trainer(max_epochs=10).fit(module, datamodule=data)  # doctest: +SKIP
+    """
+
+    def __init__(  # noqa: PLR0913 - all after the third are named
+        self,
+        dataset: Dataset,
+        preprocess: Preprocess,
+        batch_size: int = 512,
+        *,
+        labels: Sequence[str] = LABELS,
+        flips: bool = True,
+        seed: int = 42,
+        num_workers: int | None = None,
+    ) -> None:
         super().__init__()
-        self._classifier = classifier
-        self._config = config
-        self._train, self._validation = dataset["train"], dataset["validation"]
-        self._make_loaders(rank=0, world_size=config.world_size)
-
-    def setup(self, stage: str) -> None:
-        """Take the rank's own piece of each batch, once the trainer knows which rank it is."""
-        if self.trainer is not None:
-            on_cpu = self.trainer.strategy.root_device.type == "cpu"
-            self._make_loaders(
-                rank=self.trainer.global_rank,
-                world_size=self.trainer.world_size,
-                num_workers=0 if on_cpu else min(_MOST_WORKERS, os.cpu_count() or 1),
-            )
+        self._dataset = dataset
+        self._flips = flips
+        self._seed = seed
+        self._num_workers = num_workers
+        self._settings: dict[str, Any] = {
+            "preprocess": preprocess,
+            "batch_size": batch_size,
+            "labels": labels,
+        }
 
     def train_dataloader(self) -> Loader:
         """Return the train patches, in an order that changes with the epoch."""
-        return self.train_loader
+        settings = {"shuffle": True, "flips": self._flips, "seed": self._seed, **self._of_rank()}
+        loader = _EpochLoader(self._dataset["train"], **settings)
+        loader.trainer = self.trainer
+        return loader
 
     def val_dataloader(self) -> Loader:
         """Return the validation patches, in the order of the table."""
-        return self.validation_loader
+        return Loader(self._dataset["validation"], **self._of_rank())
 
-    def _make_loaders(self, *, rank: int, world_size: int, num_workers: int = 0) -> None:
-        config, classifier = self._config, self._classifier
-        if config.num_workers is not None:
-            num_workers = config.num_workers
-        self.train_loader = Loader(
-            self._train,
-            classifier.preprocess,
-            config.batch_size,
-            shuffle=True,
-            flips=config.flips,
-            seed=config.seed,
-            labels=classifier.labels,
-            num_workers=num_workers,
-            rank=rank,
-            world_size=world_size,
-        )
-        self.validation_loader = Loader(
-            self._validation,
-            classifier.preprocess,
-            config.batch_size,
-            labels=classifier.labels,
-            num_workers=num_workers,
-            rank=rank,
-            world_size=world_size,
-        )
+    def test_dataloader(self) -> Loader:
+        """Return the test patches, in the order of the table."""
+        return Loader(self._dataset["test"], **self._of_rank())
+
+    def _of_rank(self) -> dict[str, Any]:
+        """Return the settings that all loaders share, with the piece of this process."""
+        workers, rank, world_size = self._num_workers or 0, 0, 1
+        if self.trainer is not None:
+            rank, world_size = self.trainer.global_rank, self.trainer.world_size
+            if self._num_workers is None and self.trainer.strategy.root_device.type != "cpu":
+                workers = _workers()
+        return {**self._settings, "num_workers": workers, "rank": rank, "world_size": world_size}
+
+
+class _EpochLoader(Loader):
+    """A loader that asks a trainer which epoch it is."""
+
+    trainer: Any = None
+
+    def __iter__(self) -> Iterator[Batch]:
+        if self.trainer is not None:
+            self.set_epoch(self.trainer.current_epoch)
+        return super().__iter__()

@@ -1,110 +1,102 @@
-"""Loggers of figures beside the run's own CSV file; each is imported only if it is asked for."""
+"""Loggers beside the run's own CSV file; each is imported only if it is asked for.
 
+None of them needs an account: wandb is offline, and mlflow and trackio keep files in the run or
+on this machine, unless their own environment variables say otherwise.
+"""
+
+import dataclasses
 import os
-from argparse import Namespace
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from lightning.pytorch.loggers.logger import Logger
-from lightning.pytorch.utilities import rank_zero_only
-
+from reben.errors import ConfigError, MissingExtraError
 from reben.learn.config import TrainConfig
+from reben.learn.training.record import MONITORED, Logger
+from reben.support.extras import optional
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-
-def tensorboard_logger(out: Path) -> list[Logger]:
-    """Return the logger of TensorBoard, where it is installed."""
-    if find_spec("tensorboard") is None:
-        return []
-    from lightning.pytorch.loggers import TensorBoardLogger
-
-    return [TensorBoardLogger(out, name="tensorboard", version="")]
+LOGGERS = ("wandb", "mlflow", "trackio")
+"""Loggers on request, each with a package and an extra of that name."""
 
 
-def make_logger(name: str, out: Path, config: TrainConfig) -> Logger:
-    """Return the logger of that name, told the settings.
+def require_loggers(names: Sequence[str]) -> None:
+    """Check that loggers can be had.
+
+    Raises:
+        ConfigError: If there is no such logger.
+        MissingExtraError: If its package is not installed.
+    """
+    unknown = [name for name in names if name not in LOGGERS]
+    if unknown:
+        raise ConfigError(f"No logger {', '.join(unknown)}. Loggers: {', '.join(LOGGERS)}.")
+    for name in names:
+        if find_spec(name) is None:
+            raise MissingExtraError(
+                f"The logger {name} needs the package {name}, which is not installed. "
+                f'Install it with: pip install "reben[{name}]"'
+            )
+
+
+def build_loggers(names: Sequence[str], out: Path, config: TrainConfig) -> list[Logger]:
+    """Return the loggers of a run, told its settings; TensorBoard too, where it is installed.
 
     Args:
-        name: wandb, mlflow or trackio, whose package is installed.
-        out: The run folder, where it keeps its files.
+        names: wandb, mlflow, trackio; see `require_loggers`.
+        out: The run folder.
         config: The settings.
     """
-    if name == "trackio":
-        return TrackioLogger(out, config)
-    logger: Logger
-    if name == "wandb":
-        from lightning.pytorch.loggers import WandbLogger
+    settings = dataclasses.asdict(config)
+    boards = [_tensorboard(out, settings)] if find_spec("tensorboard") else []
+    makers = {"wandb": _wandb, "mlflow": _mlflow, "trackio": TrackioLogger}
+    return [*boards, *(makers[name](out, settings) for name in names)]
 
-        # Online only for who says so, since that needs an account.
-        offline = os.environ.get("WANDB_MODE", "offline") != "online"
-        logger = WandbLogger(name=out.name, save_dir=out, project="reben", offline=offline)
-    else:
-        from lightning.pytorch.loggers import MLFlowLogger
 
-        uri = os.environ.get("MLFLOW_TRACKING_URI") or (out / "mlflow").resolve().as_uri()
-        logger = MLFlowLogger("reben", run_name=out.name, tracking_uri=uri)
-    logger.log_hyperparams(_settings(config))
+def _tensorboard(out: Path, settings: dict[str, Any]) -> Logger:
+    from lightning.pytorch.loggers import TensorBoardLogger
+
+    # Its table of runs shows settings beside a figure, which is 0 before the first epoch.
+    figure = None if (out / "tensorboard").is_dir() else {MONITORED: 0.0}
+    logger = TensorBoardLogger(out, name="tensorboard", version="", default_hp_metric=False)
+    logger.log_hyperparams(settings, figure)
     return logger
 
 
-class TrackioLogger(Logger):
+def _wandb(out: Path, settings: dict[str, Any]) -> Logger:
+    from lightning.pytorch.loggers import WandbLogger
+
+    # Online only for who says so, since that needs an account.
+    offline = os.environ.get("WANDB_MODE", "offline") != "online"
+    logger = WandbLogger(name=out.name, save_dir=out, project="reben", offline=offline)
+    logger.log_hyperparams(settings)
+    return logger
+
+
+def _mlflow(out: Path, settings: dict[str, Any]) -> Logger:
+    from lightning.pytorch.loggers import MLFlowLogger
+
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or (out / "mlflow").resolve().as_uri()
+    logger = MLFlowLogger("reben", run_name=out.name, tracking_uri=uri)
+    logger.log_hyperparams(settings)
+    return logger
+
+
+class TrackioLogger:
     """Figures in trackio's local database.
 
     Args:
         out: The run folder, which gives the name of the run.
-        config: The settings.
+        settings: The settings, by name.
     """
 
-    def __init__(self, out: Path, config: TrainConfig) -> None:
-        super().__init__()
-        self._out = out
-        self._config = config
-        self._run: Any = None
+    def __init__(self, out: Path, settings: Mapping[str, Any]) -> None:
+        self._trackio = optional("trackio", "trackio", "The logger trackio")
+        self._trackio.init(project="reben", name=out.name, config=dict(settings))
 
-    @property
-    def name(self) -> str:
-        """Name of the project."""
-        return "reben"
+    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+        """Keep the figures of a step, by name."""
+        self._trackio.log(metrics, step=step)
 
-    @property
-    def version(self) -> str:
-        """Name of the run."""
-        return self._out.name
-
-    @rank_zero_only
-    def log_metrics(self, metrics: "Mapping[str, float]", step: int | None = None) -> None:
-        """Keep the figures of a step."""
-        import trackio  # type: ignore[import-not-found]
-
-        if self._run is None:
-            self._run = trackio.init(
-                project=self.name, name=self.version, config=_settings(self._config)
-            )
-        trackio.log(dict(metrics), step=step)
-
-    @rank_zero_only
-    def log_hyperparams(
-        self,
-        params: dict[str, Any] | Namespace,
-        *args: Any,  # noqa: ANN401 - Lightning's
-        **kwargs: Any,  # noqa: ANN401 - Lightning's
-    ) -> None:
-        """Do nothing: the run is told its settings when it begins."""
-
-    @rank_zero_only
     def finalize(self, status: str) -> None:
         """End the run."""
-        if self._run is not None:
-            import trackio
-
-            trackio.finish()
-            self._run = None
-
-
-def _settings(config: TrainConfig) -> dict[str, Any]:
-    import dataclasses
-
-    return dataclasses.asdict(config)
+        self._trackio.finish()

@@ -29,7 +29,8 @@ def make_loss(
     Args:
         kind: Binary cross-entropy, focal or asymmetric loss.
         label_smoothing: How far targets are moved from 0 and 1 towards one half, 0 to 1.
-        weights: What the term of a label that is present is multiplied by, [K].
+        weights: What the term of a label that is present is multiplied by, [K], on the device of
+            the logits.
     """
     terms = {"bce": _cross_entropy, "focal": _focal, "asymmetric": _asymmetric}[kind]
 
@@ -39,7 +40,7 @@ def make_loss(
             targets_BK = labels_BK * (1 - label_smoothing) + label_smoothing / 2
         present_BK, absent_BK = terms(logits_BK)
         if weights is not None:
-            present_BK = present_BK * weights.to(present_BK.device)
+            present_BK = present_BK * weights
         return (targets_BK * present_BK + (1 - targets_BK) * absent_BK).mean()
 
     if kind == "bce" and weights is None and not label_smoothing:

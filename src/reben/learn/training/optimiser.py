@@ -19,7 +19,8 @@ from reben.model.classifier import Classifier
 def make_optimiser(classifier: Classifier, config: TrainConfig) -> torch.optim.AdamW:
     """Return AdamW over the weights that learn, all with weight decay.
 
-    It is one group, unless ``layer_decay`` gives each layer a rate of its own.
+    It is one group, unless ``layer_decay`` gives each layer a rate of its own. ``initial_lr`` of a
+    group is its highest rate.
 
     Raises:
         ConfigError: If the backbone does not tell of its layers.
@@ -28,7 +29,10 @@ def make_optimiser(classifier: Classifier, config: TrainConfig) -> torch.optim.A
         groups: list[dict[str, object]] = [{"params": _learning(classifier)}]
     else:
         groups = _layer_groups(classifier, config)
-    return torch.optim.AdamW(groups, lr=config.learning_rate, weight_decay=config.weight_decay)
+    optimiser = torch.optim.AdamW(groups, lr=config.learning_rate, weight_decay=config.weight_decay)
+    for group in optimiser.param_groups:
+        group["initial_lr"] = group["lr"]
+    return optimiser
 
 
 def freeze_backbone(classifier: Classifier) -> None:
@@ -151,32 +155,3 @@ def default_warmup(total_steps: int) -> int:
         (1000, 12, 0)
     """
     return min(PAPER_WARMUP_STEPS, total_steps // 10)
-
-
-def count_steps(num_patches: int, batch_size: int, epochs: int, *, accumulate: int = 1) -> int:
-    """Return how many optimiser steps a run has if it is not stopped early.
-
-    Args:
-        num_patches: Patches of the train split.
-        batch_size: Patches in a batch, over all devices together; the last one may hold fewer.
-        epochs: Epochs of the run.
-        accumulate: Batches whose gradients make one step; an epoch's last step may have fewer.
-
-    Raises:
-        ConfigError: If a number is below one.
-
-    Example:
-        >>> count_steps(237_871, 512, 100)
-        46500
-    """
-    counts = {
-        "num_patches": num_patches,
-        "batch_size": batch_size,
-        "epochs": epochs,
-        "accumulate": accumulate,
-    }
-    for name, count in counts.items():
-        if count < 1:
-            raise ConfigError(f"{name} must be at least 1; got {count}.")
-    batches = math.ceil(num_patches / batch_size)
-    return epochs * math.ceil(batches / accumulate)

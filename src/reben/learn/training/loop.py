@@ -1,0 +1,263 @@
+"""The training loop, top to bottom: epochs, steps, validation, checkpoints, and how it ends.
+
+One batch is one step, whatever the number of devices and parts: each rank takes its piece of the
+batch, works through it in ``accumulate`` parts, and the gradients add up to that of the batch.
+
+Axes: B patches, C channels, H rows, W columns, K labels.
+"""
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from reben.data.loader import Batch, Loader
+from reben.errors import TrainingError
+from reben.learn.distributed import gather_rows, num_ranks, rank_and_size, sum_over_ranks
+from reben.learn.metrics.classification import compute_metrics
+from reben.learn.training.augment import drop_bands, turn_at_random
+from reben.learn.training.checkpoints import keep_best, load_checkpoint, save_checkpoint
+from reben.learn.training.hardware import to_device
+from reben.learn.training.pauses import READ_EVERY, LossSum, Pauses, StepLoss
+from reben.learn.training.record import MONITORED, RunRecorder
+from reben.learn.training.state import Training
+
+
+class Loop:
+    """Trains a model that lies on its device.
+
+    Args:
+        training: The model, its optimiser, and how far they are.
+        train_loader: The rank's piece of each batch to learn from.
+        validation_loader: The rank's piece of each batch to validate on.
+        recorder: What keeps the run folder true.
+        pauses: What tells when to write a checkpoint, and when to stop.
+        facts: What tells the run from others, kept in its checkpoints.
+    """
+
+    def __init__(
+        self,
+        training: Training,
+        loaders: tuple[Loader, Loader],
+        recorder: RunRecorder,
+        pauses: Pauses,
+        facts: Mapping[str, str],
+    ) -> None:
+        self.training = training
+        self.config = training.config
+        self.device = training.fabric.device
+        self.train_loader, self.validation_loader = loaders
+        self.recorder = recorder
+        self.pauses = pauses
+        self.facts = facts
+        self.losses = self._no_losses()
+
+    def run(self) -> None:
+        """Train until the epochs or the patience are used up.
+
+        Raises:
+            KeyboardInterrupt: After Ctrl-C, once a checkpoint is written.
+            TrainingError: If a loss is NaN or infinite.
+            OutputError: If the run folder cannot be written.
+        """
+        training = self.training
+        self.recorder.start()
+        while training.epoch < self.config.epochs and self.recorder.is_patient:
+            self.train_epoch()
+            self.recorder.end_epoch(training.step, self._figures())
+            training.epoch, training.batch, self.losses = training.epoch + 1, 0, self._no_losses()
+            # What lies beside the checkpoint follows it, so that nothing is written that a
+            # training which goes on from there would not do again in the same way.
+            self._save()
+            if self.recorder.has_better_model and self.recorder.writes:
+                keep_best(self.recorder.folder)
+            self.recorder.write_epoch(training.published)
+            if self.pauses.is_interrupted():
+                raise KeyboardInterrupt
+
+    def train_epoch(self) -> None:
+        """Train on what is left of the epoch.
+
+        Raises:
+            KeyboardInterrupt: After Ctrl-C, once a checkpoint is written.
+            TrainingError: If a loss is NaN or infinite.
+        """
+        training, loader = self.training, self.train_loader
+        self.recorder.start_epoch()
+        loader.set_epoch(training.epoch)
+        loader.load_state_dict({**loader.state_dict(), "num_done": training.batch})
+        training.train_mode()
+        for batch in loader:
+            self._seed()
+            total = self._take_step(batch)
+            self._log(self.losses.add(total, len(batch.names), training.step - 1, batch.names))
+            self.recorder.show_batch(
+                training.batch, len(loader), len(batch.names) * num_ranks(), self.losses.last
+            )
+            if training.batch < len(loader):  # after the last batch comes the end of the epoch
+                self._pause()
+        self._log(self.losses.read())
+
+    def _seed(self) -> None:
+        """Draw the random numbers of a batch from its place in the training.
+
+        So a training that goes on later draws the same, and there is no state to keep.
+        """
+        place = [self.config.seed, self.training.epoch, self.training.batch, rank_and_size()[0]]
+        torch.manual_seed(int(np.random.SeedSequence(place).generate_state(1)[0]))
+
+    def _take_step(self, batch: Batch) -> Tensor:
+        """Take one step; return the sum of the losses of the rank's piece of the batch."""
+        training, config = self.training, self.config
+        images_BCHW, labels_BK = self._on_device(batch)
+        if config.turns:
+            images_BCHW = turn_at_random(images_BCHW)
+        if config.band_dropout:
+            images_BCHW = drop_bands(images_BCHW, config.band_dropout)
+        num_patches = self._num_patches_of_all()
+        # As many on all ranks, whose pieces may differ by a patch: they wait for each other.
+        num_parts = min(config.accumulate, num_patches // num_ranks())
+        total = torch.zeros((), device=self.device)
+        parts = zip(
+            images_BCHW.tensor_split(num_parts), labels_BK.tensor_split(num_parts), strict=True
+        )
+        for number, (part_BCHW, targets_BK) in enumerate(parts, start=1):
+            with self._gradients_apart() if number < num_parts else nullcontext():
+                logits_BK = training.network(training.laid_out(part_BCHW)).float()
+                loss = training.criterion(logits_BK, targets_BK)
+                # The mean over ranks that follows makes it the mean over the whole batch.
+                training.fabric.backward(loss * (len(part_BCHW) * num_ranks() / num_patches))
+            total += loss.detach() * len(part_BCHW)
+            training.most_patches = max(training.most_patches, len(part_BCHW))
+        if config.gradient_clip is not None:
+            training.fabric.clip_gradients(
+                training.network,
+                training.stepper,
+                max_norm=config.gradient_clip,
+                error_if_nonfinite=False,
+            )
+        training.finish_step()
+        training.batch += 1
+        return total
+
+    def _pause(self) -> None:
+        """Write a checkpoint if it is time, or if the user wants to stop."""
+        due = self.pauses.after_step()
+        if due.save or due.stop:
+            self.recorder.keep_time()
+            self._save()
+        if due.stop:
+            raise KeyboardInterrupt
+
+    @torch.inference_mode()
+    def _figures(self) -> dict[str, float]:
+        """Validate; return the figures of the epoch, over all patches of all ranks at once."""
+        training, model = self.training, self.training.published.eval()
+        scores, labels, losses = [], [], self._no_losses("in validation")
+        for batch in self.validation_loader:
+            images_BCHW, labels_BK = self._on_device(batch)
+            # In as many parts as in training, so that what fits there fits here.
+            size = -(-len(images_BCHW) // self.config.accumulate)
+            for part_BCHW, targets_BK in zip(
+                torch.split(images_BCHW, size), torch.split(labels_BK, size), strict=True
+            ):
+                with training.fabric.autocast():
+                    logits_BK = model(training.laid_out(part_BCHW)).float()
+                loss = training.criterion(logits_BK, targets_BK) * len(part_BCHW)
+                losses.add(loss, len(part_BCHW), training.step, batch.names)
+                scores.append(logits_BK.sigmoid())
+                labels.append(targets_BK)
+        losses.read()
+        metrics = compute_metrics(
+            gather_rows(torch.cat(scores)).cpu(),
+            gather_rows(torch.cat(labels)).cpu(),
+            training.classifier.labels,
+        )
+        figures = {
+            "train_loss": self._mean(self.losses),
+            "validation_loss": self._mean(losses),
+            MONITORED: metrics.macro.average_precision,
+            "validation_micro_average_precision": metrics.micro.average_precision,
+            "validation_macro_f1": metrics.macro.f1,
+            "validation_micro_f1": metrics.micro.f1,
+        }
+        # As exact as the scores: what lies beyond that shall not tell which epoch is the best.
+        return {name: float(np.float32(figure)) for name, figure in figures.items()}
+
+    def _save(self) -> None:
+        """Write the checkpoint that a training can go on from."""
+        self._log(self.losses.read())  # weights that came of a loss which is not finite are no use
+        training = self.training
+        total, num_patches = sum_over_ranks(
+            [self.losses.total, self.losses.num_patches], self.device
+        )
+        if self.recorder.writes:
+            state = {
+                "run": dict(self.facts),
+                "epoch": training.epoch,
+                "batch": training.batch,
+                "step": training.step,
+                "train_loss": {"total": total, "num_patches": round(num_patches)},
+                "precision": training.fabric.strategy.precision.state_dict(),
+                "record": self.recorder.state_dict(),
+            }
+            save_checkpoint(self.recorder.folder, state, training.tensors())
+        self.pauses.saved()
+
+    def go_on_from(self, checkpoint: Path) -> None:
+        """Bring everything to where it was when a checkpoint was written.
+
+        Raises:
+            RunError: If the checkpoint is damaged.
+        """
+        state, tensors = load_checkpoint(checkpoint)
+        self.training.load_tensors(tensors)
+        self.training.epoch, self.training.batch = state["epoch"], state["batch"]
+        self.training.step = state["step"]
+        if rank_and_size()[0] == 0:  # the sum over ranks is one rank's to keep
+            self.losses.total = state["train_loss"]["total"]
+            self.losses.num_patches = state["train_loss"]["num_patches"]
+        self.training.fabric.strategy.precision.load_state_dict(state["precision"])
+        self.recorder.load_state_dict(state["record"])
+
+    def _no_losses(self, where: str = "in training") -> LossSum:
+        every = 1 if self.device.type == "cpu" else READ_EVERY
+        return LossSum(partial(self._not_finite, where), every)
+
+    def _not_finite(self, where: str, loss: float, step: int, names: Sequence[str]) -> Exception:
+        first = ", ".join(names[:3])
+        rest = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        return TrainingError(
+            f"The loss is {loss} {where} after {step} steps, in epoch {self.training.epoch + 1}, "
+            f"for the patches {first}{rest}. Lower learning_rate ({self.config.learning_rate:g}), "
+            f"lengthen the warm-up ({self.training.warmup_steps} steps), or use another precision "
+            f"than {self.config.precision}; if it happens at once, look at these patches."
+        )
+
+    def _mean(self, losses: LossSum) -> float:
+        total, num_patches = sum_over_ranks([losses.total, losses.num_patches], self.device)
+        return total / num_patches
+
+    def _num_patches_of_all(self) -> int:
+        """Return how many patches the batch under way has over all ranks; only the last differs."""
+        loader = self.train_loader
+        if self.training.batch < len(loader) - 1:
+            return loader.batch_size
+        return len(loader.dataset) - loader.batch_size * (len(loader) - 1)
+
+    def _gradients_apart(self) -> AbstractContextManager[object]:
+        """Return a block whose gradients do not go to the other ranks yet."""
+        if num_ranks() == 1:
+            return nullcontext()
+        return self.training.fabric.no_backward_sync(self.training.network)
+
+    def _on_device(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        return to_device(batch.images, self.device), to_device(batch.multi_hot, self.device)
+
+    def _log(self, read: Sequence[StepLoss]) -> None:
+        for step, loss in read:
+            self.recorder.log_step(step + 1, loss, self.training.learning_rate(step))
