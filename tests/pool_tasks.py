@@ -61,3 +61,22 @@ class PickyError(Exception):
 def raise_picky(task):
     raise PickyError("a", task)
     yield
+
+
+class DeadlyPatches:
+    """Three chunks of a patch each, black ones; reading the second kills the process."""
+
+    def measure(self):
+        return 3, "three"
+
+    def chunks(self, size):
+        yield from ((number,) for number in range(3))
+
+    def read(self, chunk, how):
+        import torch
+
+        from reben.predict.patch_inputs import ReadPatches
+
+        if chunk == (1,):
+            os._exit(7)
+        yield ReadPatches([f"p{chunk[0]}"], torch.zeros(1, 3, 120, 120), [None])

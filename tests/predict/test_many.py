@@ -3,6 +3,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +14,8 @@ import torch
 from made_up_scene import scene_of, write_scene
 from reben.errors import ConfigError, SceneError
 from reben.model.classifier import Classifier
-from reben.predict import executors as crew
-from reben.predict.many import do_task, predict_scenes
-from reben.predict.resume import Parts
+from reben.predict.many import do_task, predict_scenes, share_tasks
+from reben.predict.resume import SceneProgress
 from reben.predict.scene_settings import SceneSettings
 from reben.predict.tasks import SceneOptions, SceneOutcome, SceneTask, read_list, tasks_of
 from reben.spec.bands import RGB
@@ -156,7 +156,7 @@ def task(product):
 @pytest.mark.slow
 def test_a_process_that_dies_fails_its_scene_alone_and_another_takes_its_place():
     tasks = [task(name) for name in ("a", "b", "deadly", "c")]
-    outcomes = {o.product: o for o in crew.do_in_processes(sleep_or_die, tasks, 1)}
+    outcomes = {o.product: o for o in share_tasks(sleep_or_die, tasks, 1)}
 
     assert list(outcomes) == ["a", "b", "deadly", "c"]
     assert "its process died (exit code -9)" in outcomes.pop("deadly").reason
@@ -169,6 +169,16 @@ def test_two_processes_share_the_scenes(folder, tmp_path):
     outcomes = predict_scenes(
         folder / "model", products(folder), tmp_path, options=OPTIONS, num_workers=2
     )
+
+    check(folder, tmp_path, outcomes)
+
+
+def test_any_executor_does_the_scenes_and_stays_open(folder, tmp_path):
+    with ThreadPoolExecutor(2) as executor:
+        outcomes = predict_scenes(
+            folder / "model", products(folder), tmp_path, options=OPTIONS, executor=executor
+        )
+        assert executor.submit(len, "open").result() == 4
 
     check(folder, tmp_path, outcomes)
 
@@ -204,7 +214,7 @@ def test_a_cluster_of_two_workers_does_the_scenes(folder, tmp_path):
 @pytest.mark.filterwarnings("default")
 def test_a_cluster_that_is_not_there_is_said(folder, tmp_path, monkeypatch):
     pytest.importorskip("distributed")
-    monkeypatch.setattr("reben.predict.executors._CONNECT_SECONDS", 1)
+    monkeypatch.setattr("reben.predict.many._CONNECT_SECONDS", 1)
     with pytest.raises(SceneError, match=r"no Dask scheduler at tcp://127\.0\.0\.1:9"):
         predict_scenes(folder / "model", ["x"], tmp_path, dask="tcp://127.0.0.1:9")
 
@@ -219,7 +229,7 @@ def test_a_scene_that_was_killed_goes_on_and_ends_as_if_it_had_not_been(folder, 
     words = ["predict-scene", str(folder / "model"), str(product), "--out", str(out)]
     words += ["--boa-offset", "0", "--batch-size", "1"]
     command = [sys.executable, "-m", "reben", *words]
-    parts = Parts.of(out)
+    parts = SceneProgress(out)
     with subprocess.Popen(command, stderr=subprocess.PIPE) as process:
         while not len(parts.finished(20)) and process.poll() is None:
             time.sleep(0.01)

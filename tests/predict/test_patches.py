@@ -17,6 +17,7 @@ import torch
 import made_up
 import made_up_files
 from multiband_files import write_multiband
+from pool_tasks import DeadlyPatches
 from reben.data.loader import open_dataset
 from reben.data.patch_folders.folder import read_patch_folder
 from reben.data.preprocess import SuspiciousInputWarning
@@ -24,10 +25,10 @@ from reben.data.store import StoreWriter
 from reben.errors import ConfigError, MissingExtraError, OutputError, PredictError
 from reben.model.classifier import Classifier
 from reben.predict import patch_work
-from reben.predict.patch_inputs import ReadBatch
+from reben.predict.patch_inputs import ReadPatches
 from reben.predict.patch_options import PredictOptions
 from reben.predict.patches import embed_patches, find_patches, predict_patches
-from reben.predict.resume import PartFiles
+from reben.predict.resume import TableProgress
 
 NAMES = ("VV", "B02", "B8A")
 NUMBERS = range(12)
@@ -166,6 +167,16 @@ def test_several_processes_write_the_very_order_of_one(model, data, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["t.parquet"]
 
 
+@pytest.mark.slow
+def test_a_process_that_dies_is_an_error_and_what_the_others_did_is_kept(model, tmp_path):
+    out = tmp_path / "t.parquet"
+    options = PredictOptions(part_size=1, devices=2)
+    with pytest.raises(PredictError, match=r"died twice over the same patches \(exit code 7\)"):
+        predict_patches(model, DeadlyPatches(), out, options=options)
+    assert TableProgress(out).num_done(0) == 1
+    assert TableProgress(out).num_done(1) is None
+
+
 class MadeWhenRead:
     """As many patches as are asked for, black ones."""
 
@@ -175,21 +186,13 @@ class MadeWhenRead:
     def measure(self):
         return self.count, str(self.count)
 
-    def parts(self, size):
+    def chunks(self, size):
         for first in range(0, self.count, size):
-            yield BlackPart(range(first, min(first + size, self.count)))
+            yield range(first, min(first + size, self.count))
 
-
-class BlackPart:
-    def __init__(self, numbers):
-        self.numbers = numbers
-
-    def __len__(self):
-        return len(self.numbers)
-
-    def read(self, how):
-        images = torch.zeros(len(self), 3, 120, 120)
-        yield ReadBatch([f"p{number}" for number in self.numbers], images, [None] * len(self))
+    def read(self, chunk, how):
+        images = torch.zeros(len(chunk), 3, 120, 120)
+        yield ReadPatches([f"p{number}" for number in chunk], images, [None] * len(chunk))
 
 
 def test_memory_does_not_grow_with_the_number_of_patches(model, tmp_path):
@@ -344,7 +347,7 @@ def test_an_interrupted_call_goes_on_to_the_very_file(model, data, tmp_path, mon
     outcome = predict_patches(model, data, out, options=SMALL)
     assert outcome.num_resumed == 8
     assert out.read_bytes() == whole.read_bytes()
-    assert not PartFiles(out).folder.exists()
+    assert not TableProgress(out).folder.exists()
 
 
 def test_a_part_that_was_damaged_is_made_anew(model, data, tmp_path, monkeypatch):
@@ -353,7 +356,7 @@ def test_a_part_that_was_damaged_is_made_anew(model, data, tmp_path, monkeypatch
         break_off(patch, after=5)
         with pytest.raises(KeyboardInterrupt):
             predict_patches(model, data, out, options=SMALL)
-    part = PartFiles(out).path(0)
+    part = TableProgress(out).path(0)
     part.write_bytes(part.read_bytes()[:50])
     assert predict_patches(model, data, out, options=SMALL).num_resumed == 4
     assert out.read_text().count("\n") == 13
@@ -372,7 +375,7 @@ def begun(model, data, tmp_path, monkeypatch):
 def test_another_model_is_refused_until_it_is_to_begin_anew(begun, data):
     torch.manual_seed(6)
     other = Classifier("test_resnet", NAMES).eval()
-    with pytest.raises(ConfigError, match=r"begun otherwise: model was .*--restart"):
+    with pytest.raises(ConfigError, match=r"other settings: model was .*--restart"):
         predict_patches(other, data, begun, options=SMALL)
     options = PredictOptions(batch_size=2, part_size=4, restart=True)
     assert predict_patches(other, data, begun, options=options).num_resumed == 0

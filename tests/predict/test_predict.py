@@ -9,7 +9,7 @@ import torch
 from made_up_scene import ArrayScene, grid_of, patch_at, scene_of
 from reben.errors import BandsMismatchError, ConfigError, OutputError, PixelValueError, ProductError
 from reben.model.classifier import Classifier
-from reben.predict.resume import Parts
+from reben.predict.resume import SceneProgress
 from reben.predict.scene import predict_scene
 from reben.predict.scoring import Scorer
 from reben.spec.bands import S2
@@ -296,7 +296,7 @@ def test_going_on_with_other_settings_is_refused_and_the_difference_is_said(mode
     out = tmp_path / "out.tif"
     scene = broken_off(model, out)
 
-    with pytest.raises(ConfigError, match=r"otherwise: max_bad was 0\.25, is 0\.5\."):
+    with pytest.raises(ConfigError, match=r"settings: max_bad was 0\.25, now 0\.5\."):
         predict_scene(model, scene, out, max_bad=0.5)
     found = predict_scene(model, scene, out, max_bad=0.5, overwrite=True)
     assert found.num_resumed == 0
@@ -306,14 +306,14 @@ def test_going_on_with_another_model_is_refused(model, tmp_path):
     scene = broken_off(model, tmp_path / "out.tif")
     other = Classifier("test_resnet", "s2", labels=LABELS)
 
-    with pytest.raises(ConfigError, match="otherwise: model was"):
+    with pytest.raises(ConfigError, match="settings: model was"):
         predict_scene(other, scene, tmp_path / "out.tif")
 
 
 def test_a_part_that_was_cut_off_is_done_again(model, tmp_path):
     out = tmp_path / "out.tif"
     scene = broken_off(model, out)
-    part = Parts.of(out).folder / "row-0001.npz"
+    part = SceneProgress(out).folder / "row-0001.npz"
     part.write_bytes(part.read_bytes()[:-200])
 
     assert predict_scene(model, scene, out).num_resumed == 2
@@ -329,12 +329,12 @@ def test_a_run_that_was_killed_between_its_outputs_ends_them(model, tmp_path, mo
         with pytest.raises(OutputError):
             predict_scene(model, scene, out)
     assert out.exists()
-    assert Parts.of(out).exist
+    assert SceneProgress(out).exists
 
     found = predict_scene(model, scene, out)
 
     assert found.num_resumed == found.num_windows
-    assert not Parts.of(out).folder.exists()
+    assert not SceneProgress(out).folder.exists()
 
 
 def test_a_scorer_takes_a_model_that_is_optimised_already(model):

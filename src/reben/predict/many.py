@@ -6,21 +6,26 @@ the others are done.
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from concurrent.futures import Executor
+from contextlib import closing, contextmanager
 from dataclasses import asdict
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from reben.errors import ConfigError
+from reben.errors import ConfigError, SceneError
 from reben.model.classifier import Classifier
 from reben.model.folder import place_of
 from reben.model.open import ModelLike, name_of, open_model
 from reben.predict.cog import read_tags, require_rasterio
-from reben.predict.resume import Parts
+from reben.predict.resume import SceneProgress
 from reben.predict.scene import predict_scene
 from reben.predict.scoring import fingerprint
 from reben.predict.tasks import SceneOptions, SceneOutcome, SceneTask, tasks_of
+from reben.support.extras import optional
+from reben.support.processes import WorkerDiedError, run_tasks, usable_cores
+
+_CONNECT_SECONDS = 20
 
 
 def predict_scenes(  # noqa: PLR0913 - all after the third are named
@@ -31,6 +36,7 @@ def predict_scenes(  # noqa: PLR0913 - all after the third are named
     options: SceneOptions | None = None,
     num_workers: int = 1,
     dask: str | None = None,
+    executor: Executor | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[SceneOutcome, ...]:
     """Predict many scenes and return what came of each, in their order.
@@ -42,7 +48,10 @@ def predict_scenes(  # noqa: PLR0913 - all after the third are named
         out_dir: Folder for the outputs, each called like its product.
         options: What holds for all scenes.
         num_workers: How many processes share the scenes here; with 1 it is this one.
-        dask: Address of the scheduler of a Dask cluster, which does them instead.
+        dask: Address of the scheduler of a Dask cluster, which does them instead, for example
+            ``tcp://10.0.0.1:8786``. Its workers need reben, and the model, the products and the
+            folder of the outputs under the same names.
+        executor: Any executor that does them instead; it stays open.
         progress: Called with how many scenes are done, and how many there are.
 
     Raises:
@@ -55,11 +64,12 @@ def predict_scenes(  # noqa: PLR0913 - all after the third are named
         raise ConfigError(f"{num_workers} processes cannot share scenes. Ask for one or more.")
     _load.cache_clear()  # the folder may hold another model than at the last call
     outcomes: dict[Path, SceneOutcome] = {}
-    with _shared(model, Path(out_dir), alone=num_workers == 1 and dask is None) as place:
+    alone = num_workers == 1 and dask is None and executor is None
+    with _shared(model, Path(out_dir), alone=alone) as place:
         tasks = tasks_of(place, products, Path(out_dir), options or SceneOptions())
         if progress is not None:
             progress(0, len(tasks))
-        for outcome in _outcomes(tasks, num_workers, dask):
+        for outcome in _outcomes(tasks, num_workers, dask, executor):
             outcomes[outcome.out] = outcome
             if progress is not None:
                 progress(len(outcomes), len(tasks))
@@ -96,7 +106,7 @@ def _do(task: SceneTask) -> bool:
     """Do a task; return False if that was done before."""
     options = task.options
     model, model_fingerprint = _load(task.model, options.device)
-    if task.out.exists() and not options.overwrite and not Parts.of(task.out).exist:
+    if task.out.exists() and not options.overwrite and not SceneProgress(task.out).exists:
         _require_same(task, model_fingerprint)
         return False
     predict_scene(
@@ -149,14 +159,66 @@ def _require_same(task: SceneTask, model_fingerprint: str) -> None:
 
 
 def _outcomes(
-    tasks: Sequence[SceneTask], num_workers: int, dask: str | None
+    tasks: Sequence[SceneTask], num_workers: int, dask: str | None, executor: Executor | None
 ) -> Iterator[SceneOutcome]:
     if dask is not None:
-        from reben.predict.executors import do_on_cluster
+        with _cluster(dask) as cluster:
+            yield from share_tasks(do_task, tasks, num_workers, cluster)
+    elif num_workers == 1 and executor is None:
+        yield from map(do_task, tasks)
+    else:
+        yield from share_tasks(do_task, tasks, num_workers, executor)
 
-        return do_on_cluster(do_task, tasks, dask)
-    if num_workers == 1:
-        return map(do_task, tasks)
-    from reben.predict.executors import do_in_processes
 
-    return do_in_processes(do_task, tasks, num_workers)
+def share_tasks(
+    do: Callable[[SceneTask], SceneOutcome],
+    tasks: Sequence[SceneTask],
+    num_processes: int,
+    executor: Executor | None = None,
+) -> Iterator[SceneOutcome]:
+    """Yield the outcomes of tasks as they come from processes or from an executor."""
+    num_processes = min(num_processes, len(tasks))
+    answers = run_tasks(
+        partial(_one, do),
+        tasks,
+        num_processes=num_processes,
+        executor=executor,
+        initializer=_share_cores,
+        initargs=(num_processes,),
+    )
+    with closing(answers):
+        for answer in answers:
+            if answer.value is not None:
+                yield answer.value
+                continue
+            reason = " ".join(f"{type(answer.error).__name__}: {answer.error}".split())
+            if isinstance(answer.error, WorkerDiedError):
+                reason = (
+                    f"{answer.error}. If memory ran out, use fewer processes or smaller batches"
+                )
+            yield SceneOutcome(answer.task.product, answer.task.out, "failed", reason)
+
+
+def _one(do: Callable[[SceneTask], SceneOutcome], task: SceneTask) -> tuple[SceneOutcome]:
+    return (do(task),)
+
+
+def _share_cores(num_processes: int) -> None:
+    import torch
+
+    torch.set_num_threads(max(1, usable_cores() // num_processes))
+
+
+@contextmanager
+def _cluster(address: str) -> Iterator[Executor]:
+    """Yield the executor of a Dask cluster. A task whose worker is lost goes on on another one."""
+    distributed = optional("distributed", "dask", "A cluster")
+    try:
+        client = distributed.Client(address, timeout=_CONNECT_SECONDS, set_as_default=False)
+    except (OSError, ValueError) as error:
+        raise SceneError(
+            f"There is no Dask scheduler at {address}: {error}. Start one with `dask scheduler`, "
+            "workers with `dask worker`, and give its address."
+        ) from error
+    with client:
+        yield client.get_executor(pure=False)

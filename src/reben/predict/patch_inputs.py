@@ -1,13 +1,9 @@
-"""Patches to predict, in parts of a fixed size, wherever they come from.
+"""Patches to predict, in chunks of a fixed size, from files or from a store.
 
-A part is the same whoever reads it and whenever, so what was done once need not be done again.
-Patches that cannot be read are named and left out; the others of their batch are as if alone.
+A chunk is the same whoever reads it and whenever, so what was done once need not be done again.
+Patches that cannot be read are named and left out; the others of their batch are not affected.
 
 Axes: B patches, C channels, H rows, W columns.
-
-Patches in files to predict: folders of TIFFs, or TIFFs of several bands; threads read ahead.
-
-Patches of a store to predict, read by the fast loader.
 """
 
 import hashlib
@@ -16,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -40,44 +36,52 @@ from reben.data.tiff.tags import read_bounds
 from reben.errors import MissingExtraError, PatchNameError, RebenError
 from reben.spec.patches import Bounds, Sentinel2Patch, is_sentinel2_name
 
+_AHEAD = 2
+"""Batches of files that are read while another one is used."""
 
-class Bad(NamedTuple):
-    """A patch that cannot be used."""
+_Task = Callable[[], None]
+_Read = Callable[[], tuple[NamedBands, Bounds | None]]
+_Result = tuple[dict[str, Tensor], Bounds | None] | str
+"""Bands [1, h, w] and bounds of a patch, or why it cannot be used."""
+
+
+class Unreadable(NamedTuple):
+    """A patch that cannot be used, and why."""
 
     name: str
     reason: str
 
 
 @dataclass
-class ReadBatch:
-    """What was read of a few patches.
+class ReadPatches:
+    """A batch of patches that were read.
 
     Args:
         names: Of the patches that can be used.
         images_BCHW: Their normalised images.
         bounds: Where they lie, as far as is known and was asked for.
         bad: The patches that cannot be used.
-        suspicious: How many of those that can be used look wrong all the same.
+        suspicious: How many of the usable ones look wrong all the same.
     """
 
     names: list[str]
     images_BCHW: Tensor
     bounds: list[Bounds | None]
-    bad: list[Bad] = field(default_factory=list)
+    bad: list[Unreadable] = field(default_factory=list)
     suspicious: Suspicious = field(default_factory=Suspicious)
 
     @property
     def num_patches(self) -> int:
-        """How many patches it is about, the bad ones among them."""
+        """How many patches the batch had, unreadable ones included."""
         return len(self.names) + len(self.bad)
 
 
 @dataclass(frozen=True)
-class Reading:
-    """How to read.
+class ReadSettings:
+    """How patches are read.
 
     Args:
-        preprocess: What makes images of raw values; a model has its own.
+        preprocess: Makes images of raw values; a model has its own.
         batch_size: Patches in a batch.
         num_workers: Threads that read ahead.
         geometry: Whether to find out where patches lie.
@@ -89,111 +93,32 @@ class Reading:
     geometry: bool = True
 
 
-class Part(Protocol):
-    """Some patches that follow each other."""
-
-    def __len__(self) -> int:
-        """Count them."""
-
-    def read(self, how: Reading) -> Iterator[ReadBatch]:
-        """Yield them in batches, in order."""
-
-
 class PatchSource(Protocol):
-    """Patches in a fixed order; it can be handed to another process."""
-
-    def parts(self, size: int) -> Iterator[Part]:
-        """Yield all patches in parts of ``size``, the last one smaller; nothing is read yet."""
+    """Patches in a fixed order. It is pickled for other processes, and so are its chunks."""
 
     def measure(self) -> tuple[int, str]:
-        """Return how many patches there are, and a SHA-256 of what they are."""
+        """Return how many patches there are, and a SHA-256 that identifies them."""
 
+    def chunks(self, size: int) -> Iterator[Sequence[Any]]:
+        """Yield all patches in chunks of ``size``, the last one smaller; nothing is read yet."""
 
-ReadResult = tuple[dict[str, Tensor], Bounds | None] | str
-"""Bands [1, h, w] and bounds of a patch, or why there are none."""
-
-
-def read_each(
-    names: list[str],
-    reads: Sequence[Callable[[], tuple[NamedBands, Bounds | None]]],
-    how: Reading,
-) -> ReadBatch:
-    """Return what reading each by itself gives."""
-    return finish(names, [checked(read, how) for read in reads], how)
-
-
-def checked(read: Callable[[], tuple[NamedBands, Bounds | None]], how: Reading) -> ReadResult:
-    """Return what was read if it can be used, else the reason."""
-    try:
-        bands, bounds = read()
-        return check_bands(bands, how.preprocess.bands), bounds
-    except MissingExtraError:
-        raise  # no patch's fault, and the same for all
-    except RebenError as error:
-        return str(error)
-
-
-def finish(names: list[str], results: Sequence[ReadResult], how: Reading) -> ReadBatch:
-    """Return the images of the patches that could be read, and the others by name."""
-    bad = [
-        Bad(name, result)
-        for name, result in zip(names, results, strict=True)
-        if isinstance(result, str)
-    ]
-    good = [
-        (name, *result)
-        for name, result in zip(names, results, strict=True)
-        if not isinstance(result, str)
-    ]
-    if not good:
-        return ReadBatch([], torch.empty(0), [], bad)
-    tensors = {
-        band: torch.cat([bands[band].float() for _, bands, _ in good])
-        for band in how.preprocess.bands
-    }
-    with torch.no_grad():
-        images_BCHW = how.preprocess(tensors)
-    return ReadBatch(
-        [name for name, _, _ in good],
-        images_BCHW,
-        [bounds for _, _, bounds in good],
-        bad,
-        count_suspicious(tensors),
-    )
-
-
-def bounds_of_name(name: str, how: Reading) -> Bounds | None:
-    """Return where a patch lies by its name, or None if that is not wanted or it does not say."""
-    if not (how.geometry and is_sentinel2_name(name)):
-        return None
-    try:
-        return Sentinel2Patch.parse(name).bounds
-    except PatchNameError:
-        return None  # no such tile
-
-
-_AHEAD = 2
+    def read(self, chunk: Any, how: ReadSettings) -> Iterator[ReadPatches]:  # noqa: ANN401
+        """Yield the patches of one of its chunks in batches, in order."""
 
 
 @dataclass(frozen=True)
 class FileSource:
-    """Patches in folders of TIFFs, or in TIFFs of several bands.
+    """Patches in folders of TIFFs, or in multi-band TIFFs. A chunk is some of their places.
 
     Args:
         tree: Where they are.
-        band_names: Names of the bands of TIFFs of several bands, if not the descriptions in them.
+        band_names: Names of the bands of multi-band TIFFs, if not the descriptions in them.
         resample: How such files are brought to native sizes; see `read_multiband`.
     """
 
     tree: PatchTree
     band_names: tuple[str, ...] | None = None
     resample: Resample = "exact"
-
-    def parts(self, size: int) -> Iterator[Part]:
-        """Yield what is found below the inputs in parts."""
-        coming = iter(self.tree)
-        while places := tuple(islice(coming, size)):
-            yield FilePart(self, places)
 
     def measure(self) -> tuple[int, str]:
         """Return how many patches there are, and a SHA-256 of names and paths in their order."""
@@ -203,78 +128,45 @@ class FileSource:
             count += 1
         return count, digest.hexdigest()
 
-    def read_one(self, place: PatchPlace, how: Reading) -> tuple[NamedBands, Bounds | None]:
-        """Return the raw bands of one patch, and where it lies.
+    def chunks(self, size: int) -> Iterator[tuple[PatchPlace, ...]]:
+        """Yield the places of all patches below the inputs in chunks."""
+        coming = iter(self.tree)
+        while places := tuple(islice(coming, size)):
+            yield places
 
-        Raises:
-            RebenError: If it cannot be read.
-        """
+    def read(self, chunk: Sequence[PatchPlace], how: ReadSettings) -> Iterator[ReadPatches]:
+        """Yield the patches of a chunk in batches; threads read ahead."""
+        places = (chunk[at : at + how.batch_size] for at in range(0, len(chunk), how.batch_size))
+        batches = ((batch, list[_Result]([""] * len(batch))) for batch in places)
+
+        def reads(batch: tuple[Sequence[PatchPlace], list[_Result]]) -> Iterator[_Task]:
+            for at, place in enumerate(batch[0]):
+                yield partial(_read_into, batch[1], at, partial(self._read_one, place, how), how)
+
+        for batch, results in run_ahead(batches, reads, num_workers=how.num_workers, ahead=_AHEAD):
+            yield _to_images([place.name for place in batch], results, how)
+
+    def _read_one(self, place: PatchPlace, how: ReadSettings) -> tuple[NamedBands, Bounds | None]:
         if place.problem is not None:
             raise place.problem
-        bands = how.preprocess.bands
+        path = place.paths[0]
         if place.is_file:
             values = read_multiband(
-                place.paths[0], bands, names=self.band_names, resample=self.resample
+                path, how.preprocess.bands, names=self.band_names, resample=self.resample
             )
-            return values, read_bounds(place.paths[0]) if how.geometry else None
-        return read_patch_folder(*place.paths), _bounds_of_folder(place, how)
-
-
-@dataclass(frozen=True)
-class FilePart:
-    """Some patches in files."""
-
-    source: FileSource
-    places: tuple[PatchPlace, ...]
-
-    def __len__(self) -> int:
-        """Count the patches."""
-        return len(self.places)
-
-    def read(self, how: Reading) -> Iterator[ReadBatch]:
-        """Yield the patches in batches; threads read ahead."""
-        size = how.batch_size
-        batches = (
-            _Waiting(self.places[first : first + size]) for first in range(0, len(self), size)
-        )
-        parts = partial(self._tasks, how=how)
-        for waiting in run_ahead(batches, parts, num_workers=how.num_workers, ahead=_AHEAD):
-            yield finish([place.name for place in waiting.places], waiting.results, how)
-
-    def _tasks(self, waiting: "_Waiting", how: Reading) -> list[Callable[[], None]]:
-        return [partial(self._task, waiting, at, how) for at in range(len(waiting.places))]
-
-    def _task(self, waiting: "_Waiting", at: int, how: Reading) -> None:
-        place = waiting.places[at]
-        waiting.results[at] = checked(partial(self.source.read_one, place, how), how)
-
-
-class _Waiting:
-    """A batch on its way."""
-
-    def __init__(self, places: Sequence[PatchPlace]) -> None:
-        self.places = places
-        self.results: list[ReadResult] = [""] * len(places)
-
-
-def _bounds_of_folder(place: PatchPlace, how: Reading) -> Bounds | None:
-    """Return where a patch lies: by the tags of one of its files, else by its name."""
-    if not how.geometry:
-        return None
-    file = min(Path(place.paths[0]).glob("*_[BV]*.tif"))
-    return read_bounds(file) or bounds_of_name(place.name, how)
+            return values, read_bounds(path) if how.geometry else None
+        values = read_patch_folder(*place.paths)
+        if not how.geometry:
+            return values, None
+        file = min(Path(path).glob("*_[BV]*.tif"))
+        return values, read_bounds(file) or _bounds_of_name(place.name, how)
 
 
 @dataclass(frozen=True)
 class StoreSource:
-    """The patches of a data set, read by the fast loader."""
+    """The patches of a data set, read by the fast loader. A chunk is a range of its rows."""
 
     dataset: Dataset
-
-    def parts(self, size: int) -> Iterator[Part]:
-        """Yield the rows of the table in parts."""
-        for first in range(0, len(self.dataset), size):
-            yield StorePart(self.dataset, range(first, min(first + size, len(self.dataset))))
 
     def measure(self) -> tuple[int, str]:
         """Return how many rows the table has, and a SHA-256 of their names in their order."""
@@ -283,23 +175,16 @@ class StoreSource:
             digest.update(f"{name}\n".encode())
         return len(self.dataset), digest.hexdigest()
 
+    def chunks(self, size: int) -> Iterator[range]:
+        """Yield the rows of the table in chunks."""
+        for first in range(0, len(self.dataset), size):
+            yield range(first, min(first + size, len(self.dataset)))
 
-@dataclass(frozen=True)
-class StorePart:
-    """Some rows of a data set's table."""
-
-    dataset: Dataset
-    rows: range
-
-    def __len__(self) -> int:
-        """Count the rows."""
-        return len(self.rows)
-
-    def read(self, how: Reading) -> Iterator[ReadBatch]:
-        """Yield the rows in batches; where the loader stumbles, it goes on after that batch."""
+    def read(self, chunk: range, how: ReadSettings) -> Iterator[ReadPatches]:
+        """Yield the rows of a chunk in batches; one that the loader refuses is read row by row."""
         done = 0
-        while done < len(self.rows):
-            left = self.dataset.table.take(self.rows[done:])
+        while done < len(chunk):
+            left = self.dataset.table.take(chunk[done:])
             loader = Loader(
                 replace(self.dataset, table=left),
                 how.preprocess,
@@ -310,31 +195,79 @@ class StorePart:
             try:
                 for batch in loader:
                     done += len(batch.names)
-                    bounds = [bounds_of_name(name, how) for name in batch.names]
-                    yield ReadBatch(batch.names, batch.images, bounds)
+                    bounds = [_bounds_of_name(name, how) for name in batch.names]
+                    yield ReadPatches(batch.names, batch.images, bounds)
             except RebenError:
-                rows = self.rows[done : done + how.batch_size]
+                rows = chunk[done : done + how.batch_size]
                 done += len(rows)
-                yield read_each(
-                    [self.dataset.table.patch_ids[row] for row in rows],
-                    [partial(self._read_one, row, how) for row in rows],
-                    how,
-                )
+                yield self._read_each(rows, how)
 
-    def _read_one(self, row: int, how: Reading) -> tuple[NamedBands, Bounds | None]:
+    def check_first(self, preprocess: Preprocess, count: int = 32) -> None:
+        """Warn if the first patches look wrong; the loader does not look at values.
+
+        Warns:
+            SuspiciousInputWarning: As `Classifier.predict` does.
+        """
+        rows = range(min(count, len(self.dataset)))
+        try:
+            warn_of_suspicious(read_checked(self.dataset.with_bands(preprocess.bands), rows))
+        except RebenError:
+            return  # each such patch is named when its turn comes
+
+    def _read_each(self, rows: range, how: ReadSettings) -> ReadPatches:
         dataset = self.dataset.with_bands(how.preprocess.bands)
-        name = self.dataset.table.patch_ids[row]
-        return dataset.patch(row), bounds_of_name(name, how)
+        names = [dataset.table.patch_ids[row] for row in rows]
+
+        def read(row: int, name: str) -> tuple[NamedBands, Bounds | None]:
+            return dataset.patch(row), _bounds_of_name(name, how)
+
+        results = [
+            _checked(partial(read, row, name), how) for row, name in zip(rows, names, strict=True)
+        ]
+        return _to_images(names, results, how)
 
 
-def check_first_patches(dataset: Dataset, preprocess: Preprocess, count: int = 32) -> None:
-    """Warn if the first patches of a store look wrong; loaders look at no values.
+def _read_into(results: list[_Result], at: int, read: _Read, how: ReadSettings) -> None:
+    results[at] = _checked(read, how)
 
-    Warns:
-        SuspiciousInputWarning: As `Classifier.predict` does.
-    """
-    rows = range(min(count, len(dataset)))
+
+def _checked(read: _Read, how: ReadSettings) -> _Result:
     try:
-        warn_of_suspicious(read_checked(dataset.with_bands(preprocess.bands), rows))
-    except RebenError:
-        return  # said of each such patch when its turn comes
+        bands, bounds = read()
+        return check_bands(bands, how.preprocess.bands), bounds
+    except MissingExtraError:
+        raise  # the same for every patch
+    except RebenError as error:
+        return str(error)
+
+
+def _to_images(names: list[str], results: Sequence[_Result], how: ReadSettings) -> ReadPatches:
+    """Return the images of the patches that could be read, and the others by name."""
+    pairs = list(zip(names, results, strict=True))
+    bad = [Unreadable(name, result) for name, result in pairs if isinstance(result, str)]
+    good = [(name, *result) for name, result in pairs if not isinstance(result, str)]
+    if not good:
+        return ReadPatches([], torch.empty(0), [], bad)
+    tensors = {
+        band: torch.cat([bands[band].float() for _, bands, _ in good])
+        for band in how.preprocess.bands
+    }
+    with torch.no_grad():
+        images_BCHW = how.preprocess(tensors)
+    return ReadPatches(
+        [name for name, _, _ in good],
+        images_BCHW,
+        [bounds for _, _, bounds in good],
+        bad,
+        count_suspicious(tensors),
+    )
+
+
+def _bounds_of_name(name: str, how: ReadSettings) -> Bounds | None:
+    """Return where a patch lies by its name; None if that is not wanted, or not said."""
+    if not (how.geometry and is_sentinel2_name(name)):
+        return None
+    try:
+        return Sentinel2Patch.parse(name).bounds
+    except PatchNameError:
+        return None  # no such tile

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Protocol
 
 from reben.errors import ConfigError, PredictError
-from reben.predict.patch_inputs import Bad
+from reben.predict.patch_inputs import Unreadable
 
 
 class Progress(Protocol):
@@ -68,7 +68,7 @@ class PredictOutcome:
     num_patches: int
     num_resumed: int
     num_bad: int
-    bad: tuple[Bad, ...] = ()
+    bad: tuple[Unreadable, ...] = ()
     bad_file: Path | None = None
 
     def require_all(self) -> None:
@@ -85,7 +85,7 @@ class PredictOutcome:
             )
 
 
-def listed(bad: Iterable[Bad], num_bad: int) -> str:
+def listed(bad: Iterable[Unreadable], num_bad: int) -> str:
     """Return the first few bad patches as a text that says how many more there are."""
     shown = list(bad)[:3]
     text = " ".join(f"{name}: {reason}" for name, reason in shown)

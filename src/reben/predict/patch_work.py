@@ -1,37 +1,43 @@
-"""The work of predicting patches: parts of a source through a model into part files.
+"""Chunks of patches through a model into a table's finished parts, here or in other processes.
 
 Axes: B patches of a batch, C channels, H rows, W columns, K labels, D features.
 """
 
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
+import torch
 
 from reben.data.preprocess import Suspicious
 from reben.errors import ConfigError, PredictError
 from reben.model.classifier import Classifier
 from reben.model.inference import InferenceClassifier, optimise_for_inference
-from reben.predict.patch_inputs import Bad, Part, PatchSource, ReadBatch, Reading
-from reben.predict.resume import PartFiles
+from reben.model.open import pick_device
+from reben.predict.patch_inputs import PatchSource, ReadPatches, ReadSettings, Unreadable
+from reben.predict.resume import TableProgress
 from reben.predict.table_files import rings_of
 from reben.predict.tables import Rows, batch_of_embeddings, batch_of_scores
+from reben.support.processes import WorkerDiedError, run_tasks, usable_cores, worker_number
 
 What = Literal["scores", "embeddings"]
+_Task = tuple[int, Sequence[Any]]
+"""The number of a chunk, and the chunk."""
 
 
 @dataclass(frozen=True)
-class Work:
+class PatchJob:
     """What is to be done, as it is handed to each process that does some of it.
 
     Args:
         source: The patches.
-        out: The file that it is for.
-        what: Whether to write scores or embeddings.
-        part_size: Patches in a part.
+        out: The table.
+        what: Whether it holds scores or embeddings.
+        chunk_size: Patches in a chunk.
         thresholds: For each label, the score above which it counts as present.
         batch_size: Patches that go through the network together.
         num_workers: Threads of each process that read ahead.
@@ -42,46 +48,96 @@ class Work:
     source: PatchSource
     out: Path
     what: What
-    part_size: int
+    chunk_size: int
     thresholds: tuple[float, ...]
     batch_size: int = 32
     num_workers: int = 2
     geometry: bool = True
     strict: bool = False
 
+    def tasks(self) -> Iterator[_Task]:
+        """Yield the chunks that are not done yet."""
+        progress = TableProgress(self.out)
+        for number, chunk in enumerate(self.source.chunks(self.chunk_size)):
+            if progress.num_done(number) != len(chunk):
+                yield number, chunk
 
-def do_work(model: Classifier, work: Work, *, rank: int = 0, world_size: int = 1) -> Iterator[int]:
-    """Write the parts that are not there yet; yield after each batch how many patches it had.
 
-    Args:
-        model: The classifier, on any device.
-        work: What to do.
-        rank: Which process this is, counted from zero. Of several, each writes its own parts.
-        world_size: How many there are.
+def predict_here(model: Classifier, job: PatchJob) -> Iterator[int]:
+    """Do all chunks that are not done; yield the number of patches of each batch.
 
     Raises:
-        PredictError: If a patch is bad and the work is strict; the message names it.
+        PredictError: If a patch is bad and the job is strict; the message names it.
         ConfigError: If scores are NaN, since the weights are.
-        OutputError: If a part cannot be written.
+        OutputError: If a chunk cannot be written.
     """
     fast = model if isinstance(model, InferenceClassifier) else optimise_for_inference(model)
-    how = Reading(fast.preprocess, work.batch_size, work.num_workers, work.geometry)
-    files = PartFiles(work.out)
-    for number, part in enumerate(work.source.parts(work.part_size)):
-        if number % world_size == rank and files.num_done(number) != len(part):
-            found = yield from _predict_part(fast, part, work, how)
-            files.write(number, *found)
+    for task in job.tasks():
+        yield from _predict_chunk(fast, job, task)
 
 
-def _predict_part(
-    model: Classifier, part: Part, work: Work, how: Reading
-) -> Generator[int, None, tuple[pa.Table, list[Bad], Suspicious]]:
-    """Yield the number of patches of each batch; return rows, bad patches, and how many look so."""
+def predict_in_processes(model: Classifier, job: PatchJob, num_processes: int) -> Iterator[int]:
+    """Do the same in several processes, each with a copy of the model on a device of its own.
+
+    Raises:
+        PredictError: If a chunk kills its process twice, or as for `predict_here`.
+        RebenError: As for `predict_here`.
+    """
+    model.save_pretrained(TableProgress(job.out).model_folder)
+    answers = run_tasks(
+        _predict_in_worker,
+        job.tasks(),
+        num_processes=num_processes,
+        initializer=_start_worker,
+        initargs=(job, model.device.type, num_processes),
+    )
+    done: dict[int, int] = {}
+    with closing(answers):
+        for answer in answers:
+            if isinstance(answer.error, WorkerDiedError):
+                raise PredictError(
+                    f"A process died twice over the same patches (exit code "
+                    f"{answer.error.exit_code}). If memory ran out, use fewer devices or smaller "
+                    "batches. The same command goes on from there."
+                )
+            if answer.error is not None:
+                raise answer.error
+            number, chunk = answer.task
+            # A chunk that is done again after the death of a process is counted once.
+            before = done.get(number, 0)
+            done[number] = min(before + (answer.value or 0), len(chunk))
+            yield done[number] - before
+
+
+class _Worker:
+    """What a process keeps from one chunk to the next."""
+
+    model: Classifier
+    job: PatchJob
+
+
+def _start_worker(job: PatchJob, kind: str, num_processes: int) -> None:
+    device = pick_device(kind, rank=worker_number())
+    if device.type == "cpu":
+        torch.set_num_threads(max(1, usable_cores() // num_processes))
+    folder = TableProgress(job.out).model_folder
+    _Worker.job = job
+    _Worker.model = optimise_for_inference(Classifier.from_pretrained(folder, device=device))
+
+
+def _predict_in_worker(task: _Task) -> Iterator[int]:
+    yield from _predict_chunk(_Worker.model, _Worker.job, task)
+
+
+def _predict_chunk(model: Classifier, job: PatchJob, task: _Task) -> Iterator[int]:
+    """Write the part of one chunk; yield the number of patches of each batch."""
+    number, chunk = task
+    how = ReadSettings(model.preprocess, job.batch_size, job.num_workers, job.geometry)
     batches: list[pa.RecordBatch] = []
-    bad: list[Bad] = []
+    bad: list[Unreadable] = []
     suspicious = Suspicious()
-    for batch in part.read(how):
-        if batch.bad and work.strict:
+    for batch in job.source.read(chunk, how):
+        if batch.bad and job.strict:
             name, reason = batch.bad[0]
             raise PredictError(
                 f"Patch {name} cannot be used: {reason} Nothing more was predicted; what was "
@@ -90,21 +146,21 @@ def _predict_part(
         bad += batch.bad
         suspicious += batch.suspicious
         if batch.names:
-            batches.append(_predict_batch(model, batch, work))
+            batches.append(_predict_batch(model, batch, job))
         yield batch.num_patches
     rows = pa.Table.from_batches(batches) if batches else pa.table({})
-    return rows, bad, suspicious
+    TableProgress(job.out).write(number, rows, bad, suspicious)
 
 
-def _predict_batch(model: Classifier, batch: ReadBatch, work: Work) -> pa.RecordBatch:
-    polygons = rings_of(batch.bounds) if work.geometry else None
-    if work.what == "embeddings":
+def _predict_batch(model: Classifier, batch: ReadPatches, job: PatchJob) -> pa.RecordBatch:
+    polygons = rings_of(batch.bounds) if job.geometry else None
+    if job.what == "embeddings":
         values = model.embed_images(batch.images_BCHW)
         _require_finite(values)
         return batch_of_embeddings(batch.names, values, polygons)
     values = model.score_images(batch.images_BCHW).values
     _require_finite(values)
-    return batch_of_scores(Rows(batch.names, values, polygons), model.labels, work.thresholds)
+    return batch_of_scores(Rows(batch.names, values, polygons), model.labels, job.thresholds)
 
 
 def _require_finite(values: np.ndarray) -> None:

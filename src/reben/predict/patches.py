@@ -15,17 +15,10 @@ from reben.data.patch_folders.tree import PatchTree, parse_paths
 from reben.errors import ConfigError, OutputError, PredictError
 from reben.model.classifier import Classifier
 from reben.model.open import ModelLike, name_of, open_model
-from reben.predict.executors import share_work
-from reben.predict.patch_inputs import (
-    Bad,
-    FileSource,
-    PatchSource,
-    StoreSource,
-    check_first_patches,
-)
+from reben.predict.patch_inputs import FileSource, PatchSource, StoreSource, Unreadable
 from reben.predict.patch_options import PredictOptions, PredictOutcome, Progress, listed
-from reben.predict.patch_work import What, Work, do_work
-from reben.predict.resume import PartFiles
+from reben.predict.patch_work import PatchJob, What, predict_here, predict_in_processes
+from reben.predict.resume import TableProgress
 from reben.predict.table_files import require_ending, require_pyproj
 from reben.spec.bands import BandSet
 from reben.support.atomic import atomic_file
@@ -165,61 +158,58 @@ def _run(  # noqa: PLR0913, PLR0917 - those of the two above
         **_settings_of(source),
         "part_size": _choose_part_size(total, options),
     }
-    files = PartFiles(out)
-    size = files.begin(manifest, restart=options.restart)["part_size"]
-    work = Work(
+    parts = TableProgress(out)
+    if options.restart:
+        parts.remove()
+    size = parts.begin(manifest, kept=("part_size",))["part_size"]
+    job = PatchJob(
         source, out, what, size, thresholds, options.batch_size, options.num_workers,
         options.geometry, options.strict,
     )  # fmt: skip
     sizes = [min(size, total - first) for first in range(0, total, size)]
-    resumed = sum(length for number, length in enumerate(sizes) if files.num_done(number) == length)
-    if isinstance(source, StoreSource) and resumed < total:
-        check_first_patches(source.dataset, model.preprocess)
+    resumed = sum(length for number, length in enumerate(sizes) if parts.num_done(number) == length)
     done = resumed
     _say(progress, done, total)
-    for count in _steps(model, work, options.devices, left=total - resumed):
-        done += count
-        _say(progress, done, total)
-    about = _about(model, work, name, manifest["model"])
-    return _finish(work, sizes, resumed, about)
+    if resumed < total:
+        if isinstance(source, StoreSource):
+            source.check_first(model.preprocess)
+        for count in _steps(model, job, options.devices):
+            done += count
+            _say(progress, done, total)
+    about = _about(model, job, name, manifest["model"])
+    return _finish(job, sizes, resumed, about)
 
 
-def _steps(model: Classifier, work: Work, devices: int, *, left: int) -> Iterator[int]:
-    """Yield the number of patches of each batch that is done."""
-    if not left:
-        return
-    if devices > 1:
-        yield from share_work(model, work, devices)
-        return
-    yield from do_work(model, work)
+def _steps(model: Classifier, job: PatchJob, devices: int) -> Iterator[int]:
+    return predict_in_processes(model, job, devices) if devices > 1 else predict_here(model, job)
 
 
 def _finish(
-    work: Work, sizes: Sequence[int], resumed: int, about: Mapping[str, Any]
+    job: PatchJob, sizes: Sequence[int], resumed: int, about: Mapping[str, Any]
 ) -> PredictOutcome:
     """Put the parts together."""
-    files = PartFiles(work.out)
-    if any(files.num_done(number) != length for number, length in enumerate(sizes)):
+    parts = TableProgress(job.out)
+    if any(parts.num_done(number) != length for number, length in enumerate(sizes)):
         raise PredictError(
-            f"The inputs changed while {work.out} was made: parts of it hold other numbers of "
+            f"The inputs changed while {job.out} was made: parts of it hold other numbers of "
             "patches. Leave them alone, and begin anew with --restart (restart=True)."
         )
-    bad_file = work.out.with_name(f"{work.out.name}.bad.jsonl")
-    files.suspicious(len(sizes)).warn(stacklevel=4)
-    shown, num_bad = _write_bad(bad_file, files.bad(len(sizes)))
+    bad_file = job.out.with_name(f"{job.out.name}.bad.jsonl")
+    parts.suspicious(len(sizes)).warn(stacklevel=4)
+    shown, num_bad = _write_bad(bad_file, parts.bad(len(sizes)))
     if num_bad == sum(sizes):
-        files.remove()
+        parts.remove()
         raise PredictError(
             f"None of {num_bad} patches could be used: {listed(shown, num_bad)} {bad_file} lists "
             "all; no table was written."
         )
-    files.assemble(len(sizes), {**about, "num_bad": num_bad})
+    parts.assemble(len(sizes), {**about, "num_bad": num_bad})
     return PredictOutcome(
-        work.out, sum(sizes) - num_bad, resumed, num_bad, shown, bad_file if num_bad else None
+        job.out, sum(sizes) - num_bad, resumed, num_bad, shown, bad_file if num_bad else None
     )
 
 
-def _write_bad(path: Path, bad: Iterator[Bad]) -> tuple[tuple[Bad, ...], int]:
+def _write_bad(path: Path, bad: Iterator[Unreadable]) -> tuple[tuple[Unreadable, ...], int]:
     """Write what there is of bad patches, one a line; return the first ones, and their number."""
     shown = tuple(islice(bad, _SHOWN))
     if not shown:
@@ -233,7 +223,7 @@ def _write_bad(path: Path, bad: Iterator[Bad]) -> tuple[tuple[Bad, ...], int]:
     return shown, num_bad
 
 
-def _about(model: Classifier, work: Work, name: str, fingerprint: str) -> dict[str, Any]:
+def _about(model: Classifier, job: PatchJob, name: str, fingerprint: str) -> dict[str, Any]:
     """Return what a table says about itself."""
     from importlib.metadata import version
 
@@ -243,7 +233,7 @@ def _about(model: Classifier, work: Work, name: str, fingerprint: str) -> dict[s
         "model_sha256": fingerprint,
         "bands": list(model.bands),
         "labels": list(model.labels),
-        "thresholds": list(work.thresholds),
+        "thresholds": list(job.thresholds),
         "temperature": model.config.temperature,
     }
 

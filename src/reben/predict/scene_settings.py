@@ -7,7 +7,7 @@ from typing import Any
 
 from reben.errors import ConfigError, OutputError
 from reben.predict.cog import Dtype, require_dtype
-from reben.predict.resume import Parts
+from reben.predict.resume import SceneProgress
 from reben.predict.windows import require_stride
 from reben.spec.patches import PATCH_METRES
 
@@ -61,9 +61,9 @@ class SceneOutputs:
     quicklook: Path | None
 
     @property
-    def parts(self) -> Parts:
+    def parts(self) -> SceneProgress:
         """What is finished of them."""
-        return Parts.of(self.out)
+        return SceneProgress(self.out)
 
     def require_endings(self) -> None:
         """Refuse endings that name no format, before hours are spent.
@@ -90,7 +90,7 @@ class SceneOutputs:
             for path in (self.out, self.table, self.quicklook)
             if path is not None and path.exists()
         ]
-        if there and not overwrite and not self.parts.exist:
+        if there and not overwrite and not self.parts.exists:
             raise OutputError(
                 f"{', '.join(there)} is there already. Nothing was changed. Overwrite it, or "
                 "choose another name."

@@ -18,7 +18,7 @@ from reben.predict.quicklook import (
     shrink_factor,
     shrink_mask,
 )
-from reben.predict.resume import Part, Parts
+from reben.predict.resume import ScenePart, SceneProgress
 from reben.predict.scene_settings import SceneOutputs, ScenePrediction, SceneSettings
 from reben.predict.scoring import Scorer, fingerprint
 from reben.predict.strips import Strip, StripReader, count_bad
@@ -69,12 +69,12 @@ class SceneWork:
     def run(self, *, overwrite: bool, progress: Progress | None) -> ScenePrediction:
         """Do what is not done yet, write the outputs, and remove the parts."""
         parts = self.outputs.parts
-        parts.begin(self.made_with(), overwrite=overwrite)
+        parts.begin(self.made_with(), replace=overwrite)
         resumed = parts.finished(self.plan.rows.num_windows)
         self.score(parts, resumed, progress)
         mosaic = put_together(parts, self.plan, self.settings.max_bad)
         self.write(parts, mosaic)
-        parts.discard()
+        parts.remove()
         return ScenePrediction(
             **self.outputs.__dict__,
             product=self.scene.name,
@@ -98,7 +98,7 @@ class SceneWork:
             "quicklook": list(self.colours),
         }
 
-    def score(self, parts: Parts, resumed: list[int], progress: Progress | None) -> None:
+    def score(self, parts: SceneProgress, resumed: list[int], progress: Progress | None) -> None:
         """Score the rows of windows that are not done, and keep each as a part."""
         per_row, total = self.plan.columns.num_windows, self.plan.num_windows
         done = len(resumed) * per_row
@@ -118,7 +118,7 @@ class SceneWork:
                 progress(done, total)
         scorer.end()
 
-    def part(self, strip: Strip, scorer: Scorer) -> Part:
+    def part(self, strip: Strip, scorer: Scorer) -> ScenePart:
         """Return the part of one row of windows."""
         columns, num_labels = self.plan.columns, len(self.model.labels)
         lefts = [columns.start(window) for window in range(columns.num_windows)]
@@ -128,7 +128,7 @@ class SceneWork:
         scores = np.full((len(lefts), num_labels), np.nan, np.float32)
         scores[used] = scorer.score(strip.bands, [lefts[window] for window in used])
         fresh = strip.mask[-strip.num_fresh :]
-        return Part(
+        return ScenePart(
             scores=scores,
             bad=bad.astype(np.float32),
             bad_of_cells=self.bad_of_cells(strip),
@@ -151,7 +151,7 @@ class SceneWork:
             shares.append(bad / (widths * (stop - start)))
         return np.array(shares, np.float32)
 
-    def write(self, parts: Parts, mosaic: Mosaic) -> None:
+    def write(self, parts: SceneProgress, mosaic: Mosaic) -> None:
         """Write all outputs, the GeoTIFF last."""
         if self.outputs.table is not None:
             write_windows(

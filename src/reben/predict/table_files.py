@@ -97,7 +97,7 @@ or as a member of a GeoJSON collection."""
 _RING_HEADER = struct.Struct("<BIII")
 
 
-class Sink(Protocol):
+class TableFile(Protocol):
     """A file that takes rows."""
 
     def write(self, rows: pa.RecordBatch) -> None:
@@ -107,9 +107,9 @@ class Sink(Protocol):
         """Finish the file."""
 
 
-def open_sink(
+def open_table(
     path: Path, ending: str, schema: pa.Schema, about: Mapping[str, Any] | None = None
-) -> Sink:
+) -> TableFile:
     """Return a file of the format that ``ending`` stands for, ready to take rows.
 
     Args:
@@ -127,7 +127,7 @@ def open_sink(
             f"A file {ending} is there to say where patches lie. Do not leave geometry out, or "
             "choose .parquet, .csv or .jsonl."
         )
-    return _SINKS[ending](path, schema, dict(about or {}))
+    return _FORMATS[ending](path, schema, dict(about or {}))
 
 
 def require_ending(ending: str) -> str:
@@ -136,9 +136,9 @@ def require_ending(ending: str) -> str:
     Raises:
         ConfigError: If it does not.
     """
-    if ending.lower() not in _SINKS:
+    if ending.lower() not in _FORMATS:
         raise ConfigError(
-            f"No format is known by the ending {ending!r}. Choose of {', '.join(_SINKS)}."
+            f"No format is known by the ending {ending!r}. Choose of {', '.join(_FORMATS)}."
         )
     return ending.lower()
 
@@ -261,7 +261,7 @@ class _GeoJson(_Text):
         self._file.write("\n]}\n")
 
 
-_SINKS: dict[str, Callable[[Path, pa.Schema, dict[str, Any]], Sink]] = {
+_FORMATS: dict[str, Callable[[Path, pa.Schema, dict[str, Any]], TableFile]] = {
     ".parquet": _Parquet,
     ".geoparquet": _Parquet,
     ".csv": _Csv,

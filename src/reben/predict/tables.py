@@ -17,7 +17,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from reben.errors import ConfigError
-from reben.predict.table_files import GEOMETRY, Ring, Sink, open_sink, require_ending, to_wkb
+from reben.predict.table_files import GEOMETRY, Ring, TableFile, open_table, require_ending, to_wkb
 from reben.support.atomic import atomic_file
 
 ID, LABELS_COLUMN, EMBEDDING = "id", "labels", "embedding"
@@ -122,7 +122,7 @@ class TableWriter:
             "thresholds": list(thresholds),
             **(about or {}),
         }
-        self._sink: Sink | None = None
+        self._table: TableFile | None = None
 
     def __enter__(self) -> Self:
         """Begin a file beside the place of the table."""
@@ -137,15 +137,15 @@ class TableWriter:
             ConfigError: If rows do not fit the labels, or the columns of those before.
         """
         batch = batch_of_scores(rows, self._labels, self._thresholds)
-        if self._sink is None:
+        if self._table is None:
             self._schema = batch.schema
-            self._sink = open_sink(self._temporary, self._ending, batch.schema, self._about)
+            self._table = open_table(self._temporary, self._ending, batch.schema, self._about)
         if batch.schema != self._schema:
             raise ConfigError(
                 f"These rows have the columns {', '.join(batch.schema.names)}, those before had "
                 f"{', '.join(self._schema.names)}, or of other types. Write the same ones."
             )
-        self._sink.write(batch)
+        self._table.write(batch)
 
     def __exit__(
         self,
@@ -155,11 +155,11 @@ class TableWriter:
     ) -> None:
         """Finish the file and put it in its place, unless something failed."""
         try:
-            if self._sink is None and kind is None:
+            if self._table is None and kind is None:
                 empty = np.empty((0, len(self._labels)), np.float32)
                 self.write(Rows([], empty, []))
-            if self._sink is not None:
-                self._sink.close()
+            if self._table is not None:
+                self._table.close()
         except BaseException as failure:
             self._file.__exit__(type(failure), failure, failure.__traceback__)
             raise

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reben.predict.cog import require_rasterio
-from reben.predict.resume import Parts
+from reben.predict.resume import SceneProgress
 from reben.predict.windows import Axis, Plan
 from reben.scene.grid import GRID_METRES, Grid
 from reben.spec.patches import PATCH_METRES
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def write_windows(  # noqa: PLR0913 - all after the second are named
     path: Path,
-    parts: Parts,
+    parts: SceneProgress,
     *,
     plan: Plan,
     grid: Grid,

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reben.errors import ConfigError, ProductError
-from reben.predict.resume import Part, Parts
+from reben.predict.resume import ScenePart, SceneProgress
 from reben.scene.grid import GRID_METRES, GRID_MULTIPLE, Grid
 from reben.spec.patches import PATCH_METRES, PATCH_PIXELS
 
@@ -212,7 +212,7 @@ class Mosaic:
         return {labels[i]: int(counts[i]) / total for i in order if counts[i]}
 
 
-def put_together(parts: Parts, plan: Plan, max_bad: float) -> Mosaic:
+def put_together(parts: SceneProgress, plan: Plan, max_bad: float) -> Mosaic:
     """Return the mosaic of all parts.
 
     A cell has the mean of the scores of the windows that cover it and were not left out. It is
@@ -241,7 +241,7 @@ def put_together(parts: Parts, plan: Plan, max_bad: float) -> Mosaic:
     )
 
 
-def _spread(part: Part, columns: Axis) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
+def _spread(part: ScenePart, columns: Axis) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
     """Return sums [X, K] and numbers [X] of the scores of one row of windows, for each cell."""
     used = ~np.isnan(part.scores[:, 0])
     scores = np.where(used[:, None], part.scores, np.float32(0))

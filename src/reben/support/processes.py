@@ -98,12 +98,13 @@ def run_tasks(  # noqa: PLR0913 - all after the second are named
     retry: bool = True,
     initializer: Callable[..., None] | None = None,
     initargs: tuple[Any, ...] = (),
-) -> Iterator[Answer[_Task, _Value]]:
+) -> Generator[Answer[_Task, _Value], None, None]:
     """Run ``function`` on every task in other processes; yield what it yields, as it comes.
 
     A task that fails does not disturb the others. Processes are spawned when there is work for
     them. They do not import the user's main module, leave interruptions to this process, and end
-    with it. Leaving the generator early (close, an exception, Ctrl-C) ends them at once.
+    with it. Closing the generator early ends them at once; so does an exception or Ctrl-C in it. A
+    caller that may leave its loop early uses ``contextlib.closing``.
 
     If a process dies, a new pool takes over. Each task that was in flight is run again by itself,
     from its beginning, so values that it had yielded come once more; if it kills its process again,
