@@ -7,6 +7,7 @@ from reben.errors import ConfigError, RunError
 from reben.learn.evaluate import measure
 from reben.learn.metrics.bootstrap import paired_bootstrap
 from reben.learn.predictions import Predictions, Subject
+from reben.learn.report import Report
 from reben.learn.speed import Measurement, Speed
 from reben.publish.compare import compare
 from reben.publish.report_page import PREDICTIONS_FILE, write_report
@@ -185,6 +186,22 @@ def test_nothing_to_compare_is_an_error():
 def test_an_unknown_figure_is_an_error_that_lists_them(places):
     with pytest.raises(ConfigError, match=r"auroc.*average_precision, f1"):
         compare([places["good"]], figure="auroc")
+
+
+def test_each_file_is_read_once_however_many_models_there_are(places, tmp_path, monkeypatch):
+    read = []
+
+    def watched(load):
+        return classmethod(lambda cls, path: read.append(path) or load(cls, path))
+
+    for kind in (Report, Predictions):
+        monkeypatch.setattr(kind, "load", watched(kind.load.__func__))
+    third = written(tmp_path / "third", predicted("third", 2.0, seed=3))
+
+    board = compare([places["bad"], places["good"], places["twin"], third], rounds=2)
+
+    assert len(board.groups[0].comparisons) == 6
+    assert len(read) == len(set(read)) == 8
 
 
 def test_progress_counts_all_pairs(places):

@@ -147,7 +147,9 @@ class Run:
 
     def report_path(self, split: str = "test") -> Path:
         """Return where the report on ``split`` lies, once there is one."""
-        return self.report_folder(split) / REPORT_FILE
+        path = self.report_folder(split) / REPORT_FILE
+        bare = path.parent.with_suffix(".json")  # as reben 0.1 wrote it, without a folder
+        return bare if bare.is_file() and not path.is_file() else path
 
     def report(self, split: str = "test") -> Report:
         """Return what the best model reached on ``split``.
@@ -156,8 +158,6 @@ class Run:
             RunError: If it was not evaluated on that split.
         """
         path = self.report_path(split)
-        # Runs of reben 0.1 have the file without a folder around it.
-        path = path if path.is_file() else path.parent.with_suffix(".json")
         if not path.is_file():
             found = sorted(
                 file.relative_to(self.path).as_posix()

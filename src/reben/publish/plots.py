@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
-    from reben.learn.metrics.breakdown import Group
+    from reben.learn.metrics.breakdown import Slice
     from reben.learn.metrics.curves import Reliability
 
 INK, FAINT, TRACK = "#1f2933", "#7b8794", "#c5ced8"
@@ -185,7 +185,7 @@ def draw_reliability(report: Report) -> "Figure":
     return figure
 
 
-def draw_groups(groups: "Mapping[str, Group]", title: str) -> "Figure":
+def draw_groups(groups: "Mapping[str, Slice]", title: str) -> "Figure":
     """Return the average precision of groups of patches: macro over their labels, and micro."""
     numeric = all(name.isdigit() for name in groups)
     names = sorted(groups, key=int) if numeric else sorted(groups)
@@ -232,7 +232,7 @@ def _figure_of(report: Report, name: str) -> str:
     return f"{_ap(report, name):.3f}  of {_patches(support)}" if support else "absent"
 
 
-def _in_numbers(group: "Group") -> str:
+def _in_numbers(group: "Slice") -> str:
     absent = len(group.absent)
     words = f", {absent} label{'' if absent == 1 else 's'} absent" if absent else ""
     return _patches(group.num_patches) + words

@@ -9,7 +9,7 @@ from PIL import Image
 from reben.learn.metrics.bootstrap import Comparison, Interval, Intervals, MetricDifference
 from reben.learn.metrics.classification import compute_metrics
 from reben.learn.report import Report
-from reben.publish.compare import Entry, Group, Leaderboard
+from reben.publish.compare import ComparableReports, Leaderboard, LeaderboardRow
 from reben.publish.leaderboard.files import to_csv, to_html, to_markdown, write_leaderboard
 
 EVIL = '=r50|<script>alert("x")</script>$&_'
@@ -34,10 +34,10 @@ def report(name, shift=0.0):
 
 @pytest.fixture
 def board():
-    first = Entry(EVIL, report(EVIL), None, 23_540_000, 4.125, 61.26, "cpu: test")
-    second = Entry("r18", replace(report("r18", 0.3), backbone="resnet18"))
+    first = LeaderboardRow(EVIL, report(EVIL), None, 23_540_000, 4.125, 61.26, "cpu: test")
+    second = LeaderboardRow("r18", replace(report("r18", 0.3), backbone="resnet18"))
     found = Comparison("tile", 9, 10, 0.95, 0, macro={"f1": MetricDifference(0.2, 0.1, 0.3, 0.01)})
-    groups = (Group((first, second), {(EVIL, "r18"): found}),)
+    groups = (ComparableReports((first, second), {(EVIL, "r18"): found}),)
     return Leaderboard(groups, "macro", "f1", ("A note with <b>tags</b>.",))
 
 

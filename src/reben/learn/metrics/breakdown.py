@@ -21,7 +21,7 @@ from reben.support.json_files import Count, Finite
 
 
 @dataclass(frozen=True)
-class Group:
+class Slice:
     """The figures of some of the patches.
 
     Few groups have all labels, so two kinds of macro figures stand here. Those named ``macro``
@@ -59,9 +59,9 @@ class Breakdowns:
         num_labels: Number of labels of a patch -> figures.
     """
 
-    country: Mapping[str, Group] | None
-    month: Mapping[str, Group] | None
-    num_labels: Mapping[str, Group]
+    country: Mapping[str, Slice] | None
+    month: Mapping[str, Slice] | None
+    num_labels: Mapping[str, Slice]
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def break_down(predictions: Predictions, threshold: float = THRESHOLD) -> Breakd
     """
     num_labels = predictions.labels.sum(1, dtype=np.int64).tolist()
 
-    def by(values: Sequence[Any] | None) -> dict[str, Group] | None:
+    def by(values: Sequence[Any] | None) -> dict[str, Slice] | None:
         if values is None:
             return None
         names, groups = np.unique(np.array(values), return_inverse=True)
@@ -98,14 +98,14 @@ def break_down(predictions: Predictions, threshold: float = THRESHOLD) -> Breakd
     return Breakdowns(by(predictions.countries), by(predictions.months), by(num_labels) or {})
 
 
-def measure_group(predictions: Predictions, rows: NDArray[np.bool_], threshold: float) -> Group:
+def measure_group(predictions: Predictions, rows: NDArray[np.bool_], threshold: float) -> Slice:
     """Return the figures of the patches in ``rows``, a mask [N] with at least one patch."""
     scores, real = predictions.scores[rows], predictions.labels[rows].astype(np.bool_)
     found = is_found(scores, threshold)
     f1, present = count(found, real).f1, real.sum(0) > 0
     ranked = np.array([average_precision(*column) for column in zip(scores.T, real.T, strict=True)])
     some = bool(present.any())
-    return Group(
+    return Slice(
         num_patches=len(real),
         macro_average_precision=float(ranked[present].mean()) if some else None,
         macro_f1=float(f1[present].mean()) if some else None,

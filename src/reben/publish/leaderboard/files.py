@@ -16,7 +16,7 @@ from pathlib import Path
 
 from reben.learn.metrics.bootstrap import Interval
 from reben.publish.cards.results import METRICS
-from reben.publish.compare import MEANS, Entry, Group, Leaderboard, Mean
+from reben.publish.compare import MEANS, ComparableReports, Leaderboard, LeaderboardRow, Mean
 from reben.publish.leaderboard.picture import draw, figure_name, heading, shown_bands
 from reben.publish.markdown import DECIMALS, Markdown, escape
 from reben.support.atomic import atomic_file, write_text
@@ -144,7 +144,7 @@ def difference_heading(board: Leaderboard) -> str:
     return f"Differences in {figure_name(board.mean, board.figure)}"
 
 
-def matrix(board: Leaderboard, group: Group) -> list[list[str]]:
+def matrix(board: Leaderboard, group: ComparableReports) -> list[list[str]]:
     """Return the differences as a table of texts, its headings first."""
     names = [entry.name for entry in group.entries]
     rows = [["row minus column", *names]]
@@ -163,7 +163,7 @@ def matrix(board: Leaderboard, group: Group) -> list[list[str]]:
     return rows
 
 
-def _summarise_entry(entry: Entry) -> dict[str, object]:
+def _summarise_entry(entry: LeaderboardRow) -> dict[str, object]:
     report = entry.report
     return {
         "name": entry.name,
@@ -183,7 +183,7 @@ def _summarise_entry(entry: Entry) -> dict[str, object]:
     }
 
 
-def _table(group: Group) -> list[list[str]]:
+def _table(group: ComparableReports) -> list[list[str]]:
     heads = [f"{METRICS[name]} {mean}" for mean, name in COLUMNS]
     rows = [
         ["#", "Model", "Backbone", "Bands", *heads, "Parameters", "GFLOPs", "Images/s", "Device"]
@@ -213,7 +213,7 @@ def _markdown_table(rows: list[list[str]]) -> str:
     return Markdown("\n".join(lines))
 
 
-def _figures(entry: Entry) -> Iterator[float | None]:
+def _figures(entry: LeaderboardRow) -> Iterator[float | None]:
     for mean, name in COLUMNS:
         interval = entry.interval(mean, name)
         yield entry.figure(mean, name)

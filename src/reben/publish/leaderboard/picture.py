@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from reben.errors import MissingExtraError
 from reben.publish.cards.results import METRICS
-from reben.publish.compare import Entry, Group, Leaderboard
+from reben.publish.compare import ComparableReports, Leaderboard, LeaderboardRow
 from reben.publish.markdown import DECIMALS
 from reben.spec.bands import BandSet
 
@@ -57,7 +57,7 @@ def draw(board: Leaderboard) -> "Figure":
     return figure
 
 
-def heading(group: Group) -> str:
+def heading(group: ComparableReports) -> str:
     """Return which patches the figures of a group are about."""
     if not group.same_patches:
         return "Different patches, ranked together"
@@ -67,7 +67,7 @@ def heading(group: Group) -> str:
     return f"{patches} of the {report.split} split{filters} (fingerprint {report.fingerprint[:8]})"
 
 
-def shown_bands(entry: Entry) -> str:
+def shown_bands(entry: LeaderboardRow) -> str:
     """Return the word of a band set; where it has none, a few bands by name, many by number."""
     names = entry.report.bands
     word = BandSet(names).word
