@@ -1,10 +1,13 @@
 import json
 import logging
+import multiprocessing
 import os
 import shutil
 import subprocess
 import sys
 import textwrap
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from multiprocessing import get_context
 
 import numpy as np
 import pytest
@@ -918,10 +921,62 @@ def test_a_record_of_a_later_format_is_refused(tree, tmp_path):
         encode(tmp_path / "store", s1=tree["s1"], workers=1)
 
 
-def test_a_dead_worker_is_an_error_that_says_so(tree, tmp_path, monkeypatch):
-    monkeypatch.setattr("reben.data.encoding.jobs._work", os.abort)
-    with pytest.raises(EncodeError, match=r"worker process died \(exit code"):
-        encode(tmp_path / "store", **tree, workers=2)
+@pytest.mark.parametrize("ending", ["folder", ".tar"])
+def test_a_worker_that_dies_is_named_and_the_same_call_goes_on(ending, tmp_path):
+    numbers = range(300)
+    inputs = (
+        write_tree(tmp_path, numbers, ["s2"])
+        if ending == "folder"
+        else write_archives(tmp_path, numbers, ending, ["s2"])
+    )
+
+    def kill(done, total, num_bytes):
+        if done:
+            for child in multiprocessing.active_children():
+                child.kill()
+
+    said = r"worker process died \(exit code -9\) while it encoded .*(S2A_|BigEarthNet-S2\.tar)"
+    with pytest.raises(EncodeError, match=said):
+        encode(tmp_path / "store", **inputs, workers=2, progress=kill)
+    num_there = len(read_values(tmp_path / "store"))
+    assert 0 < num_there < len(numbers)
+    report = encode(tmp_path / "store", **inputs, workers=2)
+    assert (report.there, report.new) == (
+        {"Sentinel-2": num_there}, {"Sentinel-2": len(numbers) - num_there},
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", [ThreadPoolExecutor, ProcessPoolExecutor])
+def test_an_executor_of_the_caller_does_the_work(kind, tree, values, tmp_path):
+    archives = write_archives(tmp_path, NUMBERS, ".tar.zst", ["s2"])
+    options = {} if kind is ThreadPoolExecutor else {"mp_context": get_context("spawn")}
+    with kind(2, **options) as executor:
+        report = encode(tmp_path / "store", **tree | archives, executor=executor)
+        assert report.new == ALL
+        assert executor.submit(len, "abc").result() == 3  # it stays open
+    assert read_values(tmp_path / "store") == values
+
+
+def test_an_executor_of_another_machine_is_refused(tree, tmp_path, monkeypatch):
+    machines = iter(["here", *["elsewhere"] * 99])
+    monkeypatch.setattr("reben.data.encoding.jobs._this_machine", lambda: next(machines))
+    with ThreadPoolExecutor(1) as executor, pytest.raises(ConfigError, match="another machine"):
+        encode(tmp_path / "store", **tree, executor=executor)
+
+
+def test_an_executor_cannot_read_stdin(tmp_path, monkeypatch):
+    reading, _ = os.pipe()
+    with os.fdopen(reading) as pipe, ThreadPoolExecutor(1) as executor:
+        monkeypatch.setattr(sys, "stdin", pipe)
+        with pytest.raises(ConfigError, match="cannot read from stdin"):
+            encode(tmp_path / "store", s1="-", executor=executor)
+
+
+def test_progress_is_shown_within_an_archive(tmp_path, monkeypatch):
+    archives = write_archives(tmp_path, range(300), ".tar", ["s2"])
+    calls = []
+    encode(tmp_path / "s", **archives, workers=2, progress=lambda *call: calls.append(call[0]))
+    assert 0 < calls[0] < calls[-1] == 300
 
 
 def test_the_map_grows_while_two_workers_write(tmp_path, monkeypatch):

@@ -7,17 +7,19 @@ whatever stops an encoding, the same call goes on from there.
 
 import json
 import logging
-import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
+from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import NoReturn
 
 from reben.data.encoding.inputs import FolderScan, Selection, Source, keep_metadata, select
-from reben.data.encoding.jobs import EncodePool, Job, NameSet
+from reben.data.encoding.jobs import Job, NameSet, do_jobs
 from reben.data.encoding.report import MAX_NAMED, EncodeReport, Failure, Step, Tally
 from reben.data.storage.environment import DATA_FILE, stored_names
 from reben.data.storage.record import SourceRecord, StoreRecord, count_values
@@ -25,6 +27,7 @@ from reben.data.storage.value import KINDS, REFERENCE_MAP, SENTINEL1, SENTINEL2
 from reben.data.storage.writer import Flusher, ValueWriter, boot_id
 from reben.errors import ArchiveError, ConfigError, EncodeError
 from reben.support.atomic import write_text
+from reben.support.processes import usable_cores
 
 REPORT_FILE = "encode-report.json"
 """Where the report of the last encoding lies in the folder of the store."""
@@ -49,6 +52,7 @@ def encode(  # noqa: PLR0913
     strict: bool = False,
     progress: Progress | None = None,
     folder: str | Path | None = None,
+    executor: Executor | None = None,
 ) -> EncodeReport:
     """Write the patches of folders or archives into a store, and return what was done.
 
@@ -84,6 +88,8 @@ def encode(  # noqa: PLR0913
             knows; an estimate for archives) and bytes written.
         folder: A folder that `reben.download` filled, or an unpacked tree: the inputs and the
             metadata in it are found, logged, and used unless they are given.
+        executor: Does the work instead of processes that are started for it. Its workers must run
+            on this machine; threads take turns. Progress is then shown at the end of each archive.
 
     Returns:
         Counts, and the patches that were left out (none).
@@ -108,7 +114,10 @@ def encode(  # noqa: PLR0913
         inputs = found.inputs | inputs
         metadata = [*metadata] or found.metadata
     sources = _find_sources(inputs)
-    num_workers = _count_workers(workers)
+    if executor is not None and any(source.is_pipe for source in sources):
+        raise ConfigError("An executor cannot read from stdin. Leave it out, or name an archive.")
+    if workers is not None and workers < 1:
+        raise ConfigError(f"workers must be at least 1, and it is {workers}.")
     store = Path(out)
     with ValueWriter(store):
         record = StoreRecord.read(store)
@@ -124,7 +133,7 @@ def encode(  # noqa: PLR0913
     run = _Run(store, sources, selection, strict=strict, progress=progress)
     try:
         with Flusher(store / DATA_FILE) as flusher:
-            run.work(num_workers)
+            run.work(workers or usable_cores(), executor)
     except KeyboardInterrupt:
         replace(record, written_since_boot="").write(store)
         _log.warning(
@@ -153,16 +162,6 @@ def _find_sources(inputs: Mapping[str, Path]) -> list[Source]:
     if sum(source.is_pipe for source in sources) > 1:
         raise ConfigError("Only one input can come from stdin. Encode the others by another call.")
     return sources
-
-
-def _count_workers(workers: int | None) -> int:
-    if workers is None:
-        if hasattr(os, "sched_getaffinity"):
-            return len(os.sched_getaffinity(0))
-        return os.cpu_count() or 1
-    if workers < 1:
-        raise ConfigError(f"workers must be at least 1, and it is {workers}.")
-    return workers
 
 
 def _records(
@@ -214,26 +213,33 @@ class _Run:
         self._num_folders: dict[str, int] = {}
         self.is_stopped = False
 
-    def work(self, num_workers: int) -> None:
+    def work(self, num_processes: int, executor: Executor | None) -> None:
         """Do everything that the store does not have."""
-        pipe = sys.stdin.fileno() if any(source.is_pipe for source in self._sources) else None
         there = NameSet(stored_names(self._store))
-        with EncodePool(self._store, num_workers, strict=self._strict, pipe=pipe) as pool:
-            archives: list[Job] = []
-            scans = []
-            for source in self._sources:
-                wanted = self._selection.wanted.get(source.kind.name)
-                if source.folder is None:
-                    archives.append(source.archive_job(wanted, there))
-                else:
-                    scan = FolderScan(source, wanted, there, num_workers)
-                    self._num_folders[source.kind.name] = scan.num_folders + scan.num_there
-                    self._take(Step(source.kind.name, num_there=scan.num_there))
-                    scans.append(scan)
-            folders = (job for scan in scans for job in scan.jobs())
-            late = (job for scan in scans for job in scan.late_jobs())
-            for jobs in (chain(archives, folders), late):
-                for step in pool.run(jobs):
+        archives: list[Job] = []
+        scans = []
+        for source in self._sources:
+            wanted = self._selection.wanted.get(source.kind.name)
+            if source.folder is None:
+                archives.append(source.archive_job(wanted, there))
+            else:
+                scan = FolderScan(source, wanted, there, num_processes)
+                self._num_folders[source.kind.name] = scan.num_folders + scan.num_there
+                self._take(Step(source.kind.name, num_there=scan.num_there))
+                scans.append(scan)
+        folders = (job for scan in scans for job in scan.jobs())
+        late = (job for scan in scans for job in scan.late_jobs())
+        do = partial(
+            do_jobs,
+            store=self._store,
+            num_processes=num_processes,
+            strict=self._strict,
+            pipe=sys.stdin.fileno() if any(s.is_pipe for s in self._sources) else None,
+            executor=executor,
+        )
+        for jobs in (chain(archives, folders), late):
+            with closing(do(jobs)) as steps:
+                for step in steps:
                     self._take(step)
                     if self._strict and (step.failures or step.broken):
                         self.is_stopped = True

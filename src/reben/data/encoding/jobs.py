@@ -1,27 +1,24 @@
-"""Sets of names that take eight bytes a name: a million and a half of them are no burden.
+"""The work of encoding, cut into jobs: one process does a job from reading to writing.
 
-The work of encoding, cut into jobs; one process does a job from reading to writing.
-
-Worker processes that encode; only names cross between processes, never pixels.
-
-Every worker reads, builds values and writes them itself. Workers are spawned, not forked: a
-forked child of a process that has torch or LMDB loaded is not safe to use.
+Only names cross between processes, never pixels.
 """
 
 import ctypes
-import multiprocessing
 import os
+import platform
 import sys
+import threading
 from array import array
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Executor
+from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from hashlib import blake2b
-from multiprocessing.connection import Connection, wait
-from multiprocessing.context import SpawnProcess
+from multiprocessing.connection import Connection
 from pathlib import Path
-from types import TracebackType
-from typing import NoReturn, Self
+from typing import ClassVar
 
 import numpy as np
 
@@ -34,9 +31,16 @@ from reben.data.encoding.patch_files import (
 )
 from reben.data.encoding.report import Failure, Step
 from reben.data.storage.value import KINDS, Kind
-from reben.data.storage.writer import ValueWriter
-from reben.errors import ArchiveError, EncodeError, RebenError
-from reben.support.processes import belong_to_parent, interrupts_blocked, main_module_hidden
+from reben.data.storage.writer import ValueWriter, boot_id
+from reben.errors import ArchiveError, ConfigError, EncodeError
+from reben.support.processes import WorkerDiedError, run_tasks
+
+BATCH_BYTES = 32 << 20
+"""Size of a transaction: large enough that waiting for the disk does not count."""
+DIFFERENT = "it is there twice, with different pixels; the one that came first was kept"
+_SWITCH_SECONDS = 0.0005
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+"""Names of settings; source: malloc.h of glibc."""
 
 
 class NameSet:
@@ -74,11 +78,6 @@ def _hash(name: str) -> int:
     return int.from_bytes(blake2b(content, digest_size=8).digest(), "little")
 
 
-BATCH_BYTES = 32 << 20
-"""Size of a transaction: large enough that waiting for the disk does not count."""
-DIFFERENT = "it is there twice, with different pixels; the one that came first was kept"
-
-
 @dataclass(frozen=True)
 class FolderJob:
     """Encode some patch folders.
@@ -90,6 +89,11 @@ class FolderJob:
 
     kind: str
     folders: list[str]
+
+    @property
+    def name(self) -> str:
+        """What it is called in messages."""
+        return self.folders[0]
 
     def run(self, writer: ValueWriter, *, strict: bool) -> Iterator[Step]:
         """Do it, and yield what was done after every commit."""
@@ -108,7 +112,7 @@ class ArchiveJob:
     Args:
         kind: What they hold.
         name: What the archive is called in messages.
-        parts: Its files, in order; none for the pipe that the worker was given.
+        parts: Its files, in order; none for stdin.
         wanted: Names of the patch folders to encode; all if None.
         there: Names of the values that the store had when the encoding began.
     """
@@ -119,31 +123,28 @@ class ArchiveJob:
     wanted: NameSet | None
     there: NameSet
 
-    def run(self, writer: ValueWriter, *, strict: bool, pipe: int | None = None) -> Iterator[Step]:
+    def run(self, writer: ValueWriter, *, strict: bool, pipe: int | None) -> Iterator[Step]:
         """Do it, and yield what was done after every commit.
 
-        Raises:
-            ArchiveError: If the archive is damaged or not to be trusted; patches that were
-                complete before are written.
+        The last step tells if the archive is damaged or not to be trusted; patches that were
+        complete before are written.
         """
         batch = _Batch(KINDS[self.kind], writer)
         raw = RawStream(self.parts or (0 if pipe is None else pipe))
-        chunks = read_ahead(decompress(raw, self.name))
         try:
-            for patch in patches_of_archive(chunks, self.name, batch.kind, self._wants(batch)):
-                if patch.problem is None and len(patch.files) < len(batch.kind.sizes):
-                    yield batch.commit(raw.num_read)
-                    batch.settle(patch)
-                else:
-                    batch.add(patch)
-                if batch.is_full or (strict and batch.failures):
-                    yield batch.commit(raw.num_read)
-        except ArchiveError:
+            with closing(read_ahead(decompress(raw, self.name))) as chunks:
+                for patch in patches_of_archive(chunks, self.name, batch.kind, self._wants(batch)):
+                    if patch.problem is None and len(patch.files) < len(batch.kind.sizes):
+                        yield batch.commit(raw.num_read)
+                        batch.settle(patch)
+                    else:
+                        batch.add(patch)
+                    if batch.is_full or (strict and batch.failures):
+                        yield batch.commit(raw.num_read)
             yield batch.commit(raw.num_read)
-            raise
-        finally:
-            chunks.close()
-        yield batch.commit(raw.num_read)
+        except ArchiveError as error:
+            yield batch.commit(raw.num_read)
+            yield Step(self.kind, broken=Failure(self.kind, self.name, str(error)))
 
     def _wants(self, batch: "_Batch") -> Callable[[str], bool]:
         def wants(patch: str) -> bool:
@@ -221,185 +222,98 @@ class _Batch:
         self.failures.append(Failure(self.kind.name, patch, reason))
 
 
-_JOBS_AHEAD = 2
-"""Jobs that a worker has at a time, so that it never waits for the next one."""
+def do_jobs(
+    jobs: Iterable[Job],
+    store: Path,
+    *,
+    num_processes: int,
+    strict: bool = False,
+    pipe: int | None = None,
+    executor: Executor | None = None,
+) -> Generator[Step]:
+    """Do the jobs and yield what was done; an archive that breaks off does not end the others.
 
-
-_SWITCH_SECONDS = 0.0005
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
-"""Names of settings; source: malloc.h of glibc."""
-
-
-class EncodePool:
-    """Does jobs in one process or several; use it as a context manager.
-
-    Leaving the context ends the workers at once; what they committed stays valid.
+    What a process committed stays valid, however it ends.
 
     Args:
+        jobs: What to do. Archives come first: each keeps a process busy to its end.
         store: Folder of the store.
-        num_workers: Processes; with 1, the work is done in this one.
+        num_processes: How many processes share the jobs; with 1 it is this one.
         strict: Whether a failure ends a batch, so that it is heard of at once.
         pipe: Descriptor that an archive without files is read from.
+        executor: Who does the jobs instead, on this machine.
+
+    Raises:
+        OutputError: If the store cannot be written.
+        EncodeError: If a process dies.
     """
-
-    def __init__(
-        self, store: Path, num_workers: int, *, strict: bool, pipe: int | None = None
-    ) -> None:
-        self._store = store
-        self._strict = strict
-        self._pipe = pipe
-        self._workers: list[_Worker] = []
-        if num_workers > 1:
-            try:
-                for _ in range(num_workers):
-                    self._workers.append(_start(store, strict=strict, pipe=pipe))
-            except BaseException:
-                self._end()
-                raise
-
-    def __enter__(self) -> Self:
-        """Return the pool."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """End the workers."""
-        self._end()
-
-    def run(self, jobs: Iterable[Job]) -> Iterator[Step]:
-        """Do the jobs and yield what was done; an archive that breaks off does not end the others.
-
-        Raises:
-            OutputError: If the store cannot be written.
-            EncodeError: If a worker dies.
-        """
-        if self._workers:
-            yield from self._run_in_workers(jobs)
-            return
-        with ValueWriter(self._store) as writer:
+    if num_processes == 1 and executor is None:
+        with ValueWriter(store) as writer:
             for job in jobs:
-                yield from _do(job, writer, strict=self._strict, pipe=self._pipe)
-
-    def _run_in_workers(self, jobs: Iterable[Job]) -> Iterator[Step]:
-        queue = _Queue(jobs)
-        for worker in self._workers:
-            queue.feed(worker)
-        while busy := [worker for worker in self._workers if worker.num_jobs]:
-            ready = wait([worker.connection for worker in busy])
-            for worker in (worker for worker in busy if worker.connection in ready):
-                answer = worker.receive()
-                if answer is None:
-                    worker.num_jobs -= 1
-                    queue.feed(worker)
-                elif isinstance(answer, Step):
-                    yield answer
-                else:
-                    raise answer
-
-    def _end(self) -> None:
-        for worker in self._workers:
-            worker.process.terminate()
-        for worker in self._workers:
-            worker.process.join()
-            worker.connection.close()
-        self._workers = []
-
-
-@dataclass
-class _Worker:
-    process: SpawnProcess
-    connection: "Connection[Job, Step | RebenError | None]"
-    num_jobs: int = 0
-
-    def send(self, job: Job) -> None:
-        try:
-            self.connection.send(job)
-        except OSError:
-            self._raise_death()
-        self.num_jobs += 1
-
-    def receive(self) -> Step | RebenError | None:
-        try:
-            return self.connection.recv()
-        except (EOFError, OSError):
-            self._raise_death()
-
-    def _raise_death(self) -> NoReturn:
-        self.process.join()
-        raise EncodeError(
-            f"A worker process died (exit code {self.process.exitcode}). If memory ran out, use "
-            "fewer workers. The same command goes on from there."
-        ) from None
-
-
-class _Queue:
-    """Jobs that no worker has yet: archives, each of which keeps a worker busy, go first."""
-
-    def __init__(self, jobs: Iterable[Job]) -> None:
-        self._jobs = iter(jobs)
-        self._archives: list[ArchiveJob] = []
-        self._first: Job | None = None
-        for job in self._jobs:
-            if not isinstance(job, ArchiveJob):
-                self._first = job
-                break
-            self._archives.append(job)
-
-    def feed(self, worker: _Worker) -> None:
-        """Give a worker as many jobs as it should have."""
-        if self._archives:
-            if not worker.num_jobs:
-                worker.send(self._archives.pop(0))
-            return
-        while worker.num_jobs < _JOBS_AHEAD and (job := self._next()):
-            worker.send(job)
-
-    def _next(self) -> Job | None:
-        job, self._first = self._first, None
-        return job or next(self._jobs, None)
-
-
-def _start(store: Path, *, strict: bool, pipe: int | None) -> _Worker:
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe()
+                yield from _do(job, writer, strict=strict, pipe=pipe)
+        return
     # A Connection is how a descriptor gets into a spawned process.
     carried = None if pipe is None else Connection(os.dup(pipe), writable=False)
-    process = context.Process(target=_work, args=(theirs, store, strict, carried), daemon=True)
-    with interrupts_blocked(), main_module_hidden():
-        process.start()
-    theirs.close()
-    if carried is not None:
-        carried.close()
-    return _Worker(process, ours)
+    answers = run_tasks(
+        partial(_do_in_worker, store=store, strict=strict, machine=_this_machine()),
+        jobs,
+        num_processes=num_processes,
+        executor=executor,
+        in_flight=None if executor else 2 * num_processes,
+        retry=False,
+        initializer=_start_worker,
+        initargs=(store, carried),
+    )
+    for answer in answers:
+        if isinstance(answer.error, WorkerDiedError):
+            raise EncodeError(
+                f"A worker process died (exit code {answer.error.exit_code}) while it encoded "
+                f"{answer.task.name}. If memory ran out, use fewer processes. The same command "
+                "goes on from there."
+            )
+        if answer.error is not None:
+            raise answer.error
+        if answer.value is not None:
+            yield answer.value
 
 
-def _work(
-    connection: "Connection[Step | RebenError | None, Job]",
-    store: Path,
-    strict: bool,
-    pipe: "Connection[None, None] | None",
-) -> None:
-    """Do the jobs that come through ``connection``; end when the first process does."""
-    belong_to_parent()
+class _Worker:
+    """What a worker process keeps from job to job."""
+
+    writer: ClassVar[ValueWriter | None] = None
+    pipe: ClassVar["Connection[None, None] | None"] = None
+    lock: ClassVar[threading.Lock] = threading.Lock()
+
+
+def _start_worker(store: Path, pipe: "Connection[None, None] | None") -> None:
     _keep_freed_memory()
     # The thread that decompresses should not wait long for its turn to hand on a chunk.
     sys.setswitchinterval(_SWITCH_SECONDS)
-    descriptor = None if pipe is None else pipe.fileno()
-    try:
-        with ValueWriter(store) as writer:
-            while True:
-                job = connection.recv()
-                for answer in _do(job, writer, strict=strict, pipe=descriptor):
-                    connection.send(answer)
-                connection.send(None)
-    except EOFError:
+    _Worker.writer, _Worker.pipe = ValueWriter(store), pipe
+
+
+def _do_in_worker(job: Job, store: Path, machine: str, *, strict: bool) -> Iterator[Step]:
+    if _Worker.writer is not None:
+        pipe = None if _Worker.pipe is None else _Worker.pipe.fileno()
+        yield from _do(job, _Worker.writer, strict=strict, pipe=pipe)
         return
-    except RebenError as error:
-        connection.send(error)
+    if machine != _this_machine():
+        raise ConfigError(
+            "The executor works on another machine, and LMDB lets one machine write a store. Pass "
+            "an executor of this machine, or none."
+        )
+    with _Worker.lock, ValueWriter(store) as writer:  # threads of a process take turns
+        yield from _do(job, writer, strict=strict, pipe=None)
+
+
+def _do(job: Job, writer: ValueWriter, *, strict: bool, pipe: int | None) -> Iterator[Step]:
+    if isinstance(job, ArchiveJob):
+        return job.run(writer, strict=strict, pipe=pipe)
+    return job.run(writer, strict=strict)
+
+
+def _this_machine() -> str:
+    return f"{platform.node()} {boot_id()}"
 
 
 def _keep_freed_memory() -> None:
@@ -413,14 +327,3 @@ def _keep_freed_memory() -> None:
         return  # another C library, which decides for itself
     mallopt(_M_TRIM_THRESHOLD, 4 * BATCH_BYTES)
     mallopt(_M_MMAP_THRESHOLD, BATCH_BYTES)
-
-
-def _do(job: Job, writer: ValueWriter, *, strict: bool, pipe: int | None) -> Iterator[Step]:
-    try:
-        if isinstance(job, ArchiveJob):
-            yield from job.run(writer, strict=strict, pipe=pipe)
-        else:
-            yield from job.run(writer, strict=strict)
-    except ArchiveError as error:
-        name = job.name if isinstance(job, ArchiveJob) else job.kind
-        yield Step(job.kind, broken=Failure(job.kind, name, str(error)))
