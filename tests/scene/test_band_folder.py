@@ -132,12 +132,12 @@ def test_a_grid_that_is_no_multiple_of_six_is_cut_and_says_so(tmp_path):
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        ({"epsg": 4326, "left": 12, "top": 53, "metres": 0.0001}, "unit is not the metre but deg"),
-        ({"epsg": 2264}, "unit is not the metre but US survey foot"),
+        ({"epsg": 4326, "left": 12, "top": 53, "metres": 0.0001}, "unit is deg"),
+        ({"epsg": 2264}, "unit is US survey foot"),
         ({"left": 300_004}, "300004.* not a multiple of 10 m"),
         ({"top": 5_900_045.5}, "5900045.5.* not a multiple of 10 m"),
-        ({"metres": 20}, "B02 is used with 10 m"),
-        ({"metres": 10.5}, "B02 is used with 10 m"),
+        ({"metres": 20}, "B02 is used at 10 m"),
+        ({"metres": 10.5}, "B02 is used at 10 m"),
         ({"transform": (10, 0.5, 300_000, 0.5, -10, 5_900_040)}, "is rotated"),
         ({"transform": (10, 0, 300_000, 0, 10, 5_900_040)}, "is not north-up"),
     ],
@@ -164,7 +164,7 @@ def test_a_file_without_a_reference_system_is_refused(tmp_path):
     ("more", "message"),
     [
         ({"left": 300_020}, "shifted against each other"),
-        ({"epsg": 32634}, "All bands of a scene must be in one"),
+        ({"epsg": 32634}, "All bands of a scene must have one"),
     ],
 )
 def test_bands_that_lie_differently_are_refused(tmp_path, more, message):

@@ -137,7 +137,7 @@ def test_an_offset_that_the_product_confirms_is_taken(made):
 def test_an_offset_that_only_some_bands_have_is_refused(tmp_path):
     made = make_safe(tmp_path, offset={"B02": -1000})
 
-    with pytest.raises(UnknownOffsetError, match="some bands, and none for B0"):
+    with pytest.raises(UnknownOffsetError, match="some bands, but not for B0"):
         open_scene(made.path)
 
 
@@ -194,7 +194,7 @@ def test_a_scene_of_the_southern_hemisphere_lies_where_its_metadata_say(tmp_path
 def test_an_image_that_lies_elsewhere_than_the_metadata_say_is_refused(made):
     write_jp2(made.image("B05"), made.stored["B05"], metres=20, top=5_900_140)
 
-    with pytest.raises(GridError, match=r"B05_20m\.jp2 lies elsewhere than the product's metadata"):
+    with pytest.raises(GridError, match=r"B05_20m\.jp2 does not lie where the product's metadata"):
         open_scene(made.path)
 
 
@@ -218,7 +218,7 @@ def test_an_image_without_a_place_gets_that_of_the_metadata(made):
 def test_a_level_1c_product_is_refused_with_the_reason(tmp_path):
     made = make_safe(tmp_path, level="1C")
 
-    with pytest.raises(ProductLevelError, match=r"level-1C.*top of the atmosphere.*Sen2Cor"):
+    with pytest.raises(ProductLevelError, match=r"level-1C.*top-of-atmosphere.*Sen2Cor"):
         open_scene(made.path)
 
 
@@ -302,16 +302,16 @@ def test_a_product_without_metadata_is_refused(made):
 
 
 def test_a_path_that_is_not_there_is_refused(tmp_path):
-    with pytest.raises(ProductError, match="There is no product"):
+    with pytest.raises(ProductError, match="No product at"):
         open_scene(tmp_path / "S2A.SAFE")
 
 
 def test_rows_that_are_no_whole_pixels_or_outside_are_refused(made):
     with open_scene(made.path) as scene:
         for top, height in [(3, 60), (0, 10), (150, 60), (-6, 6), (0, 0)]:
-            with pytest.raises(GridError, match="were asked for"):
+            with pytest.raises(GridError, match=r"multiples of 6|has rows 0 to"):
                 scene.read(["B02"], top, height)
-            with pytest.raises(GridError, match="were asked for"):
+            with pytest.raises(GridError, match=r"multiples of 6|has rows 0 to"):
                 scene.read_mask(top, height)
 
 

@@ -1,4 +1,4 @@
-"""One grid for all bands of a scene, or the reason why there is none."""
+"""One grid for all bands of a scene, or an error that says why there is none."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -69,8 +69,8 @@ def checked_crs(name: str, crs: str) -> str:
     """
     if not crs:
         raise GridError(
-            f"{name} has no coordinate reference system, so nobody knows where it lies. "
-            "Set it, for example with: rio edit-info --crs EPSG:32633 FILE"
+            f"{name} has no coordinate reference system, so its location is unknown. Set it, for "
+            "example with: rio edit-info --crs EPSG:32633 FILE"
         )
     rasterio = import_rasterio()
     try:
@@ -82,14 +82,14 @@ def checked_crs(name: str, crs: str) -> str:
     if not parsed.is_projected or abs(parsed.linear_units_factor[1] - 1) > 1e-9:
         unit = parsed.linear_units if parsed.is_projected else "degrees"
         raise GridError(
-            f"{name} is in {crs}, whose unit is not the metre but {unit}: windows of 1200 m cannot "
-            f"be cut from it. {warp_advice(name=name)}"
+            f"{name} is in {crs}, whose unit is {unit}, not metre: it cannot be cut into windows "
+            f"of 1200 m. {warp_advice(name=name)}"
         )
     return f"EPSG:{code}" if code else str(parsed.to_wkt())
 
 
 def warp_advice(name: str) -> str:
-    """Return how to bring a file onto a grid that can be used, as a sentence with a command."""
+    """Return a sentence with the command that warps a file to a usable grid."""
     return (
         f"Warp every band first, with its own pixel size: gdalwarp -t_srs EPSG:326xx (the UTM zone "
         f"of the place) -tr 10 10 -tap -r near {name or 'IN.tif'} OUT.tif, with -tr 20 20 or "
@@ -104,15 +104,15 @@ def _pixel_metres(band: str, name: str, placement: Placement) -> int:
                         f"{warp_advice(name)}")  # fmt: skip
     if a <= 0 or e >= 0:
         raise GridError(
-            f"{name} is not north-up: its pixels are {a:g} x {e:g} m, and the second number should "
-            f"be negative. {warp_advice(name)}"
+            f"{name} is not north-up: its pixels are {a:g} x {e:g} m; the second number should be "
+            f"negative. {warp_advice(name)}"
         )
     metres, native = round(a), native_metres(band)
     square = abs(a - metres) < 1e-6 and abs(-e - metres) < 1e-6
     if not square or metres < _SMALLEST_METRES or native % metres:
         raise GridError(
-            f"{name} has pixels of {a:g} x {-e:g} m; {band} is used with {native} m, and can be "
-            f"given with {_divisors(native)} m. {warp_advice(name)}"
+            f"{name} has pixels of {a:g} x {-e:g} m; {band} is used at {native} m and can be given "
+            f"at {_divisors(native)} m. {warp_advice(name)}"
         )
     return metres
 
@@ -129,7 +129,7 @@ def _common(
         raise GridError(
             f"{placements[smallest][0]} has a {side} of {sizes[smallest] * GRID_METRES} m, "
             f"{placements[largest][0]} one of {sizes[largest] * GRID_METRES} m. All bands of a "
-            "scene must cover the same ground; one of them is cut off or of another scene."
+            "scene must cover the same area; one of them is cut off or belongs to another scene."
         )
     return sizes[smallest]
 
@@ -145,13 +145,13 @@ def _check_same(
     first, first_crs, first_corner = other
     if crs != first_crs:
         raise GridError(
-            f"{name} is in {crs}, {first} in {first_crs}. All bands of a scene must be in one "
+            f"{name} is in {crs}, {first} in {first_crs}. All bands of a scene must have one "
             f"reference system. {warp_advice(name)}"
         )
     apart = max(abs(a - b) for a, b in zip(corner, first_corner, strict=True))
     if apart > _TOLERANCE_METRES:
         raise GridError(
             f"The upper-left corner of {name} is at {corner[0]:g}, {corner[1]:g}, that of {first} "
-            f"at {first_corner[0]:g}, {first_corner[1]:g}. Bands that are shifted against each "
-            f"other are not read. {warp_advice(name)}"
+            f"at {first_corner[0]:g}, {first_corner[1]:g}. The bands of a scene must not be "
+            f"shifted against each other. {warp_advice(name)}"
         )

@@ -1,6 +1,6 @@
-"""A scene in xarray: a Dataset with named bands, or a mapping of DataArrays, each at its size.
+"""A scene in xarray: a Dataset with named bands, or a mapping of DataArrays of any pixel size.
 
-Arrays are read strip by strip, so lazy ones (dask) are never loaded whole.
+Arrays are read strip by strip, so lazy ones (dask) are never loaded as a whole.
 """
 
 from collections.abc import Mapping
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 _AXES = (("y", "x"), ("northing", "easting"), ("latitude", "longitude"), ("lat", "lon"))
 _WANTED = (
-    "Pass a Dataset with a variable for each band, named by it (B02, B03, ...), a Dataset or "
-    "DataArray with a dimension 'band' of such names, or a mapping of DataArrays by band."
+    "Pass a Dataset with one variable per band, named by the band (B02, B03, ...), a Dataset or "
+    "DataArray with such names along a dimension 'band', or a mapping of DataArrays by band."
 )
 
 
@@ -36,8 +36,8 @@ class BandArray:
 
     Args:
         array: [y, x] with coordinates of pixel centres along both.
-        name: What it is called in error messages.
-        crs: The reference system, if the array itself does not say it.
+        name: Its name in error messages.
+        crs: The reference system, if the array itself does not state it.
 
     Raises:
         GridError: If it has no coordinates or reference system, or they are not a regular grid.
@@ -51,8 +51,8 @@ class BandArray:
         array = array.squeeze([dim for dim in extra if dim not in (rows, columns)], drop=True)
         if array.ndim != 2:
             raise ProductError(
-                f"{name} has dimensions {dict(array.sizes)}; a band of one scene has rows and "
-                "columns only. Choose one time first, such as dataset.isel(time=0)."
+                f"{name} has dimensions {dict(array.sizes)}; a band of one scene has only rows and "
+                "columns. Select one time first, such as dataset.isel(time=0)."
             )
         self._array = array.transpose(rows, columns)
         self._rows = rows
@@ -62,7 +62,7 @@ class BandArray:
 
     @property
     def statements(self) -> tuple[ScaleStatement, ...]:
-        """What the array's attributes say; nothing where they are the usual 1 and 0."""
+        """What the attributes state; nothing if they are the usual 1 and 0."""
         attributes = self._array.attrs
         scale = float(attributes.get("scale_factor", 1))
         offset = float(attributes.get("add_offset", 0))
@@ -73,37 +73,29 @@ class BandArray:
 
     @property
     def nodata(self) -> float | None:
-        """The value that the attribute ``_FillValue`` or ``nodata`` gives to what has no data."""
+        """The value of pixels without data, by the attribute ``_FillValue`` or ``nodata``."""
         value = self._array.attrs.get("_FillValue", self._array.attrs.get("nodata"))
         return None if value is None else float(value)
 
     @property
     def words(self) -> Mapping[str, str]:
-        """What its attributes say in words."""
+        """The attributes that are texts."""
         return {
             str(key): value for key, value in self._array.attrs.items() if isinstance(value, str)
         }
 
     def read_rows(self, top: int, height: int) -> NDArray[Any]:
-        """Return rows ``top`` to ``top + height``, [height, width], as they are."""
+        """Return rows ``top`` to ``top + height``, [height, width], as stored."""
         return np.asarray(self._array.isel({self._rows: slice(top, top + height)}))
 
     def close(self) -> None:
-        """Do nothing: the arrays are the caller's."""
+        """Do nothing: the arrays belong to the caller."""
 
 
 def read_arrays(
     product: "Dataset | DataArray | Mapping[str, DataArray]", boa_offset: float | None = None
 ) -> BandSources:
-    """Return the Sentinel-2 bands of a Dataset and how their numbers are to be read.
-
-    Raises:
-        MissingBandError: If nothing is named by a Sentinel-2 band.
-        GridError: If coordinates or the reference system are missing, or are not a regular grid.
-        UnknownOffsetError: If neither attributes nor ``boa_offset`` say which offset they carry.
-        OffsetConflictError: If attributes contradict themselves.
-        ProductError: If an array has more than rows and columns.
-    """
+    """Return the Sentinel-2 bands of a Dataset; for the errors see `open_scene`."""
     check_given_offset(boa_offset)
     arrays, attributes, crs = named_arrays(product)
     name = str(attributes.get("name") or attributes.get("id") or "the Dataset")
@@ -114,7 +106,7 @@ def read_arrays(
     }
     if not set(sources) - {CLASSIFICATION}:
         raise MissingBandError(
-            f"{name} has nothing that is named by a Sentinel-2 band; it has "
+            f"{name} has nothing named by a Sentinel-2 band; it has "
             f"{', '.join(arrays) or 'no band'}. {_WANTED}"
         )
     said = [*statements_in(attributes), *_own_statements(attributes)]
@@ -131,11 +123,7 @@ def read_arrays(
 def named_arrays(
     product: "Dataset | DataArray | Mapping[str, DataArray]",
 ) -> tuple[dict[str, "DataArray"], dict[str, Any], str]:
-    """Return band -> array, the attributes that hold for all, and their reference system or "".
-
-    Raises:
-        ProductError: If arrays are not given by name.
-    """
+    """Return band -> array, the attributes that hold for all, and the reference system or ""."""
     import xarray
 
     crs = ""
@@ -160,8 +148,7 @@ def named_arrays(
     for key, array in arrays.items():
         if not isinstance(array, xarray.DataArray):
             raise ProductError(
-                f"{key} is of type {type(array).__name__} and so has no place on the ground. "
-                f"{_WANTED}"
+                f"{key} is of type {type(array).__name__}, which has no coordinates. {_WANTED}"
             )
     return arrays, attributes, crs
 
@@ -196,8 +183,8 @@ def _split(array: "DataArray") -> dict[str, "DataArray"]:
     names = [str(value) for value in array.coords["band"].values]
     if not any(map(band_named, names)):
         raise MissingBandError(
-            f"The bands of the DataArray are called {', '.join(names)}; bands are never taken by "
-            "position. Name them: array.assign_coords(band=['B02', 'B03', ...])."
+            f"The bands of the DataArray are called {', '.join(names)}; bands are never identified "
+            "by position. Name them: array.assign_coords(band=['B02', 'B03', ...])."
         )
     if len(set(names)) != len(names):
         raise ProductError(f"Bands of the DataArray share a name: {', '.join(names)}.")
@@ -209,7 +196,7 @@ def _once(arrays: Mapping[str, "DataArray"]) -> dict[str, "DataArray"]:
     for key, array in arrays.items():
         name = band_named(key) or key
         if name in named:
-            raise ProductError(f"Two arrays are band {name}; {key} is the second. Leave one out.")
+            raise ProductError(f"Two arrays are band {name}; {key} is the second. Remove one.")
         named[name] = array
     return named
 
@@ -231,16 +218,16 @@ def _transform(
     for axis in (columns, rows):
         if axis not in array.coords or array.sizes[axis] < 2:
             raise GridError(
-                f"{name} has no coordinates along {axis}, or a single one, so nobody knows where "
-                "it lies. Give the centres of the pixels in metres."
+                f"{name} has fewer than two coordinates along {axis}, so its location is unknown. "
+                "Add the pixel centres in metres."
             )
         centres = np.asarray(array.coords[axis], np.float64)
         step = (centres[-1] - centres[0]) / (len(centres) - 1)
         even = centres[0] + step * np.arange(len(centres))
         if step == 0 or np.abs(centres - even).max() > abs(step) / 100:
             raise GridError(
-                f"The coordinates of {name} along {axis} are not evenly spaced, so its pixels are "
-                f"no regular grid. {warp_advice('')}"
+                f"The coordinates of {name} along {axis} are not evenly spaced, so its pixels do "
+                f"not form a regular grid. {warp_advice('')}"
             )
         steps.append((float(step), float(centres[0] - step / 2)))
     (a, left), (e, top) = steps

@@ -10,15 +10,7 @@ from reben.spec.bands import S2_FULL
 
 
 def read_folder(folder: Path, boa_offset: float | None = None) -> BandSources:
-    """Return the Sentinel-2 bands of a folder and how to read their numbers.
-
-    Raises:
-        ProductError: If a file is damaged, or several are named by one band.
-        MissingBandError: If no file is named by a band.
-        UnknownOffsetError: If neither the files nor ``boa_offset`` state the offset.
-        OffsetConflictError: If the files contradict each other.
-        MissingExtraError: If rasterio is not installed.
-    """
+    """Return the Sentinel-2 bands of a folder; for the errors see `open_scene`."""
     check_given_offset(boa_offset)
     paths = band_files(folder, (*S2_FULL, CLASSIFICATION))
     if not set(paths) - {CLASSIFICATION}:

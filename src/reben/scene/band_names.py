@@ -86,8 +86,8 @@ def _only(band: str, sizes: Mapping[int, list[Path]], folder: Path) -> Path:
         if len(paths) > 1:
             listed = ", ".join(path.name for path in paths)
             raise ProductError(
-                f"Several files in {folder} are named by band {band}: {listed}. Leave one there; "
-                "bands of several scenes go into a folder each."
+                f"Several files in {folder} are named by band {band}: {listed}. Keep one; put the "
+                "bands of several scenes into separate folders."
             )
         if paths:
             return paths[0]

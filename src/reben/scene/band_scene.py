@@ -89,9 +89,9 @@ class Scene:
         lacking = [band for band in bands if band not in self.bands]
         if not lacking:
             return
-        advice = "Choose a model for the bands that are there, or complete the product."
+        advice = "Choose a model for the available bands, or complete the product."
         if all(band in {"VV", "VH"} for band in lacking):
-            advice = "Name the Sentinel-1 product of the same place and days: sentinel1=."
+            advice = "Pass the Sentinel-1 product of the same place and time: sentinel1=."
         raise MissingBandError(
             f"{self.name} lacks {', '.join(lacking)}; it has {', '.join(self.bands)}. "
             f"{self._where_missing(lacking)}{advice}"
@@ -213,13 +213,12 @@ class Scene:
     def _check_rows(self, top: int, height: int) -> None:
         if top % GRID_MULTIPLE or height % GRID_MULTIPLE:
             raise GridError(
-                f"Rows {top} to {top + height} were asked for; both must be multiples of "
-                f"{GRID_MULTIPLE}, so that they are whole pixels of 60 m."
+                f"top and height must be multiples of {GRID_MULTIPLE}, so that strips hold whole "
+                f"pixels of 60 m; they are {top} and {height}."
             )
         if top < 0 or height <= 0 or top + height > self.grid.height:
             raise GridError(
-                f"Rows {top} to {top + height} were asked for; {self.name} has rows 0 to "
-                f"{self.grid.height}."
+                f"{self.name} has rows 0 to {self.grid.height}, not {top} to {top + height}."
             )
 
     def _where_missing(self, bands: Iterable[str] | None = None) -> str:
@@ -255,7 +254,7 @@ def mask_of(classes: NDArray[Any], name: str) -> NDArray[np.uint8]:
     if classes.size and (int(classes.max()) >= len(CLASS_NAMES) or int(classes.min()) < 0):
         raise ProductError(
             f"{name} holds the value {classes.max()}; a scene classification has classes 0 to "
-            f"{len(CLASS_NAMES) - 1}. Take it out of the product, or put the right file there."
+            f"{len(CLASS_NAMES) - 1}. Remove the file, or replace it by the right one."
         )
     mask: NDArray[np.uint8] = _MASK_OF_CLASS[classes.astype(np.uint8, copy=False)]
     return mask

@@ -51,7 +51,7 @@ class BandSource(Protocol):
 
     @property
     def name(self) -> str:
-        """What it is called in error messages; never with a signature or token in it."""
+        """Its name in error messages; never holds a signature or token."""
 
     @property
     def placement(self) -> Placement:
@@ -59,7 +59,7 @@ class BandSource(Protocol):
 
     @property
     def statements(self) -> tuple[ScaleStatement, ...]:
-        """What the source itself says about its numbers."""
+        """What the source itself states about its numbers."""
 
     @property
     def nodata(self) -> float | None:
@@ -67,7 +67,7 @@ class BandSource(Protocol):
 
     @property
     def words(self) -> Mapping[str, str]:
-        """What the source says about itself in words: units, descriptions, tags."""
+        """Texts of its metadata: units, descriptions, tags."""
 
     def read_rows(self, top: int, height: int) -> NDArray[Any]:
         """Return rows ``top`` to ``top + height`` in full width and as stored, [height, width]."""
@@ -163,10 +163,10 @@ import_rasterio = partial(optional, "rasterio", "geo", "Reading scenes")
 
 @contextmanager
 def raster_environment(*, cache: bool = False) -> Iterator[None]:
-    """Set what GDAL needs to read scenes; what the user's environment says counts more.
+    """Set the GDAL options for reading scenes; the user's environment takes precedence.
 
     Args:
-        cache: Also bound the cache of GDAL, which all threads share; for the outermost use.
+        cache: Also bound GDAL's cache, which all threads share; for the outermost use.
     """
     options: dict[str, Any] = {key: text for key, text in _OPTIONS.items() if key not in os.environ}
     if cache and "GDAL_CACHEMAX" not in os.environ:
@@ -179,14 +179,14 @@ class BandFile:
     """One band of a raster file; a `reben.scene.band_source.BandSource`.
 
     Args:
-        path: What GDAL opens: a path, or one that starts with /vsicurl/, /vsizip/ and the like.
-        name: What it is called in error messages.
+        path: The path that GDAL opens; may start with /vsicurl/, /vsizip/ and the like.
+        name: Its name in error messages.
         index: Which band of the file, from 1.
-        expected: Where its pixels lie by the product's metadata; used if the file does not say.
+        expected: The placement by the product's metadata; used if the file does not state it.
 
     Raises:
-        ProductError: If there is no such file, it is damaged, or of another format.
-        GridError: If it lies elsewhere than the metadata say.
+        ProductError: If the file does not exist, is damaged, or has another format.
+        GridError: If it does not lie where the metadata say.
         MissingExtraError: If rasterio is not installed.
     """
 
@@ -215,13 +215,13 @@ class BandFile:
 
     @property
     def nodata(self) -> float | None:
-        """The value that the file declares for pixels without data."""
+        """The value of pixels without data that the file declares."""
         value = self._dataset.nodatavals[self.index - 1]
         return None if value is None else float(value)
 
     @property
     def words(self) -> Mapping[str, str]:
-        """Unit, description and tags of the file and the band, as far as there are any."""
+        """Unit, description and tags of the file and the band."""
         dataset, index = self._dataset, self.index
         told = {"units": dataset.units[index - 1], "description": dataset.descriptions[index - 1]}
         told |= dataset.tags() | dataset.tags(index)
@@ -229,14 +229,14 @@ class BandFile:
 
     @property
     def is_tied_by_points(self) -> bool:
-        """Whether control points, not a transform, tie it to the ground, as in radar geometry."""
+        """Whether it is georeferenced by control points, not a transform, as in radar geometry."""
         return bool(self._dataset.gcps[0])
 
     def read_rows(self, top: int, height: int) -> NDArray[Any]:
-        """Return rows ``top`` to ``top + height``, [height, width], as stored. Do not write to it.
+        """Return rows ``top`` to ``top + height``, [height, width], as stored and read-only.
 
         Raises:
-            ProductError: If the file is damaged there, or the connection broke off.
+            ProductError: If the file is damaged there, or the connection broke.
         """
         step = self._rows_of_block
         wanted = range(top // step, -(-(top + height) // step))
@@ -271,8 +271,8 @@ class BandFile:
             placement = Placement(expected.crs, expected.transform, dataset.width, dataset.height)
         if placement != expected:
             raise GridError(
-                f"{self.name} lies elsewhere than the product's metadata say: it has {placement}, "
-                f"they say {expected}. Fetch the product again."
+                f"{self.name} does not lie where the product's metadata say: it has {placement}, "
+                f"they say {expected}. Download the product again."
             )
         return placement
 
@@ -289,7 +289,7 @@ class BandFile:
         except (RasterioError, OSError) as error:
             raise ProductError(
                 f"{self.name} cannot be read in rows {top} to {top + height}: "
-                f"{_reason(error, self._dataset.name, self.name)}. Fetch the file again."
+                f"{_reason(error, self._dataset.name, self.name)}. Download the file again."
             ) from None
         return rows
 

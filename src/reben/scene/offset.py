@@ -1,7 +1,7 @@
-"""From stored digital numbers to those that the models know: reflectance x 10000, no offset.
+"""From stored digital numbers to those of the models: reflectance x 10000, no offset.
 
-What a product says about the offset of its numbers is gathered as statements. Where they agree,
-they count; where they contradict each other or there is none, nothing is guessed.
+Everything that a product states about the offset of its numbers is collected. If the statements
+agree, they are used; if they contradict each other or none exists, nothing is guessed.
 
 Source: Sentinel-2 Products Specification Document, level 2A from processing baseline 04.00 on:
 ``reflectance = (DN + BOA_ADD_OFFSET) / BOA_QUANTIFICATION_VALUE``, DN 0 is no data.
@@ -22,7 +22,7 @@ from reben.errors import OffsetConflictError, PixelValueError, ProductError, Unk
 logger = logging.getLogger(__name__)
 
 MODEL_QUANTIFICATION = 10_000
-"""Digital numbers of the models are reflectance times this."""
+"""The models' digital numbers are reflectance times this."""
 OFFSET_SINCE = (4, 0)
 """The first processing baseline whose digital numbers carry an offset."""
 OFFSET_OF_LATER_BASELINES = -1000
@@ -37,12 +37,12 @@ _LARGEST = np.iinfo(np.uint16).max
 
 @dataclass(frozen=True)
 class ScaleStatement:
-    """What one source says about the digital numbers.
+    """What one source states about the digital numbers.
 
     Args:
-        said: Its own words.
-        offset: What is to be added to them; None if it says nothing about that.
-        quantification: What they are to be divided by then.
+        said: The statement in words.
+        offset: To be added to the numbers; None if nothing is said about it.
+        quantification: Divisor that then gives reflectances.
     """
 
     said: str
@@ -55,9 +55,9 @@ class OffsetAndScale:
     """How stored numbers become reflectance x 10000.
 
     Args:
-        offset: What is added to a stored number, such as -1000.
-        quantification: What the sum is divided by to get a reflectance.
-        source: Who says so.
+        offset: Added to a stored number, such as -1000.
+        quantification: Divisor of the sum that gives a reflectance.
+        source: Where this comes from.
     """
 
     offset: float
@@ -65,25 +65,24 @@ class OffsetAndScale:
     source: str
 
     def __post_init__(self) -> None:
-        """Refuse numbers that cannot be."""
         if not math.isfinite(self.offset) or not 0 < self.quantification < math.inf:
             raise ProductError(
-                f"The offset {self.offset} and quantification value {self.quantification} "
-                f"({self.source}) cannot be: the first must be finite, the second above 0."
+                f"The offset must be finite and the quantification value positive; they are "
+                f"{self.offset} and {self.quantification} ({self.source})."
             )
 
     def apply(self, stored: NDArray[Any], name: str) -> NDArray[Any]:
         """Return reflectance x 10000, [h, w], in a new array.
 
-        It is uint16 where whole numbers stay whole, else float32. 0 stays 0, which is no data;
-        NaN becomes 0; nothing gets below 0.
+        uint16 if whole numbers stay whole, else float32. 0 stays 0, which is no data; NaN becomes
+        0; no value becomes negative.
 
         Args:
-            stored: Digital numbers as the file has them, [h, w].
-            name: What they are called in error messages.
+            stored: Digital numbers as stored, [h, w].
+            name: Their name in error messages.
 
         Raises:
-            PixelValueError: If they are reflectances of 0..1 and not digital numbers.
+            PixelValueError: If they are reflectances of 0..1, not digital numbers.
 
         Example:
             >>> stored = np.array([[0, 990, 1438]], np.uint16)
@@ -108,25 +107,18 @@ class OffsetAndScale:
 
 
 def check_given_offset(boa_offset: float | None) -> None:
-    """Refuse an offset that a user can only have meant otherwise.
-
-    Raises:
-        OffsetConflictError: If it is positive, a fraction, or not a number.
-    """
+    """Raise an OffsetConflictError if an offset is positive, a fraction, or not a number."""
     if boa_offset is None:
         return
     if not math.isfinite(boa_offset) or boa_offset > 0 or -1 < boa_offset < 0:
         raise OffsetConflictError(
-            f"boa_offset is {boa_offset}; it is what is added to a digital number: 0, or "
+            f"boa_offset is {boa_offset}. It is added to digital numbers: pass 0, or "
             f"{OFFSET_OF_LATER_BASELINES} for products of processing baseline 04.00 and later."
         )
 
 
 def parse_baseline(text: str) -> tuple[int, int]:
-    """Return a processing baseline as two numbers.
-
-    Raises:
-        ProductError: If the text is no baseline.
+    """Return a processing baseline as two numbers; raise a ProductError if it is none.
 
     Example:
         >>> parse_baseline("05.09") >= OFFSET_SINCE, parse_baseline("02.12") >= OFFSET_SINCE
@@ -134,15 +126,12 @@ def parse_baseline(text: str) -> tuple[int, int]:
     """
     match = re.fullmatch(r"(\d{1,2})\.(\d{1,2})", text.strip())
     if match is None:
-        raise ProductError(f"{text!r} is no processing baseline. It should look like 05.09.")
+        raise ProductError(f"{text!r} is not a processing baseline, which looks like 05.09.")
     return int(match[1]), int(match[2])
 
 
 def offset_of_baseline(text: str) -> float | None:
-    """Return the offset that ESA's products of a baseline carry.
-
-    None for 99.99, which is what a product says that was processed by its owner.
-    """
+    """Return the offset of ESA's products of a baseline; None for 99.99, a custom processing."""
     baseline = parse_baseline(text)
     if baseline[0] == _OWN_PROCESSING:
         return None
@@ -150,7 +139,7 @@ def offset_of_baseline(text: str) -> float | None:
 
 
 def statements_in(properties: Mapping[str, Any]) -> list[ScaleStatement]:
-    """Return what the properties of a STAC item, or attributes like them, say about the offset."""
+    """Return what the properties of a STAC item, or similar attributes, state about the offset."""
     baseline = _baseline_in(properties)
     by_baseline = offset_of_baseline(baseline[1]) if baseline else None
     for key in ("earthsearch:boa_offset_applied", "sentinel:boa_offset_applied"):
@@ -182,13 +171,13 @@ def _baseline_in(properties: Mapping[str, Any]) -> tuple[str, str] | None:
 def statement_of_scale(said: str, scale: float, offset: float | None) -> ScaleStatement:
     """Return the statement ``reflectance = DN * scale + offset`` in digital numbers.
 
-    A scale alone, without an offset, says how numbers are divided and nothing more.
+    A scale without an offset states the divisor only.
 
     Raises:
-        ProductError: If the scale is not above 0.
+        ProductError: If the scale is not positive.
     """
     if not 0 < scale < math.inf or not math.isfinite(offset or 0):
-        raise ProductError(f"{said}: a scale must be above 0 and an offset finite.")
+        raise ProductError(f"{said}: the scale must be positive and the offset finite.")
     # Rounded, because -0.1 / 0.0001 is not quite -1000.
     in_numbers = None if offset is None else round(offset / scale, 6) + 0.0
     return ScaleStatement(said, in_numbers, round(1 / scale, 6))
@@ -197,18 +186,17 @@ def statement_of_scale(said: str, scale: float, offset: float | None) -> ScaleSt
 def decide(
     band: str, product: str, statements: Sequence[ScaleStatement], boa_offset: float | None
 ) -> OffsetAndScale:
-    """Return the calibration of one band from what is said about it.
+    """Return offset and scale of one band from all statements about them.
 
     Args:
         band: The band's name.
-        product: What the product is called in error messages.
-        statements: What its metadata say.
-        boa_offset: What the user says. It decides also where metadata contradict each other or
-            themselves are wrong, as those of public catalogues sometimes are; then a warning is
-            logged.
+        product: The product's name in error messages.
+        statements: The statements of its metadata.
+        boa_offset: The user's offset. It also decides if metadata contradict each other or are
+            wrong, as those of public catalogues sometimes are; then a warning is logged.
 
     Raises:
-        UnknownOffsetError: If nobody says anything.
+        UnknownOffsetError: If nothing states the offset.
         OffsetConflictError: If metadata contradict each other and the user does not decide.
     """
     quantification = _agreed(band, product, statements)
@@ -217,23 +205,23 @@ def decide(
     if boa_offset is not None:
         if offsets - {boa_offset}:
             logger.warning(
-                "%s: the offset %s was given and counts, though for %s the metadata say: %s",
+                "%s: using the given offset %s, although for %s the metadata say: %s",
                 product, boa_offset, band, said,
             )  # fmt: skip
         return OffsetAndScale(boa_offset, quantification, "given as boa_offset")
     if not offsets:
         raise UnknownOffsetError(
-            f"Nothing in {product} says which offset the digital numbers of {band} carry. Products "
+            f"Nothing in {product} says which offset the digital numbers of {band} have. Products "
             "of processing baseline 04.00 and later (January 2022 on) are 1000 too high unless "
-            "somebody took it off, older ones are not, and the values cannot tell: a guess that "
-            "is wrong gives confident nonsense. Say it: boa_offset=-1000 (--boa-offset -1000) if "
-            "they are ESA's numbers of such a product, boa_offset=0 if they are reflectance x "
-            "10000 as they stand."
+            "somebody removed the offset, older ones are not, and the values cannot tell: a wrong "
+            "guess gives confident nonsense. Pass boa_offset=-1000 (--boa-offset -1000) for ESA's "
+            "numbers of such a product, or boa_offset=0 for numbers that already are reflectance x "
+            "10000."
         )
     if len(offsets) > 1:
         raise OffsetConflictError(
-            f"What {product} says about the offset of {band} contradicts itself: {said}. Compare "
-            "the values with those of the original product, then say which is right: "
+            f"{product} contradicts itself about the offset of {band}: {said}. Compare the values "
+            "with those of the original product, then pass the right one: "
             + " or ".join(f"boa_offset={offset:g}" for offset in sorted(offsets))
             + "."
         )
@@ -260,6 +248,6 @@ def _refuse_reflectance(stored: NDArray[Any], quantification: float, name: str) 
     largest = float(np.nanmax(stored, initial=0))
     if quantification >= 100 and 0 < largest <= _LARGEST_REFLECTANCE:
         raise PixelValueError(
-            f"{name}: values reach {largest:.4g} only, which looks like reflectances of 0..1. "
-            "Digital numbers are needed: open it without scaling, or multiply by 10000."
+            f"{name}: the largest value is {largest:.4g}, which looks like reflectances of 0..1. "
+            "Pass digital numbers: open the file without scaling, or multiply by 10000."
         )

@@ -1,4 +1,4 @@
-"""A Sentinel scene, opened from whatever form it comes in, read in strips of rows."""
+"""Open a Sentinel scene in any of its forms."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,7 +10,7 @@ from reben.scene.band_folder import read_folder
 from reben.scene.band_scene import Scene
 from reben.scene.band_source import BandSources, closed_on_error, raster_environment
 from reben.scene.safe import read_safe
-from reben.scene.safe_files import METADATA_FILE, SafeFolder, SafeZip
+from reben.scene.safe_files import METADATA_FILE, SafeFiles
 from reben.scene.sentinel1 import open_sentinel1
 from reben.scene.stac import is_web_address, looks_like_item, open_item, read_stac
 
@@ -25,29 +25,28 @@ def open_scene(
     boa_offset: float | None = None,
     sentinel1_unit: Literal["db", "linear"] | None = None,
 ) -> Scene:
-    """Return a scene that can be read in strips; see `Scene`.
+    """Return a scene that can be read in strips of rows.
 
     Args:
         product: A Sentinel-2 level-2A product: a ``.SAFE`` folder, a zip of one (read in place),
-            a folder with one file for each band (``B02.tif``, ``..._B02_10m.tif``), a STAC item
-            (file, address or mapping), an xarray Dataset with bands by name, or a mapping of
-            DataArrays.
-        sentinel1: For models with Sentinel-1 bands, backscatter of the same place in map geometry:
-            a folder with files named by VV and VH, a mapping of such files, a STAC item, or a
+            a folder with one file per band (``B02.tif``, ``..._B02_10m.tif``), a STAC item (file,
+            URL or mapping), an xarray Dataset with named bands, or a mapping of DataArrays.
+        sentinel1: For models with Sentinel-1 bands, geocoded backscatter of the same place: a
+            folder with files named by VV and VH, a mapping of such files, a STAC item, or a
             Dataset. It is warped to the grid of the Sentinel-2 product.
-        boa_offset: What is added to the stored numbers to get reflectance x 10000, such as -1000.
-            Needed only where the product does not say it.
-        sentinel1_unit: The unit of the backscatter, where the product does not say it.
+        boa_offset: Added to the stored numbers to get reflectance x 10000, such as -1000. Needed
+            only if the product does not state it.
+        sentinel1_unit: The unit of the backscatter, if the product does not state it.
 
     Raises:
-        ProductError: If there is no such product, or it is damaged or of an unknown form.
+        ProductError: If the product does not exist, is damaged, or has an unknown form.
         ProductLevelError: If it is of level 1C, or Sentinel-1 is not calibrated.
-        MissingBandError: If there is no band, or VV or VH is missing.
-        UnknownOffsetError: If nothing says which offset the numbers carry.
-        OffsetConflictError: If what is said about the offset contradicts itself.
-        UnknownUnitError: If nothing says whether backscatter is in dB.
+        MissingBandError: If it has no band, or VV or VH is missing.
+        UnknownOffsetError: If nothing states the offset of the numbers.
+        OffsetConflictError: If statements about the offset contradict each other.
+        UnknownUnitError: If nothing states whether backscatter is in dB.
         GridError: If bands do not lie on one north-up grid of 10 m.
-        DownloadError: If a STAC item cannot be fetched.
+        DownloadError: If a STAC item could not be fetched.
         MissingExtraError: If rasterio is not installed.
     """
     with raster_environment(cache=True):
@@ -71,8 +70,8 @@ def _read(
     if isinstance(product, Mapping) or is_arrays:
         return read_arrays(product, boa_offset)
     raise ProductError(
-        f"A product cannot be of type {type(product).__name__}. Pass a path, the address of a STAC "
-        "item, a STAC item, or an xarray Dataset."
+        f"product must be a path, the URL of a STAC item, a STAC item or an xarray Dataset, not "
+        f"{type(product).__name__}."
     )
 
 
@@ -81,17 +80,21 @@ def _read_path(product: str | Path, boa_offset: float | None) -> BandSources:
         return read_stac(open_item(product), boa_offset)
     path = Path(product)
     if not path.exists():
-        raise ProductError(f"There is no product {product}. Check the path.")
+        raise ProductError(f"No product at {product}. Check the path.")
     if path.name == METADATA_FILE:
         path = path.absolute().parent
     if path.is_dir():
         is_safe = path.name.endswith(".SAFE") or any(path.glob("MTD_MSIL??.xml"))
-        return read_safe(SafeFolder(path), boa_offset) if is_safe else read_folder(path, boa_offset)
+        return (
+            read_safe(SafeFiles.open(path), boa_offset)
+            if is_safe
+            else read_folder(path, boa_offset)
+        )
     if path.suffix.lower() == ".zip":
-        return read_safe(SafeZip(path), boa_offset)
+        return read_safe(SafeFiles.open(path), boa_offset)
     if path.suffix.lower() in {".json", ".geojson"}:
         return read_stac(open_item(path), boa_offset)
     raise ProductError(
-        f"{product} is no product that is read: name a .SAFE folder, a zip of one, a folder with "
-        "one file for each band, or a STAC item (.json)."
+        f"{product} is not a known kind of product. Pass a .SAFE folder, a zip of one, a folder "
+        "with one file per band, or a STAC item (.json)."
     )

@@ -1,7 +1,7 @@
-"""Sentinel-2 level-2A products in ESA's own format, of any processing baseline.
+"""Sentinel-2 level-2A products in ESA's format, of any processing baseline.
 
 Source: Sentinel-2 Products Specification Document; checked against the metadata of real products
-of baselines 02.12, 04.00 and 05.09. Older baselines call some elements otherwise (``..._2A``).
+of baselines 02.12, 04.00 and 05.09. Older baselines name some elements otherwise (``..._2A``).
 """
 
 from collections.abc import Mapping
@@ -31,13 +31,13 @@ _TILE_METADATA = "MTD_TL.xml"
 
 @dataclass(frozen=True)
 class Safe:
-    """What the metadata file of a product says.
+    """The content of a product's metadata file.
 
     Args:
         name: The product's name.
         baseline: Its processing baseline, such as ``"05.09"``.
-        sensed: When its recording began, as the file writes it.
-        quantification: What digital numbers are divided by to get reflectances.
+        sensed: Start of sensing, as written in the file.
+        quantification: Divisor that turns digital numbers into reflectances.
         offsets: Band -> its BOA_ADD_OFFSET; empty if the file lists none.
         images: Paths inside the product, mostly without their extension.
     """
@@ -51,18 +51,18 @@ class Safe:
 
     @classmethod
     def parse(cls, content: bytes, name: str) -> "Safe":
-        """Return what a metadata file says.
+        """Return the content of a metadata file.
 
         Raises:
-            ProductLevelError: If it is that of a level-1C product.
-            ProductError: If it is damaged or lacks what is needed.
+            ProductLevelError: If it belongs to a level-1C product.
+            ProductError: If it is damaged or incomplete.
         """
         root = parse_metadata(content, name)
         kind = first_text(root, "PRODUCT_TYPE", "PROCESSING_LEVEL") or root.tag
         if "2A" not in kind:
             raise ProductLevelError(
-                f"{name} says the product is {kind}. The models need level 2A, reflectance at the "
-                "ground, not reflectance at the top of the atmosphere."
+                f"{name} says the product is {kind}. The models need level 2A, surface "
+                "reflectance, not top-of-atmosphere reflectance."
             )
         baseline = first_text(root, "PROCESSING_BASELINE")
         quantification = first_text(
@@ -70,14 +70,14 @@ class Safe:
         )
         if baseline is None or quantification is None:
             lacking = "PROCESSING_BASELINE" if baseline is None else "BOA_QUANTIFICATION_VALUE"
-            raise ProductError(f"{name} has no {lacking}. Fetch the product again.")
+            raise ProductError(f"{name} has no {lacking}. Download the product again.")
         images = tuple(
             checked_path(text_of(element), name)
             for tag in ("IMAGE_FILE", "IMAGE_FILE_2A", "IMAGE_ID_2A")
             for element in root.iter(tag)
         )
         if not images:
-            raise ProductError(f"{name} lists no image (IMAGE_FILE). Fetch the product again.")
+            raise ProductError(f"{name} lists no image (IMAGE_FILE). Download the product again.")
         return cls(
             name=first_text(root, "PRODUCT_URI", "PRODUCT_URI_2A") or "",
             baseline=baseline,
@@ -96,34 +96,34 @@ class Safe:
         )
 
     def scaling_of(self, band: str, boa_offset: float | None) -> OffsetAndScale:
-        """Return how a band's numbers are brought to those of the models.
+        """Return offset and scale of a band.
 
         Raises:
-            OffsetConflictError: If ``boa_offset`` is not what the product says.
-            UnknownOffsetError: If the product should say it, does not, and nobody else does.
+            OffsetConflictError: If ``boa_offset`` differs from the product's metadata.
+            UnknownOffsetError: If neither the product nor ``boa_offset`` states it.
         """
         if self.offsets:
             if band not in self.offsets:
                 raise UnknownOffsetError(
-                    f"{self.name} has BOA_ADD_OFFSET for some bands, and none for {band}. "
-                    "Its metadata are damaged; fetch the product again."
+                    f"{self.name} has BOA_ADD_OFFSET for some bands, but not for {band}. "
+                    "Its metadata are damaged; download the product again."
                 )
             offset: float | None = self.offsets[band]
             source = f"BOA_ADD_OFFSET in {METADATA_FILE}"
         else:
-            # The element came with baseline 04.00; what has a later one and lacks it is unclear.
+            # The element came with baseline 04.00; a later product without it is ambiguous.
             offset = 0 if offset_of_baseline(self.baseline) == 0 else None
             source = f"no BOA_ADD_OFFSET, processing baseline {self.baseline}"
         if boa_offset is not None and offset is not None and boa_offset != offset:
             raise OffsetConflictError(
                 f"boa_offset is {boa_offset:g}, but {self.name} says {offset:g} for {band} "
-                f"({source}). Leave boa_offset out: the product's own metadata count."
+                f"({source}). Leave boa_offset out: the product's own metadata decide."
             )
         if offset is None and boa_offset is None:
             raise UnknownOffsetError(
-                f"{self.name} is of processing baseline {self.baseline} and has no BOA_ADD_OFFSET "
-                f"in {METADATA_FILE}, so nothing says which offset its digital numbers carry. Say "
-                "it: boa_offset=-1000 (--boa-offset -1000), or boa_offset=0 if they carry none."
+                f"{self.name} has processing baseline {self.baseline} and no BOA_ADD_OFFSET in "
+                f"{METADATA_FILE}, so nothing states the offset of its digital numbers. Pass "
+                "boa_offset=-1000 (--boa-offset -1000), or boa_offset=0 if they have none."
             )
         if offset is None:
             return OffsetAndScale(boa_offset or 0, self.quantification, "given as boa_offset")
@@ -131,15 +131,7 @@ class Safe:
 
 
 def read_safe(files: SafeFiles, boa_offset: float | None = None) -> BandSources:
-    """Return the bands of a product and how their numbers are to be read.
-
-    Raises:
-        ProductLevelError: If it is a level-1C product.
-        ProductError: If metadata or an image are damaged.
-        UnknownOffsetError: If nothing says which offset the numbers carry.
-        OffsetConflictError: If ``boa_offset`` is not what the product says.
-        MissingExtraError: If rasterio is not installed.
-    """
+    """Return the bands of a product; for the errors see `open_scene`."""
     check_given_offset(boa_offset)
     safe = Safe.parse(files.read(METADATA_FILE), files.shown(METADATA_FILE))
     geocoding = _geocoding(files, safe.images)
@@ -179,7 +171,7 @@ def _number(text: str, what: str, name: str) -> float:
     try:
         return float(text)
     except ValueError:
-        raise ProductError(f"{name} says {what} is {text!r}, which is no number.") from None
+        raise ProductError(f"{name}: {what} is {text!r}, which is not a number.") from None
 
 
 def _stem(path: str) -> str:
@@ -203,8 +195,8 @@ def _geocoding(files: SafeFiles, images: tuple[str, ...]) -> dict[int, Placement
     granules = {PurePosixPath(path).parts[:2] for path in images}
     if len(granules) != 1:
         raise ProductError(
-            f"{files.name} holds {len(granules)} tiles (granules), as products of 2015 and 2016 "
-            "do. Products of one tile each are read; fetch those."
+            f"{files.name} holds {len(granules)} tiles (granules), like the products of 2015 and "
+            "2016. Only products of one tile can be read; download those."
         )
     path = str(PurePosixPath(*granules.pop(), _TILE_METADATA))
     if not files.has(path):

@@ -1,8 +1,10 @@
 """The files of a .SAFE product, in a folder or in a zip that is not unpacked, and their XML."""
 
 import zipfile
+import zlib
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Protocol
+from typing import NoReturn, Self
 from xml.etree.ElementTree import Element, ParseError
 
 from reben.errors import ProductError, ProductLevelError, first_line
@@ -49,7 +51,7 @@ def parse_metadata(content: bytes, name: str) -> Element:
         ) from None
     except (ParseError, ValueError, LookupError) as error:
         raise ProductError(
-            f"{name} is not XML: {first_line(error)}. Fetch the product again."
+            f"{name} is not XML: {first_line(error)}. Download the product again."
         ) from error
     level, depth = [root], 0
     while level:
@@ -77,148 +79,106 @@ METADATA_FILE = "MTD_MSIL2A.xml"
 _LEVEL_1C_FILE = "MTD_MSIL1C.xml"
 
 
-class SafeFiles(Protocol):
-    """Files of a product by their path inside it, with forward slashes."""
+@dataclass(frozen=True)
+class SafeFiles:
+    """Files of a product by their path inside it, with forward slashes.
+
+    Args:
+        name: Name of the product's folder.
+        root: That folder, on disk or in a zip.
+        place: The beginning of a file's name in error messages.
+        raster: The beginning of the path that GDAL opens.
+    """
 
     name: str
+    root: Path | zipfile.Path
+    place: str
+    raster: str
 
-    def has(self, path: str) -> bool:
-        """Tell whether there is such a file."""
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """Return the files of a product in a folder or in a zip, which is not unpacked.
 
-    def read(self, path: str) -> bytes:
-        """Return its bytes."""
-
-    def raster_path(self, path: str) -> str:
-        """Return what GDAL opens to read it."""
-
-    def shown(self, path: str) -> str:
-        """Return what it is called in error messages."""
-
-
-class SafeFolder:
-    """A product as a folder.
-
-    Raises:
-        ProductLevelError: If it is a level-1C product.
-        ProductError: If it has no metadata file.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder.absolute()
-        self.name = self.folder.name
-        if not self.has(METADATA_FILE):
-            refuse_without_metadata(str(folder), level_1c=self.has(_LEVEL_1C_FILE))
-
-    def has(self, path: str) -> bool:
-        """Tell whether there is such a file."""
-        return (self.folder / path).is_file()
-
-    def read(self, path: str) -> bytes:
-        """Return its bytes."""
+        Raises:
+            ProductLevelError: If it is a level-1C product.
+            ProductError: If it has no metadata file, or is a zip that is damaged or holds several
+                products.
+        """
+        folder = path.absolute()
+        if path.is_dir():
+            if not (folder / METADATA_FILE).is_file():
+                _refuse_without_metadata(path, is_level_1c=(folder / _LEVEL_1C_FILE).is_file())
+            return cls(folder.name, folder, f"{folder}/", f"{folder}/")
         try:
-            with (self.folder / path).open("rb") as file:
-                return file.read(MAX_XML_BYTES + 1)
-        except OSError as error:
-            raise ProductError(f"Cannot read {self.shown(path)}: {error.strerror}.") from error
-
-    def raster_path(self, path: str) -> str:
-        """Return what GDAL opens to read it."""
-        return str(self.folder / path)
-
-    def shown(self, path: str) -> str:
-        """Return what it is called in error messages."""
-        return str(self.folder / path)
-
-
-class SafeZip:
-    """A product as a zip file, which GDAL reads in place: nothing is unpacked.
-
-    Raises:
-        ProductLevelError: If it is a level-1C product.
-        ProductError: If it is no zip file, or does not hold exactly one product.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path.absolute()
-        try:
-            with zipfile.ZipFile(self.path) as archive:
-                self._members = frozenset(archive.namelist())
+            archive = zipfile.ZipFile(folder)
         except (OSError, zipfile.BadZipFile) as error:
             raise ProductError(
-                f"{path} cannot be read as a zip file: {error}. Fetch it again."
+                f"{path} cannot be read as a zip file: {error}. Download it again."
             ) from None
-        roots = self._folders_with(METADATA_FILE)
+        roots = _folders_with(METADATA_FILE, archive)
         if not roots:
-            refuse_without_metadata(str(path), level_1c=bool(self._folders_with(_LEVEL_1C_FILE)))
+            is_level_1c = bool(_folders_with(_LEVEL_1C_FILE, archive))
+            _refuse_without_metadata(path, is_level_1c=is_level_1c)
         if len(roots) > 1:
             raise ProductError(
-                f"{path} holds {len(roots)} products: {', '.join(roots)}. Give one at a time."
+                f"{path} holds {len(roots)} products: {', '.join(roots)}. Pass one at a time."
             )
-        self._root = PurePosixPath(roots[0])
-        self.name = self._root.name or self.path.stem
+        inside = "" if roots[0] == "." else f"{roots[0]}/"
+        root = zipfile.Path(archive, inside)
+        name = PurePosixPath(roots[0]).name or folder.stem
+        # The braces say where the name of the zip file ends, whatever its extension is.
+        return cls(name, root, f"{folder}:{inside}", f"/vsizip/{{{folder}}}/{inside}")
 
     def has(self, path: str) -> bool:
-        """Tell whether there is such a member."""
-        return self._member(path) in self._members
+        """Tell whether the product holds a file."""
+        return (self.root / path).is_file()
 
     def read(self, path: str) -> bytes:
-        """Return its bytes."""
+        """Return the bytes of a file, `MAX_XML_BYTES` and one at most."""
         try:
-            with zipfile.ZipFile(self.path) as archive, archive.open(self._member(path)) as file:
-                return file.read(MAX_XML_BYTES + 1)
-        except (OSError, zipfile.BadZipFile, RuntimeError, KeyError) as error:
-            raise ProductError(f"Cannot read {self.shown(path)}: {error}.") from error
+            with (self.root / path).open("rb") as file:
+                content: bytes = file.read(MAX_XML_BYTES + 1)
+        except (OSError, zipfile.BadZipFile, RuntimeError, KeyError, zlib.error) as error:
+            raise ProductError(f"Cannot read {self.shown(path)}: {first_line(error)}.") from error
+        return content
 
     def raster_path(self, path: str) -> str:
-        """Return what GDAL opens to read it."""
-        # The braces say where the name of the zip file ends, whatever its extension is.
-        return f"/vsizip/{{{self.path}}}/{self._member(path)}"
+        """Return the path that GDAL opens to read a file."""
+        return self.raster + path
 
     def shown(self, path: str) -> str:
-        """Return what it is called in error messages."""
-        return f"{self.path}:{self._member(path)}"
-
-    def _member(self, path: str) -> str:
-        return str(self._root / path)
-
-    def _folders_with(self, file_name: str) -> list[str]:
-        found = [PurePosixPath(member) for member in self._members]
-        # The product's own metadata file lies at its top; a copy deeper inside is another thing.
-        parents = sorted(str(path.parent) for path in found if path.name == file_name)
-        return [parent for parent in parents if ".." not in PurePosixPath(parent).parts]
+        """Return the name of a file in error messages."""
+        return self.place + path
 
 
-def refuse_without_metadata(product: str, *, level_1c: bool) -> None:
-    """Say why a product cannot be used.
+def _folders_with(file_name: str, archive: zipfile.ZipFile) -> list[str]:
+    """Return the folders of an archive that directly hold a file of that name."""
+    found = [PurePosixPath(member) for member in archive.namelist()]
+    parents = sorted({str(path.parent) for path in found if path.name == file_name})
+    return [parent for parent in parents if ".." not in PurePosixPath(parent).parts]
 
-    Raises:
-        ProductLevelError: If it is a level-1C product.
-        ProductError: Otherwise.
-    """
-    if level_1c:
+
+def _refuse_without_metadata(product: Path, *, is_level_1c: bool) -> NoReturn:
+    if is_level_1c:
         raise ProductLevelError(
-            f"{product} is a level-1C product: reflectance at the top of the atmosphere. The "
-            "models were trained on level 2A, reflectance at the ground; haze and scattering "
-            "would look to them like another land cover. Take the level-2A product of the same "
-            "scene, or make it with Sen2Cor."
+            f"{product} is a level-1C product: top-of-atmosphere reflectance. The models were "
+            "trained on level 2A, surface reflectance; haze and scattering would look like "
+            "another land cover. Use the level-2A product of the same scene, or make it with "
+            "Sen2Cor."
         )
     raise ProductError(
         f"{product} has no {METADATA_FILE}, the metadata file at the top of a Sentinel-2 level-2A "
-        "product. Name the .SAFE folder itself or a zip of it."
+        "product. Pass the .SAFE folder itself or a zip of it."
     )
 
 
 def checked_path(path: str, product: str) -> str:
-    """Return a path that metadata name, if it stays inside the product.
-
-    Raises:
-        ProductError: If it does not.
-    """
+    """Return a path that metadata name; raise a ProductError if it leaves the product."""
     parts = PurePosixPath(path).parts
     strange = any(character in path for character in "\\:{}\0")
     if not parts or strange or ".." in parts or path.startswith("/"):
         raise ProductError(
-            f"{product} names the image {path!r}, which is not a path inside the product. Its "
-            "metadata were tampered with or are damaged; fetch it again."
+            f"{product} names the image {path!r}, which is not a path inside the product. The "
+            "metadata are damaged or were tampered with; download the product again."
         )
     return path

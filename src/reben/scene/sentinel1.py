@@ -1,11 +1,9 @@
-"""Sentinel-1 for a scene: calibrated backscatter in map geometry, VV and VH by name.
+"""Sentinel-1 for a scene: calibrated, geocoded backscatter, VV and VH by name, in dB on its grid.
 
-Backscatter of Sentinel-1: in which unit a source gives it, and dB on the grid of a scene.
-
-Interpolation is done in linear power, where means mean something, and only its result is brought
-to dB. Positions are right to an eighth of a pixel, which is GDAL's way of being quick. Of what has
-no data nothing is interpolated; a pixel without any gets the mean of the data set that the models
-were trained on, which normalises to 0, and the mask says that it is not real.
+Backscatter is interpolated in linear power, where averages are meaningful; only the result is
+converted to dB. Positions are accurate to an eighth of a pixel, GDAL's default. Nothing is
+interpolated from pixels without data; those get the mean of the training data, which normalises to
+0, and the mask marks them.
 """
 
 import math
@@ -48,16 +46,16 @@ _MARGIN_PIXELS = 3
 
 
 def unit_of(name: str, words: Mapping[str, str], given: Unit | None) -> Unit:
-    """Return the unit of backscatter by what its metadata say, or by what the user says.
+    """Return the unit of backscatter by its metadata or by the user.
 
     Args:
-        name: What it is called in error messages.
+        name: Its name in error messages.
         words: Key -> text of metadata: units, descriptions, tags.
-        given: What the user says.
+        given: The user's unit.
 
     Raises:
-        UnknownUnitError: If nobody says it, metadata say several units, amplitude, or another one
-            than the user.
+        UnknownUnitError: If nothing states it, or metadata state several units, amplitude, or
+            another unit than the user.
 
     Example:
         >>> unit_of("VV.tif", {"description": "sigma0 VV [dB]"}, None)
@@ -72,20 +70,20 @@ def unit_of(name: str, words: Mapping[str, str], given: Unit | None) -> Unit:
     if "amplitude" in said:
         raise UnknownUnitError(
             f"{name} holds amplitude ({said['amplitude']}); the models need power in dB. Square it "
-            "first, and say sentinel1_unit='linear'."
+            "first, and pass sentinel1_unit='linear'."
         )
     if given is not None:
         other = [text for unit, text in said.items() if unit != given]
         if other and given not in said:
             raise UnknownUnitError(
                 f"sentinel1_unit is {given!r}, but {name} says otherwise: {other[0]}. Leave it "
-                "out, or put the metadata of the file right."
+                "out, or correct the metadata of the file."
             )
         return given
     if len(said) != 1:
-        reason = "; ".join(said.values()) if said else "no unit, description or tag says it"
+        reason = "; ".join(said.values()) if said else "no unit, description or tag says so"
         raise UnknownUnitError(
-            f"Whether {name} is in dB or linear power is not clear: {reason}. Say it: "
+            f"It is not clear whether {name} is in dB or linear power: {reason}. Pass "
             "sentinel1_unit='db' or sentinel1_unit='linear' (--sentinel1-unit)."
         )
     return "db" if "db" in said else "linear"
@@ -95,15 +93,15 @@ class WarpedBand:
     """One polarisation, warped to the grid of a scene.
 
     Args:
-        source: What it is read from; in any reference system, north-up.
-        grid: Where it is needed.
+        source: Its source, north-up in any reference system.
+        grid: The grid of the scene.
         unit: The unit of the source's values.
         band: VV or VH.
 
     Raises:
         GridError: If the source does not touch the grid.
-        ProductError: If its values are whole numbers: those are not calibrated.
-        UnknownUnitError: If its values cannot be of the unit.
+        ProductError: If its values are integers, which are not calibrated.
+        UnknownUnitError: If its values cannot have that unit.
     """
 
     def __init__(self, source: BandSource, grid: Grid, unit: Unit, band: str) -> None:
@@ -215,8 +213,8 @@ class WarpedBand:
             lower = upper + e * self.source.placement.height
             raise GridError(
                 f"{self.source.name} lies elsewhere: it covers {left:g} to {right:g}, {lower:g} to "
-                f"{upper:g} in {self.source.placement.crs[:40]}, and the scene "
-                f"{self.grid.bounds} in {self.grid.crs}. Take the product of the same place."
+                f"{upper:g} in {self.source.placement.crs[:40]}, the scene {self.grid.bounds} in "
+                f"{self.grid.crs}. Use a product of the same place."
             )
 
     def _check_values(self) -> None:
@@ -231,9 +229,9 @@ class WarpedBand:
         name = self.source.name
         if stored.dtype.kind != "f":
             raise ProductError(
-                f"{name} holds whole numbers ({stored.dtype}): digital numbers that were not "
-                "calibrated. Calibrate them to sigma0 or gamma0 first, with SNAP for example, or "
-                "take an RTC product."
+                f"{name} holds integers ({stored.dtype}): digital numbers that are not calibrated. "
+                "Calibrate them to sigma0 or gamma0 first, for example with SNAP, or use an RTC "
+                "product."
             )
         values = stored[self._has_data(stored)]
         if values.size == 0:
@@ -241,14 +239,13 @@ class WarpedBand:
         smallest = float(values.min())
         if self.unit == "linear" and smallest < 0:
             raise UnknownUnitError(
-                f"{name} is said to be linear power, but has the value {smallest:.4g}; power is "
-                "never negative. If it is in dB, say sentinel1_unit='db'."
+                f"{name} is declared as linear power but has the value {smallest:.4g}; power is "
+                "never negative. If it is in dB, pass sentinel1_unit='db'."
             )
         if self.unit == "db" and smallest > 0:
             raise UnknownUnitError(
-                f"{name} is said to be in dB, but has no value below {smallest:.4g}; land and "
-                "water are mostly at -5 to -30 dB. If it is linear power, say "
-                "sentinel1_unit='linear'."
+                f"{name} is declared as dB but has no value below {smallest:.4g}; land and water "
+                "are mostly at -5 to -30 dB. If it is linear power, pass sentinel1_unit='linear'."
             )
 
 
@@ -260,7 +257,7 @@ class Sentinel1:
 
     @property
     def bands(self) -> tuple[str, ...]:
-        """The polarisations there are."""
+        """The polarisations."""
         return tuple(self._warped)
 
     def read(self, band: str, top: int, height: int) -> tuple[NDArray[np.float32], NDArray[Any]]:
@@ -293,21 +290,21 @@ def open_sentinel1(
 
     Args:
         product: A folder of files named by VV and VH, a mapping of such files, a STAC item (file,
-            address or mapping), or a Dataset with VV and VH.
-        grid: Where they are needed.
-        unit: "db" or "linear", if the product does not say it.
+            URL or mapping), or a Dataset with VV and VH.
+        grid: The grid of the scene.
+        unit: "db" or "linear", if the product does not state it.
 
     Raises:
-        ConfigError: If the unit is another one.
+        ConfigError: If the unit is neither.
         ProductLevelError: If it is not calibrated or in radar geometry.
-        MissingBandError: If VV or VH is not there.
-        UnknownUnitError: If nothing says whether it is in dB, or values cannot be of that unit.
+        MissingBandError: If VV or VH is missing.
+        UnknownUnitError: If nothing states whether it is in dB, or values cannot have that unit.
         GridError: If it lies elsewhere.
         ProductError: If a file cannot be read.
         MissingExtraError: If rasterio is not installed.
     """
     if unit is not None and unit not in UNITS:
-        raise ConfigError(f"sentinel1_unit is {unit!r}; it is one of {', '.join(UNITS)}.")
+        raise ConfigError(f"sentinel1_unit must be one of {', '.join(UNITS)}, not {unit!r}.")
     name, sources, words = _sources_of(product)
     try:
         _require_both(name, sources)
@@ -359,7 +356,7 @@ def _from_path(
         return _from_item(open_item(product))
     path = Path(product)
     if not path.exists():
-        raise ProductError(f"There is no Sentinel-1 product {product}. Check the path.")
+        raise ProductError(f"No Sentinel-1 product at {product}. Check the path.")
     _refuse_safe(path)
     if path.is_dir():
         files = band_files(path, S1)
@@ -367,8 +364,8 @@ def _from_path(
     if path.suffix.lower() in {".json", ".geojson"}:
         return _from_item(open_item(path))
     raise ProductError(
-        f"{product} is no Sentinel-1 product that is read: name a folder with files called ..._VV "
-        "and ..._VH, or a STAC item (.json)."
+        f"{product} is not a known kind of Sentinel-1 product. Pass a folder with files named "
+        "..._VV and ..._VH, or a STAC item (.json)."
     )
 
 
@@ -391,8 +388,8 @@ def _require_both(name: str, sources: Mapping[str, BandSource]) -> None:
     missing = S1.missing_from(sources)
     if missing:
         raise MissingBandError(
-            f"{name} lacks {' and '.join(missing)}; models with Sentinel-1 use VV and VH. Files "
-            "must be named by them (..._VV.tif), or assets and variables be called so."
+            f"{name} lacks {' and '.join(missing)}; models with Sentinel-1 use VV and VH. Name "
+            "files (..._VV.tif), assets or variables by them."
         )
 
 
@@ -401,12 +398,12 @@ def _refuse_safe(path: Path) -> None:
     if is_safe or _LEVEL_1_NAME.match(path.name):
         raise ProductLevelError(
             f"{path} is a level-1 product of Sentinel-1: digital numbers in radar geometry, "
-            "neither calibrated nor laid on a map. Make sigma0 with terrain correction from it "
-            "first (SNAP: apply orbit file, remove thermal noise, calibrate, terrain-correct), or "
-            "take an RTC product of the same pass."
+            "neither calibrated nor geocoded. Make terrain-corrected sigma0 from it first (SNAP: "
+            "apply orbit file, remove thermal noise, calibrate, terrain-correct), or use an RTC "
+            "product of the same pass."
         )
     if path.suffix.lower() == ".zip":
-        raise ProductError(f"{path} is a zip file. Unpack it, and name the folder of VV and VH.")
+        raise ProductError(f"{path} is a zip file. Unpack it and pass the folder with VV and VH.")
 
 
 def _refuse_radar_geometry(source: BandSource) -> None:
@@ -415,6 +412,6 @@ def _refuse_radar_geometry(source: BandSource) -> None:
         if isinstance(source, BandFile) and source.is_tied_by_points:
             reason = "control points instead of a map grid: it is in radar geometry"
         raise ProductLevelError(
-            f"{source.name} has {reason}. Terrain-correct and calibrate it first, or take an RTC "
+            f"{source.name} has {reason}. Calibrate and terrain-correct it first, or use an RTC "
             "product of the same pass."
         )

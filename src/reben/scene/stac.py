@@ -46,10 +46,10 @@ class Item:
     """A STAC item.
 
     Args:
-        id: Its name.
+        id: Its id.
         properties: Its properties.
-        assets: Key -> asset, as the item writes it.
-        base: The address of a web item, the folder of a local one, empty for one in memory.
+        assets: Key -> asset, as in the item.
+        base: The URL of a web item, the folder of a local one, empty for one in memory.
     """
 
     id: str
@@ -58,10 +58,10 @@ class Item:
     base: str
 
     def raster_path(self, href: str) -> str:
-        """Return what GDAL opens to read an asset.
+        """Return the path that GDAL opens to read an asset.
 
         Raises:
-            ProductError: If the address is of a kind that is not read, or there is no such file.
+            ProductError: If the address is of a kind that is not read, or the file does not exist.
         """
         address = self._address(href)
         scheme = urlsplit(address).scheme.lower()
@@ -72,7 +72,7 @@ class Item:
         return str(self._local(address, scheme))
 
     def shown(self, href: str) -> str:
-        """Return what an asset is called in error messages."""
+        """Return the name of an asset in error messages."""
         return shown(self._address(href))
 
     def _address(self, href: str) -> str:
@@ -83,23 +83,23 @@ class Item:
     def _local(self, address: str, scheme: str) -> Path:
         if scheme not in ("", "file"):
             raise ProductError(
-                f"{self.id} names {shown(address)}; only http, https, s3, gs, az and files are "
-                "read. Download the asset and make the address that of the file."
+                f"{self.id} names {shown(address)}; only http, https, s3, gs, az and files can be "
+                "read. Download the asset and change the address to the file."
             )
         if urlsplit(self.base).scheme in _WEB:
             raise ProductError(
                 f"{self.id} comes from the web and names the local file {address}, which is not "
-                "read. Save the item beside its files and name the saved one."
+                "read. Save the item beside its files and pass the saved one."
             )
         path = Path(unquote(urlsplit(address).path)) if scheme else Path(address)
         if not path.is_absolute() and not self.base:
             raise ProductError(
-                f"{self.id} names {address}, and nothing says from where: an item in memory needs "
-                "whole addresses, or a link with rel 'self'."
+                f"{self.id} names {address}, a relative address: an item in memory needs absolute "
+                "addresses, or a link with rel 'self'."
             )
         path = Path(self.base) / path
         if not path.is_file():
-            raise ProductError(f"{self.id} names {address}, but there is no file {path}.")
+            raise ProductError(f"{self.id} names {address}, but the file {path} does not exist.")
         return path
 
 
@@ -109,16 +109,16 @@ def looks_like_item(value: Mapping[Any, Any]) -> bool:
 
 
 def is_web_address(text: str) -> bool:
-    """Tell whether a text is an http or https address."""
+    """Tell whether a text is an http or https URL."""
     return urlsplit(text).scheme.lower() in _WEB
 
 
 def open_item(item: str | Path | Mapping[Any, Any]) -> Item:
-    """Return a STAC item from its address, its file, or as it is in memory.
+    """Return a STAC item from its URL, its file, or a mapping.
 
     Raises:
-        DownloadError: If it cannot be fetched.
-        ProductError: If it is no STAC item.
+        DownloadError: If it could not be fetched.
+        ProductError: If it is not a STAC item.
     """
     if isinstance(item, Mapping):
         return _parse(item, "the STAC item", _self_link(item))
@@ -130,7 +130,7 @@ def open_item(item: str | Path | Mapping[Any, Any]) -> Item:
 
 
 def shown(address: str) -> str:
-    """Return an address without its query, which can hold a signature, and without user names.
+    """Return a URL without its query, which can hold a signature, and without credentials.
 
     Example:
         >>> shown("https://some.host/B02.tif?sig=secret")
@@ -166,11 +166,11 @@ def _fetch(address: str) -> bytes:
 def _parse(item: Mapping[Any, Any], name: str, base: str) -> Item:
     if item.get("type") != "Feature":
         raise ProductError(
-            f"{name} is no STAC item: its type is {item.get('type')!r}, not 'Feature'. {_CURE}"
+            f"{name} is not a STAC item: its type is {item.get('type')!r}, not 'Feature'. {_CURE}"
         )
     properties, assets = item.get("properties"), item.get("assets")
     if not isinstance(properties, Mapping) or not isinstance(assets, Mapping):
-        raise ProductError(f"{name} has no properties or no assets, which every STAC item has.")
+        raise ProductError(f"{name} is not a STAC item: it lacks properties or assets. {_CURE}")
     whole = {
         key: asset
         for key, asset in assets.items()
@@ -202,22 +202,13 @@ class _Asset(NamedTuple):
 
 
 def read_stac(item: Item, boa_offset: float | None = None) -> BandSources:
-    """Return the Sentinel-2 bands of an item and how their numbers are to be read.
-
-    Raises:
-        ProductLevelError: If the item says that it is of level 1C.
-        ProductError: If an asset cannot be read, or several claim to be one band.
-        MissingBandError: If no asset is a band.
-        UnknownOffsetError: If neither the item nor ``boa_offset`` say which offset is carried.
-        OffsetConflictError: If the item contradicts itself and ``boa_offset`` does not decide.
-        MissingExtraError: If rasterio is not installed.
-    """
+    """Return the Sentinel-2 bands of an item; for the errors see `open_scene`."""
     check_given_offset(boa_offset)
     _refuse_level_1c(item)
     chosen = _choose(item)
     if not set(chosen) - {CLASSIFICATION}:
         raise MissingBandError(
-            f"{item.id} has no asset that is a Sentinel-2 band. Its assets: "
+            f"{item.id} has no asset with a Sentinel-2 band. Its assets: "
             f"{', '.join(item.assets) or 'none'}."
         )
     said = statements_in(item.properties)
@@ -246,8 +237,8 @@ def _refuse_level_1c(item: Item) -> None:
     level = str(item.properties.get("processing:level", ""))
     if "1C" in kind.upper() or level.upper() in {"L1C", "L1"}:
         raise ProductLevelError(
-            f"{item.id} is of level 1C ({kind or level}): reflectance at the top of the "
-            "atmosphere. The models were trained on level 2A; take that item of the same scene."
+            f"{item.id} is of level 1C ({kind or level}): top-of-atmosphere reflectance. The "
+            "models were trained on level 2A; use the level-2A item of the same scene."
         )
 
 
@@ -287,7 +278,7 @@ def _best(item: Item, band: str, found: Sequence[_Asset]) -> _Asset:
     if len(ranked) > 1 and _rank(band, ranked[0]) == _rank(band, ranked[1]):
         keys = ", ".join(asset.key for asset in found)
         raise ProductError(
-            f"Several assets of {item.id} are {band} at {native_metres(band)} m: {keys}. Leave one."
+            f"Several assets of {item.id} are {band} at {native_metres(band)} m: {keys}. Keep one."
         )
     return ranked[0]
 
