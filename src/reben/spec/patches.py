@@ -210,9 +210,7 @@ class Sentinel2Patch:
             >>> Sentinel2Patch.parse("S2A_MSIL2A_20170613T101031_N9999_R022_T33UUP_26_57").bounds
             Bounds(epsg=32633, left=331200, bottom=5330400, right=332400, top=5331600)
         """
-        epsg, west, north = tile_corner(self.tile)
-        left, top = west + self.column * PATCH_METRES, north - self.row * PATCH_METRES
-        return Bounds(epsg, left, top - PATCH_METRES, left + PATCH_METRES, top)
+        return _bounds(self.tile, self.column, self.row)
 
 
 @dataclass(frozen=True)
@@ -269,6 +267,22 @@ class Sentinel1Patch:
     def name(self) -> str:
         """The patch name; column and row are not padded, unlike those of Sentinel-2."""
         return f"{self.scene_name}_{self.tile}_{self.column}_{self.row}"
+
+    @property
+    def bounds(self) -> Bounds:
+        """Where it lies, by the grid that Sentinel-2 tiles are cut by.
+
+        Raises:
+            PatchNameError: If there is no such tile.
+        """
+        return _bounds(self.tile, self.column, self.row)
+
+
+def _bounds(tile: str, column: int, row: int) -> Bounds:
+    """Return the rectangle of the patch in ``column`` and ``row`` of a tile."""
+    epsg, west, north = tile_corner(tile)
+    left, top = west + column * PATCH_METRES, north - row * PATCH_METRES
+    return Bounds(epsg, left, top - PATCH_METRES, left + PATCH_METRES, top)
 
 
 def is_sentinel2_name(text: str) -> bool:

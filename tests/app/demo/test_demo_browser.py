@@ -22,8 +22,9 @@ from PIL import Image
 import made_up
 import made_up_files
 from demo_page_server import reben_demo, serving
-from reben.app.demo.locator import degrees_of_utm, text_of_degrees
+from reben.app.demo.locator import centre_of, describe_degrees
 from reben.model.classifier import Classifier
+from reben.spec.patches import Bounds
 
 pytestmark = pytest.mark.browser
 
@@ -233,8 +234,8 @@ def test_uploaded_tiffs_are_predicted(visit, model):
     upload(visit, files_of("s2", "s1"))
     visit.get_by_text(made_up.patch_id(7), exact=True).wait_for()
     assert shown_scores(visit) == scores_of(model, made_up.patch(7))
-    lonlat = degrees_of_utm(32633, 300_000 + 7 * 1200 + 600, 5_000_000 - 600)
-    assert visit.get_by_text(text_of_degrees(*lonlat), exact=True).count() == 1
+    place = Bounds(32633, 308_400, 4_998_800, 309_600, 5_000_000)
+    assert visit.get_by_text(describe_degrees(*centre_of(place)), exact=True).count() == 1
     choose(visit, 11)  # the patch that was shown before
     assert shown_scores(visit) == scores_of(model, made_up.patch(11))
 
@@ -308,8 +309,8 @@ def test_a_click_on_the_class_map_shows_the_scores_of_that_cell(visit, scene):
         visit.get_by_text(f"column {column} of 12, row {row} of 10").wait_for()
         expected = dict(zip(NAMES, values[:, row, column].tolist(), strict=True))
         assert shown_scores(visit, "#cell-scores") == pytest.approx(expected, abs=6e-4)
-    place = degrees_of_utm(32633, 300_000 + 11.5 * 1200, 5_400_000 - 9.5 * 1200)
-    assert visit.get_by_text(text_of_degrees(*place), exact=True).count() == 1
+    place = Bounds(32633, 313_200, 5_388_000, 314_400, 5_389_200)
+    assert visit.get_by_text(describe_degrees(*centre_of(place)), exact=True).count() == 1
     assert visit.locator(".quicklook img").get_attribute("alt").startswith("Quick look of")
 
 

@@ -1,97 +1,55 @@
-"""The map that shows where a patch lies: Europe's outlines, drawn here, from no server.
+"""Where a patch or a cell lies: in degrees, in words, and on a map of Europe.
 
-The projection is Lambert's azimuthal equal-area one about 52° N, 10° E, on a sphere.
-
-Where a patch lies on the ground: metres of a UTM zone, longitude and latitude.
+The map is drawn here from outlines that come with reben, so no server is asked. Its projection is
+Lambert's azimuthal equal-area one about 52° N, 10° E, on a sphere.
 """
 
 import json
-import math
 from functools import cache
 from html import escape
 from importlib.resources import files
+from typing import Any
 
 from reben.errors import PatchNameError
-from reben.spec.patches import PATCH_METRES, Bounds, Sentinel1Patch, Sentinel2Patch, tile_corner
+from reben.predict.table_files import to_degrees
+from reben.spec.patches import Bounds, Sentinel1Patch, Sentinel2Patch
+from reben.support.extras import optional
 
-_FLATTENING = 1 / 298.257223563
-_SEMI_MAJOR = 6_378_137.0
-_SCALE = 0.9996
-_FALSE_EASTING, _FALSE_NORTHING = 500_000.0, 10_000_000.0
+_LEFT, _RIGHT, _BOTTOM, _TOP = -2.25e6, 2.05e6, -1.75e6, 2.25e6
+"""What is shown, in metres from the middle of the projection."""
+_WIDTH, _HEIGHT = 430, 400
+_MERIDIANS = range(-30, 51, 10)
+_PARALLELS = range(30, 81, 10)
 
 
 def centre_of(place: Bounds) -> tuple[float, float]:
     """Return longitude and latitude of the middle of ``place``, in degrees."""
     middle = (place.left + place.right) / 2, (place.bottom + place.top) / 2
-    return degrees_of_utm(place.epsg, *middle)
+    longitude, latitude = to_degrees(place.epsg).transform(*middle)
+    return longitude, latitude
 
 
 def distance_between(one: Bounds, other: Bounds) -> float:
-    """Return metres between two middles, on a sphere; exact enough to tell places apart."""
-    (x1, y1), (x2, y2) = centre_of(one), centre_of(other)
-    height, width = math.radians(y2 - y1), math.radians(x2 - x1)
-    width *= math.cos(math.radians((y1 + y2) / 2))
-    return 6_371_000 * math.hypot(height, width)
+    """Return metres between the middles of two places."""
+    earth = _pyproj().Geod(ellps="WGS84")
+    return float(earth.inv(*centre_of(one), *centre_of(other))[2])
 
 
 def place_of_name(name: str) -> Bounds | None:
-    """Return where the patch called ``name`` lies, or None where the name does not say.
-
-    A patch name holds the tile of the Sentinel-2 grid and its place in that tile.
-    """
+    """Return where the patch called ``name`` lies, or None if the name does not say."""
     for kind in (Sentinel2Patch, Sentinel1Patch):
         try:
-            patch = kind.parse(name)
-            epsg, west, north = tile_corner(patch.tile)
+            return kind.parse(name).bounds
         except PatchNameError:
             continue
-        left, top = west + patch.column * PATCH_METRES, north - patch.row * PATCH_METRES
-        return Bounds(epsg, left, top - PATCH_METRES, left + PATCH_METRES, top)
     return None
 
 
-def degrees_of_utm(epsg: int, easting: float, northing: float) -> tuple[float, float]:
-    """Return longitude and latitude in degrees of a point in a UTM zone on WGS 84.
-
-    Right to a millimetre inside the zone.
-
-    Source: Krüger's series to the fourth order, as in Karney, "Transverse Mercator with an
-    accuracy of a few nanometers", J. Geodesy 85 (2011), equation 36.
-
-    Example:
-        >>> degrees_of_utm(32633, 500_000, 0)
-        (15.0, 0.0)
-    """
-    n = _FLATTENING / (2 - _FLATTENING)
-    rectifying = _SEMI_MAJOR / (1 + n) * (1 + n**2 / 4 + n**4 / 64)
-    beta = (
-        n / 2 - 2 * n**2 / 3 + 37 * n**3 / 96 - n**4 / 360,
-        n**2 / 48 + n**3 / 15 - 437 * n**4 / 1440,
-        17 * n**3 / 480 - 37 * n**4 / 840,
-        4397 * n**4 / 161_280,
-    )
-    north = northing - (_FALSE_NORTHING if epsg // 100 == 327 else 0)
-    xi = north / (_SCALE * rectifying)
-    eta = (easting - _FALSE_EASTING) / (_SCALE * rectifying)
-    xi_0 = xi - sum(
-        b * math.sin(2 * k * xi) * math.cosh(2 * k * eta) for k, b in enumerate(beta, 1)
-    )
-    eta_0 = eta - sum(
-        b * math.cos(2 * k * xi) * math.sinh(2 * k * eta) for k, b in enumerate(beta, 1)
-    )
-    conformal = math.sin(xi_0) / math.hypot(math.sinh(eta_0), math.cos(xi_0))
-    latitude = _geographic(conformal)
-    longitude = math.atan2(math.sinh(eta_0), math.cos(xi_0))
-    central = 6 * (epsg % 100) - 183
-    east = (central + math.degrees(longitude) + 180) % 360 - 180
-    return east, math.degrees(latitude)
-
-
-def text_of_degrees(longitude: float, latitude: float) -> str:
+def describe_degrees(longitude: float, latitude: float) -> str:
     """Return a point as people write it.
 
     Example:
-        >>> text_of_degrees(13.52, -48.1)
+        >>> describe_degrees(13.52, -48.1)
         '48.1000° S, 13.5200° E'
     """
     north, east = "NS"[latitude < 0], "EW"[longitude < 0]
@@ -101,46 +59,13 @@ def text_of_degrees(longitude: float, latitude: float) -> str:
 def describe_place(place: Bounds) -> list[tuple[str, str]]:
     """Return where ``place`` lies, as names and values."""
     corner = f"{place.left:,.0f} m E, {place.top:,.0f} m N, UTM {place.zone}"
-    return [("Centre", text_of_degrees(*centre_of(place))), ("Upper left corner", corner)]
-
-
-def _geographic(conformal: float) -> float:
-    """Return the latitude whose conformal latitude has the tangent ``conformal``, by Newton."""
-    eccentricity = math.sqrt(_FLATTENING * (2 - _FLATTENING))
-    tangent = conformal
-    for _ in range(5):
-        sine = tangent / math.hypot(1, tangent)
-        sigma = math.sinh(eccentricity * math.atanh(eccentricity * sine))
-        there = tangent * math.hypot(1, sigma) - sigma * math.hypot(1, tangent)
-        slope = (1 - eccentricity**2) * math.hypot(1, tangent) * math.hypot(1, there)
-        slope /= 1 + (1 - eccentricity**2) * tangent**2
-        tangent += (conformal - there) / slope
-    return math.atan(tangent)
-
-
-_CENTRE = (10.0, 52.0)
-_LEFT, _RIGHT, _BOTTOM, _TOP = -2250.0, 2050.0, -1750.0, 2250.0
-"""What is shown, in kilometres from the middle of the projection."""
-_WIDTH = 430
-_HEIGHT = 400
-_MERIDIANS = range(-30, 51, 10)
-_PARALLELS = range(30, 81, 10)
+    return [("Centre", describe_degrees(*centre_of(place))), ("Upper left corner", corner)]
 
 
 def project(longitude: float, latitude: float) -> tuple[float, float]:
-    """Return where a point lies in the drawing: pixels from the left and from the top."""
-    east, north = math.radians(longitude - _CENTRE[0]), math.radians(latitude)
-    middle = math.radians(_CENTRE[1])
-    cosine = math.sin(middle) * math.sin(north)
-    cosine += math.cos(middle) * math.cos(north) * math.cos(east)
-    scale = 6371 * math.sqrt(2 / (1 + max(cosine, -0.999)))
-    x_km = scale * math.cos(north) * math.sin(east)
-    y_km = scale * math.cos(middle) * math.sin(north)
-    y_km -= scale * math.sin(middle) * math.cos(north) * math.cos(east)
-    return (
-        (x_km - _LEFT) / (_RIGHT - _LEFT) * _WIDTH,
-        (_TOP - y_km) / (_TOP - _BOTTOM) * _HEIGHT,
-    )
+    """Return where a point lies on the map: pixels from the left and from the top."""
+    x, y = _projection()(longitude, latitude)
+    return (x - _LEFT) / (_RIGHT - _LEFT) * _WIDTH, (_TOP - y) / (_TOP - _BOTTOM) * _HEIGHT
 
 
 def draw_locator(place: Bounds, where: str) -> str:
@@ -152,18 +77,26 @@ def draw_locator(place: Bounds, where: str) -> str:
     """
     longitude, latitude = centre_of(place)
     x, y = project(longitude, latitude)
-    inside = 0 <= x <= _WIDTH and 0 <= y <= _HEIGHT
-    text = f"Map of Europe. {where} at {text_of_degrees(longitude, latitude)}."
-    if not inside:
-        text += " That is outside this map."
+    text = f"Map of Europe. {where} at {describe_degrees(longitude, latitude)}."
     mark = (
         f'<g class="here"><circle class="halo" cx="{x:.1f}" cy="{y:.1f}" r="15"/>'
         f'<circle class="dot" cx="{x:.1f}" cy="{y:.1f}" r="5.5"/></g>'
     )
+    if not (0 <= x <= _WIDTH and 0 <= y <= _HEIGHT):
+        text, mark = f"{text} That is outside this map.", ""
     return (
         f'<svg class="locator" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" '
-        f'aria-label="{escape(text)}">{_outlines()}{mark if inside else ""}</svg>'
+        f'aria-label="{escape(text)}">{_outlines()}{mark}</svg>'
     )
+
+
+def _pyproj() -> Any:  # noqa: ANN401 - a module
+    return optional("pyproj", "demo", "Showing where a patch lies")
+
+
+@cache
+def _projection() -> Any:  # noqa: ANN401 - pyproj is optional
+    return _pyproj().Proj(proj="laea", lat_0=52, lon_0=10, R=6_371_000)
 
 
 @cache

@@ -19,23 +19,19 @@ _MOST_CHOICES = 100
 
 @dataclass(frozen=True, eq=False)
 class ShownPatch:
-    """One patch, with what is known of it.
-
-    Args:
-        title: What it is called.
-        bands: Band -> [h, w], raw values.
-        true_labels: The labels that it really has, or None if nobody knows.
-        place: Where it lies, or None if nobody knows.
-        facts: Names and values of what else is known.
-        notes: What its reader should know.
-    """
+    """One patch, and what is known about it."""
 
     title: str
     bands: Mapping[str, NDArray[Any]]
+    """Band -> [h, w], raw values."""
     true_labels: tuple[str, ...] | None
+    """None if they are unknown."""
     place: Bounds | None
+    """Where it lies, or None if that is unknown."""
     facts: tuple[tuple[str, str], ...]
+    """Names and values of what else is known."""
     notes: tuple[str, ...] = ()
+    """What its reader should know."""
 
 
 class Samples:
@@ -54,10 +50,8 @@ class Samples:
         table = self._dataset.table
         step = max(1, -(-len(table) // _MOST_CHOICES))
         self._rows = {table.patch_ids[row]: row for row in range(0, len(table), step)}
-        countries = table.rows.column("country").to_pylist()
-        snow = table.rows.column("contains_seasonal_snow").to_pylist()
-        cloud = table.rows.column("contains_cloud_or_shadow").to_pylist()
-        self._countries: list[str] = countries
+        columns = ("country", "contains_seasonal_snow", "contains_cloud_or_shadow")
+        self._countries, snow, cloud = (table.rows.column(name).to_pylist() for name in columns)
         self._weather = [
             " and ".join(name for name, is_there in (("snow", s), ("cloud", c)) if is_there)
             for s, c in zip(snow, cloud, strict=True)
@@ -66,11 +60,11 @@ class Samples:
     @property
     def choices(self) -> list[tuple[str, str]]:
         """Readable names and patch names, in the order of the metadata; evenly spread if many."""
-        return [(self._readable(name, row), name) for name, row in self._rows.items()]
+        return [(self._describe(name, row), name) for name, row in self._rows.items()]
 
     @property
     def first(self) -> str:
-        """The patch to begin with: of those with most labels, the first of the test split."""
+        """The patch to begin with: the first of the test split with the most labels."""
         table = self._dataset.table
         labels, splits = table.label_names, table.splits
 
@@ -97,59 +91,54 @@ class Samples:
         except MissingPatchError:
             notes.append(f"The store lacks the Sentinel-1 partner of this patch, {sentinel1}.")
         if table.made_up_by is not None:
-            notes.append(f"This patch is no measurement: {table.made_up_by} made it up.")
+            notes.append(f"This patch was not measured; {table.made_up_by} made it up.")
         place = place_of_name(name)
-        known = [
+        facts = (
             ("Patch", name),
             ("Country", self._countries[row]),
-            ("Split", f"{table.splits[row]}{self._weather_note(row)}"),
-        ]
-        facts = (*known, *_acquired(name), *_acquired(sentinel1), *_where(place))
+            ("Split", self._split(row)),
+            *_describe_time(name),
+            *_describe_time(sentinel1),
+            *_describe_place(place),
+        )
         labels = tuple(sorted(table.label_names[row]))
         return ShownPatch(name, bands, labels, place, facts, tuple(notes))
 
-    def _weather_note(self, row: int) -> str:
-        return f", with {self._weather[row]}" if self._weather[row] else ""
+    def _split(self, row: int) -> str:
+        weather = self._weather[row]
+        return self._dataset.table.splits[row] + (f", with {weather}" if weather else "")
 
-    def _readable(self, name: str, row: int) -> str:
+    def _describe(self, name: str, row: int) -> str:
         parsed = Sentinel2Patch.parse(name)
         first, *more = sorted(self._dataset.table.label_names[row], key=len) or ["no label"]
         labels = f"{first} and {len(more)} more" if more else first
-        split = f"{self._dataset.table.splits[row]}{self._weather_note(row)}"
-        return (
-            f"{parsed.tile} {parsed.column}/{parsed.row}, {self._countries[row]} · {labels} · "
-            f"{split}"
-        )
+        place = f"{parsed.tile} {parsed.column}/{parsed.row}, {self._countries[row]}"
+        return f"{place} · {labels} · {self._split(row)}"
 
 
 def patch_of_upload(upload: UploadedPatch) -> ShownPatch:
     """Return an uploaded patch as the page shows it; its labels are unknown."""
-    facts: list[tuple[str, str]] = [("Patch", upload.title)]
-    facts.append(("Files", f"{len(upload.files)}: {', '.join(upload.bands)}"))
+    facts = [("Patch", upload.title), ("Files", f"{len(upload.files)}: {', '.join(upload.bands)}")]
     if upload.left_out:
         facts.append(("Left out", ", ".join(upload.left_out[:5])))
     for name in upload.names.values():
-        facts += _acquired(name)
-    facts += _where(upload.place)
+        facts += _describe_time(name)
+    facts += _describe_place(upload.place)
     notes = () if upload.doubt is None else (upload.doubt,)
     return ShownPatch(upload.title, upload.bands, None, upload.place, tuple(facts), notes)
 
 
-def _acquired(name: str) -> list[tuple[str, str]]:
-    kinds: tuple[tuple[str, type[Sentinel2Patch] | type[Sentinel1Patch]], ...] = (
-        ("Sentinel-2", Sentinel2Patch),
-        ("Sentinel-1", Sentinel1Patch),
-    )
-    for mission, kind in kinds:
+def _describe_time(name: str) -> list[tuple[str, str]]:
+    for mission, kind in (("Sentinel-2", Sentinel2Patch), ("Sentinel-1", Sentinel1Patch)):
         try:
-            parsed = kind.parse(name)
+            acquired = kind.parse(name).acquired
         except PatchNameError:
             continue
-        return [(f"{mission} acquired", f"{parsed.acquired:%Y-%m-%d %H:%M} UTC")]
+        return [(f"{mission} acquired", f"{acquired:%Y-%m-%d %H:%M} UTC")]
     return []
 
 
-def _where(place: Bounds | None) -> list[tuple[str, str]]:
+def _describe_place(place: Bounds | None) -> list[tuple[str, str]]:
     if place is None:
         return [("Place", "unknown: neither names nor files say it")]
     return describe_place(place)
