@@ -9,7 +9,7 @@ import pytest
 
 import made_up
 import made_up_files
-from reben.app.demo.uploads import UploadLimits, ZipLimits, take_upload
+from reben.app.demo.uploads import UploadLimits, take_upload
 from reben.data.tiff.write import GeoTransform, encode_geotiff
 from reben.errors import TiffError, UploadError
 from reben.spec.bands import S2_FULL
@@ -79,7 +79,7 @@ def test_band_files_of_both_sensors_are_the_raw_bands_of_the_patch(root, files):
         "Sentinel-1": made_up.s1_name(7),
     }
     assert len(upload.bands) == 14
-    assert upload.left_out == (f"{made_up.patch_id(7)}_reference_map.tif",)
+    assert upload.left_out == [f"{made_up.patch_id(7)}_reference_map.tif"]
 
 
 def test_a_zip_of_a_patch_folder_gives_the_same_as_its_files(root, files):
@@ -122,7 +122,7 @@ def test_sentinel_1_files_of_another_place_are_doubted(root, files):
     assert take_upload(put(root, files), root).doubt is None
     for path in root.iterdir():
         path.rename(root.parent / path.name)
-    assert "lie 91 km from" in take_upload(put(root, far), root).doubt
+    assert "lie 92 km from" in take_upload(put(root, far), root).doubt
 
 
 def test_plain_names_and_resolutions_in_names_are_understood(root):
@@ -267,7 +267,7 @@ def test_a_zip_bomb_is_refused_by_its_ratio(root):
 def test_a_zip_bomb_of_many_members_is_refused_by_its_total(root):
     noise = np.random.default_rng(0).integers(0, 256, 3 << 20, np.uint8).tobytes()
     members = [(f"x_{n}.bin", noise) for n in range(5)]
-    limits = UploadLimits(zips=ZipLimits(total_bytes=12 << 20))
+    limits = UploadLimits(total_bytes=12 << 20)
     said = refusal(root, {"patch.zip": zipped(members, zipfile.ZIP_STORED)}, limits)
     assert "unpacks to 15.7 MB" in said
 
@@ -278,6 +278,22 @@ def test_a_member_that_lies_about_its_size_is_not_read_on(root):
     assert content.count(true_size) == 2  # before the member, and in the directory
     lie = bytes(content).replace(true_size, (100).to_bytes(4, "little"))
     assert "patch.zip" in refusal(root, {"patch.zip": lie})
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_compression_that_cannot_be_unpacked_in_pieces_is_refused(root, compression):
+    said = in_zip(root, [("x_B02.tif", bytes(1000))], compression=compression)
+    assert "holds x_B02.tif in a compression that is not taken" in said
+
+
+def test_damage_anywhere_in_a_zip_is_a_message_and_never_a_traceback(root):
+    content = zipped([("x_B02.tif", bytes(300)), ("y/x_B03.tif", b"II*" + bytes(50))])
+    path = root / "patch.zip"
+    for at in range(len(content)):
+        for value in (0, 255, content[at] ^ 0x11):
+            path.write_bytes(content[:at] + bytes([value]) + content[at + 1 :])
+            with pytest.raises((UploadError, TiffError)):
+                take_upload([path], root)
 
 
 def test_a_zip_in_a_zip_is_refused(root):

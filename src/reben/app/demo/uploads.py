@@ -1,12 +1,9 @@
-"""Files that somebody uploaded, sorted into the bands of one patch: no page, no model.
-
-Zip files that somebody uploaded: their members in memory, or a refusal.
-"""
+"""Uploaded files, sorted into the bands of one patch; zips are unpacked in memory only."""
 
 import stat
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -14,162 +11,16 @@ from typing import Any
 from numpy.typing import NDArray
 
 from reben.app.demo.locator import distance_between, place_of_name
-from reben.data.patch_folders.folder import (
-    REFERENCE_MAP_TENSOR,
-    BandFile,
-    is_tiff,
-    match_band_file,
-)
+from reben.data.patch_folders.folder import REFERENCE_MAP_TENSOR, is_tiff, match_band_file
 from reben.data.tiff.read import parse_tiff
 from reben.data.tiff.tags import STARTS, read_header
 from reben.errors import UploadError
 from reben.spec.bands import ALL_FULL, Sensor, sensor
 from reben.spec.patches import Bounds
 
-ZIP_START = b"PK\x03\x04"
-"""What a zip with at least one member starts with."""
-_ZIP_STARTS = (ZIP_START, b"PK\x05\x06", b"PK\x07\x08")
+_ZIP_STARTS = (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08")
 _ENCRYPTED = 0x1
-_MEANINGLESS = ("__MACOSX", ".DS_Store", "Thumbs.db")
-
-
-@dataclass(frozen=True)
-class ZipLimits:
-    """How much a zip may hold.
-
-    Args:
-        members: Files and folders.
-        member_bytes: Bytes of one file, unpacked.
-        total_bytes: Bytes of all files, unpacked.
-        ratio: How many times smaller than unpacked a file may be.
-    """
-
-    members: int = 200
-    member_bytes: int = 8 << 20
-    total_bytes: int = 64 << 20
-    ratio: int = 200
-
-
-def is_zip(content: bytes) -> bool:
-    """Tell by its first bytes whether ``content`` is a zip."""
-    return content.startswith(_ZIP_STARTS)
-
-
-def read_zip(path: Path, name: str, limits: ZipLimits) -> list[tuple[str, bytes]]:
-    """Return the files of a zip, unpacked in memory: nothing of it is ever written to disk.
-
-    Args:
-        path: The zip.
-        name: What it is called in error messages.
-        limits: How much it may hold.
-
-    Returns:
-        ``[(path inside the zip, content), ...]``; attributes that macOS adds are left out.
-
-    Raises:
-        UploadError: If it is damaged or encrypted, or holds what no patch folder holds: links,
-            paths that lead out of it, zips, the same path twice, or more than the limits.
-    """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            _check_members(archive, name, limits)
-            return list(_unpack(archive, name, limits))
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
-        raise UploadError(f"{name} is a damaged zip: {error}. Make it anew.") from None
-    except (OSError, ValueError, OverflowError) as error:
-        if isinstance(error, UploadError):
-            raise
-        raise UploadError(f"{name} cannot be read as a zip: {error}. Make it anew.") from None
-
-
-def _check_members(archive: zipfile.ZipFile, name: str, limits: ZipLimits) -> None:
-    members = archive.infolist()
-    if len(members) > limits.members:
-        raise UploadError(
-            f"{name} has {len(members)} members; a patch folder has at most 15 files, and no more "
-            f"than {limits.members} are taken. Zip the folder of one patch."
-        )
-    seen: set[str] = set()
-    for member in members:
-        _check_path(member, name)
-        if member.filename in seen:
-            raise UploadError(f"{name} holds {member.filename} twice. Make it anew.")
-        seen.add(member.filename)
-        _check_size(member, name, limits)
-    total = sum(member.file_size for member in members)
-    if total > limits.total_bytes:
-        raise _too_large(name, total, limits)
-
-
-def _check_path(member: zipfile.ZipInfo, name: str) -> None:
-    parts = PurePosixPath(member.filename).parts
-    escapes = (
-        member.filename.startswith("/")
-        or "\\" in member.filename
-        or ".." in parts
-        or any(":" in part for part in parts[:1])
-        or not member.filename.isprintable()
-    )
-    if escapes:
-        raise UploadError(
-            f"{name} holds the path {member.filename!r}, which leads out of the folder it is in. "
-            "Nothing was taken from it."
-        )
-    kind = stat.S_IFMT(member.external_attr >> 16)
-    if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-        what = "a link" if kind == stat.S_IFLNK else "no ordinary file"
-        raise UploadError(
-            f"{name} holds {member.filename}, which is {what}. Zip the files themselves."
-        )
-    if member.flag_bits & _ENCRYPTED:
-        raise UploadError(f"{name} is encrypted. Zip the folder without a password.")
-
-
-def _check_size(member: zipfile.ZipInfo, name: str, limits: ZipLimits) -> None:
-    if member.file_size > limits.member_bytes:
-        raise UploadError(
-            f"{name} holds {member.filename} of {_megabytes(member.file_size)}; no band of a "
-            f"patch is that large, and no more than {_megabytes(limits.member_bytes)} are taken."
-        )
-    # A band of one value all over packs well, and is small: below a megabyte the ratio is no sign.
-    if member.file_size > 1 << 20 and member.file_size > limits.ratio * member.compress_size:
-        raise UploadError(
-            f"{name} holds {member.filename}, which grows from {member.compress_size} bytes to "
-            f"{_megabytes(member.file_size)}: that is a zip bomb, or an empty picture."
-        )
-
-
-def _unpack(archive: zipfile.ZipFile, name: str, limits: ZipLimits) -> Iterator[tuple[str, bytes]]:
-    total = 0
-    for member in archive.infolist():
-        parts = PurePosixPath(member.filename).parts
-        junk = any(part in _MEANINGLESS or part.startswith("._") for part in parts)
-        if member.is_dir() or junk:
-            continue
-        # What a member says of its size can be a lie, so reading itself has a limit.
-        with archive.open(member) as file:
-            content = file.read(limits.member_bytes + 1)
-        total += len(content)
-        if len(content) > limits.member_bytes or total > limits.total_bytes:
-            raise _too_large(name, total, limits)
-        if is_zip(content):
-            raise UploadError(
-                f"{name} holds another zip, {member.filename}. Upload that one by itself."
-            )
-        yield member.filename, content
-
-
-def _too_large(name: str, total: int, limits: ZipLimits) -> UploadError:
-    return UploadError(
-        f"{name} unpacks to {_megabytes(total)} or more; no more than "
-        f"{_megabytes(limits.total_bytes)} are taken. Zip the folder of one patch."
-    )
-
-
-def _megabytes(count: int) -> str:
-    return f"{count / 1e6:.1f} MB"
-
-
+_JUNK = ("__MACOSX", ".DS_Store", "Thumbs.db")
 _KNOWN_STARTS = {
     b"\xff\xd8\xff": "a JPEG picture",
     b"\x89PNG": "a PNG picture",
@@ -188,35 +39,38 @@ class UploadLimits:
     """How much is taken.
 
     Args:
-        files: How many files in one go.
+        files: Files at a time.
         file_bytes: Bytes of one of them.
         pixels: Pixels of one band; a patch has 14,400.
-        zips: What a zip may hold.
+        members: Files and folders in a zip.
+        member_bytes: Bytes of one of them, unpacked.
+        total_bytes: Bytes of all of them, unpacked.
+        ratio: How many times smaller than unpacked a file in a zip may be.
     """
 
     files: int = 30
     file_bytes: int = 16 << 20
     pixels: int = 1 << 20
-    zips: ZipLimits = field(default_factory=ZipLimits)
+    members: int = 200
+    member_bytes: int = 8 << 20
+    total_bytes: int = 64 << 20
+    ratio: int = 200
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class UploadedPatch:
-    """The bands of one patch as somebody uploaded them; their sizes are not checked yet.
+    """The bands of one patch as somebody uploaded them; their sizes are not checked yet."""
 
-    Args:
-        bands: Band -> [h, w], raw values.
-        files: Band -> the file it came from.
-        names: Sensor -> name of its patch, as far as the files' names say one.
-        places: Sensor -> where it lies, as far as files or names say it.
-        left_out: Files that were passed over.
-    """
-
-    bands: Mapping[str, NDArray[Any]]
-    files: Mapping[str, str]
-    names: Mapping[Sensor, str]
-    places: Mapping[Sensor, Bounds]
-    left_out: tuple[str, ...] = ()
+    bands: dict[str, NDArray[Any]] = field(default_factory=dict)
+    """Band -> [h, w], raw values."""
+    files: dict[str, str] = field(default_factory=dict)
+    """Band -> the file it came from."""
+    names: dict[Sensor, str] = field(default_factory=dict)
+    """Sensor -> name of its patch, or nothing if the files do not name one."""
+    places: dict[Sensor, Bounds] = field(default_factory=dict)
+    """Sensor -> where it lies, if files or names say so."""
+    left_out: list[str] = field(default_factory=list)
+    """Files that hold no band."""
 
     @property
     def title(self) -> str:
@@ -230,7 +84,7 @@ class UploadedPatch:
 
     @property
     def doubt(self) -> str | None:
-        """What speaks against the two sensors showing the same place, if anything does."""
+        """A warning if the files of the two sensors do not show the same place."""
         if len(self.places) < 2:
             return None
         apart = distance_between(self.places["Sentinel-2"], self.places["Sentinel-1"])
@@ -238,19 +92,50 @@ class UploadedPatch:
             return None
         shown = f"{apart / 1000:,.0f} km" if apart >= 10_000 else f"{apart:,.0f} m"
         return (
-            f"The Sentinel-1 files lie {shown} from the Sentinel-2 files. The "
-            "scores below mix two places."
+            f"The Sentinel-1 files lie {shown} from the Sentinel-2 files. The scores below mix two "
+            "places."
         )
+
+    def add(self, file: str, content: bytes, limits: UploadLimits) -> None:
+        """Take a file in."""
+        found = match_band_file(file, loosely=True)
+        if found is not None and found.tensor == REFERENCE_MAP_TENSOR:
+            self.left_out.append(file)
+            return
+        _require_tiff(file, content)
+        if found is None:
+            raise UploadError(
+                f"{file} does not say which band it is. Name it <patch>_<BAND>.tif, for example "
+                f"my_patch_B8A.tif; bands are {', '.join(ALL_FULL)}."
+            )
+        patch, band = found
+        if band not in ALL_FULL:
+            raise UploadError(f"{file} is band {band}, which no patch has. Leave it out.")
+        mission = sensor(band)
+        if self.names.setdefault(mission, patch) != patch:
+            other = next(name for known, name in self.files.items() if sensor(known) == mission)
+            raise UploadError(
+                f"The files are of more than one {mission} patch: {other} and {file}. "
+                "Choose those of one."
+            )
+        if band in self.files:
+            raise UploadError(
+                f"Band {band} is there twice: {self.files[band]} and {file}. Choose one."
+            )
+        self.bands[band], place = _read_band(file, content, limits)
+        self.files[band] = file
+        if place is not None:
+            self.places.setdefault(mission, place)
 
 
 def take_upload(
     paths: Sequence[Path], root: Path, limits: UploadLimits | None = None
 ) -> UploadedPatch:
-    """Return the bands in uploaded files: one TIFF a band, or a zip of a patch folder.
+    """Return the bands in uploaded files: one TIFF for each band, or zips of patch folders.
 
     Args:
         paths: The files.
-        root: The folder that uploads lie in; a file elsewhere is refused.
+        root: The folder of uploads; a file elsewhere is refused.
         limits: How much is taken.
 
     Raises:
@@ -263,30 +148,34 @@ def take_upload(
         raise UploadError("No file was uploaded. Choose the TIFFs of one patch, or a zip of them.")
     if len(paths) > limits.files:
         raise UploadError(
-            f"{len(paths)} files were uploaded; a patch has at most 14 bands, and no more than "
+            f"{len(paths)} files were uploaded. A patch has at most 14 bands, and no more than "
             f"{limits.files} files are taken. Choose those of one patch."
         )
-    found: list[tuple[str, bytes]] = []
-    left_out: list[str] = []
+    found = UploadedPatch()
     for path in paths:
         content = read_uploaded(path, root, limits.file_bytes)
-        if is_zip(content):
-            for inside, member in read_zip(path, path.name, limits.zips):
-                file = PurePosixPath(inside).name
-                if is_tiff(file):
-                    found.append((file, member))
-                else:
-                    left_out.append(file)
-        else:
-            found.append((path.name, content))
-    return _sort(found, left_out, limits)
+        is_zip = content.startswith(_ZIP_STARTS)
+        for file, inside in _read_zip(path, limits) if is_zip else [(path.name, content)]:
+            if is_zip and not is_tiff(file):
+                found.left_out.append(file)
+            else:
+                found.add(file, inside, limits)
+    if not found.bands:
+        raise UploadError(
+            "There is no band among these files. A patch folder holds <patch>_<BAND>.tif, with "
+            f"{', '.join(ALL_FULL)} for <BAND>."
+        )
+    named = {mission: place_of_name(patch) for mission, patch in found.names.items()}
+    found.places = {m: place for m, place in named.items() if place is not None} | found.places
+    found.bands = {name: found.bands[name] for name in ALL_FULL if name in found.bands}
+    return found
 
 
 def read_uploaded(path: Path, root: Path, most_bytes: int) -> bytes:
     """Return the content of an uploaded file.
 
     Raises:
-        UploadError: If it does not lie in ``root``, is no ordinary file, or is too large.
+        UploadError: If it is not in ``root``, is not an ordinary file, or is too large.
     """
     if path.is_symlink() or not path.resolve().is_relative_to(root.resolve()):
         raise UploadError(f"{path.name} was not uploaded here. Choose the file again.")
@@ -294,79 +183,23 @@ def read_uploaded(path: Path, root: Path, most_bytes: int) -> bytes:
         size = path.stat().st_size
         if size > most_bytes:
             raise UploadError(
-                f"{path.name} has {size / 1e6:.1f} MB; no more than {most_bytes / 1e6:.0f} MB "
-                "are taken. A band of a patch has less than 0.1 MB: cut it out first."
+                f"{path.name} has {_megabytes(size)}; no more than {_megabytes(most_bytes)} are "
+                "taken. A band of a patch has less than 0.1 MB: cut it out first."
             )
         return path.read_bytes()
     except OSError as error:
-        raise UploadError(f"{path.name} cannot be read: {error.strerror}. Upload again.") from None
+        raise UploadError(f"Cannot read {path.name}: {error.strerror}. Upload it again.") from None
 
 
-def _sort(
-    found: Sequence[tuple[str, bytes]], left_out: list[str], limits: UploadLimits
-) -> UploadedPatch:
-    bands: dict[str, NDArray[Any]] = {}
-    files: dict[str, str] = {}
-    names: dict[Sensor, str] = {}
-    places: dict[Sensor, Bounds] = {}
-    for file, content in found:
-        match = match_band_file(file, loosely=True)
-        if match is not None and match.tensor == REFERENCE_MAP_TENSOR:
-            left_out.append(file)
-            continue
-        patch, name = _require_band(file, content, match)
-        _require_one_patch(name, patch, file, names, files)
-        pixels, place = _read_band(file, content, limits)
-        bands[name], files[name] = pixels, file
-        names.setdefault(sensor(name), patch)
-        if place is not None:
-            places.setdefault(sensor(name), place)
-    if not bands:
-        raise UploadError(
-            "There is no band among these files. A patch folder holds <patch>_<BAND>.tif, with "
-            f"{', '.join(ALL_FULL)} for <BAND>."
-        )
-    for mission, patch in names.items():
-        place = place_of_name(patch)
-        if place is not None and mission not in places:
-            places[mission] = place
-    ordered = {name: bands[name] for name in ALL_FULL if name in bands}
-    known = {mission: patch for mission, patch in names.items() if patch}
-    return UploadedPatch(ordered, files, known, places, tuple(left_out))
-
-
-def _require_band(file: str, content: bytes, match: BandFile | None) -> BandFile:
-    """Return which band a file is and of which patch, by its name, if it is a TIFF of one."""
-    if not content.startswith(STARTS):
-        kind = next((k for start, k in _KNOWN_STARTS.items() if content.startswith(start)), None)
-        what = f"it is {kind}" if kind else "it starts with other bytes"
-        raise UploadError(
-            f"{file} is not a TIFF: {what if content else 'it is empty'}. "
-            "The models need the measured values of each band, one TIFF a band."
-        )
-    if match is None:
-        raise UploadError(
-            f"{file} does not say which band it is. Name it <patch>_<BAND>.tif, for example "
-            f"my_patch_B8A.tif; bands are {', '.join(ALL_FULL)}."
-        )
-    if match.tensor not in ALL_FULL:
-        raise UploadError(f"{file} is band {match.tensor}, which no patch has. Leave it out.")
-    return match
-
-
-def _require_one_patch(
-    name: str, patch: str, file: str, names: Mapping[Sensor, str], files: Mapping[str, str]
-) -> None:
-    mission = sensor(name)
-    known = names.get(mission, patch)
-    if known != patch:
-        example = next(other for band, other in files.items() if sensor(band) == mission)
-        raise UploadError(
-            f"The files are of more than one {mission} patch: {example} and {file}. "
-            "Choose those of one."
-        )
-    if name in files:
-        raise UploadError(f"Band {name} is there twice: {files[name]} and {file}. Choose one.")
+def _require_tiff(file: str, content: bytes) -> None:
+    if content.startswith(STARTS):
+        return
+    kind = next((k for start, k in _KNOWN_STARTS.items() if content.startswith(start)), None)
+    what = f"it is {kind}" if kind else "it starts with other bytes" if content else "it is empty"
+    raise UploadError(
+        f"{file} is not a TIFF: {what}. The models need the measured values of each band, one "
+        "TIFF for each."
+    )
 
 
 def _read_band(
@@ -384,3 +217,101 @@ def _read_band(
             "Cut the patch out first, or use reben predict-scene for a whole scene."
         )
     return parse_tiff(content, file), header.place
+
+
+def _read_zip(path: Path, limits: UploadLimits) -> Iterator[tuple[str, bytes]]:
+    """Yield name and content of the files in a zip; attributes that macOS adds are left out.
+
+    Raises:
+        UploadError: If it is damaged, or holds what a patch folder does not hold.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+            _check_members(members, path.name, limits)
+            for member in members:
+                parts = PurePosixPath(member.filename).parts
+                junk = any(part in _JUNK or part.startswith("._") for part in parts)
+                if not (member.is_dir() or junk):
+                    yield PurePosixPath(member.filename).name, _unpack(archive, member, path.name)
+    except UploadError:
+        raise
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+        raise UploadError(f"{path.name} is a damaged zip: {error}. Make it anew.") from None
+    except (OSError, ValueError, OverflowError) as error:
+        raise UploadError(f"Cannot read {path.name} as a zip: {error}. Make it anew.") from None
+
+
+def _unpack(archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str) -> bytes:
+    with archive.open(member) as file:
+        # It never gives more than the size that was checked, and a false size is damage to it.
+        content = file.read(member.file_size + 1)
+    if content.startswith(_ZIP_STARTS):
+        raise UploadError(
+            f"{name} holds another zip, {member.filename}. Upload that one by itself."
+        )
+    return content
+
+
+def _check_members(members: Sequence[zipfile.ZipInfo], name: str, limits: UploadLimits) -> None:
+    """Refuse a zip before anything of it is unpacked."""
+    if len(members) > limits.members:
+        raise UploadError(
+            f"{name} has {len(members)} members. A patch folder has at most 15 files, and no more "
+            f"than {limits.members} are taken. Zip the folder of one patch."
+        )
+    seen: set[str] = set()
+    for member in members:
+        fault = _fault_of_path(member) or _fault_of_size(member, limits)
+        if fault is not None:
+            raise UploadError(f"{name} {fault}")
+        if member.filename in seen:
+            raise UploadError(f"{name} holds {member.filename} twice. Make it anew.")
+        seen.add(member.filename)
+    total = sum(member.file_size for member in members)
+    if total > limits.total_bytes:
+        raise UploadError(
+            f"{name} unpacks to {_megabytes(total)}; no more than "
+            f"{_megabytes(limits.total_bytes)} are taken. Zip the folder of one patch."
+        )
+
+
+def _fault_of_path(member: zipfile.ZipInfo) -> str | None:
+    path = member.filename
+    parts = PurePosixPath(path).parts
+    is_odd = not path or path.startswith("/") or "\\" in path or not path.isprintable()
+    if is_odd or ".." in parts or any(":" in part for part in parts[:1]):
+        return (
+            f"holds the path {path!r}, which leads out of the folder it is in. Nothing was taken "
+            "from it."
+        )
+    kind = stat.S_IFMT(member.external_attr >> 16)
+    if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
+        what = "a link" if kind == stat.S_IFLNK else "not an ordinary file"
+        return f"holds {path}, which is {what}. Zip the files themselves."
+    return None
+
+
+def _fault_of_size(member: zipfile.ZipInfo, limits: UploadLimits) -> str | None:
+    size, packed = member.file_size, member.compress_size
+    if member.flag_bits & _ENCRYPTED:
+        return "is encrypted. Zip the folder without a password."
+    # Only these are unpacked no further than asked for.
+    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        return f"holds {member.filename} in a compression that is not taken. Use plain zip."
+    if size > limits.member_bytes:
+        return (
+            f"holds {member.filename} of {_megabytes(size)}. No band of a patch is that large, "
+            f"and no more than {_megabytes(limits.member_bytes)} are taken."
+        )
+    # A band of one value packs well, and is small: below a megabyte the ratio means nothing.
+    if size > 1 << 20 and size > limits.ratio * packed:
+        return (
+            f"holds {member.filename}, which grows from {packed} bytes to {_megabytes(size)}: "
+            "that is a zip bomb, or an empty picture."
+        )
+    return None
+
+
+def _megabytes(count: int) -> str:
+    return f"{count / 1e6:.1f} MB"
