@@ -22,8 +22,9 @@ from demo_page_server import reben_demo, serving
 from reben.app.cli import run
 from reben.app.demo.handlers import PageState
 from reben.app.demo.patches import Samples
+from reben.app.demo.scenes import open_scene_result
 from reben.app.demo.server import OnlyHere, private_folder
-from reben.app.demo.serving import DEFAULT_MODEL, find_store, open_scene
+from reben.app.demo.serving import DEFAULT_MODEL, find_store, predict_product
 from reben.app.demo.space import write_space
 from reben.data.store import Store
 from reben.errors import ConfigError
@@ -245,7 +246,7 @@ def test_a_product_is_predicted_into_the_private_folder_and_shown(
     monkeypatch.setitem(sys.modules, "reben.predict.scene", fake)
     model = Classifier.from_pretrained(model_folder)
     product = Path("S2A_MSIL2A_X.SAFE")
-    scene = open_scene(model, "me/toy", tmp_path, scene=None, product=product)
+    scene = open_scene_result(predict_product(model, "me/toy", product, tmp_path))
     assert asked == {"bands": model.bands, "product": product, "name": "me/toy"}
     assert scene.result(2, 1).full == (0.25,)
     assert scene.quicklook is not None

@@ -15,6 +15,7 @@ from PIL import Image
 
 from reben.publish.cards.figures import colour_patch
 from reben.spec.bands import RGB, S1
+from reben.spec.labels import COLOURS
 from reben.spec.patches import PATCH_METRES, PATCH_PIXELS
 
 _ZOOM = 3
@@ -60,6 +61,11 @@ def png_bytes(image: Image.Image) -> bytes:
     file = BytesIO()
     image.save(file, format="PNG")
     return file.getvalue()
+
+
+def colour_of(label: str) -> str:
+    """Return the colour of a label on CORINE maps, or grey for labels that have none there."""
+    return COLOURS.get(label, "#8a94a0")
 
 
 def enlarge(image: Image.Image) -> Image.Image:

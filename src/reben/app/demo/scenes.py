@@ -1,31 +1,29 @@
 """A scene's scores as the page shows them: the class map, and the scores of one cell."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageColor
 
 from reben.app.demo.answers import PatchResult
 from reben.app.demo.locator import describe_place
+from reben.app.demo.pictures import colour_of
 from reben.data.tiff.tags import STARTS
-from reben.errors import MissingExtraError, UploadError
+from reben.errors import UploadError
 from reben.model.config import DEFAULT_THRESHOLD
-from reben.spec.labels import COLOURS
+from reben.predict.cog import BYTE_NO_DATA, BYTE_STEPS
 from reben.spec.patches import Bounds, is_utm
-
-if TYPE_CHECKING:
-    from types import ModuleType
+from reben.support.extras import optional
 
 MOST_BYTES = 64 << 20
 MOST_VALUES = 32 << 20
 """Scores in a raster: a whole scene in steps of 600 m has 0.7 million."""
-_NO_DATA, _STEPS = 255, 200
-_UNKNOWN = (138, 148, 160)
+QUICKLOOK = "map.png"
+"""The picture beside the scores, if one was drawn."""
 _TAGS = {
     "model": "Model",
     "bands": "Its bands",
@@ -34,31 +32,24 @@ _TAGS = {
     "boa_offset": "BOA offset",
     "reben_version": "Version of reben",
 }
-QUICKLOOK = "map.png"
-"""The picture that lies beside the scores, if one was drawn."""
 
 
 @dataclass(frozen=True, eq=False)
 class SceneScores:
-    """Scores of the cells of a scene.
-
-    Args:
-        name: What the scene is called.
-        scores_KYX: 0 to 1, NaN where there is none.
-        labels: Names of the K labels.
-        thresholds: For each label, the score above which it counts as present.
-        place: Where the raster lies, if it is in a UTM zone.
-        about: What else the file says of itself.
-        quicklook: The picture that was drawn with it, PNG bytes, if there is one.
-    """
+    """Scores of the cells of a scene."""
 
     name: str
     scores_KYX: NDArray[np.float32]
+    """0 to 1; NaN where a cell has none."""
     labels: tuple[str, ...]
     thresholds: tuple[float, ...]
+    """For each label, the score above which it counts as present."""
     place: Bounds | None
+    """Where the raster lies, if it is in a UTM zone."""
     about: Mapping[str, str]
+    """What else the file says about itself."""
     quicklook: bytes | None = None
+    """The picture that was drawn with it, as PNG, if there is one."""
 
     @property
     def size(self) -> tuple[int, int]:
@@ -70,18 +61,20 @@ class SceneScores:
         """[Y, X]: whether a cell has scores."""
         return np.asarray(np.isfinite(self.scores_KYX).all(0))
 
+    @property
+    def best(self) -> NDArray[np.intp]:
+        """[Y, X]: number of the label with the highest score; without a meaning if not known."""
+        return np.asarray(np.nan_to_num(self.scores_KYX, nan=-1).argmax(0))
+
     def class_map(self) -> Image.Image:
         """Return the label with the highest score of each cell, in CORINE colours, RGBA."""
-        colours = np.array([_rgb(label) for label in self.labels], np.uint8)
-        is_known = self.is_known
-        best = np.where(is_known, np.nan_to_num(self.scores_KYX, nan=-1).argmax(0), 0)
-        alpha = np.where(is_known, 255, 0).astype(np.uint8)
-        return Image.fromarray(np.dstack([colours[best], alpha]), "RGBA")
+        colours = np.array([ImageColor.getrgb(colour_of(name)) for name in self.labels], np.uint8)
+        alpha = np.where(self.is_known, 255, 0).astype(np.uint8)
+        return Image.fromarray(np.dstack([colours[self.best], alpha]), "RGBA")
 
     def shares(self) -> list[tuple[str, float]]:
         """Return the labels that are the highest of any cell, with their share of the cells."""
-        is_known = self.is_known
-        best = np.nan_to_num(self.scores_KYX, nan=-1).argmax(0)[is_known]
+        best = self.best[self.is_known]
         counts = np.bincount(best, minlength=len(self.labels)) / max(1, best.size)
         order = np.argsort(-counts, kind="stable")
         return [(self.labels[k], float(counts[k])) for k in order if counts[k]]
@@ -129,10 +122,8 @@ class SceneScores:
 def open_scene_result(path: Path) -> SceneScores:
     """Return the result of `reben predict-scene`: ``scores.tif``, or the folder that holds it.
 
-    The picture ``map.png`` beside it is shown too.
-
     Raises:
-        UploadError: If there is no such file, or it is no raster of scores.
+        UploadError: If there is no such file, or it is not a raster of scores.
         MissingExtraError: If rasterio is not installed.
     """
     file = path / "scores.tif" if path.is_dir() else path
@@ -141,8 +132,7 @@ def open_scene_result(path: Path) -> SceneScores:
     except OSError as error:
         raise UploadError(f"Cannot read {file}: {error.strerror}. Name a scores.tif.") from None
     beside = file.with_name(QUICKLOOK)
-    quicklook = beside.read_bytes() if beside.is_file() else None
-    return parse_scene(content, file.name, quicklook)
+    return parse_scene(content, file.name, beside.read_bytes() if beside.is_file() else None)
 
 
 def parse_scene(content: bytes, name: str, quicklook: bytes | None = None) -> SceneScores:
@@ -157,9 +147,7 @@ def parse_scene(content: bytes, name: str, quicklook: bytes | None = None) -> Sc
         UploadError: If it is not such a raster, or too large.
         MissingExtraError: If rasterio is not installed.
     """
-    rasterio = _require_rasterio()
-    from rasterio.errors import RasterioError
-
+    rasterio = optional("rasterio", "demo", "Showing a scene")
     if not content.startswith(STARTS):
         raise UploadError(f"{name} cannot be read as a GeoTIFF: it starts with other bytes.")
     try:
@@ -169,18 +157,18 @@ def parse_scene(content: bytes, name: str, quicklook: bytes | None = None) -> Sc
         ):
             _check(file, name)
             scores = _decode(file.read())
-            labels = tuple(str(text) for text in file.descriptions)
+            labels = tuple(map(str, file.descriptions))
             place = _place(file)
             tags = {str(key): str(value) for key, value in file.tags().items()}
-    except (RasterioError, OSError) as error:
+    except (rasterio.errors.RasterioError, OSError) as error:
         raise UploadError(f"{name} cannot be read as a GeoTIFF: {error}.") from None
     known = scores[np.isfinite(scores)]
     if known.size and not (known.min() >= 0 and known.max() <= 1):
-        raise UploadError(f"{name} holds values outside 0 to 1, so they are no scores.")
+        raise UploadError(f"{name} holds values outside 0 to 1, so they are not scores.")
+    if quicklook is not None and not quicklook.startswith(b"\x89PNG\r\n"):
+        quicklook = None
     called = tags.get("product") or name
-    return SceneScores(
-        called, scores, labels, _thresholds(tags, labels), place, tags, _png(quicklook)
-    )
+    return SceneScores(called, scores, labels, _thresholds(tags, labels), place, tags, quicklook)
 
 
 def _check(file: Any, name: str) -> None:  # noqa: ANN401 - rasterio is optional
@@ -201,17 +189,15 @@ def _check(file: Any, name: str) -> None:  # noqa: ANN401 - rasterio is optional
 def _decode(pixels: NDArray[Any]) -> NDArray[np.float32]:
     if pixels.dtype == np.float32:
         return np.asarray(pixels)
-    scores = np.where(pixels == _NO_DATA, np.nan, pixels / np.float32(_STEPS))
+    scores = np.where(pixels == BYTE_NO_DATA, np.nan, pixels / np.float32(BYTE_STEPS))
     return np.asarray(scores, np.float32)
 
 
 def _thresholds(tags: Mapping[str, str], labels: Sequence[str]) -> tuple[float, ...]:
-    """Return the thresholds that the tags hold, or the default."""
-    text = tags.get("thresholds", "")
+    """Return the thresholds in the tags, or the default."""
     try:
-        values = json.loads(text if text.startswith("[") else f"[{text.replace(';', ',')}]")
-        numbers = tuple(map(float, values))
-    except (ValueError, TypeError):
+        numbers = tuple(map(float, tags.get("thresholds", "").split(";")))
+    except ValueError:
         numbers = ()
     return numbers if len(numbers) == len(labels) else (DEFAULT_THRESHOLD,) * len(labels)
 
@@ -221,27 +207,4 @@ def _place(file: Any) -> Bounds | None:  # noqa: ANN401 - rasterio is optional
     transform = file.transform
     if epsg is None or not is_utm(epsg) or transform.b or transform.d or transform.e >= 0:
         return None
-    left, bottom, right, top = map(float, file.bounds)
-    return Bounds(epsg, left, bottom, right, top)
-
-
-def _png(content: bytes | None) -> bytes | None:
-    return content if content is not None and content.startswith(b"\x89PNG\r\n") else None
-
-
-def _rgb(label: str) -> tuple[int, int, int]:
-    colour = COLOURS.get(label)
-    if colour is None:
-        return _UNKNOWN
-    return int(colour[1:3], 16), int(colour[3:5], 16), int(colour[5:7], 16)
-
-
-def _require_rasterio() -> "ModuleType":
-    try:
-        import rasterio
-    except ImportError as error:
-        raise MissingExtraError(
-            'Showing a scene needs rasterio, which is not installed. Run: pip install "reben[geo]"'
-        ) from error
-    module: ModuleType = rasterio
-    return module
+    return Bounds(epsg, *map(float, file.bounds))

@@ -1,14 +1,13 @@
-"""Serving the page: where it listens, where it writes, what it never asks for."""
+"""Serving the page: where it listens and writes, and what it never asks for."""
 
 import os
 import tempfile
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from contextlib import contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reben.errors import ConfigError, MissingExtraError
+from reben.errors import ConfigError
 
 if TYPE_CHECKING:
     import gradio
@@ -16,34 +15,37 @@ if TYPE_CHECKING:
     from reben.app.demo.handlers import PageState
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
-"""Hosts that nobody but this machine reaches."""
+"""Hosts that only this machine reaches."""
 _MAX_FILE_BYTES = 64 << 20
 _WAITING, _AT_ONCE, _SESSIONS = 16, 2, 100
-# The page runs scripts and styles of its own only, and shows pictures that it was sent.
+# The page runs its own scripts and styles only, and shows pictures that were sent with it.
 _POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; "
     "style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; font-src 'self' data:; "
     "connect-src 'self'; worker-src 'self' blob:; object-src 'none'; base-uri 'self'"
 )
+_HEADERS = [
+    (b"content-security-policy", _POLICY.encode()),
+    (b"referrer-policy", b"no-referrer"),
+    (b"x-content-type-options", b"nosniff"),
+]
 
 _Message = MutableMapping[str, Any]
-_Scope = MutableMapping[str, Any]
 _Receive = Callable[[], Awaitable[_Message]]
 _Send = Callable[[_Message], Awaitable[None]]
-_App = Callable[[_Scope, _Receive, _Send], Awaitable[None]]
 
 
 class OnlyHere:
     """ASGI middleware: tells browsers to ask no other host, and fetches nothing for them.
 
     Args:
-        app: What it stands before.
+        app: The application behind it.
     """
 
-    def __init__(self, app: _App) -> None:
+    def __init__(self, app: Callable[[_Message, _Receive, _Send], Awaitable[None]]) -> None:
         self.app = app
 
-    async def __call__(self, scope: _Scope, receive: _Receive, send: _Send) -> None:
+    async def __call__(self, scope: _Message, receive: _Receive, send: _Send) -> None:
         """Pass a request on, or refuse it."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
@@ -56,12 +58,7 @@ class OnlyHere:
 
         async def send_with_policy(message: _Message) -> None:
             if message["type"] == "http.response.start":
-                headers = [
-                    (b"content-security-policy", _POLICY.encode()),
-                    (b"referrer-policy", b"no-referrer"),
-                    (b"x-content-type-options", b"nosniff"),
-                ]
-                message["headers"] = [*message.get("headers", ()), *headers]
+                message["headers"] = [*message.get("headers", ()), *_HEADERS]
             await send(message)
 
         await self.app(scope, receive, send_with_policy)
@@ -69,9 +66,9 @@ class OnlyHere:
 
 @contextmanager
 def private_folder() -> Iterator[Path]:
-    """Yield a folder that all uploads and results go into; it is removed in the end.
+    """Yield the folder of all uploads and results; it is removed at the end.
 
-    To be entered before Gradio is imported, which reads where to write from the environment.
+    Enter it before Gradio is imported, which reads from the environment where to write.
     """
     before = tempfile.tempdir
     names = ("GRADIO_TEMP_DIR", "GRADIO_ANALYTICS_ENABLED", "HF_HUB_DISABLE_TELEMETRY")
@@ -85,22 +82,9 @@ def private_folder() -> Iterator[Path]:
         finally:
             tempfile.tempdir = before
             for variable, value in known.items():
-                if value is None:
-                    os.environ.pop(variable, None)
-                else:
+                del os.environ[variable]
+                if value is not None:
                     os.environ[variable] = value
-
-
-def require_gradio() -> None:
-    """Return if Gradio is installed.
-
-    Raises:
-        MissingExtraError: If it is not.
-    """
-    if find_spec("gradio") is None:  # importing it takes seconds, in which nothing is said
-        raise MissingExtraError(
-            'The demo page needs gradio, which is not installed. Run: pip install "reben[demo]"'
-        )
 
 
 def launch(
@@ -109,7 +93,7 @@ def launch(
     """Start serving the page, and return it with its address.
 
     Args:
-        state: The model and what it can be asked about; its folder is that of `private_folder`.
+        state: What the page shows; its folder is that of `private_folder`.
         host: Address to listen on; 127.0.0.1 is reached from this machine only.
         port: Port to listen on; by default the first free one from 7860 on.
 

@@ -1,4 +1,4 @@
-"""The page from beginning to end: model, samples and scene opened, served until stopped."""
+"""The page from beginning to end: open model, samples and scene, and serve until stopped."""
 
 import signal
 import threading
@@ -8,13 +8,14 @@ from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING
 
-from reben.app.demo.server import launch, private_folder, require_gradio
+from reben.app.demo.server import launch, private_folder
 from reben.app.terminal import progress_bar
+from reben.data.storage.environment import DATA_FILE
 from reben.errors import ConfigError
+from reben.support.extras import optional
 
 if TYPE_CHECKING:
     from reben.app.demo.handlers import PageState
-    from reben.app.demo.scenes import SceneScores
     from reben.model.classifier import Classifier
     from reben.model.open import ModelLike
 
@@ -44,12 +45,12 @@ def serve(  # noqa: PLR0913 - all after the first are named
         bands: Bands of the model in their order, for a published model whose name does not say.
         device: Where to compute, as for `reben.open_model`.
         data: Store whose patches can be chosen; by default the real sample, if it is there.
-        scene: What `reben predict-scene` wrote, to begin with: ``scores.tif``, or its folder.
-        product: A Sentinel-2 product to predict first, and to begin with.
+        scene: The result of `reben predict-scene` to begin with: ``scores.tif``, or its folder.
+        product: The Sentinel-2 product to predict first, and to begin with.
         host: Address to listen on.
         port: Port to listen on.
         on_start: Called with the address of the page as soon as it answers.
-        stop: Ends the serving when it is set, as an interruption does.
+        stop: Ends serving when it is set, as an interruption does.
 
     Raises:
         MissingExtraError: If Gradio is not installed.
@@ -63,13 +64,12 @@ def serve(  # noqa: PLR0913 - all after the first are named
             f"--scene {scene} and --product {product} are two scenes. Name one: a result of "
             "reben predict-scene, or a product to predict now."
         )
+    stop = stop or Event()
     with private_folder() as root:
-        require_gradio()
+        optional("gradio", "demo", "The demo page")
         classifier = open_model(model, device, bands=bands)
-        found = open_scene(classifier, model, root, scene=scene, product=product)
-        state = _state(classifier, model, root, data, found)
+        state = _open_state(classifier, model, root, data, scene=scene, product=product)
         page, address = launch(state, host=host, port=port)
-        stop = stop or Event()
         try:
             with _stopped_by_sigterm(stop):
                 on_start(address)
@@ -91,68 +91,59 @@ def _stopped_by_sigterm(stop: Event) -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _state(
+def _open_state(
     classifier: "Classifier",
     model: "ModelLike",
     root: Path,
     data: Path | None,
-    scene: "SceneScores | None",
+    *,
+    scene: Path | None,
+    product: Path | None,
 ) -> "PageState":
     from reben.app.demo.handlers import PageState
     from reben.app.demo.patches import Samples
+    from reben.app.demo.scenes import open_scene_result
     from reben.model.open import name_of
 
-    store = find_store(data)
+    name, store = name_of(model), find_store(data)
+    if product is not None:
+        scene = predict_product(classifier, name, product, root)
     return PageState(
         model=classifier,
-        model_name=name_of(model),
+        model_name=name,
         root=root,
         samples=None if store is None else Samples(store),
-        scene=scene,
+        scene=None if scene is None else open_scene_result(scene),
     )
 
 
 def find_store(data: Path | None) -> Path | None:
     """Return the store to choose patches from: the one named, else the real sample if there."""
-    if data is not None:
-        return data
     sample = DEFAULT_STORE.expanduser()
-    return sample if (sample / "data.mdb").is_file() else None
+    return data or (sample if (sample / DATA_FILE).is_file() else None)
 
 
-def open_scene(
-    classifier: "Classifier",
-    model: "ModelLike",
-    root: Path,
-    *,
-    scene: Path | None,
-    product: Path | None,
-) -> "SceneScores | None":
-    """Return the scene to begin with, or None if there is none.
+def predict_product(classifier: "Classifier", name: str, product: Path, root: Path) -> Path:
+    """Predict a product into a new folder in ``root``, and return the folder.
 
     Args:
         classifier: The model.
-        model: What was named as the model.
-        root: The private folder, which a product's scores are written into.
-        scene: A result of `reben predict-scene`.
-        product: A product to predict now.
+        name: What it is called.
+        product: A Sentinel-2 product.
+        root: The private folder.
     """
-    from reben.app.demo.scenes import QUICKLOOK, open_scene_result
+    from reben.app.demo.scenes import QUICKLOOK
+    from reben.predict.scene import predict_scene
 
-    if product is not None:
-        from reben.model.open import name_of
-        from reben.predict.scene import predict_scene
-
-        folder = root / "scene"
-        folder.mkdir()
-        scene = folder / "scores.tif"
-        with progress_bar("windows") as progress:
-            predict_scene(
-                classifier,
-                product,
-                scene,
-                quicklook=folder / QUICKLOOK,
-                model_name=name_of(model),
-                progress=progress,
-            )
-    return None if scene is None else open_scene_result(scene)
+    folder = root / "scene"
+    folder.mkdir()
+    with progress_bar("windows") as progress:
+        predict_scene(
+            classifier,
+            product,
+            folder / "scores.tif",
+            quicklook=folder / QUICKLOOK,
+            model_name=name,
+            progress=progress,
+        )
+    return folder

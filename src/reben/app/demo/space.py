@@ -2,9 +2,11 @@
 
 import shutil
 from importlib.metadata import version
+from importlib.resources import files
 from pathlib import Path
 
 import pyarrow.parquet as pq
+from jinja2 import Environment, StrictUndefined
 
 import reben
 from reben.app.demo.serving import find_store
@@ -18,59 +20,13 @@ from reben.support.atomic import atomic_folder
 
 _MOST_PATCHES = 24
 
-_README = """\
----
-title: {title}
-emoji: 🛰️
-colorFrom: green
-colorTo: blue
-sdk: gradio
-sdk_version: {gradio}
-app_file: app.py
-{models}pinned: false
----
-
-# What is on this patch?
-
-The demo page of reben {reben}: the model `{name}` on patches of
-BigEarthNet v2.0, on your own, and on scenes that `reben predict-scene` has classified.
-{samples}
-Made by `reben demo --space`. Run it here: `pip install -r requirements.txt gradio=={gradio}`, then
-`python app.py`.
-"""
-_SAMPLES = """
-`samples/` holds {count} patch pairs of BigEarthNet v2.0
-(https://doi.org/10.5281/zenodo.10891137, CDLA-Permissive-1.0).
-"""
-_MADE_UP = "\n`samples/` holds {count} patch pairs that are made up, not measured.\n"
-_APP = '''\
-"""The demo page of reben as a Space; written by `reben demo --space`."""
-
-import os
-from pathlib import Path
-
-from reben.app.demo.serving import serve
-
-HERE = Path(__file__).parent
-
-if __name__ == "__main__":
-    serve(
-        {model},
-        bands={bands!r},
-        data={data},
-        host=os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1"),
-        port=int(os.environ.get("GRADIO_SERVER_PORT", "7860")),
-        on_start=lambda address: print(f"The page is at {{address}}", flush=True),
-    )
-'''
-
 
 def write_space(
     out: Path, model: str, *, bands: str | None = None, data: Path | None = None
 ) -> Path:
     """Write a folder that can be uploaded as a Space, and return it.
 
-    A model of the Hub is named there and fetched there; a model folder or a run is copied in.
+    A model on the Hub is named there and fetched there; a model folder or a run is copied in.
 
     Args:
         out: The folder to write.
@@ -93,33 +49,38 @@ def write_space(
     from reben.model.open import name_of, open_model
 
     store = find_store(data)
-    name = name_of(model)
+    values = {
+        "name": name_of(model),
+        "model": 'str(HERE / "model")' if is_local else repr(model),
+        "repository": None if is_local else repository,
+        "bands": repr(None if is_local else bands),
+        "data": "None" if store is None else 'HERE / "samples"',
+        "gradio": version("gradio"),
+        "reben": reben.__version__,
+    }
     with atomic_folder(out) as folder:
         if is_local:
             open_model(model, "cpu", bands=bands).save_pretrained(folder / "model")
-        about = "" if store is None else _write_samples(store, folder / "samples")
-        readme = _README.format(
-            title=f"{name.split('/')[-1]} on Sentinel patches",
-            gradio=version("gradio"),
-            models="" if is_local else f"models:\n- {repository}\n",
-            reben=reben.__version__,
-            name=name,
-            samples=about,
+        count, made_up = (0, False) if store is None else _copy_samples(store, folder / "samples")
+        _write(
+            folder / "README.md", "space_readme.md.jinja", samples=count, made_up=made_up, **values
         )
-        app = _APP.format(
-            model='str(HERE / "model")' if is_local else repr(model),
-            bands=None if is_local else bands,
-            data="None" if store is None else 'HERE / "samples"',
-        )
-        (folder / "README.md").write_text(readme, encoding="utf-8")
-        (folder / "app.py").write_text(app, encoding="utf-8")
+        _write(folder / "app.py", "space_app.py.jinja", **values)
         requirements = f"reben[demo]=={reben.__version__}\n"
         (folder / "requirements.txt").write_text(requirements, encoding="utf-8")
     return out
 
 
-def _write_samples(store: Path, folder: Path) -> str:
-    """Write a store with the first patches of another, evenly spread; return what it is."""
+def _write(path: Path, template: str, **values: object) -> None:
+    text = files("reben.app.demo").joinpath(template).read_text(encoding="utf-8")
+    environment = Environment(  # noqa: S701 - not HTML
+        trim_blocks=True, keep_trailing_newline=True, undefined=StrictUndefined
+    )
+    path.write_text(environment.from_string(text).render(values), encoding="utf-8")
+
+
+def _copy_samples(store: Path, folder: Path) -> tuple[int, bool]:
+    """Write a store with patches of another, evenly spread; return how many, and if made up."""
     dataset = open_dataset(store, snow=None, cloud=None)
     step = max(1, -(-len(dataset) // _MOST_PATCHES))
     rows = list(range(0, len(dataset), step))
@@ -131,5 +92,4 @@ def _write_samples(store: Path, folder: Path) -> str:
     notice = dataset.store.path / NOTICE_FILE
     if notice.is_file():
         shutil.copyfile(notice, folder / NOTICE_FILE)
-    text = _SAMPLES if dataset.table.made_up_by is None else _MADE_UP
-    return text.format(count=len(rows))
+    return len(rows), dataset.table.made_up_by is not None
