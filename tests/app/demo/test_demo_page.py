@@ -124,7 +124,7 @@ def test_switching_a_group_off_keeps_the_patch(state):
 
 
 def test_there_are_no_results_before_a_patch_is_scored(state):
-    assert state.results(None, None) is None
+    assert state.results(None, None) == (None, None, None)
     view = state.choose(made_up.patch_id(3))
     assert [Path(path).suffix for path in state.results(view.patch, view.result)] == [
         ".json",

@@ -96,10 +96,10 @@ class PageState:
 
     def results(
         self, patch: ShownPatch | None, result: PatchResult | None
-    ) -> tuple[str, ...] | None:
-        """Write what is shown as JSON, CSV and PNG; return the paths, or None without a result."""
+    ) -> tuple[str | None, str | None, str | None]:
+        """Write what is shown as JSON, CSV and PNG; return the paths, if anything is shown."""
         if patch is None or result is None:
-            return None
+            return None, None, None
         config = self.model.config
         about = {
             "name": self.model_name,

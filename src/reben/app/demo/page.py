@@ -1,6 +1,5 @@
-"""The page itself: its parts, and which of them result to what. Gradio is needed from here on."""
+"""The page itself: its parts, and what they react to. From here on, Gradio is needed."""
 
-from collections.abc import Sequence
 from importlib.resources import files
 from typing import Any
 
@@ -12,8 +11,7 @@ from reben.app.demo.markup import draw
 from reben.app.demo.patches import ShownPatch
 from reben.app.demo.scenes import SceneScores
 
-_OLD_SECONDS = 3600
-_STATE_SECONDS = 3600
+_KEPT_SECONDS = 3600
 _OFF = (
     "Off: the band's training mean in every pixel, which is 0 after normalisation. The model was "
     "never trained on that, so this shows what it looks at, not how it would do without."
@@ -28,7 +26,7 @@ _PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "minim
 def build(state: PageState) -> gr.Blocks:
     """Return the page for a model."""
     page: gr.Blocks = gr.Blocks(
-        title="reben demo", analytics_enabled=False, delete_cache=(600, _OLD_SECONDS)
+        title="reben demo", analytics_enabled=False, delete_cache=(600, _KEPT_SECONDS)
     )
     with page:
         _html(draw("head", state.model_name, state.model.config))
@@ -36,7 +34,7 @@ def build(state: PageState) -> gr.Blocks:
             with gr.Tab("Patch", id="patch"):
                 _patch_tab(page, state)
             with gr.Tab("Scene", id="scene"):
-                _scene_tab(page, state)
+                _scene_tab(state)
     return page
 
 
@@ -80,57 +78,62 @@ def _html(value: str = "", **options: Any) -> gr.HTML:  # noqa: ANN401 - Gradio'
     return gr.HTML(value, apply_default_css=False, **options)
 
 
+def _area(name: str) -> gr.Column:
+    return gr.Column(elem_classes=f"area-{name}", min_width=300)
+
+
+def _upload(label: str, name: str) -> gr.File:
+    return gr.File(label=label, file_count="multiple", height=120, elem_id=name)
+
+
+def _memory() -> gr.State:
+    return gr.State(None, time_to_live=_KEPT_SECONDS)
+
+
 def _patch_tab(page: gr.Blocks, state: PageState) -> None:
-    patch = gr.State(None, time_to_live=_STATE_SECONDS)
-    result = gr.State(None, time_to_live=_STATE_SECONDS)
+    patch, result = _memory(), _memory()
+    samples, groups = state.samples, state.groups
     with gr.Row(elem_classes="patch-grid"):
-        with gr.Column(elem_classes="area-patch", min_width=300):
-            choice = _choice(state)
-            with gr.Accordion("Upload your own patch", open=state.samples is None):
-                upload = gr.File(
-                    label="Band TIFFs named <patch>_<BAND>.tif, or a zip of a patch folder",
-                    file_count="multiple",
-                    height=120,
-                    elem_id="patch-upload",
-                )
-            views = _html()
-        with gr.Column(elem_classes="area-scores", min_width=300):
-            message = _html(
-                "" if state.samples else draw("alert", _NO_SAMPLES, "hint"), elem_id="message"
+        with _area("patch"):
+            choice = gr.Dropdown(
+                choices=samples.choices if samples else [],
+                value=samples.first if samples else None,
+                label="Real patch, with its true labels",
+                visible=samples is not None,
+                elem_id="sample",
             )
+            with gr.Accordion("Upload your own patch", open=samples is None):
+                label = "Band TIFFs named <patch>_<BAND>.tif, or a zip of a patch folder"
+                upload = _upload(label, "patch-upload")
+            views = _html()
+        with _area("scores"):
+            hint = "" if samples else draw("alert", _NO_SAMPLES, "hint")
+            message = _html(hint, elem_id="message")
             scores = _html(elem_id="scores")
             with gr.Row():
+                small: dict[str, Any] = {"interactive": False, "size": "sm", "min_width": 80}
                 downloads = [
-                    gr.DownloadButton(
-                        f"Save as {name}",
-                        interactive=False,
-                        size="sm",
-                        min_width=80,
-                        elem_id=f"save-{name}",
-                    )
+                    gr.DownloadButton(f"Save as {name}", elem_id=f"save-{name}", **small)
                     for name in ("JSON", "CSV", "PNG")
                 ]
-        with gr.Column(elem_classes="area-groups", min_width=300):
+        with _area("groups"):
             kept = gr.CheckboxGroup(
-                choices=[
-                    (f"{name}: {' '.join(bands)}", name) for name, bands in state.groups.items()
-                ],
-                value=list(state.groups),
+                choices=[(f"{name}: {' '.join(its)}", name) for name, its in groups.items()],
+                value=list(groups),
                 label="Which bands does it look at? Switch some off",
                 info=_OFF,
                 elem_id="groups",
             )
             moves = _html(elem_id="moves")
-        with gr.Column(elem_classes="area-facts", min_width=300):
+        with _area("facts"):
             facts = _html()
     with gr.Accordion("What the model expects, and what it got", open=False) as expected:
         bands = _html(elem_id="bands")
 
     parts = [patch, result, message, views, facts, scores, moves, bands, expected, kept]
-    inputs: list[gr.components.Component] = [choice, upload]
 
-    def shown(view: PatchTab) -> tuple[Any, ...]:
-        return (*view[:8], gr.Accordion(open=not view.are_bands_right), list(state.groups))
+    def shown(tab: PatchTab) -> tuple[Any, ...]:
+        return (*tab[:8], gr.Accordion(open=not tab.are_bands_right), list(groups))
 
     def chosen(name: str | None) -> tuple[Any, ...]:
         return (*shown(state.choose(name)), gr.skip(), None)
@@ -138,16 +141,17 @@ def _patch_tab(page: gr.Blocks, state: PageState) -> None:
     def uploaded(paths: list[str] | None) -> tuple[Any, ...]:
         return (*shown(state.upload(paths)), None, gr.skip())
 
-    def results(patch: ShownPatch | None, result: PatchResult | None) -> list[Any]:
-        paths: Sequence[str | None] = state.results(patch, result) or (None, None, None)
-        return [gr.DownloadButton(value=path, interactive=path is not None) for path in paths]
-
     def switch(patch: ShownPatch | None, kept: list[str], bands: str) -> tuple[Any, ...]:
         return (*state.switch(patch, kept, bands)[:8], gr.skip(), gr.skip())
 
+    def results(patch: ShownPatch | None, result: PatchResult | None) -> list[Any]:
+        paths = state.results(patch, result)
+        return [gr.DownloadButton(value=path, interactive=path is not None) for path in paths]
+
+    inputs = [*parts, choice, upload]
     started = [
-        choice.input(chosen, choice, [*parts, *inputs], **_PRIVATE),
-        upload.upload(uploaded, upload, [*parts, *inputs], **_PRIVATE),
+        choice.input(chosen, choice, inputs, **_PRIVATE),
+        upload.upload(uploaded, upload, inputs, **_PRIVATE),
         kept.input(switch, [patch, kept, bands], parts, trigger_mode="always_last", **_PRIVATE),
         page.load(lambda name: shown(state.choose(name)), choice, parts, **_PRIVATE),
     ]
@@ -155,36 +159,19 @@ def _patch_tab(page: gr.Blocks, state: PageState) -> None:
         event.then(results, [patch, result], downloads, api_visibility="private")
 
 
-def _choice(state: PageState) -> gr.Dropdown:
-    samples = state.samples
-    return gr.Dropdown(
-        choices=samples.choices if samples else [],
-        value=samples.first if samples else None,
-        label="Real patch, with its true labels",
-        visible=samples is not None,
-        elem_id="sample",
-    )
-
-
-def _scene_tab(page: gr.Blocks, state: PageState) -> None:
-    scene = gr.State(None, time_to_live=_STATE_SECONDS)
-    first = state.show_scene(state.scene)
+def _scene_tab(state: PageState) -> None:
+    scene, first = _memory(), state.show_scene(state.scene)
     with gr.Row(elem_classes="scene-grid"):
-        with gr.Column(elem_classes="area-map", min_width=300):
+        with _area("map"):
             message = _html(elem_id="scene-message")
             class_map = _html(first.class_map, js_on_load=_file("scene.js"), elem_id="class-map")
-        with gr.Column(elem_classes="area-scores", min_width=300):
+        with _area("scores"):
             scores = _html(first.scores, elem_id="cell-scores")
-        with gr.Column(elem_classes="area-legend", min_width=300):
+        with _area("legend"):
             legend = _html(first.legend, elem_id="legend")
             with gr.Accordion("Open the result of reben predict-scene", open=state.scene is None):
-                upload = gr.File(
-                    label="scores.tif, and map.png if there is one",
-                    file_count="multiple",
-                    height=120,
-                    elem_id="scene-upload",
-                )
-        with gr.Column(elem_classes="area-facts", min_width=300):
+                upload = _upload("scores.tif, and map.png if there is one", "scene-upload")
+        with _area("facts"):
             facts = _html(first.facts, elem_id="cell-facts")
     quicklook = _html(first.quicklook)
     parts = [scene, message, class_map, legend, quicklook, scores, facts]
