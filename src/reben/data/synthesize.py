@@ -21,13 +21,13 @@ from numpy.typing import NDArray
 from reben.data.download import PARTS
 from reben.data.metadata import MADE_UP_KEY, METADATA_FILE, SNOW_CLOUD_FILE
 from reben.data.synthetic.ground import Landscape, Noise
-from reben.data.synthetic.images import Acquisition, Weather
+from reben.data.synthetic.images import SyntheticImages, Weather
 from reben.data.synthetic.sites import MOST_PATCHES, TILES, Site, plan_sites
-from reben.data.tiff.write import encode_geotiff
+from reben.data.tiff.write import GeoTransform, encode_geotiff
 from reben.errors import ConfigError
 from reben.spec.bands import PIXEL_METRES, sensor
 from reben.spec.labels import labels_of_codes
-from reben.spec.patches import SPLITS, reference_map_name
+from reben.spec.patches import PATCH_METRES, PATCH_PIXELS, SPLITS, reference_map_name
 from reben.support.atomic import atomic_folder
 
 LEAST_PATCHES = 6
@@ -107,10 +107,10 @@ def _make_patches(
         number = TILES.index(tile)
         land = Landscape(np.random.default_rng([seed, _ON_LAND, number]), tile.biome, tile.sea)
         for date, of_date in groupby(of_tile, key=lambda pair: pair[0].date):
-            acquisition: Acquisition | None = None
+            images: SyntheticImages | None = None
             for site, cover in of_date:
                 month = site.sentinel2.acquired.month
-                acquisition = acquisition or Acquisition(
+                images = images or SyntheticImages(
                     np.random.default_rng([seed, _ON_DATE, number, date]),
                     land.num_regions,
                     month,
@@ -118,7 +118,7 @@ def _make_patches(
                 )
                 key = [seed, _ON_PATCH, number, date, site.column, site.row]
                 ground = land.ground(site.column, site.row)
-                bands = acquisition.measure(
+                bands = images.measure(
                     ground, site.column, site.row, np.random.default_rng(key), cover
                 )
                 yield site, ground.codes, bands
@@ -151,19 +151,19 @@ def _may_snow(site: Site) -> bool:
 def _write_patch(
     folder: Path, site: Site, codes: NDArray[np.uint16], bands: dict[str, NDArray[Any]]
 ) -> None:
-    sentinel2, sentinel1 = site.sentinel2, site.sentinel1
+    sentinel2, sentinel1, bounds = site.sentinel2, site.sentinel1, site.sentinel2.bounds
     optical = folder / PARTS["s2"] / sentinel2.tile_name / sentinel2.name
     radar = folder / PARTS["s1"] / sentinel1.scene_name / sentinel1.name
     land = folder / PARTS["reference_maps"] / sentinel2.tile_name / sentinel2.name
     for new in (optical, radar, land):
         new.mkdir(parents=True)
     for name, pixels in bands.items():
-        place = site.tile.transform(site.column, site.row, PIXEL_METRES[name])
+        place = GeoTransform(bounds.left, bounds.top, PIXEL_METRES[name], bounds.epsg)
         is_radar = sensor(name) == "Sentinel-1"
         path = radar if is_radar else optical
         content = encode_geotiff(pixels, place, None if is_radar else 0)
         (path / f"{path.name}_{name}.tif").write_bytes(content)
-    place = site.tile.transform(site.column, site.row, 10)
+    place = GeoTransform(bounds.left, bounds.top, PATCH_METRES // PATCH_PIXELS, bounds.epsg)
     content = encode_geotiff(codes, place, 0, deflate=True)
     (land / f"{reference_map_name(sentinel2.name)}.tif").write_bytes(content)
 

@@ -1,4 +1,4 @@
-"""Made-up acquisitions: what Sentinel-2 and Sentinel-1 measure of a landscape on one date.
+"""Made-up images: what Sentinel-2 and Sentinel-1 measure of a landscape on one date.
 
 The mixture of materials varies from region to region, from field to field and from place to
 place. Season, sun, haze, wind and soil moisture are those of the date; speckle and noise those of
@@ -11,7 +11,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from reben.data.synthetic.ground import CLOUD, LOOKS, MATERIALS, SNOW, Biome, Ground, Hills
+from reben.data.synthetic.ground import Biome, Ground, Hills
+from reben.data.synthetic.surfaces import CLOUD, LOOKS, MATERIALS, SNOW
 from reben.spec.bands import S2_FULL, native_size
 from reben.spec.patches import PATCH_PIXELS
 
@@ -47,7 +48,7 @@ for _position in range(len(_NAMES)):
 _IS_WATER = np.array([code >= 511 for code in LOOKS])
 
 
-class Acquisition:
+class SyntheticImages:
     """One date over one tile.
 
     Args:

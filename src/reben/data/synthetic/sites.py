@@ -3,8 +3,7 @@
 A block is a group of neighbouring patches. All patches of a block, on all dates, are in one split,
 so that no split sees the places of another.
 
-Source: positions of the tiles are those of the Sentinel-2 grid, which follows the Military Grid
-Reference System; the shares of the splits are those of BigEarthNet v2.0, about 2 : 1 : 1.
+Source: the shares of the splits are those of BigEarthNet v2.0, about 2 : 1 : 1.
 """
 
 import math
@@ -17,8 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from reben.data.synthetic.ground import TILE_PATCHES, Biome, offshore
-from reben.data.tiff.write import GeoTransform
-from reben.spec.patches import PATCH_METRES, PATCH_PIXELS, Sentinel1Patch, Sentinel2Patch, Split
+from reben.spec.patches import PATCH_PIXELS, Sentinel1Patch, Sentinel2Patch, Split
 
 
 class Tile(NamedTuple):
@@ -28,8 +26,6 @@ class Tile(NamedTuple):
         name: Without the leading T.
         country: Where most of it lies.
         biome: What grows there.
-        west: Easting of its left edge, in metres.
-        north: Northing of its upper edge, in metres.
         orbit: Relative orbit that sees it; made up.
         sea: Direction of the sea in degrees clockwise from east, where it has one.
     """
@@ -37,35 +33,23 @@ class Tile(NamedTuple):
     name: str
     country: str
     biome: Biome
-    west: int
-    north: int
     orbit: str
     sea: float | None = None
 
-    @property
-    def epsg(self) -> int:
-        """Code of the tile's UTM zone; all tiles are north of the equator."""
-        return 32600 + int(self.name[:2])
-
-    def transform(self, column: int, row: int, pixel_metres: int) -> GeoTransform:
-        """Return where the patch at ``column``, ``row`` lies."""
-        west = self.west + column * PATCH_METRES
-        return GeoTransform(west, self.north - row * PATCH_METRES, pixel_metres, self.epsg)
-
 
 TILES = (
-    Tile("33UWP", "Austria", "continental", 499_980, 5_400_000, "R122"),
-    Tile("29SND", "Portugal", "mediterranean", 499_980, 4_400_040, "R037", sea=170),
-    Tile("34VEN", "Finland", "boreal", 499_980, 6_800_040, "R093", sea=200),
-    Tile("29UPU", "Ireland", "atlantic", 600_000, 5_900_040, "R137", sea=10),
-    Tile("34TDQ", "Serbia", "continental", 399_960, 5_000_040, "R136"),
-    Tile("31UES", "Belgium", "atlantic", 499_980, 5_700_000, "R051", sea=230),
-    Tile("32TMT", "Switzerland", "alpine", 399_960, 5_300_040, "R108"),
-    Tile("34UEG", "Lithuania", "continental", 499_980, 6_200_040, "R036", sea=180),
-    Tile("34TEN", "Kosovo", "continental", 499_980, 4_800_000, "R093"),
-    Tile("31UGR", "Luxembourg", "continental", 699_960, 5_600_040, "R008"),
-    Tile("33UUP", "Austria", "alpine", 300_000, 5_400_000, "R022"),
-    Tile("29SPC", "Portugal", "mediterranean", 600_000, 4_300_020, "R037"),
+    Tile("33UWP", "Austria", "continental", "R122"),
+    Tile("29SND", "Portugal", "mediterranean", "R037", sea=170),
+    Tile("34VEN", "Finland", "boreal", "R093", sea=200),
+    Tile("29UPU", "Ireland", "atlantic", "R137", sea=10),
+    Tile("34TDQ", "Serbia", "continental", "R136"),
+    Tile("31UES", "Belgium", "atlantic", "R051", sea=230),
+    Tile("32TMT", "Switzerland", "alpine", "R108"),
+    Tile("34UEG", "Lithuania", "continental", "R036", sea=180),
+    Tile("34TEN", "Kosovo", "continental", "R093"),
+    Tile("31UGR", "Luxembourg", "continental", "R008"),
+    Tile("33UUP", "Austria", "alpine", "R022"),
+    Tile("29SPC", "Portugal", "mediterranean", "R037"),
 )
 """The first ones are the most unlike each other, for data sets that have only a few."""
 
@@ -86,8 +70,6 @@ class Site:
 
     Args:
         tile: Where.
-        column: Position in the tile, counted in patches from the west.
-        row: Position in the tile, counted in patches from the north.
         date: Which of the tile's dates, 0 to 5.
         split: What for.
         sentinel2: Its Sentinel-2 name.
@@ -95,12 +77,20 @@ class Site:
     """
 
     tile: Tile
-    column: int
-    row: int
     date: int
     split: Split
     sentinel2: Sentinel2Patch
     sentinel1: Sentinel1Patch
+
+    @property
+    def column(self) -> int:
+        """Position in the tile, counted in patches from the west."""
+        return self.sentinel2.column
+
+    @property
+    def row(self) -> int:
+        """Position in the tile, counted in patches from the north."""
+        return self.sentinel2.row
 
     @property
     def block(self) -> tuple[str, int, int]:
@@ -108,17 +98,20 @@ class Site:
         return self.tile.name, self.column // _CELL, self.row // _CELL
 
 
-def plan_sites(num_patches: int, seed: int) -> list[Site]:
+def plan_sites(num_patches: int, seed: int, tiles: Sequence[Tile] = TILES) -> list[Site]:
     """Return the sites of a data set, tile by tile and date by date.
 
     Args:
         num_patches: From 6 to `MOST_PATCHES`.
         seed: The same seed gives the same sites.
+        tiles: Where sites may lie; small data sets use the first ones.
     """
     random = np.random.default_rng([seed, 0])
-    tiles = TILES[: min(len(TILES), max(2, num_patches // 24))]
+    tiles = tiles[: min(len(tiles), max(2, num_patches // 24))]
     cells = [_order_cells(tile, random) for tile in tiles]
-    times = [[_time_of(t, date, random) for date in range(_DATES)] for t in range(len(tiles))]
+    times = [
+        [_time_of(t, tile, date, random) for date in range(_DATES)] for t, tile in enumerate(tiles)
+    ]
     block_size = min(_CELL * _CELL, max(1, num_patches // 100))
     sites = []
     places = islice(_places(len(tiles), block_size), num_patches)
@@ -133,12 +126,12 @@ def plan_sites(num_patches: int, seed: int) -> list[Site]:
         radar_time = acquired + timedelta(hours=5 + 11 * scene, minutes=41 - scene, seconds=7 * t)
         sites.append(
             Site(
-                tile, column, row, date, _CYCLE[(visit + t) % len(_CYCLE)],
+                tile, date, _CYCLE[(visit + t) % len(_CYCLE)],
                 Sentinel2Patch(f"S2{satellite}", acquired, tile.name, column, row, tile.orbit),
                 Sentinel1Patch(f"S1{'AB'[scene]}", radar_time, tile.name, column, row),
             )
         )  # fmt: skip
-    return sorted(sites, key=lambda site: (TILES.index(site.tile), site.date))
+    return sorted(sites, key=lambda site: (tiles.index(site.tile), site.date))
 
 
 def _order_cells(tile: Tile, random: np.random.Generator) -> list[int]:
@@ -166,11 +159,11 @@ def _places(num_tiles: int, block_size: int) -> Iterator[tuple[int, int, int, tu
                     yield tile, visit, (visit // 2 + round_) % _DATES, place
 
 
-def _time_of(tile: int, date: int, random: np.random.Generator) -> datetime:
+def _time_of(number: int, tile: Tile, date: int, random: np.random.Generator) -> datetime:
     """Return when a tile was seen: June 2017 to May 2018, at half past ten by the sun."""
-    month = (5 * tile + 2 * date) % 12
+    month = (5 * number + 2 * date) % 12
     first = datetime(2017 + (month + 5) // 12, (month + 5) % 12 + 1, 1)
-    longitude = 6 * int(TILES[tile].name[:2]) - 183
+    longitude = 6 * int(tile.name[:2]) - 183
     minutes = 630 - 4 * longitude
     return first + timedelta(
         days=int(random.integers(0, 28)), minutes=minutes, seconds=int(random.integers(0, 600))

@@ -1,6 +1,7 @@
 import pytest
 
-from reben.data.synthetic.ground import CLOUD, COVERS, LOOKS, MATERIALS, SNOW
+from reben.data.synthetic.ground import COVERS
+from reben.data.synthetic.surfaces import CLOUD, LOOKS, MATERIALS, SNOW
 from reben.spec.bands import S2_FULL
 from reben.spec.labels import CORINE_TO_LABEL
 

@@ -5,9 +5,9 @@ from datetime import datetime
 import pytest
 from rasterio.warp import transform_bounds
 
-from reben.data.synthetic import sites as atlas
 from reben.data.synthetic.ground import offshore
 from reben.data.synthetic.sites import MOST_PATCHES, TILES, plan_sites
+from reben.spec.patches import tile_corner
 
 BOUNDS = {  # degrees: west, south, east, north
     "Austria": (9.5, 46.3, 17.2, 49.1),
@@ -38,13 +38,14 @@ def corner_by_the_military_grid(tile):
 
 @pytest.mark.parametrize("tile", TILES, ids=lambda tile: tile.name)
 def test_tiles_lie_where_their_names_say(tile):
-    assert (tile.west, tile.north) == corner_by_the_military_grid(tile.name)
+    assert tile_corner(tile.name)[1:] == corner_by_the_military_grid(tile.name)
 
 
 @pytest.mark.parametrize("tile", TILES, ids=lambda tile: tile.name)
 def test_tiles_lie_in_their_countries(tile):
-    edges = (tile.west, tile.north - 109_800, tile.west + 109_800, tile.north)
-    west, south, east, north = transform_bounds(f"EPSG:{tile.epsg}", "EPSG:4326", *edges)
+    epsg, left, top = tile_corner(tile.name)
+    edges = (left, top - 109_800, left + 109_800, top)
+    west, south, east, north = transform_bounds(f"EPSG:{epsg}", "EPSG:4326", *edges)
     its_west, its_south, its_east, its_north = BOUNDS[tile.country]
     assert west < its_east
     assert its_west < east
@@ -74,10 +75,9 @@ def test_no_two_splits_share_a_place(num_patches):
     assert set.union(*splits.values()) == {"train", "validation", "test"}
 
 
-def test_a_place_keeps_its_split_when_it_is_seen_again(monkeypatch):
-    monkeypatch.setattr(atlas, "TILES", TILES[:2])
+def test_a_place_keeps_its_split_when_it_is_seen_again():
     splits, dates = {}, {}
-    for site in plan_sites(20_000, seed=0):
+    for site in plan_sites(20_000, seed=0, tiles=TILES[:2]):
         splits.setdefault(site.block, set()).add(site.split)
         dates.setdefault((site.block, site.column, site.row), set()).add(site.date)
     assert max(map(len, dates.values())) == 2

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from reben.data.synthetic.ground import Ground
-from reben.data.synthetic.images import Acquisition
+from reben.data.synthetic.images import SyntheticImages
 from reben.spec.bands import ALL_FULL, S1, S2_FULL, native_size
 
 REGIONS = 40
@@ -14,12 +14,12 @@ def ground(code, region=7):
     return Ground(np.full(side, code, np.uint16), np.full(side, region), slope)
 
 
-def acquisition(month=6, biome="continental", seed=0):
-    return Acquisition(np.random.default_rng(seed), REGIONS, month, biome)
+def images(month=6, biome="continental", seed=0):
+    return SyntheticImages(np.random.default_rng(seed), REGIONS, month, biome)
 
 
 def measure(code, month=6, biome="continental", weather="clear", seed=0):
-    on_date = acquisition(month, biome)
+    on_date = images(month, biome)
     return on_date.measure(ground(code), 3, 4, np.random.default_rng(seed), weather)
 
 
@@ -51,7 +51,7 @@ def test_the_picture_shows_what_lies_where():
     codes = np.full((120, 120), 311, np.uint16)
     codes[:40, 60:] = 523
     land = Ground(codes, np.zeros((120, 120), np.int64), np.zeros((120, 120), np.float32))
-    bands = acquisition().measure(land, 3, 4, np.random.default_rng(0))
+    bands = images().measure(land, 3, 4, np.random.default_rng(0))
     for name in ("B08", "B11", "B09"):
         size = native_size(name)
         water = bands[name][: size // 3, size // 2 :]
@@ -62,7 +62,7 @@ def test_the_picture_shows_what_lies_where():
 def test_coarse_bands_are_means_of_the_fine_field():
     codes = np.where(np.arange(120)[:, None] < 61, 523, 311).astype(np.uint16).repeat(120, axis=1)
     land = Ground(codes, np.zeros((120, 120), np.int64), np.zeros((120, 120), np.float32))
-    rows = acquisition().measure(land, 3, 4, np.random.default_rng(0))["B8A"].mean(axis=1)
+    rows = images().measure(land, 3, 4, np.random.default_rng(0))["B8A"].mean(axis=1)
     assert rows[30] == pytest.approx((rows[20] + rows[40]) / 2, rel=0.15)
 
 
