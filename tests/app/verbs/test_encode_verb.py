@@ -12,7 +12,7 @@ import pytest
 from made_up import patch_id, row, s1_name, write_metadata
 from made_up_files import COMPRESS, archive_of, write_archives, write_tree
 from reben.app import cli
-from reben.data.metadata import METADATA_FILE
+from reben.data.metadata import METADATA_FILE, SNOW_CLOUD_FILE
 from reben.data.storage.environment import stored_names
 from reben.data.store import Store, StoreWriter
 
@@ -42,7 +42,7 @@ def test_help_explains_inputs_and_resuming(capsys):
 
 
 def test_a_store_is_written_and_counted(tree, store, capsys):
-    assert cli.run([*words_for(tree, store), "--workers", "1"]) == 0
+    assert cli.run([*words_for(tree, store), "--processes", "1"]) == 0
     said = capsys.readouterr()
     assert "Sentinel-2" in said.out
     assert "patches/s" in said.err
@@ -50,22 +50,44 @@ def test_a_store_is_written_and_counted(tree, store, capsys):
 
 
 def test_one_folder_is_enough(tree, store, capsys):
-    assert cli.run(["encode", str(tree["s1"].parent), "--out", str(store), "--workers", "1"]) == 0
+    assert cli.run(["encode", str(tree["s1"].parent), "--out", str(store), "--processes", "1"]) == 0
     assert f"Found Sentinel-2: {tree['s2']}" in capsys.readouterr().err
     assert len(Store.open(store)) == 12
 
 
 def test_json_is_the_report_and_nothing_else(tree, store, capsys):
-    assert cli.run([*words_for(tree, store), "--workers", "1", "--json"]) == 0
+    assert cli.run([*words_for(tree, store), "--processes", "1", "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
     assert report["new"] == {"Sentinel-2": 4, "Sentinel-1": 4, "reference map": 4}
     assert report["finished"]
 
 
+def test_the_former_name_of_processes_still_works(tree, store, capsys):
+    assert cli.run([*words_for(tree, store), "--workers", "1", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["finished"]
+    assert cli.run(["encode", "--help"]) == 0
+    shown = capsys.readouterr().out
+    assert "--processes" in shown
+    assert "--workers" not in shown
+
+
+def test_metadata_may_be_given_several_times(tree, store, tmp_path, capsys):
+    tables = [
+        write_metadata(tmp_path / METADATA_FILE, [row(0), row(1)]),
+        write_metadata(tmp_path / SNOW_CLOUD_FILE, [row(2), row(3)]),
+    ]
+    words = [word for table in tables for word in ("--metadata", str(table))]
+    assert cli.run([*words_for(tree, store), *words, "--processes", "1", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["absent"] == dict.fromkeys(
+        ["Sentinel-2", "Sentinel-1", "reference map"], 0
+    )
+    assert (store / SNOW_CLOUD_FILE).is_file()
+
+
 def test_filters_and_metadata_have_flags(tree, store, tmp_path):
     rows = [row(number, "test" if number else "train") for number in NUMBERS]
     path = write_metadata(tmp_path / METADATA_FILE, rows)
-    words = [*words_for(tree, store), "--workers", "1", "--metadata", str(path)]
+    words = [*words_for(tree, store), "--processes", "1", "--metadata", str(path)]
     assert cli.run([*words, "--split", "test", "--country", "Austria", "--limit", "1"]) == 0
     assert list(stored_names(store)) == sorted(
         [patch_id(1), s1_name(1), patch_id(1) + "_reference_map"]
@@ -75,27 +97,27 @@ def test_filters_and_metadata_have_flags(tree, store, tmp_path):
 def test_a_bad_patch_is_said_and_the_exit_code_is_not_zero(tmp_path, store, capsys):
     tree = write_tree(tmp_path, NUMBERS, ["s1"])
     next(tree["s1"].rglob("*_VH.tif")).unlink()
-    assert cli.run([*words_for(tree, store), "--workers", "1"]) == 2
+    assert cli.run([*words_for(tree, store), "--processes", "1"]) == 2
     said = capsys.readouterr()
     assert "Left out: Sentinel-1 S1B_" in said.err
     assert "VH is missing" in said.err
     assert said.err.splitlines()[-1].startswith("EncodeError: 1 of 4 patches were left out")
     assert len(Store.open(store)) == 3
-    assert cli.run([*words_for(tree, store), "--workers", "1", "--json"]) == 2
+    assert cli.run([*words_for(tree, store), "--processes", "1", "--json"]) == 2
     assert json.loads(capsys.readouterr().out)["failed"] == {"Sentinel-1": 1}
 
 
 def test_strict_has_a_flag(tmp_path, store, capsys):
     tree = write_tree(tmp_path, NUMBERS, ["s1"])
     next(tree["s1"].rglob("*_VH.tif")).unlink()
-    assert cli.run([*words_for(tree, store), "--workers", "1", "--strict"]) == 2
+    assert cli.run([*words_for(tree, store), "--processes", "1", "--strict"]) == 2
     assert "EncodeError: Stopped at" in capsys.readouterr().err
 
 
 def test_patches_that_the_metadata_list_and_the_inputs_lack_are_said(tree, store, tmp_path, capsys):
     rows = [row(number) for number in range(20)]
     path = write_metadata(tmp_path / METADATA_FILE, rows)
-    words = [*words_for(tree, store), "--workers", "1", "--metadata", str(path)]
+    words = [*words_for(tree, store), "--processes", "1", "--metadata", str(path)]
     assert cli.run(words) == 0
     said = capsys.readouterr().err
     assert f"Listed in the metadata and not there, Sentinel-2: 16 ({patch_id(4)}, " in said
@@ -110,7 +132,7 @@ def test_patches_that_the_metadata_list_and_the_inputs_lack_are_said(tree, store
 
 def test_an_archive_comes_through_a_pipe(store):
     done = subprocess.run(
-        [sys.executable, "-m", "reben", "encode", "--s2", "-", "--out", store, "--workers", "1"],
+        [sys.executable, "-m", "reben", "encode", "--s2", "-", "--out", store, "--processes", "1"],
         input=COMPRESS[".tar.zst"](archive_of("s2", NUMBERS)),
         capture_output=True,
         check=False,
@@ -181,12 +203,12 @@ def test_an_interruption_is_said_in_two_lines_and_can_be_resumed(tmp_path, store
     assert said.count("\n") == 2
     assert said.startswith("Interrupted after ")
     assert "the same command goes on from there.\nInterrupted.\n" in said
-    assert cli.run([*words_for(tree, store), "--workers", "1"]) == 0
+    assert cli.run([*words_for(tree, store), "--processes", "1"]) == 0
     assert len(Store.open(store)) == 300
 
 
 def test_inspect_verifies_what_encode_wrote(tree, store, capsys):
-    cli.run([*words_for(tree, store), "--workers", "1"])
+    cli.run([*words_for(tree, store), "--processes", "1"])
     capsys.readouterr()
     assert cli.run(["inspect", str(store), "--verify"]) == 0
     assert "Verified: 12 values" in capsys.readouterr().out

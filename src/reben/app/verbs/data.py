@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from reben.app.flags import AsJson, Switch
+from reben.app.flags import AsJson, Switch, formerly
 from reben.app.terminal import (
     Bar,
     format_bytes,
@@ -188,6 +188,7 @@ def _show_download(bar: Bar) -> Callable[[str, int, int], None]:
     return lambda name, done, size: bar(done, size, what=name)
 
 
+Processes = Annotated[int | None, formerly("--workers")]
 Input = Annotated[Path | None, Parameter(allow_leading_hyphen=True)]
 Files = Annotated[tuple[Path, ...], Parameter(consume_multiple=True, negative="")]
 Names = Annotated[tuple[str, ...], Parameter(consume_multiple=True, negative="")]
@@ -203,7 +204,7 @@ def encode(  # noqa: PLR0913 - one for each flag
     s2: Input = None,
     reference_maps: Input = None,
     metadata: Files = (),
-    workers: int | None = None,
+    processes: Processes = None,
     split: str | None = None,
     country: Names = (),
     limit: int | None = None,
@@ -225,7 +226,7 @@ def encode(  # noqa: PLR0913 - one for each flag
         s2: Sentinel-2 patches.
         reference_maps: Reference maps.
         metadata: Metadata tables (parquet), which are kept in the store.
-        workers: Processes; by default as many as there are processors.
+        processes: How many processes share the work; by default as many as there are usable cores.
         split: Encode only this split, by the metadata: train, validation or test.
         country: Encode only patches of these countries.
         limit: Encode only this many patches, the first ones of the metadata.
@@ -243,7 +244,7 @@ def encode(  # noqa: PLR0913 - one for each flag
                 s2=s2,
                 reference_maps=reference_maps,
                 metadata=metadata,
-                workers=workers,
+                workers=processes,
                 split=split,
                 countries=country or None,
                 limit=limit,
