@@ -23,11 +23,10 @@ from reben.errors import (
 from reben.learn.config import TrainConfig
 from reben.learn.evaluate import evaluate, measure, predict_dataset
 from reben.learn.metrics.classification import compute_metrics
-from reben.learn.predict import evaluation_mode
 from reben.learn.predictions import Predictions
 from reben.learn.run import Run
 from reben.model import inference
-from reben.model.classifier import Classifier
+from reben.model.classifier import Classifier, evaluation_mode
 from reben.spec.labels import LABELS
 
 

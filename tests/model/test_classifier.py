@@ -5,6 +5,7 @@ import pickle
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -337,3 +338,34 @@ def test_a_model_on_the_hub_is_fetched_at_one_commit(folder, monkeypatch, golden
 def test_a_hub_model_that_cannot_be_reached_says_so(tmp_path):
     with pytest.raises(ModelFolderError, match="cache does not hold such a model"):
         Classifier.from_pretrained("someone/model", cache_dir=tmp_path, local_files_only=True)
+
+
+# Modes and fingerprints --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("ask", ["predict", "embed"])
+def test_a_frozen_batch_norm_stays_frozen_when_the_model_is_asked(ask):
+    model = Classifier("test_resnet", "rgb").train()
+    frozen = [module for module in model.modules() if isinstance(module, torch.nn.BatchNorm2d)]
+    for module in frozen:
+        module.eval()
+    before = {name: module.training for name, module in model.named_modules()}
+
+    getattr(model, ask)(patch(0))
+
+    assert {name: module.training for name, module in model.named_modules()} == before
+    assert frozen
+    assert True in before.values()
+
+
+def test_models_with_other_weights_or_another_config_have_other_fingerprints(folder):
+    model = Classifier.from_pretrained(folder)
+    same = Classifier.from_pretrained(folder)
+    assert model.fingerprint() == same.fingerprint()
+    assert len(model.fingerprint()) == 64
+
+    same.config = replace(same.config, thresholds=(0.25,) * 19)
+    changed = Classifier.from_pretrained(folder)
+    with torch.no_grad():
+        next(iter(changed.parameters())).flatten()[0] += 1
+    assert len({model.fingerprint(), same.fingerprint(), changed.fingerprint()}) == 3

@@ -11,14 +11,14 @@ from dataclasses import replace
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import distributed, nn
+from torch import distributed
 
 from reben.data.loader import Dataset, Loader
 from reben.errors import ConfigError, EmptySplitError, first_line
 from reben.learn.calibrate import calibration_of
 from reben.learn.distributed import num_ranks, rank_and_size
 from reben.learn.predictions import Predictions, Subject
-from reben.model.classifier import Classifier
+from reben.model.classifier import Classifier, evaluation_mode
 from reben.model.inference import optimise_for_inference
 from reben.model.open import ModelLike, name_of, open_model
 
@@ -80,18 +80,6 @@ def joined_processes() -> Iterator[bool]:
     finally:
         if not alone:
             distributed.destroy_process_group()
-
-
-@contextmanager
-def evaluation_mode(model: nn.Module) -> Iterator[None]:
-    """Switch off dropout and the like; afterwards each module is in the mode it was in."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, mode in modes:
-            module.training = mode
 
 
 def _describe(name: str, classifier: Classifier, dataset: Dataset) -> Subject:

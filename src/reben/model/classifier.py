@@ -3,6 +3,7 @@
 Axes: B patches, C channels, H rows, W columns, K labels.
 """
 
+import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
@@ -34,6 +35,28 @@ class _VisionModel(nn.Module):
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         return cast("Tensor", self.vision_encoder(x_BCHW))
+
+
+@contextmanager
+def evaluation_mode(model: nn.Module) -> Iterator[None]:
+    """Switch off dropout and the like; afterwards each module is in the mode it was in.
+
+    Mode by mode, since a frozen batch norm is in eval mode within a network that trains.
+    """
+    training = [module for module in model.modules() if module.training]
+    if training:
+        model.eval()
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True
+
+
+def scores_of(logits_BK: Tensor, temperature: float) -> Tensor:
+    """Return the scores of logits, 0 to 1, same shape."""
+    # Dividing by one changes no bit, but that is not to be relied on.
+    return (logits_BK / temperature if temperature != 1 else logits_BK).sigmoid()
 
 
 class Classifier(nn.Module):
@@ -216,11 +239,9 @@ class Classifier(nn.Module):
         Args:
             images_BCHW: As for `forward`; moved to where the weights are.
         """
-        with self._inference():
+        with evaluation_mode(self), torch.inference_mode():
             logits_BK = self(images_BCHW.to(self.device)).float()
-            # Dividing by one changes no bit, but that is not to be relied on.
-            sharp_BK = logits_BK / t if (t := self.config.temperature) != 1 else logits_BK
-            scores_BK = sharp_BK.sigmoid()
+            scores_BK = scores_of(logits_BK, self.config.temperature)
         logits, scores = logits_BK.cpu().numpy(), scores_BK.cpu().numpy()
         return Scores(scores, logits, self.labels, self.config.thresholds)
 
@@ -233,7 +254,7 @@ class Classifier(nn.Module):
         Raises:
             ConfigError: If the architecture does not give the features before its head.
         """
-        with self._inference():
+        with evaluation_mode(self), torch.inference_mode():
             features_BD = pooled_features(self.model.vision_encoder, images_BCHW.to(self.device))
         if features_BD is None:
             raise ConfigError(
@@ -263,16 +284,14 @@ class Classifier(nn.Module):
                 )
             yield torch.cat(images)
 
-    @contextmanager
-    def _inference(self) -> Iterator[None]:
-        """Switch dropout and the like off for a while, and gradients."""
-        was_training = self.training
-        self.eval()
-        try:
-            with torch.inference_mode():
-                yield
-        finally:
-            self.train(was_training)
+    def fingerprint(self) -> str:
+        """Return what tells models apart: the SHA-256 of config and weights, as 64 hex digits."""
+        digest = hashlib.sha256(self.config.to_json().encode())
+        for name, tensor in sorted(self.state_dict().items()):
+            digest.update(name.encode())
+            content = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
+            digest.update(content.numpy().data)
+        return digest.hexdigest()
 
     def save_pretrained(self, folder: str | Path) -> Path:
         """Write ``config.json`` and ``model.safetensors`` into ``folder`` and return it.

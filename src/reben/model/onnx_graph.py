@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import Tensor, nn
 
-from reben.model.classifier import Classifier
+from reben.model.classifier import Classifier, scores_of
 from reben.spec.bands import PIXEL_METRES, native_size, sensor
 
 if TYPE_CHECKING:
@@ -42,8 +42,7 @@ class RawBandsToScores(nn.Module):
         """Return scores and logits, [B, K] each, of one tensor [B, h, w] a band."""
         named = dict(zip(self.bands, bands_Bhw, strict=True))
         logits_BK = self.network(self.preprocess(named))
-        sharp_BK = logits_BK if self.temperature == 1 else logits_BK / self.temperature
-        return sharp_BK.sigmoid(), logits_BK
+        return scores_of(logits_BK, self.temperature), logits_BK
 
     def random_bands(
         self, num_patches: int, sentinel2_dtype: torch.dtype, seed: int = 0

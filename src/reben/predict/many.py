@@ -20,7 +20,6 @@ from reben.model.open import ModelLike, name_of, open_model
 from reben.predict.cog import read_tags, require_rasterio
 from reben.predict.resume import SceneProgress
 from reben.predict.scene import predict_scene
-from reben.predict.scoring import fingerprint
 from reben.predict.tasks import SceneOptions, SceneOutcome, SceneTask, tasks_of
 from reben.support.extras import optional
 from reben.support.processes import WorkerDiedError, run_tasks, usable_cores
@@ -129,7 +128,7 @@ def _do(task: SceneTask) -> bool:
 def _load(model: str | Classifier, device: str | None) -> tuple[Classifier, str]:
     """Return a model, once for each process, and its fingerprint."""
     classifier = open_model(model, device or "auto")
-    return classifier, fingerprint(classifier)
+    return classifier, classifier.fingerprint()
 
 
 def _require_same(task: SceneTask, model_fingerprint: str) -> None:

@@ -1,13 +1,10 @@
 """Many patches to one table: streamed, resumable, on one device or several."""
 
-import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from reben.data.dataset import Dataset
 from reben.data.patch_folders.multiband import Resample
@@ -150,7 +147,7 @@ def _run(  # noqa: PLR0913, PLR0917 - those of the two above
         raise PredictError("There is no patch in what was given. Name folders that hold some.")
     manifest: dict[str, Any] = {
         "what": what,
-        "model": fingerprint_of(model),
+        "model": model.fingerprint(),
         "patches": total,
         "patches_sha256": fingerprint,
         "thresholds": list(thresholds),
@@ -236,16 +233,6 @@ def _about(model: Classifier, job: PatchJob, name: str, fingerprint: str) -> dic
         "thresholds": list(job.thresholds),
         "temperature": model.config.temperature,
     }
-
-
-def fingerprint_of(model: Classifier) -> str:
-    """Return a SHA-256 of all that scores follow from: config and weights."""
-    digest = hashlib.sha256(model.config.to_json().encode())
-    for name, tensor in sorted(model.state_dict().items()):
-        digest.update(name.encode())
-        content = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
-        digest.update(content.numpy().data)
-    return digest.hexdigest()
 
 
 def _require_possible(out: Path, options: PredictOptions) -> None:

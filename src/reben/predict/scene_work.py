@@ -20,7 +20,7 @@ from reben.predict.quicklook import (
 )
 from reben.predict.resume import ScenePart, SceneProgress
 from reben.predict.scene_settings import SceneOutputs, ScenePrediction, SceneSettings
-from reben.predict.scoring import Scorer, fingerprint
+from reben.predict.scoring import Scorer
 from reben.predict.strips import Strip, StripReader, count_bad
 from reben.predict.window_table import write_windows
 from reben.predict.windows import Mosaic, Plan, put_together
@@ -58,7 +58,7 @@ class SceneWork:
         _require_bands(model, scene)
         self.model = model
         self.model_name = model_name
-        self.fingerprint = fingerprint(model)
+        self.fingerprint = model.fingerprint()
         self.scene = scene
         self.settings = settings
         self.outputs = outputs

@@ -3,7 +3,6 @@
 Axes: B windows, K labels.
 """
 
-import hashlib
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -70,11 +69,7 @@ class Scorer:
             self._checked = True
         self._suspicion.look_at(tensors)
         self._suspicion.warn(at_least=_LEAST_WINDOWS)
-        with torch.inference_mode():
-            logits_BK = self._fast(self._fast.preprocess(tensors)).float()
-            scores_BK = (logits_BK / self._fast.config.temperature).sigmoid()
-        scores: NDArray[np.float32] = scores_BK.cpu().numpy()
-        return scores
+        return self._fast.score_images(self._fast.preprocess(tensors)).values
 
 
 class Suspicion:
@@ -142,16 +137,6 @@ def cut_windows(
         cut = np.stack([bands[name][:, start : start + side] for start in starts])
         windows[name] = torch.from_numpy(cut)
     return windows
-
-
-def fingerprint(classifier: Classifier) -> str:
-    """Return what tells models apart: SHA-256 of config and weights, as 64 hexadecimal digits."""
-    digest = hashlib.sha256(classifier.config.to_json().encode())
-    for name, tensor in sorted(classifier.state_dict().items()):
-        digest.update(name.encode())
-        content = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
-        digest.update(memoryview(content.numpy()))
-    return digest.hexdigest()
 
 
 def _split(lefts: Sequence[int], size: int) -> list[Sequence[int]]:
