@@ -1,11 +1,12 @@
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from reben.errors import ConfigError, UnknownBandError
-from reben.model.config import ModelConfig
+from reben.model.config import Calibration, ModelConfig
 from reben.spec.bands import ALL, ALL_FULL, S2, BandSet
 from reben.spec.labels import LABELS
 from reben.spec.statistics import published_statistics
@@ -100,3 +101,26 @@ def test_an_unknown_band_is_named():
 def test_keys_of_a_later_version_are_left_alone():
     values = {**ModelConfig("resnet18", S2).to_dict(), "something_new": 1}
     assert ModelConfig.from_dict(values).bands == S2
+
+
+def test_a_calibration_is_written_once_and_comes_back_whole():
+    tuned = Calibration(1.5, (0.25,) * 19, "validation", "ab12", 7, ("Pastures",))
+    config = ModelConfig(
+        "resnet18", S2, temperature=1.5, thresholds=tuned.thresholds, tuned_on=tuned
+    )
+    written = json.loads(config.to_json())
+
+    assert written["tuned_on"] == {
+        "split": "validation",
+        "fingerprint": "ab12",
+        "num_patches": 7,
+        "kept": ["Pastures"],
+    }
+    assert ModelConfig.from_dict(written).tuned_on == tuned
+
+
+def test_a_calibration_has_the_temperature_and_thresholds_of_its_config():
+    tuned = Calibration(1.5, (0.25,) * 19, "validation", "ab12", 7)
+    config = ModelConfig("resnet18", S2, temperature=2.0, tuned_on=tuned)
+
+    assert config.tuned_on == replace(tuned, temperature=2.0, thresholds=(0.5,) * 19)

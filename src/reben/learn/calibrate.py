@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 
 from reben.errors import ConfigError
 from reben.learn.metrics.classification import trace_curve
-from reben.learn.predictions import Calibration, Predictions, Subject
+from reben.learn.predictions import Predictions, Subject
 from reben.model.classifier import Classifier
-from reben.model.config import DEFAULT_THRESHOLD, ModelConfig, TunedOn
+from reben.model.config import DEFAULT_THRESHOLD, Calibration
 
 _logger = logging.getLogger(__name__)
 _LOWEST, _HIGHEST = 0.05, 20.0
@@ -175,17 +175,5 @@ def apply_calibration(model: Classifier, calibration: Calibration) -> None:
         model.config,
         temperature=calibration.temperature,
         thresholds=calibration.thresholds,
-        tuned_on=TunedOn(
-            calibration.split, calibration.fingerprint, calibration.num_patches, calibration.kept
-        ),
-    )
-
-
-def calibration_of(config: ModelConfig) -> Calibration | None:
-    """Return the calibration that a model carries, or None."""
-    on = config.tuned_on
-    if on is None:
-        return None
-    return Calibration(
-        config.temperature, config.thresholds, on.split, on.fingerprint, on.num_patches, on.kept
+        tuned_on=calibration,
     )

@@ -14,8 +14,9 @@ from reben.learn.metrics.breakdown import break_down, count_co_occurrence
 from reben.learn.metrics.classification import THRESHOLD, compute_metrics
 from reben.learn.metrics.curves import measure_reliability, trace_precision_recall
 from reben.learn.predict import joined_processes, predict_dataset
-from reben.learn.predictions import Calibration, Predictions
+from reben.learn.predictions import Predictions
 from reben.learn.report import Calibrated, Report
+from reben.model.config import Calibration
 from reben.model.open import ModelLike
 
 __all__ = [

@@ -15,7 +15,6 @@ from torch import distributed
 
 from reben.data.loader import Dataset, Loader
 from reben.errors import ConfigError, EmptySplitError, first_line
-from reben.learn.calibrate import calibration_of
 from reben.learn.distributed import num_ranks, rank_and_size
 from reben.learn.predictions import Predictions, Subject
 from reben.model.classifier import Classifier, evaluation_mode
@@ -90,7 +89,7 @@ def _describe(name: str, classifier: Classifier, dataset: Dataset) -> Subject:
         split=", ".join(dataset.splits),
         fingerprint=dataset.table.fingerprint(),
         filters={key: value for key, value in dataset.filters if key != "split"},
-        calibration=calibration_of(classifier.config),
+        calibration=classifier.config.tuned_on,
     )
 
 

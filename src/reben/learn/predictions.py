@@ -29,9 +29,10 @@ from reben.errors import (
     RunError,
     first_line,
 )
+from reben.model.config import Calibration
 from reben.spec.patches import Sentinel2Patch
 from reben.support.atomic import atomic_file
-from reben.support.json_files import Count, Finite, parse_json
+from reben.support.json_files import Count, parse_json
 from reben.support.plain_json import to_plain
 
 FORMAT = 1
@@ -43,27 +44,6 @@ _KNOWN = {
     "tiles": ("tile", pa.string()),
     "months": ("month", pa.uint8()),
 }  # fields that may be None: their columns, and of which type those are
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """Temperature and thresholds that were tuned on other patches.
-
-    Args:
-        temperature: What logits are divided by before the sigmoid.
-        thresholds: For each label, the score (at that temperature) above which it is present.
-        split: The split that they were tuned on.
-        fingerprint: SHA-256 of the names and labels of those patches.
-        num_patches: How many those were.
-        kept: Labels that no patch had there, so that their threshold is the default.
-    """
-
-    temperature: Finite
-    thresholds: tuple[Finite, ...]
-    split: str
-    fingerprint: str
-    num_patches: Count
-    kept: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

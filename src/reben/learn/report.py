@@ -19,7 +19,7 @@ from reben.learn.metrics.classification import (
     SampleFigures,
 )
 from reben.learn.metrics.curves import PrecisionRecall, Reliability
-from reben.learn.predictions import Calibration
+from reben.model.config import Calibration
 from reben.support.atomic import write_text
 from reben.support.json_files import Count, Finite, check_values, parse_json, read_json
 from reben.support.plain_json import to_plain

@@ -7,7 +7,7 @@ that their loader expects, and reben's own beside them, which that loader ignore
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from typing import Any, Self
 
@@ -15,6 +15,7 @@ from reben.errors import ConfigError
 from reben.spec.bands import BandSet
 from reben.spec.labels import LABELS
 from reben.spec.statistics import Statistics, Upsampling, published_statistics
+from reben.support.json_files import Count, Finite
 
 DEFAULT_THRESHOLD = 0.5
 """The score above which a label counts as present, as in the paper's figures."""
@@ -42,19 +43,23 @@ _VISION_LANGUAGE_KEYS: Mapping[str, Any] = {
 
 
 @dataclass(frozen=True)
-class TunedOn:
-    """The patches that temperature and thresholds were tuned on.
+class Calibration:
+    """Temperature and thresholds that were tuned, and the patches that they were tuned on.
 
     Args:
-        split: Their split.
+        temperature: What logits are divided by before the sigmoid.
+        thresholds: For each label, the score (at that temperature) above which it is present.
+        split: The split of the patches.
         fingerprint: SHA-256 of their names and labels.
         num_patches: How many they are.
         kept: Labels that none of them has, so that their threshold is the default.
     """
 
+    temperature: Finite
+    thresholds: tuple[Finite, ...]
     split: str
     fingerprint: str
-    num_patches: int
+    num_patches: Count
     kept: tuple[str, ...] = ()
 
 
@@ -73,7 +78,7 @@ class ModelConfig:
         thresholds: For each label, the score above which it counts as present.
         temperature: What logits are divided by before the sigmoid; 1 until the model is
             calibrated, so that scores are those of the published models bit for bit.
-        tuned_on: The patches that temperature and thresholds were tuned on, if they were.
+        tuned_on: How temperature and thresholds were tuned, if they were.
         reben_version: The version that wrote the config.
 
     Raises:
@@ -89,7 +94,7 @@ class ModelConfig:
     drop_path_rate: float = 0.15
     thresholds: tuple[float, ...] = ()
     temperature: float = 1.0
-    tuned_on: TunedOn | None = None
+    tuned_on: Calibration | None = None
     reben_version: str = field(default_factory=lambda: version("reben"), compare=False)
 
     def __post_init__(self) -> None:
@@ -98,6 +103,9 @@ class ModelConfig:
         object.__setattr__(self, "labels", tuple(self.labels))
         thresholds = tuple(self.thresholds) or (DEFAULT_THRESHOLD,) * len(self.labels)
         object.__setattr__(self, "thresholds", thresholds)
+        if self.tuned_on is not None:
+            tuned_on = replace(self.tuned_on, temperature=self.temperature, thresholds=thresholds)
+            object.__setattr__(self, "tuned_on", tuned_on)
         if not self.labels or len(set(self.labels)) != len(self.labels):
             raise ConfigError("A model needs at least one label and each label only once.")
         if len(thresholds) != len(self.labels):
@@ -151,7 +159,7 @@ class ModelConfig:
             "label_names": list(self.labels),
             "thresholds": list(self.thresholds),
             "temperature": self.temperature,
-            "tuned_on": None if self.tuned_on is None else asdict(self.tuned_on),
+            "tuned_on": self._tuned_on(),
             "reben_version": self.reben_version,
         }
 
@@ -189,16 +197,25 @@ class ModelConfig:
             reben_version=_value(values, "reben_version", str),
         )
 
+    def _tuned_on(self) -> dict[str, Any] | None:
+        """Return the patches of the calibration; what came of it has keys of its own."""
+        if self.tuned_on is None:
+            return None
+        kept_apart = ("temperature", "thresholds")
+        return {k: v for k, v in asdict(self.tuned_on).items() if k not in kept_apart}
+
     def to_json(self) -> str:
         """Return `to_dict` as JSON text."""
         return json.dumps(self.to_dict(), indent=1, sort_keys=True, ensure_ascii=False) + "\n"
 
 
-def _tuned_on(values: Mapping[str, Any]) -> TunedOn | None:
+def _tuned_on(values: Mapping[str, Any]) -> Calibration | None:
     if values.get("tuned_on") is None:
         return None
     found = _value(values, "tuned_on", dict)
-    return TunedOn(
+    return Calibration(
+        temperature=1.0,  # the config fills these two in
+        thresholds=(),
         split=_value(found, "split", str),
         fingerprint=_value(found, "fingerprint", str),
         num_patches=_value(found, "num_patches", int),
