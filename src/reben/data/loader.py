@@ -3,17 +3,15 @@
 Axes: B patches, C channels, H rows, W columns, K labels.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from reben.data.dataset import Dataset, Masks, open_dataset
 from reben.data.loading.batch import Batch, RawBatch, flip
-from reben.data.loading.epochs import Epochs, Filling
-from reben.data.loading.fill import BandFiller, Buffers, ImageFiller, read_checked
+from reben.data.loading.epochs import Epochs
+from reben.data.loading.fill import fill_bands, fill_images
 from reben.data.preprocess import Preprocess
 from reben.spec.labels import LABELS
 
@@ -28,7 +26,7 @@ __all__ = [
 ]
 
 
-class Loader(Epochs[Tensor, Batch]):
+class Loader(Epochs[Tensor]):
     """Batches of normalised images, the same for the same seed and epoch.
 
     What a batch holds does not depend on the number of workers. Images of 120 pixels with
@@ -75,9 +73,11 @@ class Loader(Epochs[Tensor, Batch]):
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
+        dataset = dataset.with_bands(preprocess.bands)
         super().__init__(
-            dataset.with_bands(preprocess.bands),
+            dataset,
             batch_size,
+            fill_images(dataset, preprocess, dtype),
             shuffle=shuffle,
             flips=flips,
             seed=seed,
@@ -90,21 +90,20 @@ class Loader(Epochs[Tensor, Batch]):
         )
         self.preprocess = preprocess
         self.dtype = dtype
-        self._filler = ImageFiller(self.dataset, preprocess, dtype)
 
-    def _start(self, num_patches: int, buffers: Buffers) -> Tensor:
-        return self._filler.start(num_patches, buffers)
+    def __iter__(self) -> Iterator[Batch]:
+        """Yield the batches of the epoch.
 
-    def _fill(self, filling: Filling[Tensor], part: slice) -> None:
-        rows = filling.rows[part].tolist()
-        self._filler.fill(filling.pixels[part], rows, filling.flips[part])
+        Raises:
+            MissingPatchError: If the store lacks a patch, or its reference map where it is needed.
+            PixelsError: If the values of a patch cannot be right.
+        """
+        for batch in self._load(flip_masks=True):
+            images = batch.fill.result().to(self.preprocess.mean.device)
+            yield Batch(images, *self._known(batch))
 
-    def _finish(self, filling: Filling[Tensor]) -> Batch:
-        multi_hot, names, masks = self._known(filling)
-        return Batch(filling.pixels.to(self.preprocess.mean.device), multi_hot, names, masks)
 
-
-class RawLoader(Epochs[dict[str, Tensor], RawBatch]):
+class RawLoader(Epochs[dict[str, Tensor]]):
     """Batches of raw bands at native size, for an accelerator to make images of.
 
     `RawBatch.finish` makes them, with the very flips that a `Loader` of the same settings applies,
@@ -145,6 +144,7 @@ class RawLoader(Epochs[dict[str, Tensor], RawBatch]):
         super().__init__(
             dataset,
             batch_size,
+            fill_bands(dataset),
             shuffle=shuffle,
             flips=flips,
             seed=seed,
@@ -155,22 +155,14 @@ class RawLoader(Epochs[dict[str, Tensor], RawBatch]):
             rank=rank,
             world_size=world_size,
         )
-        self._filler = BandFiller(dataset)
 
-    def _start(self, num_patches: int, buffers: Buffers) -> dict[str, Tensor]:
-        return self._filler.start(num_patches, buffers)
+    def __iter__(self) -> Iterator[RawBatch]:
+        """Yield the batches of the epoch.
 
-    def _fill(self, filling: Filling[dict[str, Tensor]], part: slice) -> None:
-        rows = filling.rows[part].tolist()
-        if not self._filler.fill(filling.pixels, part.start, rows):
-            filling.is_unusual = True
-
-    def _finish(self, filling: Filling[dict[str, Tensor]]) -> RawBatch:
-        bands = filling.pixels
-        if filling.is_unusual:
-            bands = read_checked(self.dataset, filling.rows.tolist())
-        multi_hot, names, masks = self._known(filling)
-        return RawBatch(bands, torch.from_numpy(filling.flips), multi_hot, names, masks)
-
-    def _mask_flips(self, filling: Filling[dict[str, Tensor]]) -> NDArray[np.bool_]:
-        return np.zeros_like(filling.flips)
+        Raises:
+            MissingPatchError: If the store lacks a patch, or its reference map where it is needed.
+            PixelsError: If the values of a patch cannot be right.
+        """
+        for batch in self._load(flip_masks=False):
+            flips = torch.from_numpy(batch.flips)
+            yield RawBatch(batch.fill.result(), flips, *self._known(batch))

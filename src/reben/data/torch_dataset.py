@@ -4,6 +4,7 @@ Axes: C channels, H rows, W columns, K labels.
 """
 
 from collections.abc import Sequence
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -11,7 +12,7 @@ import torch.utils.data
 from torch import Tensor
 
 from reben.data.dataset import Dataset
-from reben.data.loading.fill import Buffers, ImageFiller
+from reben.data.loading.fill import Buffers, Start, fill_images
 from reben.data.preprocess import Preprocess
 from reben.spec.labels import LABELS
 
@@ -41,7 +42,14 @@ class TorchDataset(torch.utils.data.Dataset[Item]):
         self.dataset = dataset.with_bands(preprocess.bands)
         self.preprocess = preprocess
         self._multi_hot = dataset.table.multi_hot(labels)
-        self._filler = ImageFiller(self.dataset, preprocess, torch.float32)
+
+    def __getstate__(self) -> dict[str, object]:
+        """Return what is pickled: all but the open store, which belongs to its process."""
+        return {name: value for name, value in vars(self).items() if name != "_start"}
+
+    @cached_property
+    def _start(self) -> Start[Tensor]:
+        return fill_images(self.dataset, self.preprocess, torch.float32)
 
     def __len__(self) -> int:
         """Count the patches."""
@@ -59,8 +67,8 @@ class TorchDataset(torch.utils.data.Dataset[Item]):
 
     def __getitems__(self, positions: Sequence[int]) -> list[Item]:
         """Return several patches at once, as torch's loaders ask for them."""
-        rows = [int(position) for position in positions]
-        images = self._filler.start(len(rows), Buffers())
-        self._filler.fill(images, rows, np.zeros((len(rows), 2), np.bool_))
+        rows = np.array(positions, np.int64)
+        fill = self._start(rows, np.zeros((len(rows), 2), np.bool_), Buffers())
+        fill.part(slice(None))
         labels = torch.from_numpy(self._multi_hot[rows]).float()
-        return list(zip(images, labels, strict=True))
+        return list(zip(fill.result(), labels, strict=True))

@@ -8,7 +8,6 @@ Ranks are the processes that train one model together. Each batch is cut into on
 rank, so all ranks together see the very batches that one alone would see.
 """
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -20,10 +19,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from reben.data.dataset import Dataset, Masks, classes_of_codes, read_masks, require_masks
-from reben.data.loading.fill import Buffers
+from reben.data.loading.fill import Buffers, Fill, Start
 from reben.data.loading.threads import run_ahead
 from reben.errors import ConfigError
-from reben.spec.labels import LABELS
 from reben.spec.patches import PATCH_PIXELS
 
 
@@ -103,44 +101,45 @@ def cut_batches(
 
 
 _Pixels = TypeVar("_Pixels")
-_Yielded = TypeVar("_Yielded")
 _MOST_AT_ONCE, _LEAST_AT_ONCE = 32, 8
 _SETTINGS = ("seed", "shuffle", "flips", "batch_size", "world_size")
 
 
-@dataclass
-class Filling(Generic[_Pixels]):
-    """A batch on its way."""
+@dataclass(frozen=True, eq=False)
+class Loaded(Generic[_Pixels]):
+    """A batch, on its way or loaded.
+
+    Args:
+        rows: Rows of the table, [B].
+        flips: Whether each is flipped left to right, and top to bottom, [B, 2].
+        fill: Reads its pixels.
+        codes: Reference maps, uint16 [B, H, W], on request.
+    """
 
     rows: NDArray[np.int64]
-    """Rows of the table, [B]."""
     flips: NDArray[np.bool_]
-    """Whether to flip each left to right, and top to bottom, [B, 2]."""
-    pixels: _Pixels
-    """Memory that is written to."""
+    fill: Fill[_Pixels]
     codes: Tensor | None
-    """The same for reference maps."""
-    is_unusual: bool = False
-    """Whether it has to be read otherwise."""
 
 
-class Epochs(ABC, Generic[_Pixels, _Yielded]):
-    """What all loaders do alike; see `reben.data.loader.Loader` for the arguments."""
+class Epochs(Generic[_Pixels]):
+    """What both loaders do alike; see `reben.data.loader.Loader` for the arguments."""
 
     def __init__(  # noqa: PLR0913 - all after the second are named
         self,
         dataset: Dataset,
         batch_size: int,
+        start: Start[_Pixels],
         *,
-        shuffle: bool = False,
-        flips: bool = False,
-        seed: int = 0,
-        labels: Sequence[str] = LABELS,
-        num_workers: int = 0,
-        prefetch: int = 2,
-        masks: Masks | None = None,
-        rank: int = 0,
-        world_size: int = 1,
+        shuffle: bool,
+        flips: bool,
+        seed: int,
+        labels: Sequence[str],
+        num_workers: int,
+        prefetch: int,
+        masks: Masks | None,
+        rank: int,
+        world_size: int,
     ) -> None:
         if num_workers < 0 or prefetch < 0:
             raise ConfigError(
@@ -160,6 +159,7 @@ class Epochs(ABC, Generic[_Pixels, _Yielded]):
         self.rank = rank
         self.world_size = world_size
         self.epoch = 0
+        self._start = start
         self._multi_hot = dataset.table.multi_hot(labels)
         self._batches = cut_batches(len(dataset), batch_size, rank=rank, world_size=world_size)
         self._first = 0
@@ -209,7 +209,7 @@ class Epochs(ABC, Generic[_Pixels, _Yielded]):
         settings = {name: getattr(self, name) for name in _SETTINGS}
         return {**settings, "num_patches": len(self.dataset)}
 
-    def __iter__(self) -> Iterator[_Yielded]:
+    def _load(self, *, flip_masks: bool) -> Iterator[Loaded[_Pixels]]:
         """Yield the batches of the epoch.
 
         Raises:
@@ -218,17 +218,17 @@ class Epochs(ABC, Generic[_Pixels, _Yielded]):
         """
         first, self._first = self._first, 0
         self._num_done = first
-        fillings = run_ahead(
+        batches = run_ahead(
             self._start_all(self._batches[first:]),
-            self._parts,
+            partial(self._parts, flip_masks=flip_masks),
             num_workers=self.num_workers,
             ahead=self.prefetch,
         )
-        for filling in fillings:
+        for batch in batches:
             self._num_done += 1
-            yield self._finish(filling)
+            yield batch
 
-    def _start_all(self, batches: Sequence[slice]) -> Iterator[Filling[_Pixels]]:
+    def _start_all(self, batches: Sequence[slice]) -> Iterator[Loaded[_Pixels]]:
         order, flips = plan_epoch(
             len(self.dataset),
             seed=self.seed,
@@ -242,44 +242,28 @@ class Epochs(ABC, Generic[_Pixels, _Yielded]):
             codes = None
             if self.masks is not None:
                 codes = buffers.take((len(rows), PATCH_PIXELS, PATCH_PIXELS), torch.uint16)
-            yield Filling(rows, flips[rows], self._start(len(rows), buffers), codes)
+            yield Loaded(rows, flips[rows], self._start(rows, flips[rows], buffers), codes)
 
-    def _parts(self, filling: Filling[_Pixels]) -> list[Callable[[], None]]:
+    def _parts(self, batch: Loaded[_Pixels], *, flip_masks: bool) -> list[Callable[[], None]]:
         # Small enough that all workers share a batch, large enough that starting costs nothing.
-        size = max(-(-len(filling.rows) // max(self.num_workers, 1)), _LEAST_AT_ONCE)
+        size = max(-(-len(batch.rows) // max(self.num_workers, 1)), _LEAST_AT_ONCE)
         size = min(size, _MOST_AT_ONCE)
-        return [
-            partial(self._fill_part, filling, slice(first, first + size))
-            for first in range(0, len(filling.rows), size)
-        ]
 
-    def _fill_part(self, filling: Filling[_Pixels], part: slice) -> None:
-        self._fill(filling, part)
-        if filling.codes is not None:
-            rows, flips = filling.rows[part].tolist(), self._mask_flips(filling)[part]
-            read_masks(self.dataset, rows, flips, filling.codes[part].numpy())
+        def fill(part: slice) -> None:
+            batch.fill.part(part)
+            if batch.codes is not None:
+                flips = batch.flips[part] & flip_masks
+                read_masks(
+                    self.dataset, batch.rows[part].tolist(), flips, batch.codes[part].numpy()
+                )
 
-    def _known(self, filling: Filling[_Pixels]) -> tuple[Tensor, list[str], Tensor | None]:
+        return [partial(fill, slice(at, at + size)) for at in range(0, len(batch.rows), size)]
+
+    def _known(self, batch: Loaded[_Pixels]) -> tuple[Tensor, list[str], Tensor | None]:
         """Return what a batch holds beside its pixels: labels, names, masks."""
         names = self.dataset.table.patch_ids
-        multi_hot = torch.from_numpy(self._multi_hot[filling.rows]).float()
-        masks = filling.codes
+        multi_hot = torch.from_numpy(self._multi_hot[batch.rows]).float()
+        masks = batch.codes
         if masks is not None and self.masks == "classes":
             masks = classes_of_codes(masks, self.labels)
-        return multi_hot, [names[row] for row in filling.rows.tolist()], masks
-
-    def _mask_flips(self, filling: Filling[_Pixels]) -> NDArray[np.bool_]:
-        """Return how masks are flipped: as the images."""
-        return filling.flips
-
-    @abstractmethod
-    def _start(self, num_patches: int, buffers: Buffers) -> _Pixels:
-        """Return memory for a batch."""
-
-    @abstractmethod
-    def _fill(self, filling: Filling[_Pixels], part: slice) -> None:
-        """Write part of a batch; a worker does it."""
-
-    @abstractmethod
-    def _finish(self, filling: Filling[_Pixels]) -> _Yielded:
-        """Return a batch that is filled."""
+        return multi_hot, [names[row] for row in batch.rows.tolist()], masks

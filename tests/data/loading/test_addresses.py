@@ -1,5 +1,4 @@
 import json
-import pickle
 import struct
 import threading
 
@@ -12,7 +11,7 @@ from hypothesis import strategies as st
 from made_up import TILE, band, patch, patch_id, row, s1_name, write_metadata, write_store
 from reben.data.dataset import open_dataset
 from reben.data.loader import Loader, RawLoader
-from reben.data.loading.fill import BandGather
+from reben.data.loading.fill import BandAddresses
 from reben.data.preprocess import Preprocess
 from reben.data.storage.environment import close_shared, open_lmdb
 from reben.data.store import StoreWriter
@@ -85,8 +84,8 @@ def test_the_order_of_tensors_may_differ_from_patch_to_patch(tmp_path_factory, o
 
 def test_addresses_point_at_the_first_values(tmp_path):
     dataset = open_dataset(write_store(tmp_path), ALL)
-    gather = BandGather(dataset.store, dataset.table, dataset.bands)
-    with gather.addresses([3, 7]) as addresses:
+    addresses_of = BandAddresses(dataset)
+    with addresses_of.find([3, 7]) as addresses:
         assert addresses.shape == (2, 12)
         places = {"VH": (ALL.index("VH"), np.float32), "B12": (ALL.index("B12"), np.uint16)}
         for name, (column, dtype) in places.items():
@@ -103,7 +102,7 @@ def test_addresses_point_at_the_first_values(tmp_path):
 def test_values_at_odd_addresses_are_left_to_others(tmp_path, padding):
     folder = write_blobs(tmp_path, pair_blobs(0, S2_FULL.names, padding=padding), 1)
     dataset = open_dataset(folder)
-    with BandGather(dataset.store, dataset.table, S1).addresses([0]) as addresses:
+    with BandAddresses(dataset.with_bands(S1)).find([0]) as addresses:
         assert addresses is None
 
 
@@ -164,7 +163,7 @@ def test_a_truncated_value_is_found_after_whole_ones_of_its_kind(tmp_path):
 def test_a_writer_waits_until_nobody_reads_the_mapped_file(tmp_path):
     folder = write_store(tmp_path)
     dataset = open_dataset(folder, "B02")
-    gather = BandGather(dataset.store, dataset.table, dataset.bands)
+    addresses_of = BandAddresses(dataset)
     opened = threading.Event()
 
     def write():
@@ -173,17 +172,10 @@ def test_a_writer_waits_until_nobody_reads_the_mapped_file(tmp_path):
             writer.put(f"{TILE}_99_99", {"B02": np.zeros((120, 120), np.uint16)})
 
     writing = threading.Thread(target=write)
-    with gather.addresses([0]):
+    with addresses_of.find([0]):
         writing.start()
         assert not opened.wait(0.2)
     writing.join(30)
     assert opened.is_set()
-    with gather.addresses([0]) as addresses:
+    with addresses_of.find([0]) as addresses:
         assert addresses is not None
-
-
-def test_a_pickled_one_finds_the_same(tmp_path):
-    dataset = open_dataset(write_store(tmp_path), "all")
-    gather = pickle.loads(pickle.dumps(BandGather(dataset.store, dataset.table, dataset.bands)))
-    with gather.addresses(range(12)) as addresses:
-        assert addresses.shape == (12, 12)
