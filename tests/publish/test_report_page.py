@@ -1,3 +1,4 @@
+import dataclasses
 import re
 import sys
 from html.parser import HTMLParser
@@ -91,7 +92,8 @@ def test_the_page_is_well_formed_and_asks_nobody_for_anything(page):
 def test_the_page_shows_the_figures_of_the_report(page, report):
     found = set(re.findall(r"\d\.\d{4}", page))
 
-    for figures in (report.macro, report.micro, *report.per_class.values()):
+    present = [figures for figures in report.per_class.values() if figures.support]
+    for figures in (report.macro, report.micro, *present):
         assert f"{figures.average_precision:.4f}" in found
         assert f"{figures.f1:.4f}" in found
     assert f"{report.per_sample.subset_accuracy:.4f}" in found
@@ -103,6 +105,38 @@ def test_the_page_names_the_absent_label(page):
     assert f"No patch has <b>{LABELS[1]}</b>" in page
 
 
+def test_an_absent_label_has_no_figures_in_the_table(page):
+    row = page[page.index(f"<td>{LABELS[1]} <small>") :]
+    cells = re.findall(r"<td>([^<]*)", row[: row.index("</tr>")])
+
+    assert cells[1:] == ["0", "-", "-", "-", "-", "-", "0.5000", "-"]
+
+
+def test_a_slice_without_labels_has_no_figures_in_the_table(predictions):
+    labels = predictions.labels.copy()
+    labels[:3] = 0
+    page = render_page(measure(dataclasses.replace(predictions, labels=labels), rounds=0), {})
+    row = page[page.index("<tr><td>0</td>") :]
+
+    assert re.findall(r"<td>([^<]*)", row[: row.index("</tr>")])[2:6] == ["-"] * 4
+
+
+def test_the_auroc_of_a_label_that_all_patches_have_is_a_dash(predictions):
+    labels = predictions.labels.copy()
+    labels[:, 0] = 1
+    report = measure(dataclasses.replace(predictions, labels=labels), rounds=0)
+
+    assert report.metrics.figure_of(LABELS[0], "auroc") is None
+    assert report.metrics.figure_of(LABELS[0], "f1") == report.per_class[LABELS[0]].f1 > 0
+    assert "AUROC is undefined there (-)" in render_page(report, {})
+
+
+def test_a_page_is_the_same_each_time_it_is_written(report, folder, tmp_path):
+    again = write_report(report, tmp_path / "again")
+
+    assert (again / "report.html").read_bytes() == (folder / "report.html").read_bytes()
+
+
 def test_the_page_goes_light_and_dark_and_its_pictures_with_it(page):
     assert "prefers-color-scheme: dark" in page
     assert "fill: var(--ink)" in page
@@ -110,8 +144,6 @@ def test_the_page_goes_light_and_dark_and_its_pictures_with_it(page):
 
 
 def test_a_hostile_name_stays_text(report):
-    import dataclasses
-
     page = render_page(dataclasses.replace(report, name="<script>alert(1)</script>"), {})
 
     assert "<script" not in page
@@ -126,8 +158,6 @@ def test_a_page_of_one_tile_says_why_there_is_no_interval_by_tile():
 
 
 def test_a_report_of_an_earlier_version_has_a_page_too(report):
-    import dataclasses
-
     metrics = dataclasses.replace(report.metrics, per_sample=None)
     old = Report(
         report.name, report.backbone, report.bands, report.labels, "test", 300, "ab", metrics

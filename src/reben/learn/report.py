@@ -127,6 +127,12 @@ class Report:
         """Labels that all patches have; their AUROC counts as 0."""
         return self.metrics.in_every_patch
 
+    @property
+    def best_intervals(self) -> Intervals | None:
+        """The intervals by tile if there are any, else those by patch; None if there are none."""
+        known = (self.intervals.get(unit) for unit in ("tile", "patch"))
+        return next((found for found in known if found is not None and found.macro), None)
+
     def to_dict(self) -> dict[str, Any]:
         """Return the report as plain values, as JSON has them."""
         values: dict[str, Any] = to_plain(self)

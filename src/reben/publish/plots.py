@@ -1,30 +1,27 @@
-"""Pictures of a report: bars, curves and maps, each a matplotlib figure.
+"""Figures of a report, drawn with matplotlib: bars, curves, dots, matrices.
 
-Every picture is drawn in ink on a clear ground, so that a page can show it on white or on black.
+All of them are ink on a transparent ground, so that a page can show them on white or on black.
 Labels that no patch has are named in each of them.
-
-The picture of a report that shows which labels occur together.
 """
 
 import textwrap
 from calendar import month_name
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from reben.errors import MissingExtraError
-from reben.learn.metrics.curves import NUM_BINS
+from reben.learn.metrics.breakdown import Slice
+from reben.learn.metrics.curves import NUM_BINS, Reliability
 from reben.learn.report import Report
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
-
-    from reben.learn.metrics.breakdown import Slice
-    from reben.learn.metrics.curves import Reliability
 
 INK, FAINT, TRACK = "#1f2933", "#7b8794", "#c5ced8"
 MAIN, OTHER = "#0b8a5a", "#d9822b"
@@ -49,12 +46,9 @@ _STYLE = {
 }
 
 
-def draw_all(report: Report, only: Collection[str] | None = None) -> "dict[str, Figure]":
-    """Return name -> picture, for all sections that a report has.
-
-    Args:
-        report: What to draw.
-        only: Names of the pictures that are wanted; by default all.
+@contextmanager
+def figure_style() -> Iterator[None]:
+    """Draw in the style of reben's figures while the block runs.
 
     Raises:
         MissingExtraError: If matplotlib is not installed.
@@ -63,26 +57,35 @@ def draw_all(report: Report, only: Collection[str] | None = None) -> "dict[str, 
         from matplotlib import rc_context
     except ImportError:
         raise MissingExtraError(
-            "Pictures of a report need matplotlib. Install it with: pip install matplotlib, "
-            "or leave the pictures out: --no-figures."
+            "Figures are drawn with matplotlib, which is not installed. Run: pip install "
+            "matplotlib, or leave them out: --no-figures"
         ) from None
-
-    drawers: dict[str, Callable[[], Figure]] = {"average_precision": lambda: draw_bars(report)}
-    if report.curves:
-        drawers["precision_recall"] = lambda: draw_curves(report)
-    if report.reliability is not None:
-        drawers["reliability"] = lambda: draw_reliability(report)
-    if report.co_occurrence is not None:
-        drawers["co_occurrence"] = lambda: draw_co_occurrence(report)
-    for kind, title in (
-        ("country", "Country"),
-        ("month", "Month of acquisition"),
-        ("num_labels", "Labels of a patch"),
-    ):
-        groups = None if report.breakdowns is None else getattr(report.breakdowns, kind)
-        if groups:
-            drawers[kind] = partial(draw_groups, groups, title)
     with rc_context(_STYLE):  # type: ignore[arg-type]
+        yield
+
+
+def draw_all(report: Report, only: Collection[str] | None = None) -> "dict[str, Figure]":
+    """Return name -> figure, for all sections that a report has.
+
+    Args:
+        report: What to draw.
+        only: Names of the figures that are wanted; by default all.
+
+    Raises:
+        MissingExtraError: If matplotlib is not installed.
+    """
+    drawers: dict[str, Callable[[], Figure]] = {"average_precision": partial(draw_bars, report)}
+    if report.curves:
+        drawers["precision_recall"] = partial(draw_curves, report)
+    if report.reliability is not None:
+        drawers["reliability"] = partial(draw_reliability, report, report.reliability)
+    if report.co_occurrence is not None:
+        drawers["co_occurrence"] = partial(draw_co_occurrence, report)
+    for kind in ("country", "month", "num_labels"):
+        slices = getattr(report.breakdowns, kind, None)
+        if slices:
+            drawers[kind] = partial(draw_slices, slices, kind)
+    with figure_style():
         return {name: draw() for name, draw in drawers.items() if only is None or name in only}
 
 
@@ -102,7 +105,8 @@ def draw_bars(report: Report) -> "Figure":
     places = range(len(names))
     values = [_ap(report, name) for name in names]
     axes.barh(list(places), values, 0.62, color=MAIN)
-    intervals, unit = _best_intervals(report)
+    own = report.best_intervals
+    intervals = own.average_precision if own else {}
     for place, name in zip(places, names, strict=True):
         interval = intervals.get(name)
         if interval is not None:
@@ -112,15 +116,10 @@ def draw_bars(report: Report) -> "Figure":
     mean = report.macro.average_precision
     axes.plot([mean, mean], [-0.6, len(names) - 0.5], color=OTHER, linewidth=1.2, linestyle="--")
     axes.text(mean, len(names) - 0.4, f"macro {mean:.3f}", color=OTHER, ha="center", va="bottom")
-    axes.set_yticks(places, [_two_lines(name) for name in names])
-    _name_at_right(axes, [_figure_of(report, name) for name in names])
+    dress_rows(axes, [_two_lines(name) for name in names], [_support(report, n) for n in names])
     _bounded(axes, (0, 1), (-0.6, len(names) + 0.4))
     axes.set_xticks(np.linspace(0, 1, 6))
-    axes.spines["left"].set_visible(False)
-    axes.tick_params(axis="y", length=0)
-    axes.set_axisbelow(True)  # else the grid runs over the bars
-    axes.grid(axis="x")
-    axes.set_xlabel(f"average precision{f', 95 % interval by {unit}' if unit else ''}")
+    axes.set_xlabel(f"average precision{f', 95 % interval by {own.unit}' if own else ''}")
     return figure
 
 
@@ -154,14 +153,12 @@ def draw_curves(report: Report) -> "Figure":
     return figure
 
 
-def draw_reliability(report: Report) -> "Figure":
+def draw_reliability(report: Report, reliability: Reliability) -> "Figure":
     """Return how often labels are right against their scores, and how often scores occur."""
     figure = new_figure(6.4, 5.6)
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     above.plot([0, 1], [0, 1], color=FAINT, linewidth=1, linestyle=":")
-    lines: list[tuple[str, str, Reliability]] = []
-    if report.reliability is not None:
-        lines.append(("as trained", MAIN, report.reliability))
+    lines = [("as trained", MAIN, reliability)]
     if report.calibrated is not None:
         warmth = report.calibrated.calibration.temperature
         lines.append((f"temperature {warmth:.2f}", OTHER, report.calibrated.reliability))
@@ -185,90 +182,31 @@ def draw_reliability(report: Report) -> "Figure":
     return figure
 
 
-def draw_groups(groups: "Mapping[str, Slice]", title: str) -> "Figure":
-    """Return the average precision of groups of patches: macro over their labels, and micro."""
-    numeric = all(name.isdigit() for name in groups)
-    names = sorted(groups, key=int) if numeric else sorted(groups)
+def draw_slices(slices: Mapping[str, Slice], kind: str) -> "Figure":
+    """Return the average precision of slices: macro over the labels that occur, and micro."""
+    names = sorted(slices, key=str if kind == "country" else int, reverse=True)
     figure = new_figure(8, 1.1 + 0.36 * len(names))
     axes = figure.add_subplot()
-    for place, name in enumerate(reversed(names)):
-        group = groups[name]
-        macro, micro = group.macro_average_precision, group.micro_average_precision
+    for place, name in enumerate(names):
+        macro, micro = slices[name].macro_average_precision, slices[name].micro_average_precision
         if macro is None or micro is None:
             continue  # without labels there is nothing to find
         axes.plot([macro, micro], [place, place], color=TRACK, linewidth=3, zorder=1)
         # Marks at 0 and 1 are drawn whole.
         axes.plot(macro, place, "o", color=MAIN, markersize=7, clip_on=False)
         axes.plot(micro, place, "D", color=OTHER, markersize=6, clip_on=False)
-    axes.set_yticks(range(len(names)), [_group_name(name, title) for name in reversed(names)])
-    _name_at_right(axes, [_in_numbers(groups[name]) for name in reversed(names)])
+    rows = [_slice_name(name, kind) for name in names]
+    dress_rows(axes, rows, [_in_numbers(slices[name]) for name in names], grid="both")
     axes.plot([], [], "o", color=MAIN, label="macro, over the labels that occur")
     axes.plot([], [], "D", color=OTHER, label="micro")
     figure.legend(loc="outside upper left", ncols=2)
     _bounded(axes, (0, 1), (-0.6, len(names) - 0.4))
-    axes.spines["left"].set_visible(False)
-    axes.tick_params(axis="y", length=0)
-    axes.set_axisbelow(True)
-    axes.grid()
     axes.set_xlabel("average precision")
     return figure
 
 
-def _ap(report: Report, name: str) -> float:
-    return report.per_class[name].average_precision
-
-
-def _best_intervals(report: Report) -> tuple[Mapping[str, Any], str]:
-    """Return label -> interval, by tile if there are any, and what was drawn."""
-    for unit in ("tile", "patch"):
-        intervals = report.intervals.get(unit)
-        if intervals is not None and intervals.average_precision:
-            return intervals.average_precision, unit
-    return {}, ""
-
-
-def _figure_of(report: Report, name: str) -> str:
-    support = report.per_class[name].support
-    return f"{_ap(report, name):.3f}  of {_patches(support)}" if support else "absent"
-
-
-def _in_numbers(group: "Slice") -> str:
-    absent = len(group.absent)
-    words = f", {absent} label{'' if absent == 1 else 's'} absent" if absent else ""
-    return _patches(group.num_patches) + words
-
-
-def _patches(count: int) -> str:
-    return f"{count:,} {'patch' if count == 1 else 'patches'}"
-
-
-def _name_at_right(axes: "Axes", texts: Sequence[str]) -> None:
-    """Write a text at the right of each place of the y axis."""
-    right = axes.secondary_yaxis("right")
-    right.set_yticks(range(len(texts)), list(texts))
-    right.tick_params(length=0, pad=9)  # clear of a mark at 1
-    right.spines["right"].set_visible(False)
-
-
-def _group_name(name: str, title: str) -> str:
-    if title.startswith("Month"):
-        return month_name[int(name)]
-    if title.startswith("Labels"):
-        return f"{name} label{'' if name == '1' else 's'}"
-    return name
-
-
-def _two_lines(name: str, width: int = 40) -> str:
-    return "\n".join(textwrap.wrap(name, width, max_lines=2, placeholder=" ..."))
-
-
-def _bounded(axes: "Axes", x: Sequence[float], y: Sequence[float]) -> None:
-    axes.set_xlim(*x)
-    axes.set_ylim(*y)
-
-
 def draw_co_occurrence(report: Report) -> "Figure":
-    """Return which labels go with which: in truth at the left, in prediction at the right.
+    """Return which labels go together: in truth on the left, in prediction on the right.
 
     Of the patches with the label of a row, a cell has the percentage that also has the label of
     the column. Rows of labels that no patch has are empty.
@@ -276,12 +214,10 @@ def draw_co_occurrence(report: Report) -> "Figure":
     Args:
         report: A report with `Report.co_occurrence`.
     """
-    from matplotlib.figure import Figure
-
     counts = report.co_occurrence
     number = len(report.labels)
     side = 0.27 * number + 0.6
-    figure = Figure((2 * side + 3.4, side + 0.9), layout="constrained", facecolor="none")
+    figure = new_figure(2 * side + 3.4, side + 0.9)
     if counts is None:
         return figure
     truth, prediction = figure.subplots(1, 2, sharey=True)
@@ -289,14 +225,13 @@ def draw_co_occurrence(report: Report) -> "Figure":
         (truth, counts.truth, "labels"),
         (prediction, counts.prediction, f"predictions, scores above {report.threshold:g}"),
     ):
-        _draw(axes, np.array(matrix, np.float64))
+        _draw_matrix(axes, np.array(matrix, np.float64))
         axes.set_title(title, pad=8)
         axes.set_xticks(range(number), [str(place + 1) for place in range(number)])
         axes.tick_params(length=0, labeltop=False)
-        for spine in axes.spines.values():
-            spine.set_visible(False)
+        axes.spines[:].set_visible(False)
     names = [
-        f"{_short(name)}{' (absent)' if name in report.absent else ''}  {place + 1}"
+        f"{shorten(name, 34)}{' (absent)' if name in report.absent else ''}  {place + 1}"
         for place, name in enumerate(report.labels)
     ]
     truth.set_yticks(range(number), names)
@@ -307,14 +242,13 @@ def draw_co_occurrence(report: Report) -> "Figure":
     return figure
 
 
-def _draw(axes: "Axes", counts: "NDArray[np.float64]") -> None:
+def _draw_matrix(axes: "Axes", counts: "NDArray[np.float64]") -> None:
     from matplotlib.colors import LinearSegmentedColormap
 
     ramp = LinearSegmentedColormap.from_list("greens", ("#ffffff", "#7cc4a3", "#0b6b48"))
-    greens = ramp.with_extremes(bad="#c5ced8")
     own = np.diag(counts)[:, None]
     share = np.where(own > 0, counts / np.maximum(own, 1), np.nan)
-    axes.imshow(share, cmap=greens, vmin=0, vmax=1, aspect="equal")
+    axes.imshow(share, cmap=ramp.with_extremes(bad=TRACK), vmin=0, vmax=1, aspect="equal")
     for (row, column), value in np.ndenumerate(share):
         if value >= 0.005:
             ink = "#ffffff" if value > 0.55 else "#12312a"
@@ -322,5 +256,56 @@ def _draw(axes: "Axes", counts: "NDArray[np.float64]") -> None:
             axes.text(column, row, text, ha="center", va="center", color=ink, fontsize=6.2)
 
 
-def _short(name: str) -> str:
-    return name if len(name) <= 34 else f"{name[:31].rstrip(' ,')}..."
+def dress_rows(
+    axes: "Axes", left: Sequence[str], right: Sequence[str] = (), *, grid: str = "x"
+) -> None:
+    """Name the rows of a figure, from the bottom up, and leave only what helps to read it."""
+    axes.set_yticks(range(len(left)), list(left))
+    axes.tick_params(axis="y", length=0)
+    axes.spines["left"].set_visible(False)
+    axes.set_axisbelow(True)  # else the grid runs over the marks
+    axes.grid(axis=grid)  # type: ignore[arg-type]
+    if right:
+        other = axes.secondary_yaxis("right")
+        other.set_yticks(range(len(right)), list(right))
+        other.tick_params(length=0, pad=9)  # clear of a mark at 1
+        other.spines["right"].set_visible(False)
+
+
+def shorten(text: str, most: int) -> str:
+    """Return ``text`` with at most so many characters."""
+    return text if len(text) <= most else f"{text[: most - 1].rstrip(' ,')}…"
+
+
+def _ap(report: Report, name: str) -> float:
+    return report.per_class[name].average_precision
+
+
+def _support(report: Report, name: str) -> str:
+    support = report.per_class[name].support
+    return f"{_ap(report, name):.3f}  of {_patches(support)}" if support else "absent"
+
+
+def _in_numbers(part: Slice) -> str:
+    absent = len(part.absent)
+    words = f", {absent} label{'' if absent == 1 else 's'} absent" if absent else ""
+    return _patches(part.num_patches) + words
+
+
+def _patches(count: int) -> str:
+    return f"{count:,} {'patch' if count == 1 else 'patches'}"
+
+
+def _slice_name(name: str, kind: str) -> str:
+    if kind == "month":
+        return month_name[int(name)]
+    return name if kind == "country" else f"{name} label{'' if name == '1' else 's'}"
+
+
+def _two_lines(name: str, width: int = 40) -> str:
+    return "\n".join(textwrap.wrap(name, width, max_lines=2, placeholder=" ..."))
+
+
+def _bounded(axes: "Axes", x: Sequence[float], y: Sequence[float]) -> None:
+    axes.set_xlim(*x)
+    axes.set_ylim(*y)

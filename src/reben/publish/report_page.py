@@ -1,11 +1,11 @@
-"""A report as a folder to look at: page, pictures, figures as JSON, predictions as parquet.
+"""A report as a folder to look at: page, figures, numbers as JSON, predictions as parquet.
 
 ::
 
     report.json           the report, as Report.load reads it
     report.html           the same as a page that needs no other file and no network
     predictions.parquet   scores and labels, from which every figure can be computed again
-    figures/              the pictures, as PNG
+    figures/              the figures of the page, as PNG
 """
 
 import io
@@ -16,9 +16,12 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from reben.learn.metrics.bootstrap import Interval
 from reben.learn.predictions import Predictions
 from reben.learn.report import REPORT_FILE, Report
 from reben.publish.cards.results import METRICS
+from reben.publish.markdown import DECIMALS
+from reben.publish.plots import FAINT, INK, TRACK, draw_all, figure_style
 from reben.support.atomic import atomic_file, write_text
 
 if TYPE_CHECKING:
@@ -27,7 +30,9 @@ if TYPE_CHECKING:
 PAGE_FILE = "report.html"
 PREDICTIONS_FILE = "predictions.parquet"
 FIGURES_FOLDER = "figures"
-_DOTS_PER_INCH = 160
+UNDEFINED = "-"
+"""What tables show for a figure that is undefined, such as those of a label without patches."""
+DOTS_PER_INCH = 160
 _KINDS = (
     ("country", "Countries", "country"),
     ("month", "Months", "month of acquisition"),
@@ -54,8 +59,6 @@ def write_report(
         OutputError: If the folder cannot be written.
         MissingExtraError: If there shall be pictures and matplotlib is not installed.
     """
-    from reben.publish.plots import draw_all
-
     folder = Path(out)
     pictures = draw_all(report) if figures else {}  # before anything is written
     report.save(folder / REPORT_FILE)
@@ -67,62 +70,64 @@ def write_report(
 
 
 def save_pictures(pictures: "Mapping[str, Figure]", folder: Path) -> None:
-    """Write pictures into a folder as PNG, each under its name.
+    """Write figures into a folder as PNG, each under its name.
 
     Raises:
         OutputError: If the folder cannot be written.
     """
     for name, picture in pictures.items():
         with atomic_file(folder / f"{name}.png") as file:
-            picture.savefig(file, format="png", dpi=_DOTS_PER_INCH, facecolor="white")
+            picture.savefig(file, format="png", dpi=DOTS_PER_INCH, facecolor="white")
 
 
 def render_page(report: Report, pictures: "Mapping[str, Figure]") -> str:
-    """Return a report as one page of HTML, with the pictures inside.
+    """Return a report as one page of HTML, with the figures inside.
 
     Args:
         report: What to show.
-        pictures: Name -> picture, as `draw_all` gives them; may be empty.
+        pictures: Name -> figure, as `draw_all` gives them; may be empty.
     """
-    from jinja2 import Environment, StrictUndefined
     from markupsafe import Markup
 
     drawn = {name: Markup(_to_svg(picture)) for name, picture in pictures.items()}  # noqa: S704
-    unit = next((by for by, found in report.intervals.items() if found.macro), None)
-    own = report.intervals.get(unit or "")
-
-    def interval(means: str, figure: str) -> str:
-        found = None if own is None else getattr(own, means).get(figure)
-        return "" if found is None else f"{found.low:.4f} to {found.high:.4f}"
-
-    def label_interval(label: str) -> str:
-        found = None if own is None else own.average_precision.get(label)
-        return "" if found is None else f"{found.low:.4f} to {found.high:.4f}"
+    own = report.best_intervals
 
     def picture(name: str) -> Markup:
         if name not in drawn:
             return Markup()
         return Markup('<figure class="wide {}">{}</figure>').format(name, drawn[name])
 
+    return render_html(
+        "report.html.jinja",
+        report=report,
+        names=METRICS,
+        kinds=_KINDS,
+        own=own,
+        cautions=_cautions(report),
+        interval=lambda mean, figure: own and getattr(own, mean).get(figure),
+        label_interval=lambda label: own and own.average_precision.get(label),
+        slice_name=lambda kind, name: month_name[int(name)] if kind == "month" else name,
+        picture=picture,
+        pictures=drawn,
+    )
+
+
+def render_html(template: str, **values: object) -> str:
+    """Return a page from a template of reben; all text in ``values`` is escaped."""
+    from jinja2 import Environment, StrictUndefined
+
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters.update(
-        number=_number, thousands=lambda value: f"{value:,}", within_a_sentence=_within_a_sentence
+        number=_number,
+        signed=lambda value: f"{value:+.{DECIMALS}f}",
+        range=_range,
+        thousands=lambda value: f"{value:,}",
+        within_a_sentence=_within_a_sentence,
     )
-    template = files("reben.publish") / "templates" / "report.html.jinja"
-    return environment.from_string(template.read_text(encoding="utf-8")).render(
-        report=report,
-        names=METRICS,
-        kinds=_KINDS,
-        unit=unit,
-        cautions=_cautions(report),
-        interval=interval,
-        label_interval=label_interval,
-        group_name=_group_name,
-        picture=picture,
-        pictures=drawn,
-    )
+    source = files("reben.publish") / "templates" / template
+    return environment.from_string(source.read_text(encoding="utf-8")).render(values)
 
 
 def _cautions(report: Report) -> list[str]:
@@ -136,24 +141,25 @@ def _cautions(report: Report) -> list[str]:
     return sentences
 
 
-def _group_name(kind: str, name: str) -> str:
-    return month_name[int(name)] if kind == "month" else name
-
-
 def _within_a_sentence(name: str) -> str:
     return name if name[1:2].isupper() or name[1:2].isdigit() else name[0].lower() + name[1:]
 
 
-def _number(value: Any) -> str:  # noqa: ANN401 - a figure, None, or what a report lacks
-    return f"{value:.4f}" if isinstance(value, float | int) else ""
+def _number(value: Any) -> str:  # noqa: ANN401 - a figure, None if undefined, or none of these
+    if value is None:
+        return UNDEFINED
+    return f"{value:.{DECIMALS}f}" if isinstance(value, float | int) else ""
+
+
+def _range(found: Interval | None) -> str:
+    return "" if found is None else f"{_number(found.low)} to {_number(found.high)}"
 
 
 def _to_svg(picture: "Figure") -> str:
-    """Return a picture as SVG whose ink and lines take the colours of the page around it."""
-    from reben.publish.plots import FAINT, INK, TRACK
-
+    """Return a figure as SVG whose ink and lines take the colours of the page around it."""
     buffer = io.StringIO()
-    picture.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+    with figure_style():  # gives the parts of the file the same names each time
+        picture.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
     text = buffer.getvalue()
     text = text[text.index("<svg") :]
     # The page scales it, so its own size would only be in the way.

@@ -70,6 +70,16 @@ def test_predictions_give_the_same_report_without_model_and_data(model, store, t
     assert {**again, "created": ""} == {**first, "created": ""}
 
 
+def test_a_label_without_patches_has_no_figures_on_the_terminal(tmp_path, capsys):
+    path = predicted(40).save(tmp_path / "p.parquet")
+
+    assert run(["evaluate", "--predictions", str(path), "--rounds", "0"]) == 0
+    told = capsys.readouterr().out
+    (row,) = (line.split() for line in told.splitlines() if line.strip().startswith(LABELS[1]))
+    assert row[-3:] == ["0", "-", "-"]
+    assert f"0 in the macro figures: {LABELS[1]}" in told
+
+
 def test_evaluate_says_how_sure_the_figures_are(model, store, capsys):
     assert run(["evaluate", str(model), "--data", str(store), "--rounds", "20"]) == 0
 

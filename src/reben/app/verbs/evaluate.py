@@ -189,6 +189,9 @@ def _predict_split(
         )
 
 
+_OF_LABELS = ("average_precision", "f1")
+
+
 def _print_report(report: "Report") -> None:
     from dataclasses import asdict
 
@@ -203,13 +206,18 @@ def _print_report(report: "Report") -> None:
     print_table(columns, rows)
     for line in _describe_intervals(report):
         print_text(line)
+    figure_of = report.metrics.figure_of
     labels = [
-        (label, figures.support, f"{figures.average_precision:.4f}", f"{figures.f1:.4f}")
-        for label, figures in report.per_class.items()
+        (label, own.support, *(_number(figure_of(label, name)) for name in _OF_LABELS))
+        for label, own in report.per_class.items()
     ]
     print_table(("label", "patches>", "average precision>", "F1>"), labels)
     if report.absent:
-        print_text(f"No patch has, so 0 in the macro figures: {'; '.join(report.absent)}")
+        print_text(f"Without a patch, and 0 in the macro figures: {'; '.join(report.absent)}")
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
 
 
 def _describe_intervals(report: "Report") -> list[str]:

@@ -200,6 +200,11 @@ class Metrics:
     in_every_patch: tuple[str, ...]
     per_sample: SampleFigures | None = None
 
+    def figure_of(self, label: str, figure: str) -> float | None:
+        """Return a figure of a label; None where it is undefined, and counts as 0 in ``macro``."""
+        undefined = self.absent + (self.in_every_patch if figure == "auroc" else ())
+        return None if label in undefined else float(getattr(self.per_class[label], figure))
+
 
 def compute_metrics(
     scores: NDArray[Any] | Tensor,

@@ -11,14 +11,14 @@
 import csv
 import io
 from collections.abc import Iterator
-from importlib.resources import files
 from pathlib import Path
 
 from reben.learn.metrics.bootstrap import Interval
 from reben.publish.cards.results import METRICS
 from reben.publish.compare import MEANS, ComparableReports, Leaderboard, LeaderboardRow, Mean
 from reben.publish.leaderboard.picture import draw, figure_name, heading, shown_bands
-from reben.publish.markdown import DECIMALS, Markdown, escape
+from reben.publish.markdown import Markdown, escape
+from reben.publish.report_page import DOTS_PER_INCH, render_html
 from reben.support.atomic import atomic_file, write_text
 
 MARKDOWN_FILE, CSV_FILE = "leaderboard.md", "leaderboard.csv"
@@ -47,7 +47,7 @@ def write_leaderboard(board: Leaderboard, out: str | Path, *, picture: bool = Tr
     write_text(folder / PAGE_FILE, to_html(board))
     if drawn is not None:
         with atomic_file(folder / PICTURE_FILE) as file:
-            drawn.savefig(file, format="png", dpi=160, facecolor="white")
+            drawn.savefig(file, format="png", dpi=DOTS_PER_INCH, facecolor="white")
     return folder
 
 
@@ -88,13 +88,8 @@ def to_csv(board: Leaderboard) -> str:
 
 def to_html(board: Leaderboard) -> str:
     """Return a leaderboard as one page of HTML that needs no other file."""
-    from jinja2 import Environment, StrictUndefined
-
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    template = files("reben.publish") / "templates" / "leaderboard.html.jinja"
-    return environment.from_string(template.read_text(encoding="utf-8")).render(
+    return render_html(
+        "leaderboard.html.jinja",
         board=board,
         title=title(board),
         names=METRICS,
@@ -103,8 +98,6 @@ def to_html(board: Leaderboard) -> str:
         heading=heading,
         difference_heading=difference_heading(board),
         legend=LEGEND,
-        number=lambda value: f"{value:.{DECIMALS}f}",
-        signed=lambda value: f"{value:+.{DECIMALS}f}",
     )
 
 
