@@ -5,10 +5,19 @@ import tracemalloc
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import rasterio.warp
 
 from reben.errors import ConfigError, MissingExtraError
-from reben.predict.table_files import from_wkb, require_pyproj, rings_of, to_wkb
-from reben.predict.tables import Rows, TableWriter, batch_of_scores
+from reben.predict.table_files import (
+    from_wkb,
+    require_ending,
+    require_pyproj,
+    rings_of,
+    to_degrees,
+    to_wkb,
+    write_table,
+)
+from reben.predict.tables import Rows, batch_of_scores
 from reben.spec.patches import Bounds
 
 LABELS = ("Arable land", "Land, with a comma", "Ufer\u00e4")
@@ -27,18 +36,15 @@ def rows():
     return Rows(IDS, SCORES, rings_of(PLACES), {"share": [0.5, None, 1.0]})
 
 
-def write(path, **changes):
-    settings = {"labels": LABELS, "thresholds": LIMITS, "about": {"model": "m"}, **changes}
-    with TableWriter(path, **settings) as table:
-        table.write(rows())
-        table.write(rows())
+def write(path):
+    about = {"labels": list(LABELS), "thresholds": list(LIMITS), "model": "m"}
+    write_all(path, rows(), rows(), about=about)
     return path
 
 
-def write_both(path, first, second):
-    with TableWriter(path, labels=LABELS, thresholds=LIMITS) as table:
-        table.write(first)
-        table.write(second)
+def write_all(path, *several, about=None):
+    batches = (batch_of_scores(some, LABELS, LIMITS) for some in several)
+    write_table(path, batches, about or {})
 
 
 def plain(values):
@@ -119,38 +125,34 @@ def test_geojson_reads_back_as_json_and_with_geopandas(tmp_path):
 @pytest.mark.parametrize("ending", ["parquet", "csv", "jsonl"])
 def test_places_may_be_left_out(tmp_path, ending):
     path = tmp_path / f"t.{ending}"
-    with TableWriter(path, labels=LABELS, thresholds=LIMITS) as table:
-        table.write(Rows(IDS, SCORES))
+    write_all(path, Rows(IDS, SCORES))
     assert b"geometry" not in path.read_bytes()
 
 
 @pytest.mark.parametrize("ending", ["geojson", "geoparquet"])
 def test_formats_of_places_need_places(tmp_path, ending):
-    with (
-        pytest.raises(ConfigError, match="say where patches lie"),
-        TableWriter(tmp_path / f"t.{ending}", labels=LABELS, thresholds=LIMITS) as table,
-    ):
-        table.write(Rows(IDS, SCORES))
+    with pytest.raises(ConfigError, match="say where patches lie"):
+        write_all(tmp_path / f"t.{ending}", Rows(IDS, SCORES))
     assert list(tmp_path.iterdir()) == []
 
 
 def test_an_unknown_ending_lists_those_there_are(tmp_path):
     with pytest.raises(ConfigError, match=r"'\.xlsx'.*\.parquet, \.geoparquet, \.csv"):
-        TableWriter(tmp_path / "t.xlsx", labels=LABELS, thresholds=LIMITS)
+        require_ending(".xlsx")
 
 
 def test_a_table_that_fails_leaves_what_stood_there(tmp_path):
     path = write(tmp_path / "t.csv")
     before = path.read_bytes()
     with pytest.raises(ConfigError, match="do not belong together"):
-        write_both(path, rows(), Rows(IDS, SCORES[:2], rings_of(PLACES)))
+        write_all(path, rows(), Rows(IDS, SCORES[:2], rings_of(PLACES)))
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
 
 
 def test_rows_of_other_columns_than_before_are_refused(tmp_path):
     with pytest.raises(ConfigError, match="Write the same ones"):
-        write_both(tmp_path / "t.csv", rows(), Rows(IDS, SCORES))
+        write_all(tmp_path / "t.csv", rows(), Rows(IDS, SCORES))
 
 
 @pytest.mark.parametrize("name", ["id", "geometry", "labels", "Arable land"])
@@ -163,8 +165,7 @@ def test_no_two_columns_have_one_name(name):
 @pytest.mark.parametrize("ending", ["parquet", "csv", "geojson", "jsonl"])
 def test_a_table_without_rows_is_a_table(tmp_path, ending):
     path = tmp_path / f"t.{ending}"
-    with TableWriter(path, labels=LABELS, thresholds=LIMITS):
-        pass
+    write_all(path, Rows([], SCORES[:0], []))
     text = path.read_bytes()
     if ending == "parquet":
         assert pq.read_table(path).num_rows == 0
@@ -185,9 +186,7 @@ def test_well_known_binary_reads_back_and_shapely_agrees():
 def test_memory_does_not_grow_with_the_rows(tmp_path, ending):
     def peak(times):
         tracemalloc.start()
-        with TableWriter(tmp_path / f"{times}.{ending}", labels=LABELS, thresholds=LIMITS) as table:
-            for _ in range(times):
-                table.write(many)
+        write_all(tmp_path / f"{times}.{ending}", *[many] * times)
         most = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         return most
@@ -204,6 +203,13 @@ def test_polygons_across_the_date_line_are_in_one_piece():
     assert np.ptp(longitudes) < 0.02
 
 
+def test_degrees_are_those_that_rasterio_finds():
+    x, y = np.array([[399_960.0, 500_000], [610_000, 350_000]]), np.full((2, 2), 5_900_020.0)
+    wanted = rasterio.warp.transform("EPSG:32633", "EPSG:4326", x.ravel(), y.ravel())
+    for found, right in zip(to_degrees("EPSG:32633", x, y), wanted, strict=True):
+        np.testing.assert_allclose(found, np.reshape(right, (2, 2)), atol=1e-9)
+
+
 def test_a_code_of_no_reference_system_is_refused():
     with pytest.raises(ConfigError, match="EPSG:12345678"):
         rings_of([Bounds(12345678, 0, 0, 1, 1)])
@@ -211,5 +217,5 @@ def test_a_code_of_no_reference_system_is_refused():
 
 def test_without_pyproj_the_extra_and_the_way_around_are_named(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "pyproj", None)
-    with pytest.raises(MissingExtraError, match=r"reben\[geo\].*--no-geometry"):
+    with pytest.raises(MissingExtraError, match=r"--no-geometry.*reben\[geo\]"):
         require_pyproj()

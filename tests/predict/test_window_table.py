@@ -47,6 +47,14 @@ def test_the_table_is_geoparquet_that_says_what_it_was_made_with(table):
     assert scene.name.encode() in metadata[b"reben"]
 
 
+def test_rows_of_windows_that_were_all_left_out_are_no_rows_of_the_table(tmp_path):
+    scene = scene_of(360, 120)
+    scene.mask[:120] = 2
+    path = tmp_path / "windows.parquet"
+    predict_scene(Classifier("test_resnet", "s2"), scene, tmp_path / "out.tif", table=path)
+    assert pq.read_table(path)["row"].to_pylist() == [1, 2]
+
+
 @pytest.mark.parametrize("crs", ["EPSG:32633", "EPSG:32733"])
 def test_an_outline_is_the_square_of_the_window_in_degrees(crs):
     grid = grid_of(240, 300, left=399_960, top=9_100_020, crs=crs)

@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from reben.data.preprocess import Suspicious
 from reben.errors import ConfigError
 from reben.predict.patch_inputs import Unreadable
-from reben.predict.table_files import open_table
+from reben.predict.table_files import write_table
 from reben.support.atomic import atomic_file, output_error, write_bytes, write_text
 from reben.support.json_files import read_json
 
@@ -169,14 +169,14 @@ class TableProgress(Progress):
         """
         schemas = (pq.read_schema(self.path(number)) for number in range(num_chunks))
         schema = next(schema for schema in schemas if len(schema)).remove_metadata()
-        with atomic_file(self.out) as temporary:
-            file = open_table(temporary, self.out.suffix, schema, about)
-            for number in range(num_chunks):
-                table = pq.read_table(self.path(number)).replace_schema_metadata(None)
-                if len(table.schema):
-                    for batch in table.cast(schema).to_batches():
-                        file.write(batch)
-            file.close()
+        tables = (pq.read_table(self.path(number)) for number in range(num_chunks))
+        batches = (
+            batch
+            for table in tables
+            if len(table.schema)
+            for batch in table.replace_schema_metadata(None).cast(schema).to_batches()
+        )
+        write_table(self.out, batches, about)
         self.remove()
 
 

@@ -1,40 +1,89 @@
-"""Tables into files of several formats, a batch of rows at a time.
+"""Tables into files of several formats, a batch of rows at a time; places in degrees.
 
 A column ``geometry``, if there is one, holds polygons as WKB; each format writes it its own way.
 
 Source: GeoParquet 1.1.0 (OGC); GeoJSON, RFC 7946; WKB, OGC 06-103r4.
-
-Rectangles in a projection -> polygons in longitude and latitude.
 """
 
 import csv
 import json
 import struct
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import ArrayLike, NDArray
 
-from reben.errors import ConfigError, MissingExtraError
+from reben.errors import ConfigError
 from reben.spec.patches import Bounds
+from reben.support.atomic import atomic_file
+from reben.support.extras import optional
+
+GEOMETRY = "geometry"
+ABOUT_KEY = "reben"
+"""What the file says about itself is under this name: in the metadata of a parquet file's schema,
+or as a member of a GeoJSON collection."""
+_RING_HEADER = struct.Struct("<BIII")
 
 Ring = tuple[tuple[float, float], ...]
 """A closed polygon of (longitude, latitude) in degrees on WGS 84, counterclockwise; the last point
 is the first."""
 
 
-def rings_of(bounds: Sequence[Bounds | None]) -> list[Ring | None]:
-    """Return the corners of rectangles as polygons in degrees; None stays None.
+# Places -----------------------------------------------------------------------------------------
 
-    A polygon across the 180th meridian has longitudes beyond 180, so that it is in one piece.
+
+def to_degrees(
+    crs: int | str, x: ArrayLike, y: ArrayLike
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return longitudes and latitudes of points, in degrees on WGS 84, of the shape of ``x``.
+
+    Args:
+        crs: Reference system of the points: an EPSG code, or a text that pyproj knows.
+        x: Eastings, in the unit of ``crs``; a number or an array of any shape.
+        y: Northings, as many.
 
     Raises:
         MissingExtraError: If pyproj is not installed.
-        ConfigError: If a code names no reference system.
+        ConfigError: If ``crs`` is no reference system.
+
+    Example:
+        >>> longitude, latitude = to_degrees(32633, 500_000, 5_000_000)
+        >>> round(float(longitude), 3), round(float(latitude), 3)
+        (15.0, 45.153)
+    """
+    longitudes, latitudes = _transformer(crs).transform(
+        np.asarray(x, np.float64), np.asarray(y, np.float64)
+    )
+    return np.asarray(longitudes), np.asarray(latitudes)
+
+
+def to_rings(crs: int | str, x: ArrayLike, y: ArrayLike) -> list[Ring]:
+    """Return polygons in degrees. One across the 180th meridian goes on beyond 180 degrees.
+
+    Args:
+        crs: As for `to_degrees`.
+        x: Eastings of the corners, [polygons, corners], counterclockwise, none repeated.
+        y: Northings, as many.
+
+    Raises:
+        RebenError: As for `to_degrees`.
+    """
+    lon, lat = to_degrees(crs, x, y)
+    whole = lon[:, :1] + (lon - lon[:, :1] + 180) % 360 - 180
+    lon = np.where(np.ptp(lon, axis=1, keepdims=True) > 180, whole, lon)
+    points = (zip(*one, strict=True) for one in zip(lon.tolist(), lat.tolist(), strict=True))
+    return [(*ring, ring[0]) for ring in map(tuple, points)]
+
+
+def rings_of(bounds: Sequence[Bounds | None]) -> list[Ring | None]:
+    """Return rectangles as polygons in degrees, as `to_rings` does; None stays None.
 
     Example:
         >>> ring = rings_of([Bounds(32633, 500_000, 5_000_000, 501_200, 5_001_200)])[0]
@@ -42,35 +91,16 @@ def rings_of(bounds: Sequence[Bounds | None]) -> list[Ring | None]:
         [(15.0, 45.164), (15.0, 45.153)]
     """
     rings: list[Ring | None] = [None] * len(bounds)
-    by_code: dict[int, list[int]] = {}
+    by_code: dict[int, list[tuple[int, Bounds]]] = {}
     for place, one in enumerate(bounds):
         if one is not None:
-            by_code.setdefault(one.epsg, []).append(place)
-    for epsg, places in by_code.items():
-        boxes = np.array([bounds[place][1:] for place in places], np.float64)  # type: ignore[index]
-        left, bottom, right, top = boxes.T
-        corners = np.stack([left, left, right, right]), np.stack([top, bottom, bottom, top])
-        x, y = to_degrees(epsg).transform(*(values.T.ravel() for values in corners))
-        for place, lon, lat in zip(places, x.reshape(-1, 4), y.reshape(-1, 4), strict=True):
-            whole = lon[0] + (lon - lon[0] + 180) % 360 - 180 if np.ptp(lon) > 180 else lon
-            points = list(zip(whole.tolist(), lat.tolist(), strict=True))
-            rings[place] = (*points, points[0])
+            by_code.setdefault(one.epsg, []).append((place, one))
+    for epsg, members in by_code.items():
+        x = [(one.left, one.left, one.right, one.right) for _, one in members]
+        y = [(one.top, one.bottom, one.bottom, one.top) for _, one in members]
+        for (place, _), ring in zip(members, to_rings(epsg, x, y), strict=True):
+            rings[place] = ring
     return rings
-
-
-@lru_cache(maxsize=128)
-def to_degrees(epsg: int) -> Any:  # noqa: ANN401 - pyproj is optional
-    """Return what transforms coordinates of a reference system to longitude and latitude.
-
-    Raises:
-        MissingExtraError: If pyproj is not installed.
-        ConfigError: If the code names no reference system.
-    """
-    pyproj = require_pyproj()
-    try:
-        return pyproj.Transformer.from_crs(epsg, 4326, always_xy=True)
-    except pyproj.exceptions.ProjError as error:
-        raise ConfigError(f"EPSG:{epsg} names no reference system: {error}") from error
 
 
 def require_pyproj() -> Any:  # noqa: ANN401 - the module
@@ -79,71 +109,23 @@ def require_pyproj() -> Any:  # noqa: ANN401 - the module
     Raises:
         MissingExtraError: If it is not installed.
     """
+    optional("pyproj.exceptions", "geo", _GIVING_PLACES)
+    return optional("pyproj", "geo", _GIVING_PLACES)
+
+
+_GIVING_PLACES = (
+    "Giving places in longitude and latitude (--no-geometry, geometry=False leave them out)"
+)
+
+
+@lru_cache(maxsize=128)
+def _transformer(crs: int | str) -> Any:  # noqa: ANN401 - pyproj is optional
+    pyproj = require_pyproj()
     try:
-        import pyproj
-        import pyproj.exceptions
-    except ImportError as error:
-        raise MissingExtraError(
-            "To give places in longitude and latitude needs pyproj, which is missing. Install it: "
-            'pip install "reben[geo]", or leave them out: --no-geometry (geometry=False)'
-        ) from error
-    return pyproj
-
-
-GEOMETRY = "geometry"
-ABOUT_KEY = "reben"
-"""What the file says about itself is under this name: in the metadata of a parquet file's schema,
-or as a member of a GeoJSON collection."""
-_RING_HEADER = struct.Struct("<BIII")
-
-
-class TableFile(Protocol):
-    """A file that takes rows."""
-
-    def write(self, rows: pa.RecordBatch) -> None:
-        """Add rows."""
-
-    def close(self) -> None:
-        """Finish the file."""
-
-
-def open_table(
-    path: Path, ending: str, schema: pa.Schema, about: Mapping[str, Any] | None = None
-) -> TableFile:
-    """Return a file of the format that ``ending`` stands for, ready to take rows.
-
-    Args:
-        path: The file, whatever it is called.
-        ending: ``.parquet``, ``.geoparquet``, ``.csv``, ``.geojson`` or ``.jsonl``.
-        schema: Of the rows.
-        about: What to say about them, where the format has a place for it.
-
-    Raises:
-        ConfigError: If there is no such format, or it needs places and there are none.
-    """
-    ending = require_ending(ending)
-    if ending in (".geoparquet", ".geojson") and GEOMETRY not in schema.names:
-        raise ConfigError(
-            f"A file {ending} is there to say where patches lie. Do not leave geometry out, or "
-            "choose .parquet, .csv or .jsonl."
-        )
-    return _FORMATS[ending](path, schema, dict(about or {}))
-
-
-def require_ending(ending: str) -> str:
-    """Return an ending in lower case if it stands for a format.
-
-    Raises:
-        ConfigError: If it does not.
-    """
-    if ending.lower() not in _FORMATS:
-        raise ConfigError(
-            f"No format is known by the ending {ending!r}. Choose of {', '.join(_FORMATS)}."
-        )
-    return ending.lower()
-
-
-# Polygons ---------------------------------------------------------------------------------------
+        return pyproj.Transformer.from_crs(crs, 4326, always_xy=True)
+    except pyproj.exceptions.ProjError as error:
+        name = f"EPSG:{crs}" if isinstance(crs, int) else crs
+        raise ConfigError(f"{name} is not a known reference system: {error}") from error
 
 
 def to_wkb(ring: Ring) -> bytes:
@@ -158,15 +140,69 @@ def from_wkb(content: bytes) -> Ring:
     return tuple((x, y) for x, y in points.tolist())
 
 
-# Formats ----------------------------------------------------------------------------------------
+# Files ------------------------------------------------------------------------------------------
+
+
+def write_table(path: Path, batches: Iterable[pa.RecordBatch], about: Mapping[str, Any]) -> None:
+    """Write rows into a file, whole or not at all; its ending says the format.
+
+    Args:
+        path: The file: ``.parquet``, ``.geoparquet``, ``.csv``, ``.geojson`` or ``.jsonl``.
+        batches: The rows, at least one batch; all have the columns of the first.
+        about: What to say about them, where the format has a place for it.
+
+    Raises:
+        ConfigError: If the ending stands for no format, the format needs places and there are
+            none, or batches differ in their columns.
+        OutputError: If the file cannot be written.
+    """
+    ending = require_ending(path.suffix)
+    coming = iter(batches)
+    first = next(coming)
+    if ending in (".geoparquet", ".geojson") and GEOMETRY not in first.schema.names:
+        raise ConfigError(
+            f"A file {ending} is there to say where patches lie. Do not leave geometry out, or "
+            "choose .parquet, .csv or .jsonl."
+        )
+    with (
+        atomic_file(path) as temporary,
+        closing(_FORMATS[ending](temporary, first.schema, dict(about))) as file,
+    ):
+        for batch in chain([first], coming):
+            if batch.schema != first.schema:
+                raise ConfigError(
+                    f"These rows have the columns {', '.join(batch.schema.names)}, those before "
+                    f"had {', '.join(first.schema.names)}, or of other types. Write the same ones."
+                )
+            file.write(batch)
+
+
+def require_ending(ending: str) -> str:
+    """Return an ending in lower case if it stands for a format.
+
+    Raises:
+        ConfigError: If it does not.
+    """
+    if ending.lower() not in _FORMATS:
+        raise ConfigError(
+            f"No table format has the ending {ending!r}. Choose one of {', '.join(_FORMATS)}."
+        )
+    return ending.lower()
+
+
+class _TableFile(Protocol):
+    """A file that takes rows."""
+
+    def write(self, rows: pa.RecordBatch) -> None: ...
+
+    def close(self) -> None: ...
 
 
 class _Parquet:
     """Parquet; GeoParquet where there are places."""
 
     def __init__(self, path: Path, schema: pa.Schema, about: dict[str, Any]) -> None:
-        kept = dict(schema.metadata or {})
-        self._schema = schema.with_metadata({**kept, ABOUT_KEY: json.dumps(about)})
+        self._schema = schema.with_metadata({ABOUT_KEY: json.dumps(about)})
         self._writer = pq.ParquetWriter(path, self._schema, compression="zstd")
         self._bbox = np.array([np.inf, np.inf, -np.inf, -np.inf])
 
@@ -198,37 +234,35 @@ class _Parquet:
 
 
 class _Text:
-    """A text file of rows."""
+    """A text file with a row on each line."""
+
+    end = ""
 
     def __init__(self, path: Path, schema: pa.Schema, about: dict[str, Any]) -> None:
         self._file = path.open("w", encoding="utf-8", newline="")
-        self._schema = schema
-        self._start(about)
+        self._begin(schema, about)
 
     def write(self, rows: pa.RecordBatch) -> None:
         for row in _plain_rows(rows):
             self._add(row)
 
     def close(self) -> None:
-        self._end()
+        self._file.write(self.end)
         self._file.close()
 
-    def _start(self, about: dict[str, Any]) -> None:
-        """Write what comes before the rows."""
+    def _begin(self, schema: pa.Schema, about: dict[str, Any]) -> None:
+        pass
 
     def _add(self, row: dict[str, Any]) -> None:
-        """Write a row."""
-
-    def _end(self) -> None:
-        """Write what comes after the rows."""
+        raise NotImplementedError
 
 
 class _Csv(_Text):
     """CSV: lists are joined by semicolons, polygons are well-known text."""
 
-    def _start(self, about: dict[str, Any]) -> None:
+    def _begin(self, schema: pa.Schema, about: dict[str, Any]) -> None:
         self._writer = csv.writer(self._file, lineterminator="\n")
-        self._writer.writerow(self._schema.names)
+        self._writer.writerow(schema.names)
 
     def _add(self, row: dict[str, Any]) -> None:
         self._writer.writerow([_cell(value) for value in row.values()])
@@ -246,7 +280,9 @@ class _JsonLines(_Text):
 class _GeoJson(_Text):
     """A collection with a feature a line."""
 
-    def _start(self, about: dict[str, Any]) -> None:
+    end = "\n]}\n"
+
+    def _begin(self, schema: pa.Schema, about: dict[str, Any]) -> None:
         self._file.write(f'{{"type": "FeatureCollection", "{ABOUT_KEY}": {_dumps(about)},\n')
         self._file.write('"features": [')
         self._separator = "\n"
@@ -257,11 +293,8 @@ class _GeoJson(_Text):
         self._file.write(self._separator + _dumps(feature))
         self._separator = ",\n"
 
-    def _end(self) -> None:
-        self._file.write("\n]}\n")
 
-
-_FORMATS: dict[str, Callable[[Path, pa.Schema, dict[str, Any]], TableFile]] = {
+_FORMATS: dict[str, Callable[[Path, pa.Schema, dict[str, Any]], _TableFile]] = {
     ".parquet": _Parquet,
     ".geoparquet": _Parquet,
     ".csv": _Csv,

@@ -1,24 +1,18 @@
-"""Tables of scores or embeddings, one row a patch, written a few rows at a time.
-
-The format follows from the ending: ``.parquet`` (GeoParquet 1.1 where places are known),
-``.geoparquet``, ``.csv``, ``.geojson``, ``.jsonl``.
+"""Rows of tables: scores or embeddings of patches or windows, in Arrow columns.
 
 Axes: N rows, K labels, D features.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from reben.errors import ConfigError
-from reben.predict.table_files import GEOMETRY, Ring, TableFile, open_table, require_ending, to_wkb
-from reben.support.atomic import atomic_file
+from reben.predict.table_files import GEOMETRY, Ring, to_wkb
 
 ID, LABELS_COLUMN, EMBEDDING = "id", "labels", "embedding"
 
@@ -37,7 +31,7 @@ class Rows:
     ids: Sequence[str]
     scores: NDArray[np.float32]
     polygons: Sequence[Ring | None] | None = None
-    extra: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    extra: Mapping[str, Sequence[Any] | NDArray[Any]] = field(default_factory=dict)
 
 
 def batch_of_scores(
@@ -85,85 +79,6 @@ def batch_of_embeddings(
     column = pa.FixedSizeListArray.from_arrays(flat, embeddings.shape[1])
     _add(columns, EMBEDDING, column)
     return _to_batch(columns)
-
-
-class TableWriter:
-    """Writes a table of scores; use it as a context manager. The file appears at its end.
-
-    Args:
-        path: The file; its ending says the format.
-        labels: Names of the scores.
-        thresholds: For each label, the score above which it counts as present.
-        about: What to say of the table in it; CSV and JSON lines have no place for it.
-
-    Raises:
-        ConfigError: If no format has such an ending, or it needs places and there are none.
-        OutputError: If the file cannot be written.
-
-    Example:
-        >>> rows = Rows(["here"], np.float32([[0.75, 0.25]]))
-        >>> with TableWriter("t.csv", labels=("A", "B"), thresholds=(0.5, 0.5)) as table:
-        ...     table.write(rows)  # doctest: +SKIP
-    """
-
-    def __init__(
-        self,
-        path: str | Path,
-        *,
-        labels: Sequence[str],
-        thresholds: Sequence[float],
-        about: Mapping[str, Any] | None = None,
-    ) -> None:
-        self.path = Path(path)
-        self._ending = require_ending(self.path.suffix)
-        self._labels, self._thresholds = tuple(labels), tuple(thresholds)
-        self._about = {
-            "labels": list(labels),
-            "thresholds": list(thresholds),
-            **(about or {}),
-        }
-        self._table: TableFile | None = None
-
-    def __enter__(self) -> Self:
-        """Begin a file beside the place of the table."""
-        self._file = atomic_file(self.path)
-        self._temporary = self._file.__enter__()
-        return self
-
-    def write(self, rows: Rows) -> None:
-        """Add rows; those of the first call decide which columns there are.
-
-        Raises:
-            ConfigError: If rows do not fit the labels, or the columns of those before.
-        """
-        batch = batch_of_scores(rows, self._labels, self._thresholds)
-        if self._table is None:
-            self._schema = batch.schema
-            self._table = open_table(self._temporary, self._ending, batch.schema, self._about)
-        if batch.schema != self._schema:
-            raise ConfigError(
-                f"These rows have the columns {', '.join(batch.schema.names)}, those before had "
-                f"{', '.join(self._schema.names)}, or of other types. Write the same ones."
-            )
-        self._table.write(batch)
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Finish the file and put it in its place, unless something failed."""
-        try:
-            if self._table is None and kind is None:
-                empty = np.empty((0, len(self._labels)), np.float32)
-                self.write(Rows([], empty, []))
-            if self._table is not None:
-                self._table.close()
-        except BaseException as failure:
-            self._file.__exit__(type(failure), failure, failure.__traceback__)
-            raise
-        self._file.__exit__(kind, error, traceback)
 
 
 def _first_columns(

@@ -1,20 +1,18 @@
 """The windows of a scene as rows of a table: where each lies, and its scores."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
-from reben.predict.cog import require_rasterio
 from reben.predict.resume import SceneProgress
+from reben.predict.table_files import Ring, to_rings, write_table
+from reben.predict.tables import Rows, batch_of_scores
 from reben.predict.windows import Axis, Plan
 from reben.scene.grid import GRID_METRES, Grid
 from reben.spec.patches import PATCH_METRES
-
-if TYPE_CHECKING:
-    from reben.predict.table_files import Ring
 
 
 def write_windows(  # noqa: PLR0913 - all after the second are named
@@ -36,33 +34,30 @@ def write_windows(  # noqa: PLR0913 - all after the second are named
 
     Raises:
         OutputError: If the file cannot be written.
-        MissingExtraError: If rasterio is not installed.
+        MissingExtraError: If pyproj is not installed.
     """
-    from reben.predict.tables import Rows, TableWriter
 
-    with TableWriter(path, labels=labels, thresholds=thresholds, about=about) as writer:
+    def batches() -> Iterator[pa.RecordBatch]:
         for row in range(plan.rows.num_windows):
             part = parts.read(row)
             used = np.flatnonzero(~np.isnan(part.scores[:, 0]))
-            rings = footprints(grid, plan.rows.start(row), plan.columns, used)
-            writer.write(
-                Rows(
-                    ids=[f"{name}_{column:02d}_{row:02d}" for column in used.tolist()],
-                    scores=part.scores[used],
-                    polygons=rings,
-                    extra={
-                        "column": used.tolist(),
-                        "row": [row] * len(used),
-                        "bad": part.bad[used].tolist(),
-                    },
-                )
+            rows = Rows(
+                ids=[f"{name}_{column:02d}_{row:02d}" for column in used.tolist()],
+                scores=part.scores[used],
+                polygons=footprints(grid, plan.rows.start(row), plan.columns, used),
+                extra={
+                    "column": used,
+                    "row": np.full(len(used), row),
+                    "bad": part.bad[used].astype(np.float64),
+                },
             )
+            yield batch_of_scores(rows, labels, thresholds)
+
+    write_table(path, batches(), {"labels": list(labels), "thresholds": list(thresholds), **about})
 
 
-def footprints(grid: Grid, top: int, columns: Axis, which: NDArray[np.int64]) -> "list[Ring]":
-    """Return the outlines of windows in longitude and latitude, anticlockwise, closed.
-
-    Where one crosses the 180th meridian, its longitudes go on beyond 180 degrees.
+def footprints(grid: Grid, top: int, columns: Axis, which: NDArray[np.int64]) -> list[Ring]:
+    """Return the outlines of windows in longitude and latitude.
 
     Args:
         grid: Grid of the scene.
@@ -71,19 +66,11 @@ def footprints(grid: Grid, top: int, columns: Axis, which: NDArray[np.int64]) ->
         which: Which of them.
 
     Raises:
-        MissingExtraError: If rasterio is not installed.
+        MissingExtraError: If pyproj is not installed.
     """
-    if not len(which):
-        return []
-    rasterio = require_rasterio("Saying where windows lie")
-    left = grid.left + GRID_METRES * np.array([columns.start(int(window)) for window in which])
+    starts = np.array([columns.start(int(window)) for window in which], np.float64)
+    left = grid.left + GRID_METRES * starts[:, None]
     bottom = grid.top - GRID_METRES * top - PATCH_METRES
-    eastings = left[:, None] + PATCH_METRES * np.array([0, 1, 1, 0, 0])
-    northings = bottom + PATCH_METRES * np.array([[0, 0, 1, 1, 0]]) + np.zeros_like(eastings)
-    longitudes, latitudes = rasterio.warp.transform(
-        grid.crs, "EPSG:4326", eastings.ravel().tolist(), northings.ravel().tolist()
-    )
-    shape = eastings.shape
-    lon, lat = np.reshape(longitudes, shape), np.reshape(latitudes, shape)
-    lon = lon[:, :1] + (lon - lon[:, :1] + 180) % 360 - 180
-    return [tuple(zip(x.tolist(), y.tolist(), strict=True)) for x, y in zip(lon, lat, strict=True)]
+    eastings = left + PATCH_METRES * np.array([0, 1, 1, 0])
+    northings = bottom + PATCH_METRES * np.array([[0, 0, 1, 1]]) + np.zeros_like(eastings)
+    return to_rings(grid.crs, eastings, northings)

@@ -25,8 +25,8 @@ _PARALLELS = range(30, 81, 10)
 def centre_of(place: Bounds) -> tuple[float, float]:
     """Return longitude and latitude of the middle of ``place``, in degrees."""
     middle = (place.left + place.right) / 2, (place.bottom + place.top) / 2
-    longitude, latitude = to_degrees(place.epsg).transform(*middle)
-    return longitude, latitude
+    longitude, latitude = to_degrees(place.epsg, *middle)
+    return float(longitude), float(latitude)
 
 
 def distance_between(one: Bounds, other: Bounds) -> float:
