@@ -13,106 +13,41 @@ from types import MappingProxyType
 
 from reben.errors import LabelsError, UnknownLabelError
 
-_LAND_WITH_NATURE = (
-    "Land principally occupied by agriculture, with significant areas of natural vegetation"
-)
-
-LABELS: tuple[str, ...] = (
-    "Agro-forestry areas",
-    "Arable land",
-    "Beaches, dunes, sands",
-    "Broad-leaved forest",
-    "Coastal wetlands",
-    "Complex cultivation patterns",
-    "Coniferous forest",
-    "Industrial or commercial units",
-    "Inland waters",
-    "Inland wetlands",
-    _LAND_WITH_NATURE,
-    "Marine waters",
-    "Mixed forest",
-    "Moors, heathland and sclerophyllous vegetation",
-    "Natural grassland and sparsely vegetated areas",
-    "Pastures",
-    "Permanent crops",
-    "Transitional woodland, shrub",
-    "Urban fabric",
-)
-"""The labels in alphabetical order: the order of every published classifier's outputs."""
-
-PAPER_LABELS: tuple[str, ...] = (
-    "Urban fabric",
-    "Industrial or commercial units",
-    "Arable land",
-    "Permanent crops",
-    "Pastures",
-    "Complex cultivation patterns",
-    _LAND_WITH_NATURE,
-    "Agro-forestry areas",
-    "Broad-leaved forest",
-    "Coniferous forest",
-    "Mixed forest",
-    "Natural grassland and sparsely vegetated areas",
-    "Moors, heathland and sclerophyllous vegetation",
-    "Transitional woodland, shrub",
-    "Beaches, dunes, sands",
-    "Inland wetlands",
-    "Coastal wetlands",
-    "Inland waters",
-    "Marine waters",
-)
-"""The labels in the order of the paper's tables. No classifier's outputs are in this order."""
-
-_CODES_OF_LABEL: dict[str, tuple[int, ...]] = {
-    "Urban fabric": (111, 112),
-    "Industrial or commercial units": (121,),
-    "Arable land": (211, 212, 213),
-    "Permanent crops": (221, 222, 223, 241),
-    "Pastures": (231,),
-    "Complex cultivation patterns": (242,),
-    _LAND_WITH_NATURE: (243,),
-    "Agro-forestry areas": (244,),
-    "Broad-leaved forest": (311,),
-    "Coniferous forest": (312,),
-    "Mixed forest": (313,),
-    "Natural grassland and sparsely vegetated areas": (321, 333),
-    "Moors, heathland and sclerophyllous vegetation": (322, 323),
-    "Transitional woodland, shrub": (324,),
-    "Beaches, dunes, sands": (331,),
-    "Inland wetlands": (411, 412),
-    "Coastal wetlands": (421, 422),
-    "Inland waters": (511, 512),
-    "Marine waters": (521, 522, 523),
+_TABLE: Mapping[str, tuple[tuple[int, ...], str]] = {
+    "Urban fabric": ((111, 112), "#e6004d"),
+    "Industrial or commercial units": ((121,), "#cc4df2"),
+    "Arable land": ((211, 212, 213), "#ffffa8"),
+    "Permanent crops": ((221, 222, 223, 241), "#e68000"),
+    "Pastures": ((231,), "#e6e64d"),
+    "Complex cultivation patterns": ((242,), "#ffe64d"),
+    "Land principally occupied by agriculture, with significant areas of natural vegetation": (
+        (243,),
+        "#e6cc4d",
+    ),
+    "Agro-forestry areas": ((244,), "#f2cca6"),
+    "Broad-leaved forest": ((311,), "#80ff00"),
+    "Coniferous forest": ((312,), "#00a600"),
+    "Mixed forest": ((313,), "#4dff00"),
+    "Natural grassland and sparsely vegetated areas": ((321, 333), "#ccf24d"),
+    "Moors, heathland and sclerophyllous vegetation": ((322, 323), "#a6ff80"),
+    "Transitional woodland, shrub": ((324,), "#a6f200"),
+    "Beaches, dunes, sands": ((331,), "#e6e6e6"),
+    "Inland wetlands": ((411, 412), "#a6a6ff"),
+    "Coastal wetlands": ((421, 422), "#ccccff"),
+    "Inland waters": ((511, 512), "#80f2e6"),
+    "Marine waters": ((521, 522, 523), "#e6f2ff"),
 }
+"""Label -> its CORINE codes, and its colour on CORINE maps; in the order of the paper's tables."""
 
+PAPER_LABELS: tuple[str, ...] = tuple(_TABLE)
+"""The labels in the order of the paper's tables. No classifier's outputs are in this order."""
+LABELS: tuple[str, ...] = tuple(sorted(_TABLE))
+"""The labels in alphabetical order: the order of every published classifier's outputs."""
 CORINE_TO_LABEL: Mapping[int, str] = MappingProxyType(
-    {code: label for label, codes in _CODES_OF_LABEL.items() for code in codes}
+    {code: label for label, (codes, _) in _TABLE.items() for code in codes}
 )
 """CORINE 2018 level-3 code -> label. A code that is not here has no label: it is unlabelled."""
-
-COLOURS: Mapping[str, str] = MappingProxyType(
-    {
-        "Agro-forestry areas": "#f2cca6",
-        "Arable land": "#ffffa8",
-        "Beaches, dunes, sands": "#e6e6e6",
-        "Broad-leaved forest": "#80ff00",
-        "Coastal wetlands": "#ccccff",
-        "Complex cultivation patterns": "#ffe64d",
-        "Coniferous forest": "#00a600",
-        "Industrial or commercial units": "#cc4df2",
-        "Inland waters": "#80f2e6",
-        "Inland wetlands": "#a6a6ff",
-        _LAND_WITH_NATURE: "#e6cc4d",
-        "Marine waters": "#e6f2ff",
-        "Mixed forest": "#4dff00",
-        "Moors, heathland and sclerophyllous vegetation": "#a6ff80",
-        "Natural grassland and sparsely vegetated areas": "#ccf24d",
-        "Pastures": "#e6e64d",
-        "Permanent crops": "#e68000",
-        "Transitional woodland, shrub": "#a6f200",
-        "Urban fabric": "#e6004d",
-    }
-)
+COLOURS: Mapping[str, str] = MappingProxyType({label: _TABLE[label][1] for label in LABELS})
 """Label -> its colour on CORINE maps, as ``#rrggbb``."""
 
 
