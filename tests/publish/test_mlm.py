@@ -13,7 +13,7 @@ from reben.learn.evaluate import measure
 from reben.model.classifier import Classifier
 from reben.model.config import ModelConfig
 from reben.publish.mlm import add_file, mlm_item, write_mlm
-from reben.spec.bands import ALL, ALL_FULL, POLARISATION, S1, S2, SPECTRUM, BandSet, sensor
+from reben.spec.bands import ALL, S1, S2, BandSet
 from reben.spec.labels import COLOURS, LABELS
 from reben.spec.statistics import published_statistics
 
@@ -86,15 +86,6 @@ def test_bands_have_their_wavelengths_and_polarisations(described):
     assert (bands["VH"]["sar:polarizations"], bands["VH"]["unit"]) == (["VH"], "dB")
     assert bands["VV"]["sar:center_frequency"] == 5.405
     assert item["assets"]["weights"]["bands"] == item["properties"]["bands"]
-
-
-def test_every_band_has_a_spectrum_or_a_polarisation():
-    assert {*SPECTRUM, *POLARISATION} == set(ALL_FULL)
-    assert set(POLARISATION) == {name for name in ALL_FULL if sensor(name) == "Sentinel-1"}
-    order = sorted(SPECTRUM, key=lambda name: SPECTRUM[name].centre_micrometres)
-    assert order == [
-        *("B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B09", "B11", "B12")
-    ]
 
 
 def test_the_input_says_order_shape_and_scaling():

@@ -10,6 +10,7 @@ from reben.spec.bands import (
     ALL,
     ALL_FULL,
     BAND_SETS,
+    BANDS,
     PIXEL_METRES,
     RGB,
     S1,
@@ -70,6 +71,14 @@ def test_there_are_fourteen_bands_and_no_b10():
 @pytest.mark.parametrize(("name", "pixels"), [("VH", 120), ("B08", 120), ("B8A", 60), ("B01", 20)])
 def test_native_size_is_the_side_of_a_patch_in_pixels_of_the_band(name, pixels):
     assert native_size(name) == pixels
+
+
+def test_sentinel2_bands_and_only_these_have_a_spectrum_in_the_order_of_their_names():
+    spectra = {name: band.spectrum for name, band in BANDS.items() if band.spectrum}
+    assert set(spectra) == {name for name in ALL_FULL if sensor(name) == "Sentinel-2"}
+    assert sorted(spectra, key=lambda name: spectra[name].centre_micrometres) == [
+        *("B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B09", "B11", "B12")
+    ]
 
 
 def test_the_sensors_split_the_bands():

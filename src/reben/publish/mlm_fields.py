@@ -17,13 +17,11 @@ from reben.learn.report import REPORT_FILE, Report
 from reben.model.config import ModelConfig
 from reben.model.folder import CONFIG_FILE, WEIGHTS_FILE
 from reben.spec.bands import (
+    BANDS,
     PIXEL_METRES,
-    POLARISATION,
     RADAR_BAND,
     RADAR_GIGAHERTZ,
-    SPECTRUM,
     Sensor,
-    sensor,
 )
 from reben.spec.extent import BOUNDS, COUNTRIES, FIRST_SECOND, LAST_SECOND
 from reben.spec.labels import COLOURS
@@ -173,18 +171,18 @@ def item_fields(  # noqa: PLR0913 - all after the third are named
 
 def band_fields(name: str) -> dict[str, Any]:
     """Return what a catalogue says of band ``name``: metres, unit, wavelength or polarisation."""
-    fields: dict[str, Any] = {"name": name, "gsd": PIXEL_METRES[name]}
-    if sensor(name) == "Sentinel-1":
+    spectrum = BANDS[name].spectrum
+    fields: dict[str, Any] = {"name": name, "gsd": BANDS[name].metres}
+    if spectrum is None:
         return {
             **fields,
-            "description": f"Sentinel-1 backscatter in dB, {POLARISATION[name]}",
+            "description": f"Sentinel-1 backscatter in dB, {name}",
             "data_type": "float32",
             "unit": "dB",
-            "sar:polarizations": [POLARISATION[name]],
+            "sar:polarizations": [name],
             "sar:frequency_band": RADAR_BAND,
             "sar:center_frequency": RADAR_GIGAHERTZ,
         }
-    spectrum = SPECTRUM[name]
     return {
         **fields,
         "description": (

@@ -1,54 +1,84 @@
-"""Bands of a patch: names, sensors, pixel sizes, and ordered band sets.
+"""Bands of a patch: what is fixed about each, and ordered band sets.
 
 A band set is an ordered tuple of names. Order is meaning: channel ``i`` of a model is band
 ``i`` of its set. Nothing in reben picks bands by how many there are.
 
 Source: Clasen et al., "reBEN: Refined BigEarthNet Dataset for Remote Sensing Image Analysis",
 IGARSS 2025, arXiv:2407.03653, section 2; order of the named sets as in ConfigILM 0.7.1, which
-the published weights of v0.2.0 and later were trained with.
-
-What light or radar waves each band measures, in the words that catalogues use.
-
-Source: Sentinel-2A MSI, centre and width of each band: ESA, Sentinel-2 user guide, table
-"Radiometric resolutions" (spectral response functions COPE-GSEG-EOPG-TN-15-0007, version 3);
-Sentinel-2B is within 4 nm but for B12 (2185.7 nm). Common names: STAC extension eo 2.0.0. C-SAR
-of Sentinel-1: ESA, Sentinel-1 user guide, 5.405 GHz.
+the published weights of v0.2.0 and later were trained with. Centre and width of each band of
+Sentinel-2A MSI: ESA, Sentinel-2 user guide, table "Radiometric resolutions" (spectral response
+functions COPE-GSEG-EOPG-TN-15-0007, version 3); Sentinel-2B is within 4 nm except for B12
+(2185.7 nm). Common names: STAC extension eo 2.0.0. Sentinel-1: ESA, Sentinel-1 user guide.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Literal, Self
+from typing import Literal, NamedTuple, Self
 
 from reben.errors import BandsError, UnknownBandError
 from reben.spec.patches import PATCH_METRES
 
 Sensor = Literal["Sentinel-1", "Sentinel-2"]
 
-PIXEL_METRES: Mapping[str, int] = MappingProxyType(
+
+class Spectrum(NamedTuple):
+    """The part of the spectrum that an optical band measures."""
+
+    common_name: str
+    """Its name across sensors, from the list of the STAC extension eo."""
+    centre_micrometres: float
+    """Its centre."""
+    width_micrometres: float
+    """Its full width at half maximum."""
+
+
+class Band(NamedTuple):
+    """What is fixed about a band."""
+
+    sensor: Sensor
+    """The satellite mission that measures it."""
+    metres: int
+    """Ground size of one pixel side."""
+    spectrum: Spectrum | None = None
+    """What an optical band measures; None for radar, whose bands are named by polarisation."""
+
+
+BANDS: Mapping[str, Band] = MappingProxyType(
     {
-        **dict.fromkeys(("VV", "VH"), 10),
-        "B01": 60,
-        **dict.fromkeys(("B02", "B03", "B04"), 10),
-        **dict.fromkeys(("B05", "B06", "B07"), 20),
-        "B08": 10,
-        "B8A": 20,
-        "B09": 60,
-        **dict.fromkeys(("B11", "B12"), 20),
+        "VV": Band("Sentinel-1", 10),
+        "VH": Band("Sentinel-1", 10),
+        "B01": Band("Sentinel-2", 60, Spectrum("coastal", 0.4427, 0.021)),
+        "B02": Band("Sentinel-2", 10, Spectrum("blue", 0.4924, 0.066)),
+        "B03": Band("Sentinel-2", 10, Spectrum("green", 0.5598, 0.036)),
+        "B04": Band("Sentinel-2", 10, Spectrum("red", 0.6646, 0.031)),
+        "B05": Band("Sentinel-2", 20, Spectrum("rededge071", 0.7041, 0.015)),
+        "B06": Band("Sentinel-2", 20, Spectrum("rededge075", 0.7405, 0.015)),
+        "B07": Band("Sentinel-2", 20, Spectrum("rededge078", 0.7828, 0.020)),
+        "B08": Band("Sentinel-2", 10, Spectrum("nir", 0.8328, 0.106)),
+        "B8A": Band("Sentinel-2", 20, Spectrum("nir08", 0.8647, 0.021)),
+        "B09": Band("Sentinel-2", 60, Spectrum("nir09", 0.9451, 0.020)),
+        "B11": Band("Sentinel-2", 20, Spectrum("swir16", 1.6137, 0.091)),
+        "B12": Band("Sentinel-2", 20, Spectrum("swir22", 2.2024, 0.175)),
     }
 )
-"""Ground size of one pixel side, in metres, for each band; the keys are all bands there are."""
+"""All bands of a patch, by name."""
+PIXEL_METRES: Mapping[str, int] = MappingProxyType({name: BANDS[name].metres for name in BANDS})
+"""Ground size of one pixel side, in metres, for each band."""
+RADAR_BAND = "C"
+"""The letter of the frequency band of Sentinel-1's radar."""
+RADAR_GIGAHERTZ = 5.405
+"""Centre frequency of Sentinel-1's radar."""
 
 
 def require_band(name: str) -> str:
     """Return ``name`` if it is a band of a patch.
 
     Raises:
-        UnknownBandError: If it is not; the message lists the bands there are.
+        UnknownBandError: If it is not; the message lists the known ones.
     """
-    if name not in PIXEL_METRES:
-        known = ", ".join(PIXEL_METRES)
-        raise UnknownBandError(f"No band {name!r} in a patch. Bands: {known}.")
+    if name not in BANDS:
+        raise UnknownBandError(f"No band {name!r} in a patch. Bands: {', '.join(BANDS)}.")
     return name
 
 
@@ -59,12 +89,12 @@ def native_size(name: str) -> int:
         >>> native_size("B02"), native_size("B8A"), native_size("B09")
         (120, 60, 20)
     """
-    return PATCH_METRES // PIXEL_METRES[require_band(name)]
+    return PATCH_METRES // BANDS[require_band(name)].metres
 
 
 def sensor(name: str) -> Sensor:
-    """Return which satellite mission measures band ``name``."""
-    return "Sentinel-1" if require_band(name) in {"VV", "VH"} else "Sentinel-2"
+    """Return the satellite mission that measures band ``name``."""
+    return BANDS[require_band(name)].sensor
 
 
 @dataclass(frozen=True)
@@ -76,7 +106,7 @@ class BandSet:
 
     Raises:
         UnknownBandError: If a name is not a band of a patch.
-        BandsError: If a name is repeated or there is none.
+        BandsError: If a name is repeated, or none is given.
 
     Example:
         >>> BandSet(("B04", "B03", "B02")).index("B02")
@@ -133,11 +163,11 @@ class BandSet:
         if text.strip().lower() in words:
             return cls(words[text.strip().lower()].names)
         names = [name.strip().upper() for name in text.split(",") if name.strip()]
-        unknown = [name for name in names if name not in PIXEL_METRES]
+        unknown = [name for name in names if name not in BANDS]
         if unknown or not names:
             asked = ", ".join(unknown) if unknown else repr(text)
             raise UnknownBandError(
-                f"No band or band set {asked}. Bands: {', '.join(PIXEL_METRES)}. "
+                f"No band or band set {asked}. Bands: {', '.join(BANDS)}. "
                 f"Sets: {', '.join(BAND_SETS)}. Separate bands by commas."
             )
         return cls(tuple(names))
@@ -179,7 +209,7 @@ class BandSet:
 
     @property
     def word(self) -> str:
-        """The shortest name of this very set in this very order: a word, or the list of names."""
+        """The shortest text that `parse` reads as this set: a word of `BAND_SETS`, or the names."""
         same = (word for word, bands in BAND_SETS.items() if bands.names == self.names)
         return next(same, str(self))
 
@@ -213,47 +243,3 @@ BAND_SETS: Mapping[str, BandSet] = MappingProxyType(
     }
 )
 """The words for band sets, as the command line takes them."""
-
-
-Polarisation = Literal["VV", "VH"]
-
-
-@dataclass(frozen=True)
-class Spectrum:
-    """The part of the spectrum that an optical band measures.
-
-    Args:
-        common_name: Its name across sensors, as the STAC extension eo lists them.
-        centre_micrometres: Its centre.
-        width_micrometres: Its full width at half maximum.
-    """
-
-    common_name: str
-    centre_micrometres: float
-    width_micrometres: float
-
-
-SPECTRUM: Mapping[str, Spectrum] = MappingProxyType(
-    {
-        "B01": Spectrum("coastal", 0.4427, 0.021),
-        "B02": Spectrum("blue", 0.4924, 0.066),
-        "B03": Spectrum("green", 0.5598, 0.036),
-        "B04": Spectrum("red", 0.6646, 0.031),
-        "B05": Spectrum("rededge071", 0.7041, 0.015),
-        "B06": Spectrum("rededge075", 0.7405, 0.015),
-        "B07": Spectrum("rededge078", 0.7828, 0.020),
-        "B08": Spectrum("nir", 0.8328, 0.106),
-        "B8A": Spectrum("nir08", 0.8647, 0.021),
-        "B09": Spectrum("nir09", 0.9451, 0.020),
-        "B11": Spectrum("swir16", 1.6137, 0.091),
-        "B12": Spectrum("swir22", 2.2024, 0.175),
-    }
-)
-"""Sentinel-2 band -> what it measures, on Sentinel-2A."""
-
-POLARISATION: Mapping[str, Polarisation] = MappingProxyType({"VV": "VV", "VH": "VH"})
-"""Sentinel-1 band -> polarisation: sent (first letter) and received (second)."""
-RADAR_BAND = "C"
-"""The letter of the frequencies that Sentinel-1 uses."""
-RADAR_GIGAHERTZ = 5.405
-"""Centre frequency of Sentinel-1's radar."""
