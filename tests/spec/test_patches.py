@@ -11,7 +11,6 @@ from reben.spec.patches import (
     SPLITS,
     Sentinel1Patch,
     Sentinel2Patch,
-    patch_of_reference_map,
     reference_map_name,
 )
 
@@ -54,11 +53,6 @@ def test_parse_undoes_the_name_of_a_sentinel2_patch(patch):
 @given(SENTINEL1_PATCHES)
 def test_parse_undoes_the_name_of_a_sentinel1_patch(patch):
     assert Sentinel1Patch.parse(patch.name) == patch
-
-
-@given(SENTINEL2_PATCHES)
-def test_the_patch_of_a_reference_map_undoes_its_name(patch):
-    assert patch_of_reference_map(reference_map_name(patch.name)) == patch.name
 
 
 @pytest.mark.parametrize("name", [SENTINEL2, SENTINEL2_PADDED])
@@ -177,9 +171,3 @@ def test_parts_that_make_no_name_are_refused(parts):
 def test_only_a_sentinel2_patch_has_a_reference_map(name):
     with pytest.raises(PatchNameError, match="Sentinel-2"):
         reference_map_name(name)
-
-
-@pytest.mark.parametrize("name", [SENTINEL2, "_reference_map", SENTINEL1 + "_reference_map"])
-def test_what_is_no_reference_map_has_no_patch(name):
-    with pytest.raises(PatchNameError):
-        patch_of_reference_map(name)

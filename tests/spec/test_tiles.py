@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from reben.data.loader import open_dataset
 from reben.data.synthetic.sites import TILES
 from reben.errors import PatchNameError
-from reben.spec.patches import TILE_METRES, Sentinel2Patch, tile_corner
+from reben.spec.patches import Sentinel2Patch, tile_corner
 
 # ULX, ULY and EPSG code of real products, as their MTD_TL.xml has them.
 REAL = {
@@ -80,10 +80,6 @@ def test_the_projection_puts_a_point_into_the_square_of_its_name(zone, latitude,
     assert epsg == code
     assert left <= x < left + 100_060
     assert top - 100_060 < y <= top
-
-
-def test_a_tile_is_the_square_and_less_than_ten_kilometres_more():
-    assert 100_000 < TILE_METRES < 110_000
 
 
 def test_bounds_count_columns_to_the_east_and_rows_to_the_south():

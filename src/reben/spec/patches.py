@@ -1,87 +1,25 @@
-"""Patch names: parsed into their parts and formatted again.
+"""Patch names: parsed, formatted, and where on the ground a name says that a patch lies.
 
-A patch pair has a Sentinel-2 name and a Sentinel-1 name. Which Sentinel-1 patch belongs to
-which Sentinel-2 patch cannot be derived from the names; the metadata table says it.
+A patch pair has a Sentinel-2 name and a Sentinel-1 name. Which Sentinel-1 patch belongs to which
+Sentinel-2 patch cannot be derived from the names; the metadata table says it.
 
-Source: layout of the archives in Zenodo record 10891137.
+Patches are cut from tiles of the Sentinel-2 grid. A tile is a square of 100 km of the Military Grid
+Reference System, enlarged to the east and south to 109.8 km. Its upper left corner is that of the
+square, moved outwards onto the pixels of 60 m: west and north, to multiples of 60 m. Northings are
+counted from the equator for that, also in the south, where UTM adds 10,000 km, which is no multiple
+of 60 m.
 
-The tiling grid of Sentinel-2: where a tile lies on the ground.
-
-A tile is a square of 100 km of the Military Grid Reference System, made larger to the east and
-south: 109.8 km. Its upper left corner is that of the square, moved outwards onto the pixels of
-60 m: west and north, to multiples of 60 m. Northings are counted from the equator for that, also
-in the south, where UTM adds 10,000 km, which is no multiple of 60 m.
-
-Source: letters of the squares and least northings of the bands: DMA TM 8358.1, chapter 3; the
-rule of the corner: ULX and ULY in the metadata of real products, tests/spec/test_tiles.py.
+Source: names: layout of the archives in Zenodo record 10891137. Tiles: letters of the squares and
+least northings of the bands: DMA TM 8358.1, chapter 3; the rule of the corner: ULX and ULY in the
+metadata of real products, tests/spec/test_tiles.py.
 """
 
 import re
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal, NamedTuple, Self
+from typing import Any, Literal, NamedTuple, Self
 
 from reben.errors import PatchNameError
-
-TILE_METRES = 109_800
-"""Side length of a tile."""
-_SQUARE = 100_000
-_PIXEL = 60
-"""The largest pixels of the products; corners lie on them."""
-_FALSE_NORTHING = 10_000_000
-_ROW_CYCLE = 2_000_000
-"""Letters of rows come again after this many metres."""
-_COLUMNS = ("STUVWXYZ", "ABCDEFGH", "JKLMNPQR")
-"""Letters of columns by zone modulo 3, from 100 km east on."""
-_ROWS = "ABCDEFGHJKLMNPQRSTUV"
-_LEAST_NORTHING = {
-    "C": 1_100_000, "D": 2_000_000, "E": 2_800_000, "F": 3_700_000, "G": 4_600_000,
-    "H": 5_500_000, "J": 6_400_000, "K": 7_300_000, "L": 8_200_000, "M": 9_100_000,
-    "N": 0, "P": 800_000, "Q": 1_700_000, "R": 2_600_000, "S": 3_500_000,
-    "T": 4_400_000, "U": 5_300_000, "V": 6_200_000, "W": 7_000_000, "X": 7_900_000,
-}  # fmt: skip
-"""Lower edge of the lowest squares of each band of latitude."""
-_TILE = re.compile(r"T?(?P<zone>\d{2})(?P<band>[C-HJ-NP-X])(?P<column>[A-Z])(?P<row>[A-Z])")
-
-
-def tile_corner(tile: str) -> tuple[int, int, int]:
-    """Return where the upper left corner of a tile lies: EPSG code, easting, northing in metres.
-
-    Args:
-        tile: Name of the tile, for example ``33UUP``, with or without a T before it.
-
-    Raises:
-        PatchNameError: If there is no such tile.
-
-    Example:
-        >>> tile_corner("33UUP")
-        (32633, 300000, 5400000)
-        >>> tile_corner("T01KAB")
-        (32701, 99960, 8200000)
-    """
-    match = _TILE.fullmatch(tile)
-    zone = int(match["zone"]) if match else 0
-    letters = _COLUMNS[zone % 3]
-    if match is None or not 1 <= zone <= 60 or match["column"] not in letters:
-        raise PatchNameError(
-            f"There is no tile {tile!r} in the Sentinel-2 grid. A tile is named by UTM zone, band "
-            "of latitude, column and row of its square, for example 33UUP."
-        )
-    if match["row"] not in _ROWS:
-        raise PatchNameError(
-            f"There is no tile {tile!r} in the Sentinel-2 grid: no row of squares is called "
-            f"{match['row']}. Rows are {_ROWS[0]} to {_ROWS[-1]} without I and O."
-        )
-    south = match["band"] < "N"
-    # In zones of even number the letters of rows start at F.
-    row = (_ROWS.index(match["row"]) - (5 if zone % 2 == 0 else 0)) * _SQUARE
-    least = _LEAST_NORTHING[match["band"]]
-    bottom = least + (row - least) % _ROW_CYCLE
-    left = (letters.index(match["column"]) + 1) * _SQUARE
-    equator = _FALSE_NORTHING if south else 0
-    top = -((equator - bottom - _SQUARE) // _PIXEL) * _PIXEL + equator
-    return 32_600 + 100 * south + zone, left // _PIXEL * _PIXEL, top
-
 
 PATCH_METRES = 1200
 """Side length of every patch, in metres."""
@@ -107,6 +45,23 @@ _SENTINEL1 = re.compile(
     r"_(?P<tile>\d{2}[A-Z]{3})_(?P<column>\d{1,3})_(?P<row>\d{1,3})",
     re.ASCII,
 )
+_SQUARE = 100_000
+_PIXEL = 60
+"""The largest pixels of the products; corners lie on them."""
+_FALSE_NORTHING = 10_000_000
+_ROW_CYCLE = 2_000_000
+"""Letters of rows come again after this many metres."""
+_COLUMNS = ("STUVWXYZ", "ABCDEFGH", "JKLMNPQR")
+"""Letters of columns by zone modulo 3, from 100 km east on."""
+_ROWS = "ABCDEFGHJKLMNPQRSTUV"
+_LEAST_NORTHING = {
+    "C": 1_100_000, "D": 2_000_000, "E": 2_800_000, "F": 3_700_000, "G": 4_600_000,
+    "H": 5_500_000, "J": 6_400_000, "K": 7_300_000, "L": 8_200_000, "M": 9_100_000,
+    "N": 0, "P": 800_000, "Q": 1_700_000, "R": 2_600_000, "S": 3_500_000,
+    "T": 4_400_000, "U": 5_300_000, "V": 6_200_000, "W": 7_000_000, "X": 7_900_000,
+}  # fmt: skip
+"""Lower edge of the lowest squares of each band of latitude."""
+_TILE = re.compile(r"T?(?P<zone>\d{2})(?P<band>[C-HJ-NP-X])(?P<column>[A-Z])(?P<row>[A-Z])")
 
 
 class Bounds(NamedTuple):
@@ -175,16 +130,7 @@ class Sentinel2Patch:
         Raises:
             PatchNameError: If it is not the name of a Sentinel-2 patch.
         """
-        parts = _require(_SENTINEL2, text, "Sentinel-2").groupdict()
-        return cls(
-            satellite=parts["satellite"],
-            acquired=_parse_time(parts["acquired"], text),
-            tile=parts["tile"],
-            column=int(parts["column"]),
-            row=int(parts["row"]),
-            orbit=parts["orbit"],
-            baseline=parts["baseline"],
-        )
+        return cls(**_parts(_SENTINEL2, text, "Sentinel-2"))
 
     @property
     def tile_name(self) -> str:
@@ -249,14 +195,7 @@ class Sentinel1Patch:
         Raises:
             PatchNameError: If it is not the name of a Sentinel-1 patch.
         """
-        parts = _require(_SENTINEL1, text, "Sentinel-1").groupdict()
-        return cls(
-            satellite=parts["satellite"],
-            acquired=_parse_time(parts["acquired"], text),
-            tile=parts["tile"],
-            column=int(parts["column"]),
-            row=int(parts["row"]),
-        )
+        return cls(**_parts(_SENTINEL1, text, "Sentinel-1"))
 
     @property
     def scene_name(self) -> str:
@@ -283,6 +222,45 @@ def _bounds(tile: str, column: int, row: int) -> Bounds:
     epsg, west, north = tile_corner(tile)
     left, top = west + column * PATCH_METRES, north - row * PATCH_METRES
     return Bounds(epsg, left, top - PATCH_METRES, left + PATCH_METRES, top)
+
+
+def tile_corner(tile: str) -> tuple[int, int, int]:
+    """Return where the upper left corner of a tile lies: EPSG code, easting, northing in metres.
+
+    Args:
+        tile: Name of the tile, for example ``33UUP``, with or without a T before it.
+
+    Raises:
+        PatchNameError: If there is no such tile.
+
+    Example:
+        >>> tile_corner("33UUP")
+        (32633, 300000, 5400000)
+        >>> tile_corner("T01KAB")
+        (32701, 99960, 8200000)
+    """
+    match = _TILE.fullmatch(tile)
+    zone = int(match["zone"]) if match else 0
+    letters = _COLUMNS[zone % 3]
+    if match is None or not 1 <= zone <= 60 or match["column"] not in letters:
+        raise PatchNameError(
+            f"There is no tile {tile!r} in the Sentinel-2 grid. A tile is named by UTM zone, band "
+            "of latitude, column and row of its square, for example 33UUP."
+        )
+    if match["row"] not in _ROWS:
+        raise PatchNameError(
+            f"There is no tile {tile!r} in the Sentinel-2 grid: no row of squares is called "
+            f"{match['row']}. Rows are {_ROWS[0]} to {_ROWS[-1]} without I and O."
+        )
+    south = match["band"] < "N"
+    # In zones of even number the letters of rows start at F.
+    row = (_ROWS.index(match["row"]) - (5 if zone % 2 == 0 else 0)) * _SQUARE
+    least = _LEAST_NORTHING[match["band"]]
+    bottom = least + (row - least) % _ROW_CYCLE
+    left = (letters.index(match["column"]) + 1) * _SQUARE
+    equator = _FALSE_NORTHING if south else 0
+    top = -((equator - bottom - _SQUARE) // _PIXEL) * _PIXEL + equator
+    return 32_600 + 100 * south + zone, left // _PIXEL * _PIXEL, top
 
 
 def is_sentinel2_name(text: str) -> bool:
@@ -312,22 +290,6 @@ def reference_map_name(patch_id: str) -> str:
     return patch_id + REFERENCE_MAP_SUFFIX
 
 
-def patch_of_reference_map(name: str) -> str:
-    """Return the name of the Sentinel-2 patch that the reference map ``name`` belongs to.
-
-    Raises:
-        PatchNameError: If ``name`` is not the name of a reference map.
-    """
-    patch_id = name.removesuffix(REFERENCE_MAP_SUFFIX)
-    if patch_id == name:
-        raise PatchNameError(
-            f"{name!r} is not the name of a reference map. It should be a Sentinel-2 patch name "
-            f"and then {REFERENCE_MAP_SUFFIX!r}."
-        )
-    _require(_SENTINEL2, patch_id, "Sentinel-2")
-    return patch_id
-
-
 def _require(pattern: re.Pattern[str], text: str, mission: str) -> re.Match[str]:
     match = pattern.fullmatch(text)
     if match is None:
@@ -342,8 +304,12 @@ def _require(pattern: re.Pattern[str], text: str, mission: str) -> re.Match[str]
     return match
 
 
-def _parse_time(text: str, name: str) -> datetime:
+def _parts(pattern: re.Pattern[str], text: str, mission: str) -> dict[str, Any]:
+    """Return the fields of a patch by the parts of its name."""
+    parts: dict[str, Any] = _require(pattern, text, mission).groupdict()
     try:
-        return datetime.strptime(text, _TIME)
+        acquired = datetime.strptime(parts["acquired"], _TIME)
     except ValueError:
-        raise PatchNameError(f"{name!r} holds no possible time: {text!r}.") from None
+        raise PatchNameError(f"{text!r} has an impossible time: {parts['acquired']!r}.") from None
+    column, row = int(parts["column"]), int(parts["row"])
+    return {**parts, "acquired": acquired, "column": column, "row": row}
