@@ -351,6 +351,9 @@ def test_the_page_fits_and_its_texts_stand_out(browser, page_server, viewport, s
             tab.get_by_role("tab", name=name).click()
             assert tab.evaluate("document.documentElement.scrollWidth") <= viewport["width"]
         tab.get_by_role("tab", name="Patch").click()
+        tab.get_by_role("button", name="What the model expects").click()
+        tab.locator("#bands tbody tr").first.wait_for()
+        assert tab.evaluate("document.documentElement.scrollWidth") <= viewport["width"]
         looked, weak = tab.evaluate(CONTRASTS)
         assert looked > 60
         assert weak == []
