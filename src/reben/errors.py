@@ -1,57 +1,57 @@
 """Every exception that reben raises on purpose.
 
 Each message says what was asked, what is there, and what to do. All of them derive from
-`RebenError`, and from the builtin that fits, so that ``except ValueError`` works too.
+`RebenError` and from the builtin that fits, so ``except ValueError`` works too.
 
 The tree:
 
     RebenError
     ├── BandsError (ValueError)
-    │   ├── UnknownBandError          a name that is no band
-    │   ├── BandsMismatchError        the model needs bands that the data lack, or another order
-    │   └── AmbiguousBandsError       nothing says in which order a model wants its bands
+    │   ├── UnknownBandError          not the name of a band
+    │   ├── BandsMismatchError        the model needs other bands than the data have
+    │   └── AmbiguousBandsError       the order in which a model wants its bands is unknown
     ├── LabelsError (ValueError)
-    │   └── UnknownLabelError         a name that is no label
-    ├── PatchNameError (ValueError)   a text that is not a patch name
+    │   └── UnknownLabelError         not the name of a label
+    ├── PatchNameError (ValueError)   not the name of a patch
     ├── PixelsError (ValueError)
     │   ├── PatchShapeError           a band of the wrong size
-    │   └── PixelValueError           values in a wrong unit, of a wrong dtype, or NaN
-    ├── TiffError (ValueError)        a file that is not a readable single-band TIFF
-    ├── StoreError (ValueError)       a folder that is not a store, or a damaged value in one
+    │   └── PixelValueError           values in the wrong unit, of the wrong dtype, or NaN
+    ├── TiffError (ValueError)        not a single-band TIFF, or a damaged one
+    ├── StoreError (ValueError)       not a store, or a damaged value in one
     │   └── MissingPatchError (LookupError)
-    ├── EncodeError (ValueError)      files that did not all become values of a store
-    │   └── ArchiveError              an archive that is damaged, cut off or not to be trusted
+    ├── EncodeError (ValueError)      not all files could be encoded into the store
+    │   └── ArchiveError              an archive that is damaged, truncated or not trustworthy
     ├── UploadError (ValueError)      files uploaded to the demo page that are not one patch
     ├── MetadataError (ValueError)    a table without the columns or rows that are needed
     │   └── EmptySplitError           filters that leave no patch
-    ├── ConfigError (ValueError)      a setting that cannot be
+    ├── ConfigError (ValueError)      an unknown setting or an impossible value
     ├── ModelError (ValueError)
-    │   ├── BackboneError             timm does not know or cannot build the architecture
+    │   ├── BackboneError             an architecture that timm does not know or cannot build
     │   ├── ModelFolderError          a folder or repository without a usable config or weights
     │   ├── WeightsMismatchError      weights that are not exactly the model's
-    │   ├── UnsafeWeightsError        pickled weights, which are never opened
-    │   └── ExportError               a model that cannot be written in another format
-    ├── RunError (ValueError)         a folder that is not a run, or one that is not finished
-    ├── PredictError (ValueError)     patches that could not all be predicted
-    ├── CardError (ValueError)        a card folder that is not fit to be published
-    ├── TrainingError (RuntimeError)  training cannot go on
-    ├── ProductError (ValueError)     a product that is not there, damaged, or not to be used
-    │   ├── ProductLevelError         a level of processing that the models cannot use
-    │   ├── MissingBandError          a band that the product should hold and does not
-    │   ├── UnknownOffsetError        nothing says which offset the digital numbers carry
-    │   ├── OffsetConflictError       two statements about the offset that contradict each other
-    │   ├── UnknownUnitError          nothing says whether backscatter is in dB or linear
-    │   └── GridError                 bands that do not lie on one north-up grid of 10 m
-    ├── DownloadError (OSError)       a file that could not be fetched
-    │   └── ChecksumError             a file that is not the one that was asked for
-    ├── HubError (OSError)            the Hugging Face Hub does not do what was asked
-    │   ├── HubAuthError              no token, or one that the Hub does not let do this
+    │   ├── UnsafeWeightsError        pickled weights, which are never loaded
+    │   └── ExportError               a model that cannot be exported to another format
+    ├── RunError (ValueError)         not a run, or an unfinished one
+    ├── PredictError (ValueError)     not all patches could be predicted
+    ├── CardError (ValueError)        a card folder that is not fit for publication
+    ├── TrainingError (RuntimeError)  training cannot continue
+    ├── ProductError (ValueError)     a product that is missing, damaged or not supported
+    │   ├── ProductLevelError         a processing level that the models cannot use
+    │   ├── MissingBandError          a product without one of its bands
+    │   ├── UnknownOffsetError        the offset of the digital numbers is unknown
+    │   ├── OffsetConflictError       two statements about that offset contradict each other
+    │   ├── UnknownUnitError          whether backscatter is in dB or linear is unknown
+    │   └── GridError                 bands that are not on one north-up grid of 10 m
+    ├── DownloadError (OSError)       a file that could not be downloaded
+    │   └── ChecksumError             a file with the wrong content
+    ├── HubError (OSError)            the Hugging Face Hub refuses a request
+    │   ├── HubAuthError              no token, or one without the permission
     │   ├── HubNotFoundError          no such repository, branch, tag or owner
-    │   ├── HubConflictError          a name that is taken, or content that stands there already
-    │   └── HubConnectionError        a Hub that cannot be reached or has trouble of its own
+    │   ├── HubConflictError          a name that is taken, or other content than expected
+    │   └── HubConnectionError        the Hub cannot be reached, or failed by itself
     ├── OutputError (OSError)         a file or folder that cannot be written
-    ├── SceneError (RuntimeError)     scenes of a list that were not all predicted
-    └── MissingExtraError (ImportError)  an optional dependency is not installed
+    ├── SceneError (RuntimeError)     not all scenes of a list could be predicted
+    └── MissingExtraError (ImportError)  an optional dependency that is not installed
 """
 
 from typing import Any
@@ -70,11 +70,11 @@ class UnknownBandError(BandsError):
 
 
 class BandsMismatchError(BandsError):
-    """The bands that are needed are not the bands that are there."""
+    """The data do not have the bands that are needed."""
 
 
 class AmbiguousBandsError(BandsError):
-    """Nothing says in which order a model wants its bands, and reben does not guess."""
+    """The order in which a model wants its bands is unknown, and reben does not guess."""
 
 
 class LabelsError(RebenError, ValueError):
@@ -94,11 +94,11 @@ class PixelsError(RebenError, ValueError):
 
 
 class PatchShapeError(PixelsError):
-    """A band has not the size of a patch."""
+    """A band does not have the size of a patch."""
 
 
 class PixelValueError(PixelsError):
-    """Pixel values are in a wrong unit, of a wrong dtype, or not finite."""
+    """Pixel values are in the wrong unit, of the wrong dtype, or not finite."""
 
 
 class TiffError(RebenError, ValueError):
@@ -114,24 +114,24 @@ class MissingPatchError(StoreError, LookupError):
 
 
 class EncodeError(RebenError, ValueError):
-    """Files are damaged or missing, so not all of them became values of a store.
+    """Files are damaged or missing, so not all of them were encoded into the store.
 
-    ``report`` is the `reben.data.encoding.report.EncodeReport`, where the encoding came to its end.
+    ``report`` is the `reben.EncodeReport`, if encoding reached its end.
     """
 
     report: Any = None
 
 
 class ArchiveError(EncodeError):
-    """An archive is damaged, ends too early, or holds what an archive of the data set may not."""
+    """An archive is damaged, truncated, or holds what an archive of the data set must not."""
 
 
 class UploadError(RebenError, ValueError):
-    """Files that were uploaded to the demo page are not one patch, or more than it takes."""
+    """Files uploaded to the demo page are not one patch, or more than it accepts."""
 
 
 class MetadataError(RebenError, ValueError):
-    """A metadata table lacks columns or rows, or holds values that cannot be."""
+    """A metadata table lacks columns or rows, or holds impossible values."""
 
 
 class EmptySplitError(MetadataError):
@@ -139,7 +139,7 @@ class EmptySplitError(MetadataError):
 
 
 class ConfigError(RebenError, ValueError):
-    """A setting is unknown or has a value that cannot be."""
+    """A setting is unknown or has an impossible value."""
 
 
 class ModelError(RebenError, ValueError):
@@ -147,7 +147,7 @@ class ModelError(RebenError, ValueError):
 
 
 class BackboneError(ModelError):
-    """The architecture is unknown to timm or cannot be built as asked."""
+    """timm does not know the architecture, or cannot build it as asked."""
 
 
 class ModelFolderError(ModelError):
@@ -155,39 +155,39 @@ class ModelFolderError(ModelError):
 
 
 class WeightsMismatchError(ModelError):
-    """Weights are missing, left over, or of another shape."""
+    """Weights are missing, superfluous, or of another shape."""
 
 
 class UnsafeWeightsError(ModelError):
-    """Weights are pickled; opening them could run code, so reben never does."""
+    """Weights are pickled. Loading them could run code, so reben never does."""
 
 
 class ExportError(ModelError):
-    """A model cannot be written in another format, or says something else there."""
+    """A model cannot be exported to another format, or gives other results there."""
 
 
 class RunError(RebenError, ValueError):
-    """A folder is not a training run, or the run lacks what is needed."""
+    """A folder is not a training run, or the run lacks something that is needed."""
 
 
 class PredictError(RebenError, ValueError):
-    """Patches are damaged, missing or otherwise unfit, so not all of them were predicted."""
+    """Patches are damaged, missing or unusable, so not all of them were predicted."""
 
 
 class CardError(RebenError, ValueError):
-    """A card folder is not fit to be published."""
+    """A card folder is not fit for publication."""
 
 
 class TrainingError(RebenError, RuntimeError):
-    """Training cannot go on."""
+    """Training cannot continue."""
 
 
 class ProductError(RebenError, ValueError):
-    """A product is not there, damaged, or not one that reben reads."""
+    """A product is missing, damaged, or not one that reben reads."""
 
 
 class ProductLevelError(ProductError):
-    """A product is of a level of processing that the models were not trained on."""
+    """A product has a processing level that the models were not trained on."""
 
 
 class MissingBandError(ProductError):
@@ -195,7 +195,7 @@ class MissingBandError(ProductError):
 
 
 class UnknownOffsetError(ProductError):
-    """Nothing says which offset the digital numbers carry, and reben does not guess."""
+    """The offset of the digital numbers is unknown, and reben does not guess."""
 
 
 class OffsetConflictError(ProductError):
@@ -203,27 +203,27 @@ class OffsetConflictError(ProductError):
 
 
 class UnknownUnitError(ProductError):
-    """Nothing says whether backscatter is in dB or linear, or what is said cannot be."""
+    """Whether backscatter is in dB or linear is unknown, or stated impossibly."""
 
 
 class GridError(ProductError):
-    """Bands do not lie on one north-up grid of 10 m in a projected reference system."""
+    """Bands are not on one north-up grid of 10 m in a projected reference system."""
 
 
 class DownloadError(RebenError, OSError):
-    """A file could not be fetched."""
+    """A file could not be downloaded."""
 
 
 class ChecksumError(DownloadError):
-    """A file is not the one that was asked for."""
+    """A file does not have the content that was asked for."""
 
 
 class HubError(RebenError, OSError):
-    """The Hugging Face Hub does not do what was asked."""
+    """The Hugging Face Hub refuses a request."""
 
 
 class HubAuthError(HubError):
-    """There is no token for the Hub, or the Hub does not let its owner do this."""
+    """No token for the Hub was found, or it does not permit the request."""
 
 
 class HubNotFoundError(HubError):
@@ -231,11 +231,11 @@ class HubNotFoundError(HubError):
 
 
 class HubConflictError(HubError):
-    """A name on the Hub is taken, or what stands there is not what this would follow on."""
+    """A name on the Hub is taken, or the content there is not what this builds on."""
 
 
 class HubConnectionError(HubError):
-    """The Hub cannot be reached, or failed by a fault of its own."""
+    """The Hub cannot be reached, or failed by itself."""
 
 
 class OutputError(RebenError, OSError):
@@ -243,7 +243,7 @@ class OutputError(RebenError, OSError):
 
 
 class SceneError(RebenError, RuntimeError):
-    """Scenes of a list were not all predicted, or the cluster for them cannot be reached."""
+    """Not all scenes of a list were predicted, or their cluster cannot be reached."""
 
 
 class MissingExtraError(RebenError, ImportError):
@@ -251,6 +251,6 @@ class MissingExtraError(RebenError, ImportError):
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of what another library's error says, without its full stop."""
+    """Return the first line of an error of another library, without its full stop."""
     lines = str(error).strip().splitlines()
     return (lines[0] if lines else type(error).__name__).strip().rstrip(".")
