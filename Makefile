@@ -75,6 +75,12 @@ contracts: $(STAMPS)/package $(STAMPS)/lint  ## who may import whom
 docs: $(STAMPS)/package $(STAMPS)/docs  ## the documentation, into site/; a dead link is an error
 	$(BIN)/zensical build --clean --strict
 
+.PHONY: dist
+dist: sample $(STAMPS)/dist  ## sdist and wheel into dist/; the wheel runs the README's Python
+	rm -rf dist
+	$(BIN)/python -m build --no-isolation
+	$(BIN)/python scripts/check_dist.py dist "$(SAMPLE)"
+
 ##@ Housekeeping
 
 .PHONY: format
@@ -110,6 +116,6 @@ $(STAMPS)/package: pyproject.toml | $(STAMPS)/venv
 	$(PIP) install --editable .
 	touch $@
 
-$(STAMPS)/test $(STAMPS)/lint $(STAMPS)/docs: pyproject.toml | $(STAMPS)/venv
+$(STAMPS)/test $(STAMPS)/lint $(STAMPS)/docs $(STAMPS)/dist: pyproject.toml | $(STAMPS)/venv
 	$(PIP) install --group $(notdir $@)
 	touch $@
