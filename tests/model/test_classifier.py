@@ -369,3 +369,20 @@ def test_models_with_other_weights_or_another_config_have_other_fingerprints(fol
     with torch.no_grad():
         next(iter(changed.parameters())).flatten()[0] += 1
     assert len({model.fingerprint(), same.fingerprint(), changed.fingerprint()}) == 3
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b'{"a": {"dtype": "F32", "shape": [1, -Infinity], "data_offsets": [0, 4]}}',
+        b'{"a": {"dtype": "F32", "shape": [18446744073709551615, 9], "data_offsets": [0, 4]}}',
+        b'{"a": {"dtype": "F99", "shape": [1], "data_offsets": [0, 4]}}',
+        b'{"a": ' + b"[" * 10_000,
+        b"\xff\xfe",
+    ],
+)
+def test_weights_with_a_header_that_cannot_be_are_said_to_be_damaged(header, folder):
+    content = len(header).to_bytes(8, "little") + header + bytes(4)
+    (folder / "model.safetensors").write_bytes(content)
+    with pytest.raises(ModelFolderError, match="is damaged"):
+        Classifier.from_pretrained(folder)

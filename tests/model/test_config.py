@@ -69,12 +69,21 @@ def test_values_that_cannot_be_are_refused(changes, message):
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("band_mean", [1.0], "band_mean must be 10 numbers"),
-        ("band_std", ["x"] * 10, "band_std must be 10 numbers"),
-        ("label_names", "all", "label_names must be of type list"),
-        ("label_names", [1] * 19, "label_names must be a list of names"),
-        ("image_size", 120.5, "image_size must be of type int"),
-        ("drop_rate", True, "drop_rate must be of type float"),
+        ("band_mean", [1.0], "says band_mean 1 but names 10"),
+        ("band_mean", [1e300] * 10, r"band_mean\.0: .*less than or equal to 1000000"),
+        ("band_std", ["x"] * 10, r"band_std\.0: .*valid number; it is 'x'"),
+        ("band_std", [0.0] * 10, r"band_std\.0: .*greater than or equal to"),
+        ("band_std", [float("inf")] * 10, r"band_std\.0: .*it is inf"),
+        ("band_std", [10**400] * 10, r"band_std\.0: .*1000000"),
+        ("label_names", "all", "label_names: .*valid (array|tuple)"),
+        ("label_names", [1] * 19, r"label_names\.0: .*valid string"),
+        ("image_size", 120.5, "image_size: .*valid integer"),
+        ("image_size", 1 << 40, "image_size: .*less than"),
+        ("drop_rate", True, "drop_rate: .*valid number"),
+        ("thresholds", [float("nan")] * 19, r"thresholds\.0: .*it is nan"),
+        ("temperature", -1e308, "temperature"),
+        ("upsampling", "lanczos", "upsampling: .*'nearest'"),
+        ("tuned_on", {"split": 3}, r"tuned_on\.split: .*valid string"),
         ("channels", 12, "says channels 12 but names 10"),
         ("classes", 43, "says classes 43 but names 19"),
     ],
@@ -88,7 +97,7 @@ def test_a_damaged_config_names_the_key(key, value, message):
 def test_a_missing_key_is_named():
     values = ModelConfig("resnet18", S2).to_dict()
     del values["upsampling"]
-    with pytest.raises(ConfigError, match="no upsampling"):
+    with pytest.raises(ConfigError, match="upsampling: Field required"):
         ModelConfig.from_dict(values)
 
 

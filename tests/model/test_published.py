@@ -1,10 +1,16 @@
 import json
+import os
 from pathlib import Path
 
 import pytest
 
-from reben.errors import AmbiguousBandsError, BandsMismatchError, ConfigError
-from reben.model.published import config_of_published, is_published_config, published_name
+from reben.errors import AmbiguousBandsError, BandsMismatchError, ConfigError, ModelFolderError
+from reben.model.published import (
+    config_of_published,
+    is_published_config,
+    published_name,
+    read_config,
+)
 from reben.spec.bands import ALL, S1, S2, BandSet
 from reben.spec.labels import LABELS
 
@@ -83,7 +89,7 @@ def test_other_numbers_of_labels_are_refused(values):
 
 def test_a_missing_key_is_named(values):
     del values["drop_rate"]
-    with pytest.raises(ConfigError, match="no drop_rate"):
+    with pytest.raises(ConfigError, match="drop_rate: Field required"):
         config_of_published(values, name="resnet50-all-v0.2.0")
 
 
@@ -102,3 +108,57 @@ def test_a_relative_folder_has_a_name_too(tmp_path, monkeypatch):
 def test_our_own_configs_are_told_apart(values):
     assert is_published_config(values)
     assert not is_published_config({**values, "bands": ["B02"]})
+
+
+# What a file may hold ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"{", "Invalid JSON"),
+        (b"[]", "be an object"),
+        (b'{"x": ' + b"[" * 100_000, "Invalid JSON"),
+        (b'{"x": "\xff\xfe"}', "Invalid JSON|unicode"),
+    ],
+)
+def test_a_file_that_is_no_config_is_named_with_what_to_do(content, message, tmp_path):
+    path = tmp_path / "config.json"
+    path.write_bytes(content)
+    with pytest.raises(ModelFolderError, match=f"{path}.*({message}).*Fetch the model again"):
+        read_config(path, name="mine")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("channels", 1e400),
+        ("channels", -1),
+        ("channels", "12"),
+        ("classes", None),
+        ("timm_model_name", ["resnet50"]),
+        ("image_size", 10**30),
+        ("drop_rate", float("nan")),
+        ("drop_path_rate", -0.5),
+    ],
+)
+def test_a_published_value_that_cannot_be_is_named_with_its_file(key, value, values, tmp_path):
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps({**values, key: value}))
+    with pytest.raises(ConfigError, match=f"{path}: .*{key}: "):
+        read_config(path, name="resnet50-all-v0.2.0")
+
+
+def test_keys_that_nobody_knows_change_nothing(values, tmp_path):
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps({**values, "new": {"deep": [1e400, 10**300, None]}}))
+    assert read_config(path, name="resnet50-all-v0.2.0").bands == ALL
+
+
+def test_the_overflowing_config_of_the_cases_is_an_error_that_names_the_field(tmp_path):
+    folder = os.environ.get("REBEN_TEST_DATA")
+    if folder is None:
+        pytest.skip("REBEN_TEST_DATA names no folder of cases")
+    case = Path(folder) / "cases" / "hostile" / "config-overflow.json"
+    with pytest.raises(ConfigError, match=r"config-overflow\.json: .*band_std\.2: "):
+        read_config(case, name="mine")

@@ -107,7 +107,7 @@ def test_what_is_not_known_is_said_so(org):
     assert "neither config nor name says the bands" in found["renamed"].remark
     assert "no config.json" in found["nothing-here"].remark
     assert "no average precision" in found["nothing-here"].remark
-    assert "no JSON" in found["broken"].remark
+    assert "not JSON" in found["broken"].remark
     assert found["a-better"].remark == ""
 
 

@@ -6,16 +6,18 @@ that their loader expects, and reben's own beside them, which that loader ignore
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
-from typing import Any, Self
+from typing import Annotated, Any, Self
+
+from annotated_types import Ge, Le
 
 from reben.errors import ConfigError
 from reben.spec.bands import BandSet
 from reben.spec.labels import LABELS
 from reben.spec.statistics import Statistics, Upsampling, published_statistics
-from reben.support.json_files import Count, Finite
+from reben.support.json_files import Count, Finite, check_values
 
 DEFAULT_THRESHOLD = 0.5
 """The score above which a label counts as present, as in the paper's figures."""
@@ -40,6 +42,16 @@ _VISION_LANGUAGE_KEYS: Mapping[str, Any] = {
     "visual_features_out": 512,
 }
 """Keys of the published format that mean nothing for a classifier, with their published values."""
+
+
+CURE = "Fetch the model again, or save it again with Classifier.save_pretrained."
+"""What to do about a config that is not right."""
+
+Side = Annotated[int, Ge(1), Le(1 << 13)]
+"""Side length of an image in pixels."""
+Share = Annotated[float, Ge(0), Le(1)]
+_Mean = Annotated[float, Ge(-1e6), Le(1e6)]
+_Deviation = Annotated[float, Ge(1e-6), Le(1e6)]  # within what float32 can divide by
 
 
 @dataclass(frozen=True)
@@ -165,36 +177,42 @@ class ModelConfig:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Return the config that `to_dict` wrote.
+        """Return the config that `to_dict` wrote. Unknown keys are ignored.
 
         Raises:
-            ConfigError: If a key is missing, has a value of another type, or two contradict each
-                other. Unknown keys are left alone.
+            ConfigError: If a key is missing, has a value that cannot be, or contradicts another.
             UnknownBandError: If a band is unknown.
         """
-        bands = BandSet(tuple(_texts(values, "bands")))
-        labels = tuple(_texts(values, "label_names"))
-        for key, number in (("channels", len(bands)), ("classes", len(labels))):
-            if values.get(key, number) != number:
-                raise ConfigError(f"The config says {key} {values[key]} but names {number}.")
-        means = dict(zip(bands, _numbers(values, "band_mean", len(bands)), strict=True))
-        stds = dict(zip(bands, _numbers(values, "band_std", len(bands)), strict=True))
-        size = _value(values, "image_size", int)
-        upsampling = _value(values, "upsampling", str)
-        source = _value(values, "statistics_source", str)
+        found = check_values(values, _ConfigFile, "The config", ConfigError, CURE)
+        bands, labels = BandSet(found.bands), found.label_names
+        for key, told, named in (
+            ("channels", found.channels, len(bands)),
+            ("classes", found.classes, len(labels)),
+            ("band_mean", len(found.band_mean), len(bands)),
+            ("band_std", len(found.band_std), len(bands)),
+        ):
+            if told not in (None, named):
+                raise ConfigError(f"The config says {key} {told} but names {named}. {CURE}")
         return cls(
-            backbone=_value(values, "timm_model_name", str),
+            backbone=found.timm_model_name,
             bands=bands,
             labels=labels,
-            statistics=Statistics(means, stds, size, upsampling, source),
-            image_size=size,
-            drop_rate=_value(values, "drop_rate", float),
-            drop_path_rate=_value(values, "drop_path_rate", float),
-            thresholds=tuple(_numbers(values, "thresholds", len(labels))),
-            # Configs of reben 0.1 have neither of these two.
-            temperature=_value({"temperature": 1.0, **values}, "temperature", float),
-            tuned_on=_tuned_on(values),
-            reben_version=_value(values, "reben_version", str),
+            statistics=Statistics(
+                dict(zip(bands, found.band_mean, strict=True)),
+                dict(zip(bands, found.band_std, strict=True)),
+                found.image_size,
+                found.upsampling,
+                found.statistics_source,
+            ),
+            image_size=found.image_size,
+            drop_rate=found.drop_rate,
+            drop_path_rate=found.drop_path_rate,
+            thresholds=found.thresholds,
+            temperature=found.temperature,
+            tuned_on=None
+            if found.tuned_on is None
+            else Calibration(1.0, (), **vars(found.tuned_on)),
+            reben_version=found.reben_version,
         )
 
     def _tuned_on(self) -> dict[str, Any] | None:
@@ -209,40 +227,34 @@ class ModelConfig:
         return json.dumps(self.to_dict(), indent=1, sort_keys=True, ensure_ascii=False) + "\n"
 
 
-def _tuned_on(values: Mapping[str, Any]) -> Calibration | None:
-    if values.get("tuned_on") is None:
-        return None
-    found = _value(values, "tuned_on", dict)
-    return Calibration(
-        temperature=1.0,  # the config fills these two in
-        thresholds=(),
-        split=_value(found, "split", str),
-        fingerprint=_value(found, "fingerprint", str),
-        num_patches=_value(found, "num_patches", int),
-        kept=tuple(_texts(found, "kept")),
-    )
+@dataclass(frozen=True)
+class _TunedOn:
+    """The part of a calibration that has a key of its own."""
+
+    split: str
+    fingerprint: str
+    num_patches: Count
+    kept: tuple[str, ...]
 
 
-def _value(values: Mapping[str, Any], key: str, kind: type) -> Any:  # noqa: ANN401 - JSON
-    if key not in values:
-        raise ConfigError(f"The config has no {key}.")
-    value = values[key]
-    fits = isinstance(value, int | float if kind is float else kind)
-    if not fits or isinstance(value, bool):
-        raise ConfigError(f"The config's {key} must be of type {kind.__name__}; it is {value!r}.")
-    return value
+@dataclass(frozen=True)
+class _ConfigFile:
+    """The keys of ``config.json`` that a model follows from."""
 
-
-def _texts(values: Mapping[str, Any], key: str) -> Sequence[str]:
-    found: Sequence[str] = _value(values, key, list)
-    if not all(isinstance(text, str) for text in found):
-        raise ConfigError(f"The config's {key} must be a list of names; it is {found!r}.")
-    return found
-
-
-def _numbers(values: Mapping[str, Any], key: str, length: int) -> Sequence[float]:
-    found: Sequence[float] = _value(values, key, list)
-    numeric = all(isinstance(x, int | float) and not isinstance(x, bool) for x in found)
-    if not numeric or len(found) != length:
-        raise ConfigError(f"The config's {key} must be {length} numbers; it is {found!r}.")
-    return found
+    timm_model_name: str
+    bands: tuple[str, ...]
+    label_names: tuple[str, ...]
+    band_mean: tuple[_Mean, ...]
+    band_std: tuple[_Deviation, ...]
+    statistics_source: str
+    upsampling: Upsampling
+    image_size: Side
+    drop_rate: Share
+    drop_path_rate: Share
+    thresholds: tuple[Share, ...]
+    reben_version: str
+    channels: int | None = None
+    classes: int | None = None
+    # Configs of reben 0.1 have neither of these two.
+    temperature: Finite = 1.0
+    tuned_on: _TunedOn | None = None

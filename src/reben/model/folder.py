@@ -1,13 +1,11 @@
 """Model folders: ``config.json`` and ``model.safetensors``, here or on the Hugging Face Hub."""
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from reben.errors import (
-    BandsMismatchError,
     ConfigError,
     ModelFolderError,
     RunError,
@@ -16,7 +14,7 @@ from reben.errors import (
 )
 from reben.model.config import ModelConfig
 from reben.model.hub import fetch_file, is_hub_id, list_files, split_revision
-from reben.model.published import config_of_published, is_published_config, published_name
+from reben.model.published import published_name, read_config
 from reben.spec.bands import BandSet
 from reben.support.atomic import atomic_file
 
@@ -102,19 +100,9 @@ def read_model(
         UnsafeWeightsError: If there are only pickled weights.
     """
     folder, called = _find_model(name, hub)
-    values = _read_config(folder, name)
-    if is_published_config(values):
-        config = config_of_published(values, name=called, bands=bands)
-    else:
-        try:
-            config = ModelConfig.from_dict(values)
-        except ConfigError as error:
-            raise ConfigError(f"{folder / CONFIG_FILE}: {error}") from None
-        if bands is not None and bands.names != config.bands.names:
-            raise BandsMismatchError(
-                f"{name} was trained with {config.bands}; bands= says {bands}. Leave bands= out: "
-                "the model knows its bands."
-            )
+    if not (folder / CONFIG_FILE).is_file():
+        raise ModelFolderError(f"{name} holds no {CONFIG_FILE}, so it is no model.")
+    config = read_config(folder / CONFIG_FILE, name=called, bands=bands)
     return config, Weights(_read_weights(folder, name), str(name))
 
 
@@ -183,19 +171,6 @@ def _find_model(name: str | Path, hub: Mapping[str, Any]) -> tuple[Path, str]:
     elif not (folder / CONFIG_FILE).is_file() and (folder / BEST_FOLDER / CONFIG_FILE).is_file():
         folder /= BEST_FOLDER  # of a run whose summary was left behind
     return folder, published_name(folder)
-
-
-def _read_config(folder: Path, name: str | Path) -> dict[str, Any]:
-    path = folder / CONFIG_FILE
-    if not path.is_file():
-        raise ModelFolderError(f"{name} holds no {CONFIG_FILE}, so it is no model.")
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
-        raise ModelFolderError(f"{path} cannot be read as JSON: {error}.") from None
-    if not isinstance(values, dict):
-        raise ModelFolderError(f"{path} holds no config but a {type(values).__name__}.")
-    return values
 
 
 def _read_weights(folder: Path, name: str | Path) -> "dict[str, Tensor]":

@@ -11,14 +11,22 @@ Source: the BIFOLD-BigEarthNetv2-0 collection on the Hugging Face Hub; band orde
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from reben.errors import AmbiguousBandsError, BandsMismatchError, ConfigError
-from reben.model.config import ModelConfig
+from reben.errors import (
+    AmbiguousBandsError,
+    BandsMismatchError,
+    ConfigError,
+    ModelFolderError,
+    UnknownBandError,
+)
+from reben.model.config import CURE, ModelConfig, Share, Side
 from reben.spec.bands import ALL, S1, S2, BandSet
 from reben.spec.labels import LABELS
 from reben.spec.statistics import published_statistics
+from reben.support.json_files import Count, check_values, read_json
 
 _OLD_S1 = BandSet(("VH", "VV"))
 _OLD_S2 = BandSet(("B02", "B03", "B04", "B08", "B05", "B06", "B07", "B11", "B12", "B8A"))
@@ -29,6 +37,18 @@ _NAME = re.compile(
     r"(?P<backbone>.+)-(?P<bands>s1|s2|all)-v(?P<version>\d+\.\d+\.\d+)", re.ASCII | re.IGNORECASE
 )
 _CACHE_FOLDER = re.compile(r"models--(?P<owner>.+?)--(?P<name>.+)")
+
+
+@dataclass(frozen=True)
+class _PublishedFile:
+    """The keys of a published ``config.json`` that a model follows from."""
+
+    timm_model_name: str
+    channels: Count
+    classes: Count
+    image_size: Side
+    drop_rate: Share
+    drop_path_rate: Share
 
 
 def is_published_config(values: Mapping[str, Any]) -> bool:
@@ -50,6 +70,41 @@ def published_name(folder: Path) -> str:
     return resolved.name
 
 
+def read_config(path: Path, *, name: str, bands: BandSet | None = None) -> ModelConfig:
+    """Return the config in a file, of reben or from before it.
+
+    Args:
+        path: The file.
+        name: The name of the model, which can tell the order of the bands.
+        bands: The bands in the order of the channels, where nothing else tells.
+
+    Raises:
+        ModelFolderError: If the file is no JSON object.
+        ConfigError: If a key is missing or has a value that cannot be.
+        BandsError: If nothing tells the bands, one is unknown, or ``bands`` contradict the config.
+    """
+    values = read_json(path, dict[str, Any], ModelFolderError, CURE)
+    try:
+        config = parse_config(values, name=name, bands=bands)
+    except (ConfigError, UnknownBandError) as error:
+        raise type(error)(f"{path}: {error}") from None
+    if bands is not None and bands.names != config.bands.names:
+        raise BandsMismatchError(
+            f"{name} was trained with {config.bands}; bands= says {bands}. Leave bands= out: "
+            "the model knows its bands."
+        )
+    return config
+
+
+def parse_config(
+    values: Mapping[str, Any], *, name: str, bands: BandSet | None = None
+) -> ModelConfig:
+    """Return the config that ``values`` are, of reben or from before it; see `read_config`."""
+    if is_published_config(values):
+        return config_of_published(values, name=name, bands=bands)
+    return ModelConfig.from_dict(values)
+
+
 def config_of_published(
     values: Mapping[str, Any], *, name: str, bands: BandSet | None = None
 ) -> ModelConfig:
@@ -66,30 +121,20 @@ def config_of_published(
             ``bands`` contradict each other.
         ConfigError: If a key is missing.
     """
-    try:
-        channels = int(values["channels"])
-        num_classes = int(values["classes"])
-        backbone = str(values["timm_model_name"])
-        image_size = int(values["image_size"])
-        drop_rate = float(values["drop_rate"])
-        drop_path_rate = float(values["drop_path_rate"])
-    except KeyError as error:
-        raise ConfigError(f"The config of {name} has no {error.args[0]}.") from None
-    except (TypeError, ValueError) as error:
-        raise ConfigError(f"The config of {name} has a value that cannot be: {error}.") from None
-    if num_classes != len(LABELS):
+    found = check_values(values, _PublishedFile, f"The config of {name}", ConfigError, CURE)
+    if found.classes != len(LABELS):
         raise ConfigError(
-            f"{name} has {num_classes} outputs and does not name them; BigEarthNet v2.0 has "
+            f"{name} has {found.classes} outputs and does not name them; BigEarthNet v2.0 has "
             f"{len(LABELS)} labels."
         )
     return ModelConfig(
-        backbone=backbone,
-        bands=_bands(name, channels, bands),
+        backbone=found.timm_model_name,
+        bands=_bands(name, found.channels, bands),
         labels=LABELS,
-        statistics=published_statistics(image_size, "nearest"),
-        image_size=image_size,
-        drop_rate=drop_rate,
-        drop_path_rate=drop_path_rate,
+        statistics=published_statistics(found.image_size, "nearest"),
+        image_size=found.image_size,
+        drop_rate=found.drop_rate,
+        drop_path_rate=found.drop_path_rate,
     )
 
 

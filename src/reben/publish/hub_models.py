@@ -1,15 +1,19 @@
 """The models of an organisation on the Hub: bands, architecture and figures, as they tell them."""
 
-import json
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from reben.errors import AmbiguousBandsError, BandsError, ConfigError, HubNotFoundError
-from reben.model.config import ModelConfig
+from reben.errors import (
+    AmbiguousBandsError,
+    BandsError,
+    ConfigError,
+    HubNotFoundError,
+    ModelFolderError,
+)
 from reben.model.folder import CONFIG_FILE
 from reben.model.hub import ask, checked_token, fetch_file
-from reben.model.published import config_of_published, is_published_config
+from reben.model.published import parse_config
+from reben.support.json_files import read_json
 
 
 @dataclass(frozen=True)
@@ -111,25 +115,19 @@ def _contract(
     if path is None:
         return None, None, f"no {CONFIG_FILE}"
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
-        return None, None, f"{CONFIG_FILE} is no JSON"
-    told = values.get("timm_model_name") if isinstance(values, dict) else None
+        values = read_json(path, dict[str, Any], ModelFolderError, "")
+    except ModelFolderError:
+        return None, None, f"{CONFIG_FILE} is not JSON"
+    told = values.get("timm_model_name")
     if not isinstance(told, str):
-        return None, None, f"{CONFIG_FILE} is none of a model that reben can open"
+        return None, None, f"{CONFIG_FILE} does not describe a model that reben can open"
     try:
-        config = _parse(values, name.rsplit("/", maxsplit=1)[-1])
+        config = parse_config(values, name=name.rpartition("/")[-1])
     except AmbiguousBandsError:
         return told, None, "neither config nor name says the bands"
     except (BandsError, ConfigError):
-        return told, None, f"{CONFIG_FILE} has values that cannot be"
+        return told, None, f"{CONFIG_FILE} has invalid values"
     return config.backbone, config.bands.names, ""
-
-
-def _parse(values: Mapping[str, Any], name: str) -> ModelConfig:
-    if is_published_config(values):
-        return config_of_published(values, name=name)
-    return ModelConfig.from_dict(values)
 
 
 def _average_precision(card: Any) -> tuple[float, str] | None:  # noqa: ANN401 - of the Hub client
