@@ -15,7 +15,7 @@ import timm
 import torch
 from torch import nn
 
-from reben.errors import BackboneError
+from reben.errors import BackboneError, first_line
 
 logger = logging.getLogger(__name__)
 
@@ -72,7 +72,7 @@ def build_backbone(  # noqa: PLR0913 - all after the first are named
         if not pretrained:
             raise
         raise BackboneError(
-            f"No pretrained weights for {name} could be loaded: {_first_line(error)}. Connect to "
+            f"No pretrained weights for {name} could be loaded: {first_line(error)}. Connect to "
             "the Hugging Face Hub once so that they are cached, choose a name from "
             "timm.list_pretrained(), or train from scratch with pretrained=False."
         ) from error
@@ -130,17 +130,13 @@ def _require_logits(name: str, settings: dict[str, Any], image_size: int) -> Non
     except Exception as error:  # timm's architectures raise whatever they like
         raise BackboneError(
             f"timm cannot build {name} for {settings['in_chans']} channels of {image_size} x "
-            f"{image_size} pixels: {_first_line(error)}. Choose another image size or backbone."
+            f"{image_size} pixels: {first_line(error)}. Choose another image size or backbone."
         ) from error
     if found != (1, settings["num_classes"]):
         raise BackboneError(
             f"{name} returns {found} for one image and {settings['num_classes']} classes, not one "
             "logit a class. Choose a backbone with a classification head."
         )
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
 
 
 def pooled_features(network: nn.Module, x_BCHW: torch.Tensor) -> torch.Tensor | None:

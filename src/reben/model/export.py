@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, get_args
 
 import torch
 
-from reben.errors import ConfigError, ExportError, MissingExtraError
+from reben.errors import ConfigError, ExportError, MissingExtraError, first_line
 from reben.model.classifier import Classifier
 from reben.model.inference import InferenceClassifier
 from reben.model.onnx_graph import (
@@ -187,7 +187,7 @@ def _translate(
             )
     except (torch.onnx.OnnxExporterError, RuntimeError) as error:
         raise ExportError(
-            f"torch {torch.__version__} cannot write {name} as ONNX: {_first_line(error)}. "
+            f"torch {torch.__version__} cannot write {name} as ONNX: {first_line(error)}. "
             "Nothing was written. Try a newer torch and onnxscript, or another backbone."
         ) from error
     proto: ModelProto = program.model_proto  # type: ignore[union-attr]
@@ -240,7 +240,7 @@ def _difference(graph: RawBandsToScores, path: Path, sentinel2_dtype: torch.dtyp
         ]
     except Exception as error:  # its own kinds of error, which derive from nothing else
         raise ExportError(
-            f"ONNX Runtime {onnxruntime.__version__} cannot run the file: {_first_line(error)}. "
+            f"ONNX Runtime {onnxruntime.__version__} cannot run the file: {first_line(error)}. "
             "Nothing was written. Try a lower --opset, or a newer onnxruntime."
         ) from error
     with torch.inference_mode():
@@ -257,7 +257,3 @@ def _highest_difference(ours: "Tensor", theirs: "NDArray[np.float32]") -> float:
     size = (ours.abs() / ORDINARY_LOGIT).clamp(min=1)
     difference = ((ours - torch.from_numpy(theirs)).abs() / size).max().item()
     return difference if difference == difference else float("inf")  # noqa: PLR0124 - NaN
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")

@@ -22,6 +22,7 @@ from reben.errors import (
     HubNotFoundError,
     ModelFolderError,
     RebenError,
+    first_line,
 )
 from reben.support.atomic import output_error
 
@@ -140,15 +141,15 @@ def explain(error: BaseException, asked: str) -> HubError:
     if isinstance(error, PermissionError) and error.errno is None:  # of Xet, the Hub's storage
         return HubAuthError(f"{asked}: the Hub's storage refuses the token. {_ADVICE[403]}")
     if _is_of_this_machine(error):
-        return HubError(f"{asked}: this machine refuses: {_first_line(error)}.")
+        return HubError(f"{asked}: this machine refuses: {first_line(error)}.")
     response = getattr(error, "response", None)
     if response is None:
         return HubConnectionError(
             f"{asked}: the connection to the Hub failed ({type(error).__name__}: "
-            f"{_without_tokens(_first_line(error))}). Check the network, and try again."
+            f"{_without_tokens(first_line(error))}). Check the network, and try again."
         )
     status = int(response.status_code)
-    said = _without_tokens(response.headers.get("X-Error-Message") or _first_line(error))
+    said = _without_tokens(response.headers.get("X-Error-Message") or first_line(error))
     kind = _KINDS.get(status, HubError)
     if _is_busy(status):
         kind = HubConnectionError
@@ -249,7 +250,7 @@ def _cached(name: str, file: str, hub: dict[str, Any], error: HubConnectionError
 def _not_cached(name: str, error: Exception) -> ModelFolderError:
     return ModelFolderError(
         f"There is no folder {name}, the Hub's cache does not hold such a model whole, and the "
-        f"Hub is not to be asked: {_first_line(error)} Fetch it once with the network on."
+        f"Hub is not to be asked: {first_line(error)}. Fetch it once with the network on."
     )
 
 
@@ -283,10 +284,6 @@ def _is_of_this_machine(error: BaseException) -> bool:
     """Tell whether the operating system refused something that is not the network."""
     network = isinstance(error, ConnectionError | TimeoutError) or hasattr(error, "response")
     return isinstance(error, OSError) and error.errno is not None and not network
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _without_tokens(text: str) -> str:

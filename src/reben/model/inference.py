@@ -25,7 +25,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
-from reben.errors import ConfigError
+from reben.errors import ConfigError, first_line
 from reben.model.classifier import Classifier
 from reben.model.open import ModelLike, open_model
 
@@ -272,9 +272,7 @@ def _compiled(
     try:
         compiled.max_difference = _difference(compiled, images_BCHW, wanted_BK)
     except RuntimeError as error:  # what the compiler raises when it cannot do its work
-        logger.warning(
-            "The network is not compiled: %s", (str(error).strip().splitlines() or ["failed"])[0]
-        )
+        logger.warning("The network is not compiled: %s.", first_line(error))
         return fast
     if compiled.max_difference > TOLERANCE:
         logger.warning(
