@@ -1,18 +1,18 @@
-"""How sure figures are: 95 % bootstrap intervals, and differences between two models.
+"""How certain figures are: 95 % bootstrap intervals, and differences between models.
 
-Patches of one tile show one landscape on one day, so they are not independent: drawing patches one
-by one takes a split for larger than it is, and gives intervals that are too narrow. So whole tiles
-are drawn, with replacement, as often as there are tiles; intervals by patch stand beside them.
+Patches of one tile show one landscape on one day, so they are not independent. Drawing single
+patches treats a split as larger than it is and gives intervals that are too narrow. Therefore
+whole tiles are drawn, with replacement, as many as there are; intervals by patch are given too.
 
 An interval is the range between two percentiles of the resampled figures. It says how far a figure
-would move on other tiles of the same kind, and nothing of other seeds of the training.
+would vary over other tiles of the same kind, and nothing about another training seed.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from itertools import combinations
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,8 +31,9 @@ FIGURES = ("average_precision", "f1", "precision", "recall", "accuracy")
 ROUNDS = 1000
 LEVEL = 0.95
 FEW_TILES = 10
-"""With fewer tiles than this an interval by tile is too narrow to be trusted, and says so."""
-_BLOCK = 16  # resamples that share one walk along the scores; the random numbers depend on it
+"""With fewer tiles, an interval by tile is too narrow to be trusted, and says so."""
+_Kind = TypeVar("_Kind", bound="Resampling")
+_BLOCK = 16  # resamples that share one pass over the scores; the random numbers depend on it
 
 
 @dataclass(frozen=True)
@@ -50,9 +51,11 @@ class Resampling:
     Args:
         unit: What was drawn: ``tile`` or ``patch``.
         num_units: How many of them there are.
-        rounds: How many resamples were drawn.
+        rounds: Number of resamples.
         level: Probability of the intervals.
-        seed: What the resamples follow from.
+        seed: Seed of the resamples.
+        reason: Why there are no intervals, if there are none.
+        caution: Why the intervals should not be trusted, if so.
     """
 
     unit: str
@@ -60,38 +63,36 @@ class Resampling:
     rounds: Count
     level: Finite
     seed: int
+    reason: str | None = None
+    caution: str | None = None
 
 
 @dataclass(frozen=True)
 class Intervals(Resampling):
-    """Intervals of the figures of one model, resampled in one way; see `Resampling`.
+    """Intervals of the figures of one model; the other fields are those of `Resampling`.
 
     Args:
         macro: Figure -> interval.
         micro: Figure -> interval.
         average_precision: Label -> interval of its average precision, from the resamples that
             have a patch with the label; None for a label that no patch has.
-        reason: Why there are no intervals, if there are none.
-        caution: Why they should not be trusted, if so.
     """
 
     macro: Mapping[str, Interval] = field(default_factory=dict)
     micro: Mapping[str, Interval] = field(default_factory=dict)
     average_precision: Mapping[str, Interval | None] = field(default_factory=dict)
-    reason: str | None = None
-    caution: str | None = None
 
 
 @dataclass(frozen=True)
 class MetricDifference:
-    """How much a figure of one model is above that of another, on the same patches.
+    """How much higher a figure of one model is than that of another, on the same patches.
 
     Args:
         value: First minus second.
         low: Lower end of the interval.
         high: Upper end.
-        p_value: Two-sided: how often resamples disagree with the sign, doubled. Of R resamples it
-            cannot be below 2 / (R + 1).
+        p_value: Two-sided: how often resamples disagree with the sign, doubled. With R resamples
+            it is at least 2 / (R + 1).
     """
 
     value: float
@@ -101,29 +102,25 @@ class MetricDifference:
 
     @property
     def is_real(self) -> bool:
-        """Whether the interval leaves out zero."""
+        """Whether the interval excludes zero."""
         return self.low > 0 or self.high < 0
 
     def turned(self) -> Self:
-        """Return how much the second model is above the first."""
+        """Return the difference second minus first."""
         return replace(self, value=-self.value, low=-self.high, high=-self.low)
 
 
 @dataclass(frozen=True)
 class Comparison(Resampling):
-    """Differences between two models on the same patches; see `Resampling`.
+    """Differences between two models; the other fields are those of `Resampling`.
 
     Args:
         macro: Figure -> difference.
         micro: Figure -> difference.
-        reason: Why there are no differences, if there are none.
-        caution: Why they should not be trusted, if so.
     """
 
     macro: Mapping[str, MetricDifference] = field(default_factory=dict)
     micro: Mapping[str, MetricDifference] = field(default_factory=dict)
-    reason: str | None = None
-    caution: str | None = None
 
 
 def bootstrap(  # noqa: PLR0913 - all but the first are named
@@ -136,24 +133,9 @@ def bootstrap(  # noqa: PLR0913 - all but the first are named
     threshold: Threshold = THRESHOLD,
     progress: Callable[[int, int], None] | None = None,
 ) -> Intervals:
-    """Return intervals for the figures of predictions.
-
-    Args:
-        predictions: The scores and labels.
-        by: What to draw: ``tile`` or ``patch``.
-        rounds: How many resamples to draw.
-        level: Probability of the intervals, above 0 and below 1.
-        seed: The same seed gives the same intervals, on any number of cores.
-        threshold: A label counts as found where its score is greater than this; one, or K.
-        progress: Called as ``progress(done, total)``, counted in resamples.
-
-    Raises:
-        ConfigError: If a setting cannot be.
-    """
-    units, reason, caution = _units(predictions, by)
-    _check(rounds, level)
-    found = Intervals(by, _count(units), rounds, level, seed, reason=reason, caution=caution)
-    if units is None or reason is not None:
+    """Return intervals for the figures of one model; the settings are `paired_bootstrap`'s."""
+    found, units = _prepare(Intervals, predictions, by, rounds, level, seed)
+    if found.reason is not None:
         return found
     ((_, drawn),) = _resample([predictions], units, rounds, seed, threshold, progress)
     ranked = drawn.per_class["average_precision"]
@@ -180,28 +162,33 @@ def paired_bootstrap(  # noqa: PLR0913 - all after the second are named
     threshold: Threshold = THRESHOLD,
     progress: Callable[[int, int], None] | None = None,
 ) -> Comparison:
-    """Return how much the figures of one model are above those of another.
+    """Return how much higher the figures of one model are than those of another.
 
-    Both are measured on the very same resamples, so what makes a resample hard for both cancels.
+    Both are measured on the same resamples, so what makes a resample hard for both cancels out.
 
     Args:
         first: Scores of one model.
-        second: Scores of the other one, for the same patches in the same order.
+        second: Scores of the other, for the same patches in the same order.
         by: What to draw: ``tile`` or ``patch``.
-        rounds: How many resamples to draw.
+        rounds: Number of resamples.
         level: Probability of the intervals, above 0 and below 1.
-        seed: The same seed gives the same intervals, on any number of cores.
-        threshold: A label counts as found where its score is greater than this; one, or K.
+        seed: The same seed gives the same result, on any number of cores.
+        threshold: A label counts as found where its score is greater than this; one value, or K.
         progress: Called as ``progress(done, total)``, counted in resamples.
 
     Raises:
-        LabelsError: If the two have not the same labels.
-        ConfigError: If they are about other patches, or a setting cannot be.
+        LabelsError: If the labels of the two differ.
+        ConfigError: If their patches differ, or a setting is out of range.
     """
     found = compare_models(
-        [first, second], by=by, rounds=rounds, level=level, seed=seed, threshold=threshold,
+        (first, second),
+        by=by,
+        rounds=rounds,
+        level=level,
+        seed=seed,
+        threshold=threshold,
         progress=progress,
-    )  # fmt: skip
+    )
     return found[0, 1]
 
 
@@ -215,31 +202,12 @@ def compare_models(  # noqa: PLR0913 - all but the first are named
     threshold: Threshold = THRESHOLD,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[tuple[int, int], Comparison]:
-    """Return `paired_bootstrap` of every two models, with each model resampled only once.
-
-    Args:
-        models: Predictions of two models or more, for the same patches in the same order.
-        by: As for `paired_bootstrap`, like everything that follows.
-        rounds: How many resamples to draw.
-        level: Probability of the intervals.
-        seed: What the resamples follow from.
-        threshold: A label counts as found where its score is greater than this.
-        progress: Called as ``progress(done, total)``, counted in resamples.
-
-    Returns:
-        Positions of two models -> how much the figures of the first are above the second's.
-
-    Raises:
-        LabelsError: If they have not the same labels.
-        ConfigError: If they are about other patches, or a setting cannot be.
-    """
+    """Return positions of two models -> their `paired_bootstrap`; each model is resampled once."""
     for other in models[1:]:
         require_same_patches(models[0], other)
-    _check(rounds, level)
-    units, reason, caution = _units(models[0], by)
-    none = Comparison(by, _count(units), rounds, level, seed, reason=reason, caution=caution)
+    none, units = _prepare(Comparison, models[0], by, rounds, level, seed)
     pairs = list(combinations(range(len(models)), 2))
-    if units is None or reason is not None:
+    if none.reason is not None:
         return dict.fromkeys(pairs, none)
     resampled = _resample(models, units, rounds, seed, threshold, progress)
     return {
@@ -252,38 +220,27 @@ def compare_models(  # noqa: PLR0913 - all but the first are named
     }
 
 
-def _units(
-    predictions: Predictions, by: str
-) -> tuple[NDArray[np.int64] | None, str | None, str | None]:
-    """Return the number of the unit of each patch [N], why it cannot be, and why to be careful."""
-    if by == "patch":
-        return np.arange(len(predictions)), _too_few(len(predictions), "patch"), None
-    if by != "tile":
-        raise ConfigError(f"Resampling goes by tile or by patch; got {by!r}.")
-    if predictions.tiles is None:
-        return None, "The names of the patches do not tell their tiles.", None
-    names, units = np.unique(np.array(predictions.tiles), return_inverse=True)
-    caution = None
-    if len(names) < FEW_TILES:
-        caution = f"There are only {len(names)} tiles, so the intervals are too narrow."
-    return units.astype(np.int64), _too_few(len(names), "tile"), caution
-
-
-def _too_few(count: int, unit: str) -> str | None:
-    if count > 1:
-        return None
-    return f"All is of one {unit}, and nothing can be told from one {unit} about others."
-
-
-def _count(units: NDArray[np.int64] | None) -> int:
-    return 0 if units is None else int(units.max()) + 1
-
-
-def _check(rounds: int, level: float) -> None:
+def _prepare(
+    kind: type[_Kind], predictions: Predictions, by: str, rounds: int, level: float, seed: int
+) -> tuple[_Kind, NDArray[np.int64]]:
+    """Return an empty result, and the number of the unit of each patch, [N]."""
+    if by not in ("tile", "patch"):
+        raise ConfigError(f"Resampling goes by tile or by patch, not by {by!r}.")
     if rounds < 1:
-        raise ConfigError(f"There must be at least one resample; got {rounds}.")
+        raise ConfigError(f"The number of resamples must be at least 1, not {rounds}.")
     if not 0 < level < 1:
-        raise ConfigError(f"The level must lie between 0 and 1; got {level}.")
+        raise ConfigError(f"The level must lie between 0 and 1; it is {level}.")
+    reason = caution = None
+    if by == "tile" and predictions.tiles is None:
+        reason = "The names of the patches do not tell their tiles."
+        return kind(by, 0, rounds, level, seed, reason), np.empty(0, np.int64)
+    values = predictions.tiles if by == "tile" else range(len(predictions))
+    names, units = np.unique(np.array(values), return_inverse=True)
+    if by == "tile" and len(names) < FEW_TILES:
+        caution = f"There are only {len(names)} tiles, so the intervals are too narrow."
+    if len(names) < 2:
+        reason = f"All patches are of one {by}, which says nothing about other ones."
+    return kind(by, len(names), rounds, level, seed, reason, caution), units.astype(np.int64)
 
 
 def _resample(
@@ -294,11 +251,11 @@ def _resample(
     threshold: Threshold,
     progress: Callable[[int, int], None] | None,
 ) -> "list[tuple[Resampled, Resampled]]":
-    """Return the figures of each model: of the patches, and of the resamples, all the same ones."""
+    """Return the figures of each model: of all patches, and of resamples shared by all models."""
     from reben.learn.metrics.resampling import Resampled, Resampler
 
     resamplers = [Resampler(model.scores, model.labels, threshold) for model in models]
-    num_units = _count(units)
+    num_units = int(units.max()) + 1
 
     def draw(first: int) -> list[Resampled]:
         generator = np.random.default_rng([seed, first])

@@ -65,12 +65,9 @@ class Counts:
 
 @dataclass(frozen=True, eq=False)
 class Curve(Counts):
-    """What is found as the threshold falls from one distinct score to the next, each array [M].
+    """`Counts` [M] as the threshold falls from one distinct score to the next.
 
     Args:
-        hits: How much is found and right.
-        found: How much is found.
-        real: How much is right.
         scores: The distinct scores, falling. Step ``m`` finds what scores at least ``scores[m]``.
     """
 
@@ -83,24 +80,19 @@ def _divided(part: NDArray[Any], whole: NDArray[Any]) -> NDArray[np.float64]:
 
 def is_found(scores: NDArray[Any], threshold: Threshold) -> NDArray[np.bool_]:
     """Return where scores [N, K] are above the threshold."""
-    # One number is compared in the scores' own precision, so that 0.4 is not above 0.4; thresholds
-    # for each label may lie between two neighbouring scores, and keep all their digits.
+    # One number is compared in the scores' own precision, so that 0.4 is not above 0.4. Thresholds
+    # per label may lie between two neighbouring scores, and keep all their digits.
     limits = threshold if isinstance(threshold, float | int) else np.asarray(threshold, np.float64)
     return np.asarray(scores > limits)
 
 
 def count(found: NDArray[np.bool_], real: NDArray[np.bool_], axis: int | None = 0) -> Counts:
-    """Return the counts of decisions against the truth along an axis, or of all of them."""
+    """Return the counts of decisions against the truth, along an axis or of all."""
     return Counts((found & real).sum(axis), found.sum(axis), real.sum(axis))
 
 
 def trace_curve(scores: NDArray[Any], labels: NDArray[Any]) -> Curve:
-    """Return the curve of one label.
-
-    Args:
-        scores: Any numbers without NaN, [N].
-        labels: Zeros and ones, [N].
-    """
+    """Return the curve of one label, from scores [N] without NaN and labels [N]."""
     order = np.argsort(-scores, kind="stable")
     falling = scores[order]
     ends = np.flatnonzero(np.append(falling[1:] != falling[:-1], [True] * bool(len(order))))
@@ -109,11 +101,9 @@ def trace_curve(scores: NDArray[Any], labels: NDArray[Any]) -> Curve:
 
 
 def average_precision(scores: NDArray[Any], labels: NDArray[Any]) -> float:
-    """Return the area under the precision-recall curve, as a sum of steps; 0 without positives.
+    """Return the area under `trace_curve`'s precision over recall, as a sum of steps.
 
-    Args:
-        scores: Any numbers without NaN, [N].
-        labels: Zeros and ones, [N].
+    It is 0 without positives.
 
     Example:
         >>> average_precision(np.array([0.9, 0.8, 0.7]), np.array([1, 0, 1]))
@@ -125,14 +115,14 @@ def average_precision(scores: NDArray[Any], labels: NDArray[Any]) -> float:
 
 @dataclass(frozen=True)
 class Figures:
-    """The six figures, each in 0..1.
+    """Six figures, each in 0..1; all but the first and last depend on the threshold.
 
     Args:
         average_precision: Area under the precision-recall curve, as a sum of steps.
-        f1: Harmonic mean of precision and recall at the threshold.
-        precision: Which part of what was found is right, at the threshold.
-        recall: Which part of what is right was found, at the threshold.
-        accuracy: Which part of the decisions is right, at the threshold.
+        f1: Harmonic mean of precision and recall.
+        precision: Share of what was found that is right.
+        recall: Share of what is right that was found.
+        accuracy: Share of the decisions that are right.
         auroc: Area under the receiver operating characteristic.
     """
 
@@ -159,16 +149,16 @@ class ClassFigures(Figures):
 class SampleFigures:
     """Figures of each patch by itself, averaged over the patches.
 
-    A patch of which nothing is found counts as 0 in precision and F1; one without labels as 0 in
-    recall and F1, as in the published figures.
+    As in the published figures, a patch in which nothing is found counts as 0 in precision and
+    F1, and a patch without labels as 0 in recall and F1.
 
     Args:
-        f1: Mean over the patches of the F1 of its labels.
-        precision: Mean over the patches: which part of the labels that were found is right.
-        recall: Mean over the patches: which part of its labels was found.
-        accuracy: Mean over the patches: which part of the decisions is right.
-        subset_accuracy: Which part of the patches has every label right.
-        hamming_distance: Which part of the decisions is wrong: 1 - accuracy.
+        f1: Mean F1.
+        precision: Mean precision.
+        recall: Mean recall.
+        accuracy: Mean share of the decisions that are right.
+        subset_accuracy: Share of the patches with every label right.
+        hamming_distance: Share of the decisions that are wrong: 1 - accuracy.
     """
 
     f1: Finite
@@ -187,8 +177,8 @@ class Metrics:
         macro: Means over the labels, each label counting the same.
         micro: Over all decisions at once, each patch and label counting the same.
         per_class: Label -> its own figures.
-        absent: Labels that no patch has. Of these nothing can be found: average precision, F1,
-            precision, recall and AUROC count as 0, in ``macro`` too, as in the published figures.
+        absent: Labels that no patch has. Their average precision, F1, precision, recall and AUROC
+            count as 0, in ``macro`` too, as in the published figures.
         in_every_patch: Labels that all patches have. Their AUROC is undefined and counts as 0.
         per_sample: Figures of each patch by itself, averaged; None in reports of reben 0.1.
     """
@@ -215,18 +205,15 @@ def compute_metrics(
     """Return the figures of scores against labels.
 
     Args:
-        scores: Scores after the sigmoid, [N, K], 0..1. Logits are refused: the metrics library
-            takes them for scores whenever they all happen to lie in 0..1.
+        scores: Scores after the sigmoid, [N, K], 0..1; not logits.
         labels: Zeros and ones, [N, K].
         label_names: Names of the K labels.
-        threshold: A label counts as found where its score is greater than this; one for all
-            labels, or K, one for each.
+        threshold: A label counts as found where its score is greater than this; one value, or K.
 
     Raises:
         EmptySplitError: If there is no patch.
-        LabelsError: If labels, scores and names are not of the same shape, or a label is neither
-            zero nor one.
-        ConfigError: If a score is NaN or outside 0..1, or the threshold is.
+        LabelsError: If labels, scores and names differ in shape, or a label is not zero or one.
+        ConfigError: If a score or the threshold is NaN or outside 0..1.
 
     Example:
         >>> found = compute_metrics(np.array([[0.9, 0.2], [0.4, 0.1]]), np.eye(2), ("A", "B"))
@@ -307,7 +294,7 @@ def _check_shapes(scores: NDArray[Any], labels: NDArray[Any], names: Sequence[st
     if scores.ndim != 2 or scores.shape != labels.shape or scores.shape[1] != len(names):
         raise LabelsError(
             f"Scores of shape {scores.shape}, labels of shape {labels.shape} and {len(names)} "
-            "names do not belong together; the shape is (patches, names)."
+            "names do not belong together. Pass shapes of (patches, names)."
         )
     if not scores.size:
         raise EmptySplitError(

@@ -1,4 +1,4 @@
-"""Curves of a report: precision against recall, and how far scores are probabilities.
+"""Curves of a report: precision over recall, and how close scores are to probabilities.
 
 Axes: N patches, K labels, M points.
 """
@@ -15,20 +15,20 @@ from reben.learn.predictions import Predictions
 from reben.support.json_files import Count, Finite
 
 MAX_POINTS = 200
-"""Points of a curve at most; average precision is computed from all of them before thinning."""
+"""Most points of a curve; average precision is computed from all of them, before thinning."""
 NUM_BINS = 15
-"""Bins of equal width that calibration is measured in. Source: Guo et al., arXiv:1706.04599."""
+"""Bins of equal width to measure calibration in. Source: Guo et al., arXiv:1706.04599."""
 _DIGITS = 5
 
 
 @dataclass(frozen=True)
 class PrecisionRecall:
-    """Precision against recall, recall rising.
+    """Precision over rising recall, at most `MAX_POINTS` values each.
 
     Args:
-        recall: At most `MAX_POINTS` values.
-        precision: As many.
-        threshold: The lowest score that counts as found at that point; as many.
+        recall: Share of what is right that is found.
+        precision: Share of what is found that is right.
+        threshold: The lowest score that counts as found at that point.
     """
 
     recall: tuple[Finite, ...]
@@ -38,15 +38,15 @@ class PrecisionRecall:
 
 @dataclass(frozen=True)
 class Reliability:
-    """How often a label is really there, against the score that says so, in bins of equal width.
+    """How often labels are present over the score that they get, in bins of equal width.
 
     Args:
         count: Decisions in each bin.
-        score: Their mean score; the middle of the bin where there is none.
-        share: Which part of them is right; None where there is no decision.
-        expected_error: Expected calibration error over all decisions: the mean distance of score
-            and share, bins weighted by their counts.
-        expected_error_per_class: Label -> the same of this label alone.
+        score: Their mean score; the middle of the bin if it is empty.
+        share: Share of them with the label present; None if the bin is empty.
+        expected_error: Expected calibration error over all decisions: the mean distance between
+            score and share, bins weighted by their counts.
+        expected_error_per_class: Label -> the same for this label alone.
         log_loss: Mean binary cross-entropy of all decisions, in nats.
     """
 
@@ -59,7 +59,7 @@ class Reliability:
 
 
 def trace_precision_recall(predictions: Predictions) -> dict[str, PrecisionRecall]:
-    """Return label -> curve, for the labels that some patch has, thinned for a picture."""
+    """Return label -> curve for the labels that occur, thinned for a figure."""
     return {
         label: _thinned(predictions.scores[:, k], predictions.labels[:, k])
         for k, label in enumerate(predictions.label_names)
@@ -70,13 +70,7 @@ def trace_precision_recall(predictions: Predictions) -> dict[str, PrecisionRecal
 def measure_reliability(
     scores: NDArray[Any], labels: NDArray[Any], label_names: tuple[str, ...]
 ) -> Reliability:
-    """Return how far scores are probabilities.
-
-    Args:
-        scores: Scores, [N, K], 0..1.
-        labels: Zeros and ones, [N, K].
-        label_names: Names of the K labels.
-    """
+    """Return how close scores [N, K] in 0..1 are to probabilities, given labels [N, K]."""
     count, score, share = _binned(scores.ravel(), labels.ravel())
     middle = (np.arange(NUM_BINS) + 0.5) / NUM_BINS
     return Reliability(
@@ -96,7 +90,7 @@ def measure_reliability(
 
 
 def log_loss(scores: NDArray[Any], labels: NDArray[Any]) -> float:
-    """Return the mean binary cross-entropy in nats; scores are kept 1e-7 away from 0 and 1."""
+    """Return the mean binary cross-entropy in nats; scores are clipped to 1e-7..1 - 1e-7."""
     safe = np.clip(scores.astype(np.float64), 1e-7, 1 - 1e-7)
     return float(-np.mean(np.where(labels > 0, np.log(safe), np.log1p(-safe))))
 
@@ -104,7 +98,7 @@ def log_loss(scores: NDArray[Any], labels: NDArray[Any]) -> float:
 def _thinned(scores: NDArray[Any], labels: NDArray[Any]) -> PrecisionRecall:
     curve = trace_curve(scores, labels)
     recall, precision = curve.recall, curve.precision
-    # Evenly along the curve rather than along the scores, so that no corner of it is cut.
+    # Evenly along the curve rather than along the scores, so that no corner is cut.
     lengths = np.hypot(np.diff(recall, prepend=0), np.diff(precision, prepend=precision[0]))
     way = np.cumsum(lengths)
     wanted = np.linspace(way[0], way[-1], min(MAX_POINTS, len(way)))
@@ -122,7 +116,7 @@ def _thinned(scores: NDArray[Any], labels: NDArray[Any]) -> PrecisionRecall:
 def _binned(
     scores: NDArray[Any], labels: NDArray[Any]
 ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
-    """Return of each bin: number of decisions, mean score, which part is right."""
+    """Return for each bin: number of decisions, mean score, share with the label present."""
     bins = np.minimum((scores * NUM_BINS).astype(np.int64), NUM_BINS - 1)
     count = np.bincount(bins, minlength=NUM_BINS)
     at_least_one = np.maximum(count, 1)

@@ -1,8 +1,8 @@
 """Figures of many resamples of the same patches, fast: weights instead of copies.
 
-A resample says how often each patch counts. Scores are sorted once, for each label and for all
-decisions together; then the figures of a resample are one walk along each sorted row. Thresholds
-are the distinct scores, as in `reben.learn.metrics.classification`, whose numbers these are.
+A resample says how often each patch counts. Scores are sorted once, per label and over all
+decisions; then the figures of a resample take one pass over the sorted scores. They equal those
+of `reben.learn.metrics.classification` for copies of the patches.
 
 Axes: R resamples, N patches, K labels.
 """
@@ -23,10 +23,8 @@ class Resampled:
     """The figures of R resamples.
 
     Args:
-        macro: Figure -> float64 [R]. A label that no patch of the resample has, although one of
-            the sample has it, is left out of the mean instead of counting as 0: that would be an
-            accident of resampling. A label that no patch of the sample has counts as 0, as in the
-            figures of the sample itself.
+        macro: Figure -> float64 [R]. A label that only the resample lacks is left out of the mean:
+            as 0 it would count by accident. A label that no patch has counts as 0, as always.
         micro: Figure -> float64 [R].
         per_class: Figure -> float64 [R, K], NaN where no patch of the resample has the label.
     """
@@ -37,7 +35,7 @@ class Resampled:
 
     @classmethod
     def joined(cls, parts: Sequence[Self]) -> Self:
-        """Return the resamples of several parts, one after the other."""
+        """Return the resamples of all parts, in order."""
         return cls(
             *(
                 {
@@ -50,14 +48,7 @@ class Resampled:
 
 
 class Resampler:
-    """Scores and labels, prepared for resampling.
-
-    Args:
-        scores: Scores, float32 [N, K].
-        labels: Zeros and ones, [N, K].
-        threshold: A label counts as found where its score is greater than this; one for all
-            labels, or K.
-    """
+    """Scores, float32 [N, K], and labels, zeros and ones [N, K], prepared for resampling."""
 
     def __init__(
         self,
@@ -79,8 +70,8 @@ class Resampler:
         """Return the figures of resamples.
 
         Args:
-            weights: How often each patch counts, uint8 [R, N]; the sum of a row times K must be
-                below 2**31.
+            weights: How often each patch counts, uint8 [R, N]; the sum of a row times K is below
+                2**31.
         """
         turned = np.ascontiguousarray(weights.T)
         walks = [
@@ -107,7 +98,7 @@ class Resampler:
     ) -> NDArray[np.float64]:
         there = self.support > 0
         counted = present | ~there
-        # Labels without a patch in the sample still count, with what compute_metrics gives them.
+        # Labels without a patch still count, with what compute_metrics gives them.
         mean_there = _mean(values, counted & there)
         mean_absent = _mean(values, counted & ~there)
         num_there = int(there.sum())
@@ -127,7 +118,7 @@ def _at_threshold(counts: Counts, size: NDArray[np.int64]) -> dict[str, NDArray[
 def _sorted_codes(
     scores: NDArray[np.float32], real: NDArray[np.bool_], rows: NDArray[np.int64]
 ) -> NDArray[np.uint32]:
-    """Return patches by falling score: row * 4 + 2 if the label is right + 1 if the score ends."""
+    """Return rows by falling score, as row * 4 + 2 if the label is right + 1 if the score ends."""
     order = np.argsort(-scores, kind="stable")
     falling = scores[order]
     ends = np.append(falling[1:] != falling[:-1], True)
@@ -139,16 +130,12 @@ def _sorted_codes(
 def _walk(  # noqa: C901 - one walk; a call for each step of it would cost its speed
     codes: NDArray[np.uint32], weights: NDArray[np.uint8], num_found: int
 ) -> tuple[NDArray[np.float64], ...]:
-    """Return four figures of each resample, each float64 [R].
+    """Return average precision, weight found, weight of hits, weight that is right; float64 [R].
 
     Args:
-        codes: Patches by falling score, of `_sorted_codes`.
-        weights: How often each patch counts, [N, R].
+        codes: Rows by falling score, see `_sorted_codes`.
+        weights: How often each row counts, [N, R].
         num_found: How many of ``codes`` lie above the threshold.
-
-    Returns:
-        The average precision; the weight above the threshold; the weight of the hits there; the
-        weight of all that is right.
     """
     num_resamples = weights.shape[1]
     found, hits = np.zeros(num_resamples, np.int32), np.zeros(num_resamples, np.int32)
