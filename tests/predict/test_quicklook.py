@@ -7,7 +7,7 @@ from made_up_scene import grid_of, scene_of
 from reben.errors import BandsMismatchError, ConfigError
 from reben.model.classifier import Classifier
 from reben.predict.quicklook import (
-    Picture,
+    QuicklookPicture,
     colour_bands,
     draw_quicklook,
     hatched,
@@ -42,7 +42,7 @@ def mosaic_of(dominant, kinds=None):
 def picture_of(dominant, **options):
     mosaic = mosaic_of(dominant, **options)
     height, width = np.shape(dominant)
-    return Picture(mosaic, grid_of(120 * height, 120 * width), 1200, RGB)
+    return QuicklookPicture(mosaic, grid_of(120 * height, 120 * width), 1200, RGB)
 
 
 def colour(label):
@@ -68,7 +68,7 @@ def test_the_class_map_has_corine_colours_where_the_classes_lie():
 
 def test_cells_that_reach_beyond_the_scene_are_cut_at_its_edge():
     picture = picture_of([[1, 2]])
-    narrow = Picture(picture.mosaic, grid_of(120, 180), 1200, RGB)
+    narrow = QuicklookPicture(picture.mosaic, grid_of(120, 180), 1200, RGB)
     palette = np.array([list(colour(label)) for label in LABELS], np.uint8)
 
     found = np.asarray(narrow.class_map(palette))

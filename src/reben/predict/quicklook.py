@@ -1,12 +1,8 @@
 """The quick look of a scene: its colours at the left, its dominant classes at the right.
 
-Both maps show the same ground, north up. The classes have the colours of CORINE maps; masked cells
-are hatched. All sizes are pixels of the picture.
-
-A scene as colours, with fewer pixels than it has: what the quick look shows.
-
-True colour where B04, B03 and B02 are there, else radar: VV, VH and their ratio as red, green and
-blue. Each scene gets its own stretch, for pictures to look at; those of patches have a fixed one.
+Both maps show the same ground, north up. The scene is in true colour where B04, B03 and B02 are
+there, else radar: VV, VH and their ratio as red, green and blue. True colour is stretched for each
+scene by itself. Classes have the colours of CORINE maps; masked cells are hatched.
 """
 
 import re
@@ -14,24 +10,41 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from importlib.metadata import version
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
+from reben.data.pictures import (
+    colour_radar,
+    fit_font,
+    label_colours,
+    load_font,
+    stretch,
+    to_image,
+    wrap,
+)
 from reben.errors import BandsMismatchError
 from reben.predict.strips import COVERED, GOOD, NO_DATA, Strip
 from reben.predict.windows import Mosaic
 from reben.scene.grid import GRID_METRES, Grid
 from reben.spec.bands import RGB, S1, native_size
-from reben.spec.labels import COLOURS
 from reben.spec.patches import PATCH_PIXELS
 
 _ENOUGH_PIXELS = 1100
 """Along the longer side, a quick look needs no more."""
 _GAMMA = 1.7
-_RADAR_RANGES_DB = ((-19.0, -1.0), (-26.0, -8.0), (0.0, 15.0))
+
+_PAPER, _INK, _SOFT, _FAINT, _LINE = "#ffffff", "#16202a", "#4b5866", "#8a96a3", "#d5dbe1"
+_MASK, _HATCH = (236, 239, 242), (203, 210, 217)
+
+# In pixels of the picture.
+_MARGIN, _GAP, _MAP = 64, 44, 980
+_TOP = 214
+_LEGEND_WIDTH, _ROW, _SWATCH = 520, 50, 34
+_FOOT = 132
+
+_SENTINEL2 = re.compile(r"(?P<satellite>S2[A-D])_MSIL2A_(?P<date>\d{8})T\d{6}_.*_T(?P<tile>\w{5})")
 
 
 def colour_bands(available: Sequence[str]) -> tuple[str, ...]:
@@ -106,39 +119,17 @@ def to_rgb(
             darken the land.
     """
     if tuple(bands) == S1.names:
-        vv_db, vh_db = colours[..., 0], colours[..., 1]
-        channels = (vv_db, vh_db, vv_db - vh_db)
-        limits = _RADAR_RANGES_DB
-        stretched = [_stretch(x, *limit) for x, limit in zip(channels, limits, strict=True)]
-        return np.stack(stretched, axis=-1)
+        return colour_radar(colours[..., 0], colours[..., 1])
     known = colours[kinds == GOOD] if (kinds == GOOD).any() else colours.reshape(-1, 3)
     # Haze lifts each band by another amount; white has to be the same for all, or colours change.
     darkest = np.percentile(known, 0.5, axis=0) * 0.9
     brightest = float(np.clip(np.percentile(known.max(axis=-1), 99), 1400, 4200))
-    unit = np.stack([_stretch(colours[..., i], darkest[i], brightest) for i in range(3)], axis=-1)
+    unit = np.stack([stretch(colours[..., i], darkest[i], brightest) for i in range(3)], axis=-1)
     return np.asarray(unit ** (1 / _GAMMA), np.float32)
 
 
-def _stretch(values: NDArray[Any], low: float, high: float) -> NDArray[np.float32]:
-    return np.clip((values - low) / (high - low), 0, 1).astype(np.float32)
-
-
-Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
-
-_PAPER, _INK, _SOFT, _FAINT, _LINE = "#ffffff", "#16202a", "#4b5866", "#8a96a3", "#d5dbe1"
-_MASK, _HATCH = (236, 239, 242), (203, 210, 217)
-_OTHER_COLOURS = ("#4e79a7", "#f28e2b", "#59a14f", "#e15759", "#76b7b2", "#b07aa1", "#9c755f")
-"""For labels that are not those of the data set, in turn."""
-
-_MARGIN, _GAP, _MAP = 64, 44, 980
-_TOP = 214
-_LEGEND_WIDTH, _ROW, _SWATCH = 520, 50, 34
-_FOOT = 132
-_SENTINEL2 = re.compile(r"(?P<satellite>S2[A-D])_MSIL2A_(?P<date>\d{8})T\d{6}_.*_T(?P<tile>\w{5})")
-
-
 @dataclass(frozen=True, eq=False)
-class Picture:
+class QuicklookPicture:
     """What a quick look shows.
 
     Args:
@@ -165,7 +156,7 @@ class Picture:
     def scene_map(self) -> Image.Image:
         """Return the colours of the scene, hatched where nothing was measured."""
         unit = to_rgb(self.mosaic.colours, self.bands, self.mosaic.kinds)
-        picture = Image.fromarray(np.rint(unit * 255).astype(np.uint8), "RGB")
+        picture = to_image(unit)
         picture = picture.resize(self.size, Image.Resampling.LANCZOS)
         hidden = Image.fromarray(self.mosaic.kinds == NO_DATA).resize(
             self.size, Image.Resampling.NEAREST
@@ -190,7 +181,7 @@ class Picture:
 
 
 def draw_quicklook(
-    picture: Picture, *, labels: Sequence[str], product: str, model: str
+    picture: QuicklookPicture, *, labels: Sequence[str], product: str, model: str
 ) -> Image.Image:
     """Return the quick look.
 
@@ -201,7 +192,7 @@ def draw_quicklook(
         model: Name of the model.
     """
     width, height = picture.size
-    palette = _palette(labels)
+    palette = label_colours(labels)
     legend = list(picture.mosaic.shares(labels).items())
     masked = float(picture.mosaic.is_masked.mean())
     tall = max(height, _ROW * (len(legend) + (masked > 0)))
@@ -212,19 +203,19 @@ def draw_quicklook(
     draw = ImageDraw.Draw(canvas)
     title, subtitle = title_of(product)
     whole = total[0] - 2 * _MARGIN
-    draw.text((_MARGIN, 50), title, _INK, _fitting(title, 50, whole))
-    draw.text((_MARGIN, 112), subtitle, _FAINT, _fitting(subtitle, 26, whole))
+    draw.text((_MARGIN, 50), title, _INK, fit_font(title, 50, whole))
+    draw.text((_MARGIN, 112), subtitle, _FAINT, fit_font(subtitle, 26, whole))
     what = "True colour" if picture.bands == RGB.names else "Radar: VV, VH, VV - VH"
     maps = (
         (_MARGIN, what, picture.scene_map()),
         (second, "Dominant land cover", picture.class_map(palette)),
     )
     for left, name, content in maps:
-        draw.text((left, _TOP - 16), name, _INK, _font(32), anchor="ls")
+        draw.text((left, _TOP - 16), name, _INK, load_font(32), anchor="ls")
         canvas.paste(content, (left, _TOP))
         draw.rectangle((left - 1, _TOP - 1, left + width, _TOP + height), outline=_LINE)
     share = "share of cells"
-    draw.text((legend_left + _LEGEND_WIDTH, _TOP - 16), share, _FAINT, _font(22), anchor="rs")
+    draw.text((legend_left + _LEGEND_WIDTH, _TOP - 16), share, _FAINT, load_font(22), anchor="rs")
     for position, (label, part) in enumerate(legend):
         top = _TOP + position * _ROW
         swatch = Image.new("RGB", (_SWATCH, _SWATCH), tuple(palette[labels.index(label)].tolist()))
@@ -274,14 +265,7 @@ def hatched(width: int, height: int) -> Image.Image:
     # Between 0 and 1 across the edge of a line, so that it is not jagged.
     strength = np.clip(2.2 - np.abs(diagonal - 5.5), 0, 1)[..., None]
     mixed = np.array(_MASK) * (1 - strength) + np.array(_HATCH) * strength
-    return Image.fromarray(np.rint(mixed).astype(np.uint8), "RGB")
-
-
-def _palette(labels: Sequence[str]) -> NDArray[np.uint8]:
-    others = (label for label in labels if label not in COLOURS)
-    own = {label: _OTHER_COLOURS[i % len(_OTHER_COLOURS)] for i, label in enumerate(others)}
-    texts = [COLOURS.get(label) or own[label] for label in labels]
-    return np.array([list(bytes.fromhex(text[1:])) for text in texts], np.uint8)
+    return to_image(mixed / 255)
 
 
 def _draw_legend_row(
@@ -291,14 +275,14 @@ def _draw_legend_row(
     canvas.paste(swatch, (left, top))
     draw.rectangle((left, top, left + _SWATCH - 1, top + _SWATCH - 1), outline="#b4bcc4")
     room = _LEGEND_WIDTH - _SWATCH - 106
-    lines = _wrap(label, _font(24), room)
-    font = _font(24 if len(lines) == 1 else 19)
+    lines = wrap(label, load_font(24), room)
+    font = load_font(24 if len(lines) == 1 else 19)
     for number, line in enumerate(lines):
         middle = top + _SWATCH / 2 + (number - (len(lines) - 1) / 2) * 21
         draw.text((left + _SWATCH + 16, middle), line, _INK, font, anchor="lm")
     percent = f"{100 * share:.0f} %" if share >= 0.01 else "< 1 %"
     right = (left + _LEGEND_WIDTH, top + _SWATCH / 2)
-    draw.text(right, percent, _SOFT, _font(24), anchor="rm")
+    draw.text(right, percent, _SOFT, load_font(24), anchor="rm")
 
 
 def _draw_scale(draw: ImageDraw.ImageDraw, grid: Grid, *, left: int, top: int, width: int) -> None:
@@ -311,8 +295,8 @@ def _draw_scale(draw: ImageDraw.ImageDraw, grid: Grid, *, left: int, top: int, w
         fill = _INK if part % 2 == 0 else _PAPER
         draw.rectangle((start, top, stop, top + 11), fill=fill, outline=_INK)
     text = f"{metres // 1000} km" if metres >= 1000 else f"{metres} m"
-    draw.text((left, top + 22), "0", _SOFT, _font(24))
-    draw.text((left + length, top + 22), text, _SOFT, _font(24), anchor="ma")
+    draw.text((left, top + 22), "0", _SOFT, load_font(24))
+    draw.text((left + length, top + 22), text, _SOFT, load_font(24), anchor="ma")
 
 
 def _draw_north(draw: ImageDraw.ImageDraw, middle: int, top: int) -> None:
@@ -320,11 +304,11 @@ def _draw_north(draw: ImageDraw.ImageDraw, middle: int, top: int) -> None:
     tip, base, notch = top - 2, top + 34, top + 26
     draw.polygon([(middle, tip), (middle - 13, base), (middle, notch)], fill=_INK)
     draw.polygon([(middle, tip), (middle + 13, base), (middle, notch)], fill=_PAPER, outline=_INK)
-    draw.text((middle, base + 6), "N", _INK, _font(24), anchor="ma")
+    draw.text((middle, base + 6), "N", _INK, load_font(24), anchor="ma")
 
 
 def _draw_foot(
-    draw: ImageDraw.ImageDraw, picture: Picture, model: str, *, left: int, top: int
+    draw: ImageDraw.ImageDraw, picture: QuicklookPicture, model: str, *, left: int, top: int
 ) -> None:
     """Say below the classes what they are, and who says so."""
     grid = picture.grid
@@ -335,26 +319,7 @@ def _draw_foot(
     )
     for number, line in enumerate(lines):
         colour = _SOFT if number == 0 else _FAINT
-        draw.text((left, top - 4 + 34 * number), line, colour, _font(24))
+        draw.text((left, top - 4 + 34 * number), line, colour, load_font(24))
     right = left + picture.size[0] + _GAP + _LEGEND_WIDTH
-    draw.text((right, top - 4), grid.crs, _SOFT, _font(24), anchor="ra")
-    draw.text((right, top + 30), across, _FAINT, _font(24), anchor="ra")
-
-
-def _font(size: int) -> Font:
-    return ImageFont.load_default(size)
-
-
-def _fitting(text: str, size: int, width: int) -> Font:
-    """Return the largest font in which ``text`` is no wider than ``width``."""
-    sizes = range(size, 12, -1)
-    return next((_font(s) for s in sizes if _font(s).getlength(text) <= width), _font(12))
-
-
-def _wrap(text: str, font: Any, width: int) -> list[str]:  # noqa: ANN401
-    """Return ``text`` in one line if it fits, else in two of about the same length."""
-    if font.getlength(text) <= width:
-        return [text]
-    words = text.split(" ")
-    cuts = [(" ".join(words[:cut]), " ".join(words[cut:])) for cut in range(1, len(words))]
-    return list(min(cuts, key=lambda lines: max(map(len, lines)), default=(text,)))
+    draw.text((right, top - 4), grid.crs, _SOFT, load_font(24), anchor="ra")
+    draw.text((right, top + 30), across, _FAINT, load_font(24), anchor="ra")

@@ -11,7 +11,7 @@ from reben.errors import BandsMismatchError
 from reben.model.classifier import Classifier
 from reben.predict.cog import write_raster
 from reben.predict.quicklook import (
-    Picture,
+    QuicklookPicture,
     colour_bands,
     draw_quicklook,
     shrink,
@@ -170,7 +170,7 @@ class SceneWork:
             )
         if self.outputs.quicklook is not None:
             picture = draw_quicklook(
-                Picture(mosaic, self.scene.grid, self.settings.stride, self.colours),
+                QuicklookPicture(mosaic, self.scene.grid, self.settings.stride, self.colours),
                 labels=self.model.labels,
                 product=self.scene.name,
                 model=self.model_name,

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from reben.data.pictures import stretch, to_image
 from reben.publish.cards.figures import colour_patch
 from reben.spec.bands import RGB, S1
 from reben.spec.labels import COLOURS
@@ -97,11 +98,7 @@ def _known(bands: Mapping[str, NDArray[Any]], names: tuple[str, ...]) -> Image.I
 def _false_colour(bands: Mapping[str, NDArray[Any]]) -> Image.Image | None:
     if any(name not in bands for name in _FALSE_COLOUR):
         return None
-    stacked = np.stack(
-        [
-            np.clip(bands[name] / white, 0, 1)
-            for name, white in zip(_FALSE_COLOUR, _WHITE_AT, strict=True)
-        ],
-        axis=-1,
-    ) ** (1 / _GAMMA)
-    return Image.fromarray(np.round(stacked * 255).astype(np.uint8), "RGB")
+    stretched = [
+        stretch(bands[name], 0, white) for name, white in zip(_FALSE_COLOUR, _WHITE_AT, strict=True)
+    ]
+    return to_image(np.stack(stretched, axis=-1) ** (1 / _GAMMA))

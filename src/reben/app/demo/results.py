@@ -10,13 +10,14 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 import reben
 from reben.app.demo.answers import LabelScore, PatchResult
 from reben.app.demo.locator import centre_of
 from reben.app.demo.patches import ShownPatch
 from reben.app.demo.pictures import PatchView, draw_views, png_bytes
+from reben.data.pictures import fit_font, load_font, wrap
 from reben.spec.labels import COLOURS
 
 _KEPT = 60
@@ -104,7 +105,7 @@ def _draw_result(
     if result.switched_off:
         model += f", without {', '.join(result.switched_off)}"
     for y, text, size, colour in ((-8, patch.title, 30, _INK), (38, model, 22, _SOFT)):
-        font = _fitting(text, size, _WIDTH - 2 * _MARGIN)
+        font = fit_font(text, size, _WIDTH - 2 * _MARGIN, smallest=10)
         draw.text((_MARGIN, _MARGIN + y), text, colour, font)
     top = _MARGIN + 100
     _draw_views(card, [view for view in views if view.image is not None], top)
@@ -114,7 +115,7 @@ def _draw_result(
         middle = top + position * _ROW + _ROW // 2
         _draw_row(draw, row, row.label in true_labels, left=left, middle=middle)
     foot = "dashed: threshold" + ("" if patch.true_labels is None else "; T: true label")
-    draw.text((left, top + len(result.labels) * _ROW + 10), foot, _SOFT, _font(18))
+    draw.text((left, top + len(result.labels) * _ROW + 10), foot, _SOFT, load_font(18))
     return card
 
 
@@ -127,7 +128,7 @@ def _draw_views(card: Image.Image, views: Sequence[PatchView], top: int) -> None
         if view.image is not None:
             card.paste(view.image.resize((side, side), Image.Resampling.BICUBIC), (left, top))
         caption = f"{view.title}: {view.caption}"
-        draw.text((left, top + side + 6), caption, _SOFT, _fitting(caption, 17, side))
+        draw.text((left, top + side + 6), caption, _SOFT, fit_font(caption, 17, side, smallest=10))
         if number == 0:
             top += _LARGE + _GAP + 14
         else:
@@ -140,8 +141,8 @@ def _draw_row(
     ink, fill = (_INK, _ABOVE) if row.is_above else (_SOFT, _BELOW)
     swatch = (left, middle - 9, left + 18, middle + 9)
     draw.rounded_rectangle(swatch, 3, COLOURS.get(row.label, _TRACK), "#00000060")
-    lines = _wrap(row.label, _LABEL - 40)
-    font = _font(20 if len(lines) == 1 else 16)
+    lines = wrap(row.label, load_font(20), _LABEL - 40)
+    font = load_font(20 if len(lines) == 1 else 16)
     for number, line in enumerate(lines):
         y = middle + round((number - (len(lines) - 1) / 2) * 18)
         draw.text((left + 30, y), line, ink, font, anchor="lm")
@@ -153,25 +154,6 @@ def _draw_row(
     mark = start + round(_BAR * row.threshold)
     for y in range(middle - 13, middle + 13, 6):
         draw.line((mark, y, mark, y + 3), _INK, 2)
-    draw.text((start + _BAR + 76, middle), f"{row.score:.3f}", ink, _font(20), anchor="rm")
+    draw.text((start + _BAR + 76, middle), f"{row.score:.3f}", ink, load_font(20), anchor="rm")
     if is_true:
-        draw.text((start + _BAR + 96, middle), "T", _ABOVE, _font(20), anchor="lm")
-
-
-def _wrap(text: str, width: int) -> list[str]:
-    """Return a label as one line where it fits, else as two of about the same length."""
-    if _font(20).getlength(text) <= width:
-        return [text]
-    words = text.split()
-    cuts = [(" ".join(words[:cut]), " ".join(words[cut:])) for cut in range(1, len(words))]
-    return list(min(cuts, key=lambda lines: max(map(len, lines)), default=(text,)))
-
-
-def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    return ImageFont.load_default(size)
-
-
-def _fitting(text: str, size: int, width: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """Return the font of ``size``, or the largest smaller one in which the text fits."""
-    sizes = range(size, 10, -1)
-    return next((_font(s) for s in sizes if _font(s).getlength(text) <= width), _font(10))
+        draw.text((start + _BAR + 96, middle), "T", _ABOVE, load_font(20), anchor="lm")

@@ -15,8 +15,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
+from reben.data.pictures import colour_radar, fit_font, load_font, stretch, to_image, wrap
 from reben.errors import BandsMismatchError
 from reben.publish.markdown import number
 from reben.spec.bands import RGB, S1
@@ -31,7 +32,6 @@ RADAR = "radar: VV, VH and VV - VH, in dB, as red, green, blue (3 x 3 mean)"
 
 _WHITE_AT = 2000.0
 _GAMMA = 1.5
-_RADAR_RANGES = ((-19.0, -1.0), (-26.0, -8.0), (0.0, 15.0))
 
 _ZOOM = 6
 _MARGIN = 32
@@ -71,18 +71,14 @@ def colour_patch(bands: Mapping[str, Pixels]) -> tuple[Image.Image, str]:
     """
     if not RGB.missing_from(bands):
         stacked = np.stack([np.asarray(bands[name], np.float32) for name in RGB], axis=-1)
-        return _to_image(np.clip(stacked / _WHITE_AT, 0, 1) ** (1 / _GAMMA)), TRUE_COLOUR
+        return to_image(stretch(stacked, 0, _WHITE_AT) ** (1 / _GAMMA)), TRUE_COLOUR
     if S1.missing_from(bands):
         raise BandsMismatchError(
             f"A picture of a patch needs B04, B03, B02 or VV, VH; there is {', '.join(bands)}. "
             "Pass the missing bands; the model does not have to take them."
         )
-    vv_db, vh_db = (_without_speckle(np.asarray(bands[name], np.float32)) for name in S1)
-    channels = [
-        np.clip((channel - low) / (high - low), 0, 1)
-        for channel, (low, high) in zip((vv_db, vh_db, vv_db - vh_db), _RADAR_RANGES, strict=True)
-    ]
-    return _to_image(np.stack(channels, axis=-1)), RADAR
+    radar = (_without_speckle(np.asarray(bands[name], np.float32)) for name in S1)
+    return to_image(colour_radar(*radar)), RADAR
 
 
 def draw_example(
@@ -103,10 +99,10 @@ def draw_example(
     width = left_of_bars + _LABEL_WIDTH + _BAR_WIDTH + 90 + _MARGIN
     picture = Image.new("RGB", (width, height), _PAPER)
     draw = ImageDraw.Draw(picture)
-    draw.text((_MARGIN, _MARGIN - 4), title, _INK, _font_that_fits(title, 26, side))
+    draw.text((_MARGIN, _MARGIN - 4), title, _INK, fit_font(title, 26, side))
     picture.paste(patch.resize((side, side), Image.Resampling.BICUBIC), (_MARGIN, top))
     _draw_scale(draw, left=_MARGIN, top=top + side + 12, side=side)
-    draw.text((_MARGIN, top + side + 46), caption, _FAINT, _font_that_fits(caption, 20, side))
+    draw.text((_MARGIN, top + side + 46), caption, _FAINT, fit_font(caption, 20, side))
     _draw_legend(draw, left_of_bars, _MARGIN - 4)
     for position, bar in enumerate(bars):
         _draw_bar(draw, bar, left_of_bars, top + position * _ROW)
@@ -124,10 +120,6 @@ def patch_of_picture(picture: Image.Image) -> Image.Image:
     return picture.crop((_MARGIN, top, _MARGIN + side, top + side))
 
 
-def _to_image(unit_HWC: npt.NDArray[np.floating[Any]]) -> Image.Image:
-    return Image.fromarray(np.round(unit_HWC * 255).astype(np.uint8), "RGB")
-
-
 def _without_speckle(backscatter_db: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """Return the 3 x 3 mean, formed in linear power, in dB; edges repeat the nearest pixel."""
     power = np.pad(10 ** (backscatter_db / 10), 1, mode="edge")
@@ -136,43 +128,32 @@ def _without_speckle(backscatter_db: npt.NDArray[np.float32]) -> npt.NDArray[np.
     return np.asarray(10 * np.log10(np.mean(shifted, axis=0)), np.float32)
 
 
-def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    return ImageFont.load_default(size)
-
-
-def _font_that_fits(
-    text: str, size: int, width: int
-) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    return next(
-        (_font(points) for points in range(size, 12, -1) if _font(points).getlength(text) <= width),
-        _font(12),
-    )
-
-
 def _draw_scale(draw: ImageDraw.ImageDraw, *, left: int, top: int, side: int) -> None:
     """Draw a bar of 300 m with its name, and say where north is."""
     metres = 300
     length = side * metres // PATCH_METRES
     draw.rectangle((left, top + 8, left + length, top + 14), fill=_INK)
-    draw.text((left + length + 12, top), f"{metres} m", _INK, _font(20))
+    draw.text((left + length + 12, top), f"{metres} m", _INK, load_font(20))
     north = f"{PATCH_METRES} m x {PATCH_METRES} m, north up"
-    draw.text((left + side, top), north, _INK, _font(20), anchor="ra")
+    draw.text((left + side, top), north, _INK, load_font(20), anchor="ra")
 
 
 def _draw_legend(draw: ImageDraw.ImageDraw, left: int, top: int) -> None:
     """Say what the colours of the bars mean."""
     for colour, text, start in ((_TRUE, "true label", left), (_OTHER, "other label", left + 170)):
         draw.rounded_rectangle((start, top + 5, start + 20, top + 25), 4, fill=colour)
-        draw.text((start + 30, top), text, _INK, _font(24))
-    draw.text((left + _LABEL_WIDTH + _BAR_WIDTH + 88, top), "score", _FAINT, _font(24), anchor="ra")
+        draw.text((start + 30, top), text, _INK, load_font(24))
+    draw.text(
+        (left + _LABEL_WIDTH + _BAR_WIDTH + 88, top), "score", _FAINT, load_font(24), anchor="ra"
+    )
 
 
 def _draw_bar(draw: ImageDraw.ImageDraw, bar: Bar, left: int, top: int) -> None:
     """Draw one label, its bar on a pale track, and its score."""
     middle = top + _ROW // 2
     colour = _TRUE if bar.is_true else _INK
-    lines = _wrap(bar.label, _font(22), _LABEL_WIDTH - 20)
-    font = _font(22 if len(lines) == 1 else 17)
+    lines = wrap(bar.label, load_font(22), _LABEL_WIDTH - 20)
+    font = load_font(22 if len(lines) == 1 else 17)
     step = 18
     for position, line in enumerate(lines):
         offset = round((position - (len(lines) - 1) / 2) * step)
@@ -187,7 +168,9 @@ def _draw_bar(draw: ImageDraw.ImageDraw, bar: Bar, left: int, top: int) -> None:
     mark = start + round(_BAR_WIDTH * bar.threshold)
     for y in range(top, top + _ROW - 3, 8):
         draw.line((mark, y, mark, y + 3), fill=_FAINT, width=2)
-    draw.text((start + _BAR_WIDTH + 88, middle), number(bar.score), colour, _font(22), anchor="rm")
+    draw.text(
+        (start + _BAR_WIDTH + 88, middle), number(bar.score), colour, load_font(22), anchor="rm"
+    )
 
 
 def _name_thresholds(
@@ -197,13 +180,4 @@ def _name_thresholds(
     thresholds = [bar.threshold for bar in bars]
     text = f"{thresholds[0]:g}" if len(set(thresholds)) == 1 else "threshold"
     middle = left + round(_BAR_WIDTH * sum(thresholds) / len(thresholds))
-    draw.text((middle, bottom), text, _FAINT, _font(18), anchor="mb")
-
-
-def _wrap(text: str, font: Any, width: int) -> list[str]:  # noqa: ANN401
-    """Return ``text`` as one line if it fits, else as two of about the same length."""
-    if font.getlength(text) <= width:
-        return [text]
-    words = text.split(" ")
-    cuts = [(" ".join(words[:cut]), " ".join(words[cut:])) for cut in range(1, len(words))]
-    return list(min(cuts, key=lambda lines: max(map(len, lines))))
+    draw.text((middle, bottom), text, _FAINT, load_font(18), anchor="mb")
