@@ -270,7 +270,7 @@ def test_inspect_says_what_the_real_sample_holds(real_store, capsys):
     shown = capsys.readouterr().out
     assert "B8A 60x60 uint16" in shown
     assert "VV 120x120 float32" in shown
-    assert "Named there but missing in the store, Sentinel-1: 0" in shown
+    assert "Listed there but missing in the store, Sentinel-1: 0" in shown
 
 
 def test_inspect_writes_json(real_store, capsys):

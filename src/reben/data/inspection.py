@@ -1,4 +1,4 @@
-"""What is in a store, by its names and metadata; and what is wrong with its values."""
+"""Inspect a store: what it holds, by names and metadata; and, value by value, what is wrong."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
@@ -86,12 +86,7 @@ class StoreSummary:
 
 
 class StoreProblem(NamedTuple):
-    """A value that is not as it should be.
-
-    Args:
-        name: Its name in the store.
-        reason: What is wrong.
-    """
+    """A value that is not as it should be: its name in the store, and what is wrong."""
 
     name: str
     reason: str
@@ -99,7 +94,7 @@ class StoreProblem(NamedTuple):
 
 @dataclass(frozen=True)
 class Verification:
-    """What was found by reading a whole store.
+    """What reading a whole store found.
 
     Args:
         num_values: Values that were read.
@@ -120,9 +115,9 @@ class Verification:
 
 
 def summarise_store(path: str | Path) -> StoreSummary:
-    """Return what the store in folder ``path`` holds, by its names and its metadata tables.
+    """Return what the store in folder ``path`` holds, by its names and metadata tables.
 
-    Values are counted by their names; only the first of each kind is opened.
+    Values are counted by name; only the first one of each kind is opened.
 
     Raises:
         StoreError: If the folder is not a store, or the value that is opened is damaged.
@@ -183,8 +178,8 @@ def verify_store(
     """Read every value of the store in folder ``path``, and return what is wrong.
 
     A value should be a safetensors blob under the name of a patch, with the tensors of its kind in
-    their sizes and dtypes and nothing else, and Sentinel-1 should be finite. The order of the
-    tensors does not matter. Pixels have no checksum, so a changed one is not noticed.
+    their sizes and dtypes and no others, and Sentinel-1 should be finite. The order of the tensors
+    does not matter. Pixels have no checksum, so a changed pixel is not noticed.
 
     Args:
         path: The store.

@@ -1,17 +1,16 @@
-"""Stores: an LMDB directory whose values are safetensors blobs.
+"""Stores: LMDB folders whose values are safetensors blobs.
 
-Key: a Sentinel-2 patch name, a Sentinel-1 patch name, or a Sentinel-2 patch name with
-``_reference_map`` behind it, in UTF-8. Value: the bands of that patch at native size, as one
-safetensors blob (Sentinel-2 uint16, Sentinel-1 float32 in dB, a reference map uint16 under the
-one key ``Data``). The order of the tensors in a blob means nothing and differs from patch to
-patch, so tensors are looked up by name.
+Key: the name of a Sentinel-2 patch, of a Sentinel-1 patch, or of a Sentinel-2 patch followed by
+``_reference_map``, in UTF-8. Value: the bands of that patch at native size, as one safetensors
+blob (Sentinel-2 uint16, Sentinel-1 float32 in dB, a reference map uint16 under the key ``Data``).
+The order of the tensors in a blob has no meaning and differs from patch to patch, so tensors are
+looked up by name.
 
 This is the format that rico-hdl writes and ConfigILM reads.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -35,9 +34,9 @@ if TYPE_CHECKING:
 class Store:
     """Patches by name, read-only.
 
-    A store may be opened as often as one likes: within a process all share one LMDB
-    environment, and every process (spawned or forked) opens its own on first use. Nothing is
-    written, not even a lock file, where the folder is read-only.
+    A store may be opened any number of times: within a process all share one LMDB environment,
+    and every process (spawned or forked) opens its own on first use. In a read-only folder nothing
+    is written, not even a lock file.
 
     Args:
         path: The folder that holds ``data.mdb``.
@@ -57,32 +56,27 @@ class Store:
         return cls(path)
 
     def __getstate__(self) -> dict[str, object]:
-        """Pickle the path alone; the copy opens its own environment."""
         return {"path": self.path}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Take the path; the environment opens on first use."""
         self.path = state["path"]
         self._environment = None
 
     def __repr__(self) -> str:
-        """Return the path that was opened."""
         return f"Store({str(self.path)!r})"
 
     def __len__(self) -> int:
-        """Count the values: Sentinel-2 patches, Sentinel-1 patches and reference maps."""
         with self._open().begin() as transaction:
             return int(transaction.stat()["entries"])
 
     def __contains__(self, name: object) -> bool:
-        """Tell whether there is a value for ``name``."""
         if not isinstance(name, str) or not _is_possible(name):
             return False
         with self._open().begin(buffers=True) as transaction:
             return transaction.get(name.encode()) is not None
 
     def names(self) -> Iterator[str]:
-        """Yield all names in byte order; no value is read for that."""
+        """Yield all names in byte order, without reading values."""
         return stored_names(self.path)
 
     def get(self, name: str, tensors: Iterable[str] | None = None) -> dict[str, NDArray[Any]]:
@@ -90,10 +84,10 @@ class Store:
 
         Args:
             name: A Sentinel-2 or Sentinel-1 patch name, or the name of a reference map.
-            tensors: The bands to read, in the order wanted; all of the blob by default.
+            tensors: The bands to read, in this order; all of them by default.
 
         Returns:
-            Band -> array [H, W] of native size and dtype, a copy that may be written to.
+            Band -> array [H, W] of native size and dtype, a copy that may be changed.
 
         Raises:
             MissingPatchError: If the store holds no such name.
@@ -104,8 +98,8 @@ class Store:
             blob = transaction.get(name.encode()) if name else None
             if not name:
                 raise MissingPatchError(
-                    "Nothing tells the Sentinel-1 partner of a patch. Add the column s1_name to "
-                    "the table of patches, or take bands of Sentinel-2 alone."
+                    "The Sentinel-1 partner of a patch is unknown. Add the column s1_name to the "
+                    "table of patches, or use bands of Sentinel-2 only."
                 )
             if blob is None:
                 raise MissingPatchError(
@@ -131,15 +125,15 @@ class Store:
 class StoreWriter:
     """Writes patches into a store; use it as a context manager.
 
-    The map grows as needed. Everything put is written in transactions of some 64 MB; what was
-    committed stays valid whatever happens afterwards.
+    Patches are written in transactions of some 64 MB; what was committed stays valid whatever
+    happens afterwards.
 
     Args:
-        path: Folder of the store; made if it is not there.
+        path: Folder of the store; created if necessary.
 
     Raises:
         OutputError: If the folder cannot be written.
-        StoreError: If there is a file that is no store.
+        StoreError: If it holds a file that is not a store.
     """
 
     _BATCH_BYTES = 64 << 20
@@ -150,16 +144,9 @@ class StoreWriter:
         self._writer = ValueWriter(self.path, sync=True)
 
     def __enter__(self) -> Self:
-        """Return the writer."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Commit what is pending, also after an error, and close."""
+    def __exit__(self, *_: object) -> None:
         try:
             self.commit()
         finally:
@@ -173,11 +160,11 @@ class StoreWriter:
             tensors: Band -> array [H, W], of any dtype that safetensors has.
 
         Returns:
-            Whether it was written: False if the very same value was there already.
+            Whether it was written: False if the store has the same value already.
 
         Raises:
-            StoreError: If another value is there under that name, or no value can be.
-            OutputError: If it cannot be written, for example for want of space.
+            StoreError: If the store has another value of that name, or the name is impossible.
+            OutputError: If it cannot be written, for example because the disk is full.
         """
         from safetensors.numpy import save
 

@@ -26,7 +26,7 @@ def test_one_part_goes_to_stdout_for_a_pipe(record, capfdbinary):
 
 def test_a_pipe_needs_one_part(record, capsys):
     assert run(["download", "-", "--record", f"{record.url}/record"]) == 2
-    assert "named by --only" in capsys.readouterr().err
+    assert "name it with --only" in capsys.readouterr().err
 
 
 def test_an_unknown_part_is_one_clear_line(record, tmp_path, capsys):

@@ -120,14 +120,14 @@ def test_patches_that_the_metadata_list_and_the_inputs_lack_are_said(tree, store
     words = [*words_for(tree, store), "--processes", "1", "--metadata", str(path)]
     assert cli.run(words) == 0
     said = capsys.readouterr().err
-    assert f"Listed in the metadata and not there, Sentinel-2: 16 ({patch_id(4)}, " in said
+    assert f"Listed in the metadata but missing, Sentinel-2: 16 ({patch_id(4)}, " in said
     assert f"{patch_id(13)}, ...)" in said
     assert cli.run([*words, "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
     assert report["absent"]["Sentinel-1"] == 16
     assert report["absent_names"]["Sentinel-1"][0] == s1_name(4)
     assert cli.run([*words, "--strict"]) == 2
-    assert "EncodeError: The metadata list patches that are not there" in capsys.readouterr().err
+    assert "EncodeError: Patches listed in the metadata are missing" in capsys.readouterr().err
 
 
 def test_an_archive_comes_through_a_pipe(store):

@@ -176,7 +176,7 @@ def test_a_missing_part_is_named(tmp_path):
     paths = write_parts(tmp_path, CONTENT, ["x.tar.gzaa", "x.tar.gzab", "x.tar.gzac"])
     paths[1].unlink()
     with pytest.raises(
-        ArchiveError, match=r"part x\.tar\.gzab is missing, and x\.tar\.gzac is there"
+        ArchiveError, match=r"part x\.tar\.gzab is missing, but x\.tar\.gzac is there"
     ):
         find_parts(paths[0])
 

@@ -68,7 +68,7 @@ def test_given_names_win_over_descriptions_and_a_dash_leaves_out(tmp_path, patch
 @pytest.mark.parametrize(
     ("names", "error", "said"),
     [
-        (NAMES[:3], BandsMismatchError, "has 4 bands, and 3 names"),
+        (NAMES[:3], BandsMismatchError, "has 4 bands, but 3 names"),
         (("B8A", "VV", "B02", "B13"), UnknownBandError, "'B13'"),
         (("B8A", "VV", "B02", "B02"), BandsMismatchError, "two bands called B02, number 3 and 4"),
         (("B8A", "VV", "B02", "-"), BandsMismatchError, "needs B01"),
@@ -104,7 +104,7 @@ def test_a_file_of_coarse_pixels_gives_coarse_bands_only(tmp_path):
     bands = {"B8A": made_up.band("B8A"), "B05": made_up.band("B05")}
     path = write_multiband(tmp_path / "p.tif", bands, side=60, metres=20)
     np.testing.assert_array_equal(read_multiband(path, BandSet(("B05",)))["B05"], bands["B05"])
-    with pytest.raises(PatchShapeError, match="finer ones cannot be made up"):
+    with pytest.raises(PatchShapeError, match="Pass a file with pixels of 10 m"):
         read_multiband(path, BandSet(("B02",)), names=("B02", "B05"))
     with pytest.raises(PatchShapeError, match="needs 20 x 20"):
         read_multiband(path, BandSet(("B01",)), names=("B01", "B05"))

@@ -183,7 +183,7 @@ def test_hidden_folders_are_left_out(tmp_path):
 def test_what_cannot_be_is_refused_at_once(roots, metadata, tmp_path):
     with pytest.raises(BandsMismatchError, match="nowhere"):
         PatchTree((tmp_path / "nowhere",), S2)
-    with pytest.raises(BandsMismatchError, match=r"metadata\.parquet is no TIFF"):
+    with pytest.raises(BandsMismatchError, match=r"metadata\.parquet is not a TIFF"):
         PatchTree((roots["s2"], metadata), S2)
     with pytest.raises(ConfigError, match="Name both"):
         PatchTree((roots["s2"],), ALL, roots["s1"])

@@ -5,7 +5,7 @@ import time
 import pytest
 
 from reben.data.storage import writer as flush
-from reben.data.storage.writer import Flusher, boot_id
+from reben.data.storage.writer import boot_id, flushing
 from reben.errors import OutputError
 
 
@@ -19,10 +19,10 @@ def test_leaving_waits_for_the_disk_and_says_how_long(tmp_path, monkeypatch):
     monkeypatch.setattr(flush, "_sync", sync)
     path = tmp_path / "file"
     path.write_bytes(b"1")
-    with Flusher(path) as flusher:
+    with flushing(path) as flushed:
         path.write_bytes(b"123")
     assert synced == [3]
-    assert flusher.seconds >= 0.01
+    assert flushed.seconds >= 0.01
 
 
 def test_the_file_is_flushed_while_others_write(tmp_path, monkeypatch):
@@ -31,7 +31,7 @@ def test_the_file_is_flushed_while_others_write(tmp_path, monkeypatch):
     monkeypatch.setattr(flush, "_SECONDS", 0.001)
     path = tmp_path / "file"
     path.touch()
-    with Flusher(path):
+    with flushing(path):
         deadline = time.monotonic() + 20
         while len(synced) < 3 and time.monotonic() < deadline:
             time.sleep(0.001)
@@ -49,7 +49,7 @@ def test_a_disk_that_refuses_is_an_output_error(seconds, tmp_path, monkeypatch):
     path.touch()
     with (
         pytest.raises(OutputError, match=r"Cannot write .*file: Input/output error"),
-        Flusher(path),
+        flushing(path),
     ):
         time.sleep(0.05)
 

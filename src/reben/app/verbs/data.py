@@ -1,9 +1,4 @@
-"""The verbs that make and show data: sample, synthesize, inspect.
-
-The verb that fetches the data set: download.
-
-The verb that turns band files into a store: encode.
-"""
+"""The verbs that get, make and show data: sample, download, synthesize, encode, inspect."""
 
 import sys
 from collections.abc import Callable
@@ -37,12 +32,12 @@ _SHOWN = 20
 def sample(folder: Path, /, *, from_wheel: Path | None = None, as_json: AsJson = False) -> None:
     """Fetch the 24 real patch pairs of BigEarthNet v2.0 into a store.
 
-    They come out of the package configilm 0.7.1, which pip downloads alone (55 MB) and whose
+    They are test data of the package configilm 0.7.1, which pip downloads (55 MB) and whose
     checksum is verified. A second call on the same folder does nothing.
 
     Args:
-        folder: Where the store shall lie.
-        from_wheel: Take this file of the package instead of downloading it.
+        folder: Folder of the store.
+        from_wheel: Use this wheel of the package instead of downloading it.
         as_json: Write the result as JSON.
     """
     from reben.data.sample import fetch_sample
@@ -53,11 +48,11 @@ def sample(folder: Path, /, *, from_wheel: Path | None = None, as_json: AsJson =
 
 
 def synthesize(folder: Path, /, *, patches: int, seed: int = 0, as_json: AsJson = False) -> None:
-    """Write made-up patches in the layout of BigEarthNet v2.0: GeoTIFFs, maps and metadata.
+    """Write synthetic patches in the layout of BigEarthNet v2.0: GeoTIFFs, maps and metadata.
 
     Args:
-        folder: Where the tree shall lie.
-        patches: How many patch pairs to make.
+        folder: A new or empty folder.
+        patches: Number of patch pairs.
         seed: The same seed gives the same pixels.
         as_json: Write the result as JSON.
     """
@@ -73,7 +68,7 @@ def inspect(store: Path, /, *, verify: Switch = False, as_json: AsJson = False) 
 
     Args:
         store: Folder of the store.
-        verify: Also read every value, and say which are not as they should be.
+        verify: Also read every value, and list those that are damaged.
         as_json: Write the result as JSON.
     """
     from reben.data.inspection import summarise_store
@@ -90,7 +85,7 @@ def inspect(store: Path, /, *, verify: Switch = False, as_json: AsJson = False) 
         first = found.problems[0]
         raise StoreError(
             f"{found.num_problems} of the {found.num_values} values in {store} are not as they "
-            f"should be, the first one {first.name}: {first.reason}. Encode the store anew."
+            f"should be, the first one {first.name}: {first.reason}. Encode the store again."
         )
 
 
@@ -126,10 +121,10 @@ def _print_summary(summary: "StoreSummary") -> None:
     values = [(kind, count, samples[kind]) for kind, count in summary.values.items()]
     print_table(("kind", "values>", "the first one's tensors"), values, title="In the store")
     if not summary.metadata:
-        talk("No metadata table lies in the folder, so nothing is known of splits and labels.")
+        talk("There is no metadata table in the folder: splits and labels are unknown.")
         return
     files = ", ".join(summary.metadata)
-    print_text(f"\n{summary.num_patches} patches are named in {files}.")
+    print_text(f"\n{summary.num_patches} patches are listed in {files}.")
     splits = [(name, count, summary.clear_splits[name]) for name, count in summary.splits.items()]
     print_table(("split", "patches>", "without snow, cloud, shadow>"), splits)
     print_table(("country", "patches>"), rows_of(summary.countries))
@@ -139,8 +134,8 @@ def _print_summary(summary: "StoreSummary") -> None:
         ("Sentinel-1", summary.missing_sentinel1),
     ):
         first = f", the first one {names[0]}" if names else ""
-        print_text(f"Named there but missing in the store, {mission}: {len(names)}{first}")
-    print_text(f"In the store but not named there, Sentinel-2: {summary.num_unlisted}")
+        print_text(f"Listed there but missing in the store, {mission}: {len(names)}{first}")
+    print_text(f"In the store but not listed there, Sentinel-2: {summary.num_unlisted}")
 
 
 def download(
@@ -151,15 +146,15 @@ def download(
     record: str | None = None,
     as_json: AsJson = False,
 ) -> None:
-    """Fetch the archives of BigEarthNet v2.0 from Zenodo; go on where an earlier call broke off.
+    """Download the archives of BigEarthNet v2.0 from Zenodo; resume an earlier download.
 
     Names, sizes and MD5 sums are read from the record, and every file is verified.
 
     Args:
-        folder: Where to put the files. A single dash writes one file to stdout as it comes, for
-            a pipe: reben download - --only s2 | reben encode --s2 - --out STORE
-        only: Parts to fetch, separated by commas: s1, s2, reference_maps, metadata.
-        record: Address of another record's JSON.
+        folder: Folder for the files. A single dash writes one file to stdout as it arrives, for a
+            pipe: reben download - --only s2 | reben encode --s2 - --out STORE
+        only: Parts to download, separated by commas: s1, s2, reference_maps, metadata.
+        record: URL of another record's JSON.
         as_json: Write the result as JSON.
     """
     from reben.data.download import RECORD_URL, stream
@@ -171,7 +166,7 @@ def download(
         progress = None if bar is None else _show_download(bar)
         if str(folder) == "-":
             if as_json or parts is None:
-                raise ConfigError("Into a pipe goes one part, named by --only, and no --json.")
+                raise ConfigError("A pipe takes one part: name it with --only, without --json.")
             stream(sys.stdout.buffer, only=parts, record_url=address, progress=progress)
             return
         paths = fetch(folder, only=parts, record_url=address, progress=progress)
@@ -184,7 +179,6 @@ def download(
 
 
 def _show_download(bar: Bar) -> Callable[[str, int, int], None]:
-    """Return a function that shows one file after the other on ``bar``."""
     return lambda name, done, size: bar(done, size, what=name)
 
 
@@ -213,25 +207,25 @@ def encode(  # noqa: PLR0913 - one for each flag
 ) -> None:
     """Write patches from folders or archives into a store.
 
-    An input is an unpacked folder, or an archive as published (.tar, .tar.gz, .tar.zst), or the
-    first of the parts that one was split into, or - for an archive on stdin. Archives are read as
-    streams. The store is valid at every moment; the same command goes on where an earlier one
-    was stopped, and a second one may add other inputs to the same store.
+    An input is an unpacked folder; an archive as published (.tar, .tar.gz, .tar.zst); the first
+    part of a split archive; or - for an archive on stdin. Archives are read as streams. The store
+    is valid at any moment: the same command resumes one that was stopped, and another command may
+    add other inputs to the same store.
 
     Args:
         folder: The folder that reben download filled, or an unpacked tree. Sentinel-1, Sentinel-2,
-            reference maps and metadata are found in it; what the flags name takes their place.
+            reference maps and metadata are found in it, unless a flag names them.
         out: Folder of the store.
         s1: Sentinel-1 patches.
         s2: Sentinel-2 patches.
         reference_maps: Reference maps.
-        metadata: Metadata tables (parquet), which are kept in the store.
-        processes: How many processes share the work; by default as many as there are usable cores.
+        metadata: Metadata tables (parquet), which are copied into the store.
+        processes: Number of processes; by default the usable cores.
         split: Encode only this split, by the metadata: train, validation or test.
         country: Encode only patches of these countries.
-        limit: Encode only this many patches, the first ones of the metadata.
-        strict: Stop at the first patch that has to be left out, and fail if patches that the
-            metadata list are not there.
+        limit: Encode only the first so many patches of the metadata.
+        strict: Stop at the first patch that would be left out, and fail if patches listed in the
+            metadata are missing.
         as_json: Write the report as JSON.
     """
     from reben.data.encode import encode as make
@@ -275,7 +269,7 @@ def _print_report(report: "EncodeReport", *, as_json: bool) -> None:
         if count:
             first = ", ".join(report.absent_names[kind])
             more = ", ..." if count > len(report.absent_names[kind]) else ""
-            talk(f"Listed in the metadata and not there, {kind}: {count} ({first}{more})")
+            talk(f"Listed in the metadata but missing, {kind}: {count} ({first}{more})")
     for failure in report.failures[:_SHOWN_LEFT_OUT]:
         talk(f"Left out: {failure.kind} {failure.name}: {failure.reason}.")
     num_failed = sum(report.failed.values())
@@ -284,7 +278,6 @@ def _print_report(report: "EncodeReport", *, as_json: bool) -> None:
 
 
 def _show_encoding(bar: Bar) -> "Progress":
-    """Return a function that shows patches and bytes a second on ``bar``."""
     started = monotonic()
 
     def show(done: int, total: int | None, num_bytes: int) -> None:

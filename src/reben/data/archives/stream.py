@@ -1,7 +1,7 @@
-"""Archives as streams of bytes: parts are joined, compression is undone, nothing is unpacked.
+"""Archives as streams of bytes: parts are joined and decompressed, nothing is unpacked to disk.
 
-How an archive is compressed is seen from its first bytes, not from its name, so that it may also
-come through a pipe.
+The compression is recognised by the first bytes, not by the name, so archives may also come through
+a pipe.
 """
 
 import os
@@ -17,10 +17,10 @@ from typing import IO, cast
 from reben.errors import ArchiveError
 
 CHUNK_BYTES = 1 << 20
-"""How much is read, and handed on, at a time."""
+"""How much is read at a time."""
 _QUEUED_CHUNKS = 8
 _MAX_WINDOW = 1 << 29
-"""Memory that a zstd stream may ask for: more would not leave room for the rest."""
+"""Memory that a zstd stream may ask for."""
 
 _ZSTD, _GZIP = b"\x28\xb5\x2f\xfd", b"\x1f\x8b"
 _ZSTD_SKIPPABLE = re.compile(rb"[\x50-\x5f]\x2a\x4d\x18")
@@ -45,11 +45,11 @@ def archive_names(files: Iterable[str]) -> list[str]:
 
 
 def find_parts(path: Path) -> tuple[Path, ...]:
-    """Return the files of an archive in order: itself, or all the parts that it was split into.
+    """Return the files of an archive in order: itself, or all its parts.
 
     Args:
-        path: The archive; or its first part, for example ``S2.tar.gzaa``; or what the names of
-            all parts start with, for example ``S2.tar.gz``.
+        path: The archive; its first part, for example ``S2.tar.gzaa``; or the start of the names
+            of all parts, for example ``S2.tar.gz``.
 
     Raises:
         ArchiveError: If nothing is there, or a part between the first and the last is missing.
@@ -67,7 +67,7 @@ def find_parts(path: Path) -> tuple[Path, ...]:
     if not parts:
         raise ArchiveError(
             f"There is no folder and no archive {path}. Name a folder, a .tar, .tar.gz or "
-            ".tar.zst file, the first part of a split one, or - for stdin."
+            ".tar.zst file, the first part of a split archive, or - for stdin."
         )
     parts.sort()
     first, entry = parts[0]
@@ -80,7 +80,7 @@ def find_parts(path: Path) -> tuple[Path, ...]:
         if number != expected:
             missing = entry.name.removesuffix(number) + expected
             raise ArchiveError(
-                f"The part {missing} is missing, and {entry.name} is there. Fetch it as well."
+                f"The part {missing} is missing, but {entry.name} is there. Download it as well."
             )
         expected = _next_number(number)
     return tuple(entry for _, entry in parts)
@@ -91,7 +91,7 @@ def _first_of(character: re.Match[str]) -> str:
 
 
 def _next_number(number: str) -> str:
-    """Return the number of the next part, as the program ``split`` counts: aa, ab ... az, ba."""
+    """Return the next number as the program ``split`` counts: aa, ab ... az, ba."""
     if number.isdigit():
         return f"{int(number) + 1:0{len(number)}d}"
     rest, last = number[:-1], number[-1]
@@ -101,11 +101,7 @@ def _next_number(number: str) -> str:
 
 
 class RawStream:
-    """The bytes of files, one after another, or of an open descriptor.
-
-    Args:
-        parts: The files; or the descriptor of a pipe, which is left open.
-    """
+    """The bytes of files, one after the other, or of an open descriptor, which is left open."""
 
     def __init__(self, parts: Sequence[Path] | int) -> None:
         self.num_read = 0
@@ -114,11 +110,7 @@ class RawStream:
         self._owned = False
 
     def read(self, size: int = CHUNK_BYTES) -> bytes:
-        """Return up to ``size`` bytes; none at the end.
-
-        Raises:
-            ArchiveError: If the operating system cannot read a part.
-        """
+        """Return up to ``size`` bytes; none at the end. Raise `ArchiveError` if reading fails."""
         try:
             while True:
                 if self._descriptor >= 0:
@@ -142,15 +134,11 @@ class RawStream:
 
 
 def decompress(raw: RawStream, name: str) -> Generator[bytes]:
-    """Yield the bytes of an archive, decompressed; close it at the end.
-
-    Args:
-        raw: The bytes as they come.
-        name: What the archive is called in error messages.
+    """Yield the bytes of an archive, decompressed, and close it; ``name`` is for error messages.
 
     Raises:
-        ArchiveError: If the bytes are damaged, end too early, or are compressed in another way
-            than by gzip or zstd.
+        ArchiveError: If the bytes are damaged, end too early, or are compressed otherwise than
+            with gzip or zstd.
     """
     try:
         yield from _decompress(raw, name)
@@ -163,7 +151,7 @@ def _decompress(raw: RawStream, name: str) -> Iterator[bytes]:
     while 0 < len(start) < 512 and (more := raw.read()):
         start += more
     if not start:
-        raise ArchiveError(f"{name} is empty. Fetch it again.")
+        raise ArchiveError(f"{name} is empty. Download it again.")
     for magic, other in _OTHERS.items():
         if start.startswith(magic):
             raise ArchiveError(
@@ -201,14 +189,13 @@ def _unzstd(start: bytes, raw: RawStream, name: str) -> Iterator[bytes]:
         cast("IO[bytes]", _Pushed(start, raw)), read_size=CHUNK_BYTES, read_across_frames=True
     )
     try:
-        # A stream that ends within a frame looks like one that ends; the tar in it tells them
-        # apart.
+        # A stream that ends within a frame looks complete; the tar in it tells.
         while content := reader.read(CHUNK_BYTES):
             yield content
     except zstandard.ZstdError as error:
         raise ArchiveError(
-            f"{name} is damaged or ends too early ({error}). Fetch it again; what was complete "
-            "before is kept."
+            f"{name} is damaged or ends too early ({error}). Download it again; what was "
+            "complete before is kept."
         ) from None
 
 
@@ -226,19 +213,19 @@ def _gunzip(start: bytes, raw: RawStream, name: str) -> Iterator[bytes]:
                     pending = raw.read()
                     if not pending:
                         raise ArchiveError(
-                            f"{name} ends too early. Fetch it again; what was complete before is "
-                            "kept."
+                            f"{name} ends too early. Download it again; what was complete before "
+                            "is kept."
                         )
             # Zeros between or behind members are padding.
             pending = inflater.unused_data.lstrip(b"\0") or raw.read().lstrip(b"\0")
     except zlib.error as error:
         raise ArchiveError(
-            f"{name} is damaged ({error}). Fetch it again; what was complete before is kept."
+            f"{name} is damaged ({error}). Download it again; what was complete before is kept."
         ) from None
 
 
 def read_ahead(chunks: Generator[bytes]) -> Generator[bytes]:
-    """Yield ``chunks``, which a thread fetches: decompression does not hold the interpreter."""
+    """Yield ``chunks``, fetched by a thread: decompression releases the interpreter lock."""
     waiting: queue.Queue[bytes | None] = queue.Queue(_QUEUED_CHUNKS)
     stopped = threading.Event()
     errors: list[BaseException] = []

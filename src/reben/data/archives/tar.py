@@ -1,8 +1,8 @@
-"""Tar archives as streams of members, several times as fast as the standard library reads them.
+"""Tar archives as streams of members, read several times faster than by the standard library.
 
-An archive of the data set has six million small members. `tarfile` takes 54 microseconds for
-each, three times as long as everything else that is done with it; this takes six. It knows the
-formats ustar, pax and GNU, and only what a folder of files needs: everything else is refused.
+An archive of the data set has six million small members. `tarfile` takes 54 microseconds for each,
+three times as long as all other work on it; this takes six. It reads the formats ustar, pax and
+GNU, files and folders only, and refuses everything else.
 
 Source: POSIX.1-2017, pax, "ustar Interchange Format"; GNU tar manual, "Basic Tar Format".
 """
@@ -19,7 +19,7 @@ _MAX_DESCRIPTION = 1 << 20
 _FILES = frozenset({b"0", b"\0", b"7"})
 _FOLDER, _LONG_NAME, _PAX = b"5", b"L", b"x"
 _DESCRIPTIONS = frozenset({_LONG_NAME, b"K", _PAX, b"g"})
-"""Members that say something of the next one, or (``g``) of all that follow."""
+"""Members that describe the next one, or (``g``) all that follow."""
 _REFUSED = {
     b"1": "a hard link",
     b"2": "a symbolic link",
@@ -32,12 +32,7 @@ _REFUSED = {
 
 
 class Member(NamedTuple):
-    """A file in an archive.
-
-    Args:
-        name: Its path in the archive, with slashes.
-        content: Its bytes.
-    """
+    """A file in an archive: its path there, with slashes, and its content."""
 
     name: str
     content: bytes
@@ -69,7 +64,7 @@ class _Bytes:
         return b"".join(pieces)
 
     def skip(self, size: int) -> bool:
-        """Pass over the next ``size`` bytes; tell whether there were as many."""
+        """Skip the next ``size`` bytes; tell whether there were that many."""
         while size > len(self._chunk) - self._position:
             size -= len(self._chunk) - self._position
             self._chunk, self._position = next(self._chunks, b""), 0
@@ -88,16 +83,16 @@ def read_members(
 ) -> Iterator[Member]:
     """Yield the files of a tar archive for which ``wants(name, size)`` is true.
 
-    Archives that were joined one behind another are read as one.
+    Concatenated archives are read as one.
 
     Args:
         chunks: The bytes of the archive, in pieces of any size.
         archive: What it is called in error messages.
-        wants: Asked for every file; what it does not want is passed over.
+        wants: Asked for every file.
 
     Raises:
-        ArchiveError: If the bytes are no tar archive, damaged or end too early; if a member is a
-            link or a device, or has a name that leads out of the archive's folder.
+        ArchiveError: If the bytes are not a tar archive, damaged or end too early; if a member is
+            a link or a device, or its name leads out of the archive's folder.
     """
     stream = _Bytes(chunks)
     for kind, name, size in _read_headers(stream, archive):
@@ -116,7 +111,7 @@ def read_members(
 
 
 def _read_headers(stream: _Bytes, archive: str) -> Iterator[_Header]:
-    """Yield the headers of files and folders; the contents lie between them in the stream."""
+    """Yield the headers of files and folders; the stream is then at the content."""
     last, ended = "", False
     said_name: str | None = None
     said_size: int | None = None
@@ -147,7 +142,7 @@ def _read_headers(stream: _Bytes, archive: str) -> Iterator[_Header]:
 def _read_description(
     stream: _Bytes, archive: str, last: str, header: _Header
 ) -> tuple[str | None, int | None]:
-    """Return name and size of the next member as far as a description gives them."""
+    """Return name and size of the next member, if a description gives them."""
     kind, _, size = header
     content = stream.take(min(size, _MAX_DESCRIPTION))
     if len(content) < size or not stream.skip(-size % _BLOCK):
@@ -169,7 +164,7 @@ def _parse_header(block: bytes, archive: str, behind: str) -> _Header:
     # Adler-32 from zero has the sum of the bytes, modulo 65521, in its lower half.
     total = (zlib.adler32(block, 0) & 0xFFFF) - (zlib.adler32(field, 0) & 0xFFFF) + 8 * 32
     if size < 0 or (total - stored) % 65521:
-        what = f"what follows {behind} is no member" if behind else "it starts like no tar archive"
+        what = f"what follows {behind} is not a member" if behind else "it does not start like one"
         _refuse(archive, what)
     name = block[:100].split(b"\0", 1)[0]
     if block[345] and block[257:263] == b"ustar\0":
@@ -178,14 +173,13 @@ def _parse_header(block: bytes, archive: str, behind: str) -> _Header:
 
 
 def _parse_number(field: bytes) -> int:
-    """Return a number in octal digits, or, where they did not suffice, in base 256."""
+    """Return a number written in octal digits or, if it is too large, in base 256."""
     if field[0] & 0x80:
         return int.from_bytes(field, "big") - (0x80 << 8 * (len(field) - 1))
     return int(field.strip(b"\0 ") or b"0", 8)
 
 
 def _parse_pax(content: bytes, archive: str) -> tuple[str | None, int | None]:
-    """Return name and size of the next member as far as its description gives them."""
     name, size = None, None
     while content.strip(b"\0"):
         length, _, rest = content.partition(b" ")
@@ -207,15 +201,14 @@ def _check_member(archive: str, name: str, kind: bytes) -> None:
     if kind not in _FILES and kind != _FOLDER:
         what = _REFUSED.get(kind, f"of the unknown kind {kind!r}")
         raise ArchiveError(
-            f"{archive} holds {name!r}, which is {what}; an archive of the data set holds files "
-            "and folders only. Do not trust it: fetch the archive from where the data set is "
-            "published."
+            f"{archive} holds {name!r}, which is {what}; an archive of the data set holds only "
+            "files and folders. Do not trust it: download the archive from the data set's record."
         )
     leads_up = ".." in name and ".." in name.split("/")
     if leads_up or name.startswith("/") or "\\" in name or name[1:2] == ":":
         raise ArchiveError(
             f"{archive} holds {name!r}, a name that leads out of the archive's folder. Do not "
-            "trust it: fetch the archive from where the data set is published."
+            "trust it: download the archive from the data set's record."
         )
 
 
@@ -225,13 +218,13 @@ def _decode(name: bytes) -> str:
 
 def _refuse(archive: str, reason: str) -> NoReturn:
     raise ArchiveError(
-        f"{archive} cannot be read as a tar archive: {reason}. Fetch it again; what was complete "
-        "before is kept."
+        f"{archive} cannot be read as a tar archive: {reason}. Download it again; what was "
+        "complete before is kept."
     )
 
 
 def _refuse_end(archive: str, last: str) -> NoReturn:
-    behind = f", behind {last}" if last else ""
+    behind = f", after {last}" if last else ""
     raise ArchiveError(
-        f"{archive} ends too early{behind}. Fetch it again; what was complete before is kept."
+        f"{archive} ends too early{behind}. Download it again; what was complete before is kept."
     )

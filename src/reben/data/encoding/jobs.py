@@ -44,9 +44,9 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 
 
 class NameSet:
-    """Names to look up, not to list; the same in every process.
+    """A set of names that takes eight bytes a name, the same in every process.
 
-    Two names are taken for one with a chance of one in 10^19 for each pair of names.
+    Any two names are confused with a chance of one in 10^19.
 
     Example:
         >>> names = NameSet(["a", "b"])
@@ -59,17 +59,13 @@ class NameSet:
         self._hashes = array("Q", hashes.tobytes())
 
     def __contains__(self, name: object) -> bool:
-        """Tell whether ``name`` is in the set."""
         if not isinstance(name, str):
-            return False
-        if not self._hashes:
             return False
         number = _hash(name)
         place = bisect_left(self._hashes, number)
         return place < len(self._hashes) and self._hashes[place] == number
 
     def __len__(self) -> int:
-        """Count the names."""
         return len(self._hashes)
 
 
@@ -80,12 +76,7 @@ def _hash(name: str) -> int:
 
 @dataclass(frozen=True)
 class FolderJob:
-    """Encode some patch folders.
-
-    Args:
-        kind: What they hold.
-        folders: Their paths.
-    """
+    """Encode the patch folders at some paths."""
 
     kind: str
     folders: list[str]
@@ -95,7 +86,7 @@ class FolderJob:
         """What it is called in messages."""
         return self.folders[0]
 
-    def run(self, writer: ValueWriter, *, strict: bool) -> Iterator[Step]:
+    def run(self, writer: ValueWriter, *, strict: bool, pipe: int | None) -> Iterator[Step]:
         """Do it, and yield what was done after every commit."""
         batch = _Batch(KINDS[self.kind], writer)
         for folder in self.folders:
@@ -110,11 +101,11 @@ class ArchiveJob:
     """Encode the patches of an archive.
 
     Args:
-        kind: What they hold.
-        name: What the archive is called in messages.
+        kind: What its patch folders hold.
+        name: What it is called in messages.
         parts: Its files, in order; none for stdin.
         wanted: Names of the patch folders to encode; all if None.
-        there: Names of the values that the store had when the encoding began.
+        there: Names of the values that were in the store when the encoding began.
     """
 
     kind: str
@@ -126,7 +117,7 @@ class ArchiveJob:
     def run(self, writer: ValueWriter, *, strict: bool, pipe: int | None) -> Iterator[Step]:
         """Do it, and yield what was done after every commit.
 
-        The last step tells if the archive is damaged or not to be trusted; patches that were
+        If the archive is damaged or cannot be trusted, the last step says so; patches that were
         complete before are written.
         """
         batch = _Batch(KINDS[self.kind], writer)
@@ -162,7 +153,7 @@ Job = FolderJob | ArchiveJob
 
 
 class _Batch:
-    """Values until their commit, and what else there is to say of it."""
+    """Values up to their commit, with what else a step says."""
 
     def __init__(self, kind: Kind, writer: ValueWriter) -> None:
         self.kind = kind
@@ -173,7 +164,6 @@ class _Batch:
 
     @property
     def is_full(self) -> bool:
-        """Whether it is time to commit."""
         return self._writer.pending_bytes >= BATCH_BYTES
 
     def add(self, patch: PatchFiles) -> None:
@@ -198,28 +188,22 @@ class _Batch:
 
     def commit(self, read_bytes: int = 0) -> Step:
         """Write the values and return what was done since the last commit."""
-        written = self._writer.commit()
-        for name in written.different:
+        stored = self._writer.commit()
+        for name in stored.different:
             self._fail(name.removesuffix(self.kind.suffix), DIFFERENT)
+        num_same = self._num_same + len(stored.same)
         step = Step(
-            kind=self.kind.name,
-            num_new=written.num_new,
-            num_there=self.num_there,
-            num_same=self._num_same + len(written.same),
-            num_bytes=written.num_bytes,
-            failures=tuple(self.failures),
-            read_bytes=read_bytes,
-        )
+            self.kind.name, stored.num_new, self.num_there, num_same, stored.num_bytes,
+            tuple(self.failures), read_bytes,
+        )  # fmt: skip
         self.num_there = self._num_same = 0
         self.failures = []
         return step
 
     def _fail(self, patch: str, reason: str) -> None:
-        # A name may hold bytes that are no text; the report does.
-        patch, reason = (
-            text.encode(errors="backslashreplace").decode() for text in (patch, reason)
-        )
-        self.failures.append(Failure(self.kind.name, patch, reason))
+        # A name may hold bytes that are not text; the report cannot.
+        texts = [text.encode(errors="backslashreplace").decode() for text in (patch, reason)]
+        self.failures.append(Failure(self.kind.name, *texts))
 
 
 def do_jobs(
@@ -227,21 +211,21 @@ def do_jobs(
     store: Path,
     *,
     num_processes: int,
-    strict: bool = False,
-    pipe: int | None = None,
-    executor: Executor | None = None,
+    strict: bool,
+    pipe: int | None,
+    executor: Executor | None,
 ) -> Generator[Step]:
-    """Do the jobs and yield what was done; an archive that breaks off does not end the others.
+    """Do jobs and yield what was done; an archive that breaks off does not stop the others.
 
     What a process committed stays valid, however it ends.
 
     Args:
-        jobs: What to do. Archives come first: each keeps a process busy to its end.
+        jobs: Archives come first, since each keeps a process busy to its end.
         store: Folder of the store.
-        num_processes: How many processes share the jobs; with 1 it is this one.
-        strict: Whether a failure ends a batch, so that it is heard of at once.
+        num_processes: Processes that share the jobs; with 1 it is this one.
+        strict: Whether a failure ends a batch, so that it is reported at once.
         pipe: Descriptor that an archive without files is read from.
-        executor: Who does the jobs instead, on this machine.
+        executor: Does the jobs instead, on this machine.
 
     Raises:
         OutputError: If the store cannot be written.
@@ -250,7 +234,7 @@ def do_jobs(
     if num_processes == 1 and executor is None:
         with ValueWriter(store) as writer:
             for job in jobs:
-                yield from _do(job, writer, strict=strict, pipe=pipe)
+                yield from job.run(writer, strict=strict, pipe=pipe)
         return
     # A Connection is how a descriptor gets into a spawned process.
     carried = None if pipe is None else Connection(os.dup(pipe), writable=False)
@@ -295,21 +279,15 @@ def _start_worker(store: Path, pipe: "Connection[None, None] | None") -> None:
 def _do_in_worker(job: Job, store: Path, machine: str, *, strict: bool) -> Iterator[Step]:
     if _Worker.writer is not None:
         pipe = None if _Worker.pipe is None else _Worker.pipe.fileno()
-        yield from _do(job, _Worker.writer, strict=strict, pipe=pipe)
+        yield from job.run(_Worker.writer, strict=strict, pipe=pipe)
         return
     if machine != _this_machine():
         raise ConfigError(
-            "The executor works on another machine, and LMDB lets one machine write a store. Pass "
-            "an executor of this machine, or none."
+            "The executor runs on another machine, but LMDB lets only one machine write a store. "
+            "Pass an executor of this machine, or none."
         )
     with _Worker.lock, ValueWriter(store) as writer:  # threads of a process take turns
-        yield from _do(job, writer, strict=strict, pipe=None)
-
-
-def _do(job: Job, writer: ValueWriter, *, strict: bool, pipe: int | None) -> Iterator[Step]:
-    if isinstance(job, ArchiveJob):
-        return job.run(writer, strict=strict, pipe=pipe)
-    return job.run(writer, strict=strict)
+        yield from job.run(writer, strict=strict, pipe=None)
 
 
 def _this_machine() -> str:
@@ -319,11 +297,11 @@ def _this_machine() -> str:
 def _keep_freed_memory() -> None:
     """Tell glibc to keep the memory of one batch for the next, which halves the time of writing.
 
-    By default it gives blocks of this size back to the system, which then clears each page anew.
+    By default it returns blocks of this size to the system, which then clears each page again.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError, TypeError):
-        return  # another C library, which decides for itself
+        return  # another C library
     mallopt(_M_TRIM_THRESHOLD, 4 * BATCH_BYTES)
     mallopt(_M_MMAP_THRESHOLD, BATCH_BYTES)

@@ -1,4 +1,4 @@
-"""The files of patches, patch by patch, from an unpacked folder or from an archive."""
+"""The files of patches, from an unpacked folder or from an archive, and the values they make."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -22,7 +22,7 @@ class PatchFilesError(Exception):
 
 @dataclass
 class PatchFiles:
-    """What there is of one patch.
+    """The files of one patch, or of one folder with TIFFs that should be a patch.
 
     Args:
         name: Name of its folder.
@@ -37,7 +37,7 @@ class PatchFiles:
     num_bytes: int = 0
 
     def add(self, kind: Kind, file: str, content: bytes) -> None:
-        """Take one more file of the patch; what is no TIFF is passed over."""
+        """Take one more file of the patch; ignore files that are not TIFFs."""
         try:
             tensor = tensor_of(kind, self.name, file)
         except PatchFilesError as error:
@@ -55,7 +55,7 @@ class PatchFiles:
         """Return the value that the files make.
 
         Raises:
-            PatchFilesError: If a file is missing or damaged, or of another size or dtype.
+            PatchFilesError: If a file is missing, damaged, or of the wrong size or dtype.
         """
         if self.problem is not None:
             raise PatchFilesError(self.problem)
@@ -98,10 +98,10 @@ def _read_tensor(kind: Kind, tensor: str, content: bytes) -> bytes | memoryview:
 
 
 def tensor_of(kind: Kind, patch: str, file: str) -> str | None:
-    """Return which tensor a file in the folder of a patch holds; None if it is no TIFF.
+    """Return which tensor a file in the folder of a patch holds; None if it is not a TIFF.
 
     Raises:
-        PatchFilesError: If it is a TIFF that has no place there.
+        PatchFilesError: If it is a TIFF that does not belong there.
     """
     found = match_band_file(file)
     if found is not None and found.patch == patch and found.tensor in kind.sizes:
@@ -115,12 +115,11 @@ def tensor_of(kind: Kind, patch: str, file: str) -> str | None:
 
 
 def may_be_patch(kind: Kind, folder: str) -> bool:
-    """Tell whether a folder with TIFFs is one to look at: not one of another kind."""
+    """Tell by its name whether a folder with TIFFs is to be reported: not if of another kind."""
     return kind.is_folder(folder) or kind_of_value(folder) == OTHER
 
 
-def folder_problem(kind: Kind, folder: str) -> str | None:
-    """Return why a folder with TIFFs is no patch, by its name, or None."""
+def _folder_problem(kind: Kind, folder: str) -> str | None:
     if kind.is_folder(folder):
         return None
     return f"there are TIFFs in a folder {folder!r}, which is not the name of a {kind.name} patch"
@@ -128,15 +127,15 @@ def folder_problem(kind: Kind, folder: str) -> str | None:
 
 def read_patch_files(folder: str, kind: Kind) -> PatchFiles:
     """Return the files in the patch folder at path ``folder``."""
-    patch = PatchFiles(folder[folder.rfind("/") + 1 :])
-    patch.problem = folder_problem(kind, patch.name)
+    name = folder[folder.rfind("/") + 1 :]
+    patch = PatchFiles(name, problem=_folder_problem(kind, name))
     if patch.problem is not None:
         return patch
     try:
-        for name in os.listdir(folder):  # noqa: PTH208 - a million times
-            tensor = tensor_of(kind, patch.name, name)
+        for file in os.listdir(folder):  # noqa: PTH208 - a million times
+            tensor = tensor_of(kind, name, file)
             if tensor is not None:
-                patch.files[tensor] = content = _read_file(f"{folder}/{name}")
+                patch.files[tensor] = content = _read_file(f"{folder}/{file}")
                 patch.num_bytes += len(content)
     except PatchFilesError as error:
         patch.problem = str(error)
@@ -174,7 +173,7 @@ def patches_of_archive(
         wants: Tells by its name whether to read a patch; asked once for each folder.
 
     Raises:
-        ArchiveError: If the archive is damaged or not to be trusted, after the patches that were
+        ArchiveError: If the archive is damaged or cannot be trusted, after the patches that were
             complete by then.
     """
     grouping = _Grouping(kind, wants)
@@ -205,7 +204,7 @@ class _Grouping:
         self._finished: list[PatchFiles] = []
 
     def wants(self, path: str, size: int) -> bool:
-        """Tell whether to read a member; it is added next, if so."""
+        """Tell whether to read a member; if so, it is added next."""
         folder, _, self._file = path.rpartition("/")
         if folder != self._folder:
             self.leave()
@@ -215,7 +214,7 @@ class _Grouping:
             return False
         if folder not in self.waiting:
             self.waiting[folder] = patch
-            patch.problem = folder_problem(self._kind, patch.name)
+            patch.problem = _folder_problem(self._kind, patch.name)
         if size > _MAX_FILE_BYTES:
             patch.problem = patch.problem or f"the file {self._file} has {size} bytes"
         return patch.problem is None

@@ -4,14 +4,16 @@ from collections import Counter
 from dataclasses import asdict, dataclass, field
 from typing import NamedTuple
 
+from reben.errors import ArchiveError, EncodeError
+
 MAX_LISTED = 10_000
 """Failures that a report lists; all of them are counted."""
 MAX_NAMED = 10
-"""Absent patches of each kind that a report names; all of them are counted."""
+"""Missing patches of each kind that a report names; all of them are counted."""
 
 
 class Failure(NamedTuple):
-    """A patch that was left out whole, or an input that could not be read to its end.
+    """A patch that was left out, or an input that could not be read to its end.
 
     Args:
         kind: ``Sentinel-2``, ``Sentinel-1`` or ``reference map``.
@@ -30,19 +32,19 @@ class EncodeReport:
 
     Args:
         store: Name of the store's folder.
-        new: Kind -> values that were written.
-        there: Kind -> patches that were passed over, because the store had them before.
-        same: Kind -> patches that came twice with the very same pixels.
-        absent: Kind -> patches that the metadata list, as far as they were asked for, and that
-            neither the input nor the store has; empty without metadata.
-        num_bytes: Size of the values that were written.
-        failed: Kind -> patches that were left out.
+        new: Kind -> values written.
+        there: Kind -> patches skipped, because they were in the store before.
+        same: Kind -> patches that came twice with the same pixels.
+        absent: Kind -> patches that the metadata list (and the filters select) and that neither
+            the input nor the store holds; empty without metadata.
+        num_bytes: Size of the values written.
+        failed: Kind -> patches left out.
         broken: Inputs that could not be read to their end, or hold no patch at all.
-        failures: The patches that were left out, `MAX_LISTED` at most, by kind and name.
-        seconds: Time it took, until everything was on the disk.
+        failures: The patches left out, `MAX_LISTED` at most, by kind and name.
+        seconds: Time it took, until everything was on disk.
         flush_seconds: How much of that was waiting for the disk at the end.
-        finished: Whether every input was gone through to its end.
-        absent_names: Kind -> the names of the first `MAX_NAMED` of those that are absent.
+        finished: Whether every input was read to its end.
+        absent_names: Kind -> the names of the first `MAX_NAMED` patches counted in ``absent``.
     """
 
     store: str
@@ -68,17 +70,9 @@ class EncodeReport:
 
 
 class Step(NamedTuple):
-    """What a worker did since its last step.
+    """What a worker did since its last step: counts as in `EncodeReport`.
 
-    Args:
-        kind: Kind of the values.
-        num_new: Values written.
-        num_there: Patches passed over, because the store had them before.
-        num_same: Patches that came twice with the same pixels.
-        num_bytes: Size of the values written.
-        failures: Patches left out.
-        read_bytes: How much of an archive has been read so far, compressed; 0 for a folder.
-        broken: Why an archive could not be read to its end.
+    ``read_bytes`` is how much of an archive has been read so far, compressed; 0 for a folder.
     """
 
     kind: str
@@ -119,5 +113,43 @@ class Tally:
             self.broken[step.kind] = step.broken
 
     def seen(self, kind: str) -> int:
-        """Return how many patches of a kind were gone through."""
+        """Return how many patches of a kind were processed."""
         return self.new[kind] + self.there[kind] + self.same[kind] + self.failed[kind]
+
+
+def error_of(report: EncodeReport, *, strict: bool, is_stopped: bool) -> EncodeError | None:
+    """Return the error that a report calls for, with the report attached, or None."""
+    error = _error_of(report, strict=strict, is_stopped=is_stopped)
+    if error is not None:
+        error.report = report
+    return error
+
+
+def _error_of(report: EncodeReport, *, strict: bool, is_stopped: bool) -> EncodeError | None:
+    num_failed = sum(report.failed.values())
+    if report.broken:
+        more = f" {num_failed} patches were left out as well." if num_failed else ""
+        return ArchiveError(f"{report.broken[0].reason}{more}")
+    if num_failed:
+        first = report.failures[0]
+        if is_stopped:
+            return EncodeError(f"Stopped at {first.name}: {first.reason}. The store is valid.")
+        num_seen = num_failed + sum(
+            sum(counts.values()) for counts in (report.new, report.there, report.same)
+        )
+        return EncodeError(
+            f"{num_failed} of {num_seen} patches were left out, the first one {first.name}: "
+            f"{first.reason}. All are listed in encode-report.json in the store. Repair the files "
+            "and run the same command again: it does only what is missing."
+        )
+    if strict and any(report.absent.values()):
+        missing = ", ".join(
+            f"{count} {kind}, the first one {report.absent_names[kind][0]}"
+            for kind, count in report.absent.items()
+            if count
+        )
+        return EncodeError(
+            f"Patches listed in the metadata are missing: {missing}. All others were encoded. Add "
+            "the missing ones and run the same command again, or run it without strict."
+        )
+    return None

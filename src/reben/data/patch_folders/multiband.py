@@ -1,8 +1,8 @@
-"""One patch in one TIFF: all bands, by the names that it gives them, back at their native sizes.
+"""One patch in one TIFF: its bands, by the names in the file, brought back to their native sizes.
 
 Such a file has one pixel size for all bands, mostly 10 m, while models want each band at its own
-size. A band that was brought to 10 m by repeating pixels is brought back without loss; how any
-other is brought back, is for the user to say.
+size. A band that was brought to 10 m by repeating pixels is brought back without loss; for any
+other, the user chooses how.
 """
 
 import re
@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from reben.errors import (
     BandsMismatchError,
     ConfigError,
-    MissingExtraError,
     PatchShapeError,
     PixelValueError,
     TiffError,
@@ -25,18 +24,18 @@ from reben.errors import (
 )
 from reben.spec.bands import PIXEL_METRES, BandSet, native_size, sensor
 from reben.spec.patches import PATCH_METRES, PATCH_PIXELS
+from reben.support.extras import optional
 
 if TYPE_CHECKING:
     from rasterio.io import DatasetReader
 
 Resample = Literal["exact", "mean", "centre"]
-"""How a band of 10 m becomes one of 20 m or 60 m: only if pixels are repeated, by the mean of the
-pixels that become one, or by the one at their centre (of an even number, the one to its lower
-right)."""
+"""How pixels of 10 m become one of 20 m or 60 m: ``exact`` only if all are the same, by their
+``mean``, or by the one at their ``centre`` (the lower right one of the four in the middle)."""
 RESAMPLES: tuple[Resample, ...] = get_args(Resample)
 _UNPADDED = re.compile(r"B([1-9])", re.ASCII)
 LEFT_OUT = "-"
-"""Stands for a band of the file that is none of a patch."""
+"""Stands for a band of the file that is not one of a patch."""
 
 
 def read_multiband(
@@ -49,23 +48,24 @@ def read_multiband(
     """Return bands of a patch that is one TIFF: name -> [h, w] at native size.
 
     Args:
-        path: The file: 120 x 120 pixels of 10 m; or fewer, where only coarser bands are wanted.
-        bands: Which ones to return; others are left out.
-        names: Name of each band in the file, in its order, ``-`` for one to leave out. By default
-            the descriptions in the file; ``B2`` counts as ``B02``. Names are never guessed from
+        path: The file: 120 x 120 pixels of 10 m, or fewer if only coarser bands are wanted.
+        bands: The bands to return.
+        names: Name of each band in the file, in its order, ``-`` for one to skip. By default the
+            descriptions in the file; ``B2`` counts as ``B02``. Names are never guessed from
             positions.
         resample: How bands of 20 m and 60 m are brought back to their size; see `Resample`.
 
     Raises:
-        BandsMismatchError: If the file has no names for its bands, or not all that are wanted.
-        PatchShapeError: If the image is no patch, or a band is no repetition of coarser pixels.
-        PixelValueError: If a band holds pixels without data, or has a scale or offset.
+        BandsMismatchError: If the file does not name its bands, or lacks one that is wanted.
+        PatchShapeError: If the image is not a patch, or with ``exact`` a band has other pixels
+            than repeated ones.
+        PixelValueError: If a band has pixels without data, or a scale or offset.
         TiffError: If the file is damaged.
         MissingExtraError: If rasterio is not installed.
     """
     if resample not in RESAMPLES:
-        raise ConfigError(f"No way to resample {resample!r}. Choose of {', '.join(RESAMPLES)}.")
-    rasterio = _rasterio(path)
+        raise ConfigError(f"Unknown resampling {resample!r}. Choose {', '.join(RESAMPLES)}.")
+    rasterio = optional("rasterio", "geo", f"Reading {path}, a TIFF of several bands,")
     try:
         with (
             warnings.catch_warnings(
@@ -84,24 +84,12 @@ def read_multiband(
     return {name: _to_native(path, name, pixels[name], resample) for name in bands}
 
 
-def _rasterio(path: str | Path) -> Any:  # noqa: ANN401 - the module
-    try:
-        import rasterio
-        import rasterio.errors
-    except ImportError as error:
-        raise MissingExtraError(
-            f"To read {path}, a TIFF of several bands, needs rasterio, which is missing. "
-            'Install it: pip install "reben[geo]"'
-        ) from error
-    return rasterio
-
-
 def _require_patch(path: str | Path, image: "DatasetReader") -> None:
     width, height = image.width, image.height
     if width > PATCH_PIXELS or height > PATCH_PIXELS:
         raise PatchShapeError(
             f"{path} has {width} x {height} pixels; a patch has {PATCH_PIXELS} x {PATCH_PIXELS} "
-            "of 10 m. For a larger image there is: reben predict-scene"
+            "of 10 m. For larger images use: reben predict-scene"
         )
     sizes = {PATCH_METRES // metres for metres in PIXEL_METRES.values()}
     if width != height or width not in sizes:
@@ -114,7 +102,7 @@ def _require_patch(path: str | Path, image: "DatasetReader") -> None:
     if is_metric and abs(metres * width - PATCH_METRES) > 1:
         raise PatchShapeError(
             f"{path} is {metres * width:g} m wide, with pixels of {metres:g} m; a patch is "
-            f"{PATCH_METRES} m wide. The model knows no other scale: resample to 10 m, cut to "
+            f"{PATCH_METRES} m wide. The model knows no other scale: resample to 10 m and cut to "
             f"{PATCH_PIXELS} x {PATCH_PIXELS} pixels."
         )
 
@@ -122,12 +110,12 @@ def _require_patch(path: str | Path, image: "DatasetReader") -> None:
 def _places(
     path: str | Path, image: "DatasetReader", bands: BandSet, names: Sequence[str] | None
 ) -> dict[str, int]:
-    """Return for each wanted band which one of the file it is, counted from 1."""
+    """Return wanted band -> its number in the file, counted from 1."""
     given = [text or "" for text in image.descriptions] if names is None else list(names)
     if len(given) != image.count:
         raise BandsMismatchError(
-            f"{path} has {image.count} bands, and {len(given)} names were given: "
-            f"{', '.join(given)}. Name each, or write - for one to leave out."
+            f"{path} has {image.count} bands, but {len(given)} names were given: "
+            f"{', '.join(given)}. Name each, or write - for one to skip."
         )
     found: dict[str, int] = {}
     for place, text in enumerate(given, start=1):
@@ -136,7 +124,7 @@ def _places(
             if names is not None and text != LEFT_OUT:
                 raise UnknownBandError(
                     f"No band {text!r} in a patch. Bands: {', '.join(PIXEL_METRES)}; "
-                    f"{LEFT_OUT} for one to leave out."
+                    f"{LEFT_OUT} for one to skip."
                 )
             continue
         if name in found:
@@ -149,15 +137,14 @@ def _places(
     if missing:
         shown = ", ".join(text or "(no name)" for text in given)
         raise BandsMismatchError(
-            f"The model needs {', '.join(missing)}; the bands of {path} are called {shown}. If "
-            "they are there, name all bands in the order of the file, for example "
+            f"The model needs {', '.join(missing)}; the bands of {path} are called {shown}. If it "
+            "has them, name all bands in the order of the file, for example "
             f"--band-names {','.join(bands)}"
         )
     return {name: found[name] for name in bands}
 
 
 def _band_name(text: str) -> str | None:
-    """Return the band that a text names, or None."""
     name = _UNPADDED.sub(r"B0\1", text.strip().upper()) if len(text.strip()) == 2 else ""
     name = name or text.strip().upper()
     return name if name in PIXEL_METRES else None
@@ -170,9 +157,9 @@ def _require_plain_values(
         scale, offset = image.scales[place - 1], image.offsets[place - 1]
         if (scale, offset) != (1.0, 0.0):
             raise PixelValueError(
-                f"Band {name} of {path} has scale {scale:g} and offset {offset:g}, which its "
-                "pixels do not have in them yet. Apply them, and write digital numbers "
-                "(reflectance x 10000) or dB without scale and offset."
+                f"Band {name} of {path} has scale {scale:g} and offset {offset:g}, which are not "
+                "applied to its pixels. Apply them, and write digital numbers (reflectance x "
+                "10000) or dB without scale and offset."
             )
 
 
@@ -201,8 +188,8 @@ def _to_native(
         return pixels
     if found < side or found != PATCH_PIXELS:
         raise PatchShapeError(
-            f"{path} has {found} x {found} pixels, and band {name} needs {side} x {side}: finer "
-            "ones cannot be made up. Give a file with pixels of 10 m."
+            f"{path} has {found} x {found} pixels, but band {name} needs {side} x {side}. Pass a "
+            "file with pixels of 10 m."
         )
     step = found // side
     blocks = pixels.reshape(side, step, side, step)
@@ -212,8 +199,8 @@ def _to_native(
     if resample == "exact" and not (blocks == chosen[:, None, :, None]).all():
         raise PatchShapeError(
             f"Band {name} of {path} has {found} x {found} pixels that are not {side} x {side} ones "
-            f"repeated {step} x {step} times, so what it was at its native "
-            f"{PIXEL_METRES[name]} m cannot be told. Give it at that size, or choose how to bring "
-            "it back: --resample mean, or --resample centre"
+            f"repeated {step} x {step} times, so its pixels of {PIXEL_METRES[name]} m are unknown. "
+            "Pass it at that size, or choose how to resample it: --resample mean, or "
+            "--resample centre"
         )
     return chosen

@@ -1,13 +1,13 @@
 """Patches as files: found below folders, paired with their Sentinel-1 partners.
 
-`FolderWalk` is the one way in which folders are searched. Nothing that is found is kept as a
-whole: a folder may hold half a million patches.
+`FolderWalk` is the only code that searches folders. Nothing keeps all that it finds: a folder may
+hold half a million patches.
 """
 
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -30,12 +30,9 @@ _Id = tuple[int, int]
 
 
 class Folder(NamedTuple):
-    """A folder that was found.
+    """A folder that was found: path, name, and the names of the files in it, sorted.
 
-    Args:
-        path: Where it is.
-        name: Its name.
-        files: Names of the files in it, sorted; None for a patch folder, which is not listed.
+    ``files`` is None for a patch folder, which is not listed.
     """
 
     path: str
@@ -49,19 +46,19 @@ class _Waiting(NamedTuple):
     name: str
     path: str
     is_link: bool
-    inode: _Id | None
+    own: _Id | None
     above: frozenset[_Id]
 
 
 class FolderWalk:
-    """Finds folders, each of them once, however many paths and links lead to it.
+    """Finds folders at any depth, each of them once, however many paths and links lead to it.
 
-    Folders whose names are those of patches are neither listed nor entered. Links to folders are
-    followed, unless they lead to a folder above them. Hidden folders are left out.
+    Patch folders are neither listed nor entered. Links to folders are followed, unless they lead
+    to a folder above them. Hidden folders are skipped.
 
     Args:
         is_patch: Tells by its name whether a folder is a patch.
-        error: The error to raise where a folder cannot be listed.
+        error: The error to raise if a folder cannot be listed.
     """
 
     def __init__(self, is_patch: Callable[[str], bool], error: type[RebenError]) -> None:
@@ -69,11 +66,11 @@ class FolderWalk:
         self._error = error
         self._listed: set[_Id] = set()
         # Patches that were reached by a link. All others are reached by the folder they lie in,
-        # which is listed once, so that they need not be remembered.
+        # which is listed once, so they need not be remembered.
         self._linked: set[_Id] = set()
 
     def below(self, root: Path) -> Iterator[Folder]:
-        """Yield ``root`` and the folders below it to any depth, sorted by name in each folder.
+        """Yield ``root`` and the folders below it, sorted by name in each folder.
 
         Raises:
             RebenError: The ``error`` that was chosen.
@@ -82,14 +79,14 @@ class FolderWalk:
             yield from self._below(root)
         except OSError as error:
             raise self._error(
-                f"Cannot list {error.filename}: {error.strerror}. Make it readable, and give the "
+                f"Cannot list {error.filename}: {error.strerror}. Make it readable, and run the "
                 "same command again."
             ) from error
 
     def _below(self, root: Path) -> Iterator[Folder]:
         named = root if self._is_patch(root.name) else root.resolve()
-        top = str(named if self._is_patch(named.name) else root)
-        waiting = [_Waiting(named.name, top, True, None, frozenset())]
+        path = str(named if self._is_patch(named.name) else root)
+        waiting = [_Waiting(named.name, path, True, None, frozenset())]
         while waiting:
             here = waiting.pop()
             if self._is_patch(here.name):
@@ -107,7 +104,7 @@ class FolderWalk:
 
     def _is_new_patch(self, here: _Waiting) -> bool:
         if not here.is_link:
-            return not self._linked or here.inode not in self._linked
+            return not self._linked or here.own not in self._linked
         real = os.path.realpath(here.path)
         own, parent = _id(real), _id(os.path.dirname(real))  # noqa: PTH120 - many times
         is_listed = parent in self._listed and self._is_patch(os.path.basename(real))  # noqa: PTH119
@@ -123,7 +120,6 @@ def _id(path: str | Path) -> _Id:
 
 
 def _ids_above(path: str) -> set[_Id]:
-    """Return the folders that a folder lies in, as far as they may be looked at."""
     found = set()
     for folder in Path(path).resolve().parents:
         with suppress(OSError):
@@ -136,14 +132,13 @@ def _list(path: str, device: int, above: frozenset[_Id]) -> tuple[list[_Waiting]
     inside, files = [], []
     with os.scandir(path) as entries:
         for entry in entries:
-            name = entry.name
-            if name.startswith("."):
+            if entry.name.startswith("."):
                 continue
             if _is_folder(entry):
-                inode = (device, entry.inode())
-                inside.append(_Waiting(name, entry.path, entry.is_symlink(), inode, above))
+                own = (device, entry.inode())
+                inside.append(_Waiting(entry.name, entry.path, entry.is_symlink(), own, above))
             else:
-                files.append(name)
+                files.append(entry.name)
     return sorted(inside, reverse=True), sorted(files)
 
 
@@ -159,9 +154,9 @@ class PatchPlace:
     """Where the files of one patch are.
 
     Args:
-        name: What the patch is called: the name of its folder or file.
-        paths: Its folder, or those of both sensors, or the one file of all its bands.
-        problem: Why it cannot be read, where that is known already.
+        name: Name of its folder or file.
+        paths: Its folder, or the folders of both sensors, or the one file with all its bands.
+        problem: Why it cannot be read, if that is known already.
     """
 
     name: str
@@ -176,48 +171,48 @@ class PatchPlace:
 
 @dataclass(frozen=True)
 class PatchTree:
-    """The patches at and below some paths, for a model of some bands.
+    """The patches at and below some paths, for a model.
 
     Args:
-        inputs: Patch folders, folders of such folders, TIFFs of several bands, folders of those.
-        bands: The bands of the model: they decide which sensor's folders are looked for.
+        inputs: Patch folders, folders of patch folders, TIFFs of several bands, folders of those.
+        bands: The bands of the model, which decide whose sensor's folders are patches.
         s1: Folder of the Sentinel-1 patches, for models of both sensors.
-        metadata: Tables that say which of them belongs to which Sentinel-2 patch.
+        metadata: Tables that tell which of them belongs to which Sentinel-2 patch.
 
     Raises:
-        ConfigError: If s1 or metadata are given and cannot be used, or one of them is missing.
-        BandsMismatchError: If an input is not there.
+        ConfigError: If s1 and metadata cannot be used, or one of them is missing.
+        BandsMismatchError: If an input does not exist.
     """
 
     inputs: tuple[Path, ...]
     bands: BandSet
     s1: Path | None = None
-    metadata: tuple[Path, ...] = field(default=())
+    metadata: tuple[Path, ...] = ()
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be before hours of prediction, not after."""
+        """Check what can be checked before hours of prediction."""
         for path in (*self.inputs, *([] if self.s1 is None else [self.s1])):
             if not path.exists():
                 raise BandsMismatchError(f"There is no {path}. Name patch folders or TIFFs.")
             if path.is_file() and not is_tiff(path.name):
-                raise BandsMismatchError(f"{path} is no TIFF. Name patch folders or TIFFs.")
+                raise BandsMismatchError(f"{path} is not a TIFF. Name patch folders or TIFFs.")
         if (self.s1 is None) != (not self.metadata):
             raise ConfigError(
-                "The Sentinel-1 folder and the metadata, which alone say what belongs together, "
-                "go with each other. Name both: --s1 DIR --metadata FILE"
+                "The Sentinel-1 folder needs the metadata, which tell what belongs together, and "
+                "the other way round. Name both: --s1 DIR --metadata FILE"
             )
         both = self.bands.of_sensor("Sentinel-1") and self.bands.of_sensor("Sentinel-2")
         if self.s1 is not None and not both:
             raise ConfigError(
-                f"The model takes {self.bands}, of one sensor. Leave --s1 and --metadata out."
+                f"The model takes {self.bands}, of one sensor. Leave out --s1 and --metadata."
             )
 
     def __iter__(self) -> Iterator[PatchPlace]:
-        """Yield the patches, each input by itself, sorted by name in each folder.
+        """Yield the patches input by input, sorted by name in each folder.
 
         Raises:
             BandsMismatchError: If a folder cannot be listed.
-            ConfigError: If a Sentinel-2 patch needs a partner and nothing says where it is.
+            ConfigError: If a Sentinel-2 patch needs a partner and s1 is not given.
         """
         if self.is_pair:
             first, second = sorted(self.inputs, key=lambda path: "Sentinel-1" in _sensors(path))
@@ -246,7 +241,6 @@ class PatchTree:
         return sorted(map(_sensors, self.inputs), key=sorted) == [{"Sentinel-1"}, {"Sentinel-2"}]
 
     def _below(self, folder: Path, walk: "FolderWalk") -> Iterator[PatchPlace]:
-        """Yield the patches of the sensor at or below a folder."""
         is_patch = is_sentinel2_name if self.sensor == "Sentinel-2" else is_sentinel1_name
         for found in walk.below(folder):
             if found.files is None:
@@ -275,9 +269,8 @@ class PatchTree:
             return found
         if self.s1 is None:
             raise ConfigError(
-                f"The model takes {self.bands}, and {found.paths[0]} is a Sentinel-2 folder. Say "
-                "where the Sentinel-1 patches are and which belongs to which: --s1 DIR "
-                "--metadata FILE"
+                f"The model takes {self.bands}, but {found.paths[0]} is a Sentinel-2 folder. Name "
+                "the Sentinel-1 patches and the table of pairs: --s1 DIR --metadata FILE"
             )
         try:
             partner = self._table.s1_names[self._table.position(found.name)]
@@ -295,13 +288,12 @@ class PatchTree:
 
 
 def holds_maps_alone(folder: str) -> bool:
-    """Tell whether a folder is that of a reference map, which has the very name of its patch."""
+    """Tell whether a folder is that of a reference map, which has the same name as its patch."""
     inside = os.listdir(folder)  # noqa: PTH208 - half a million times
     return bool(inside) and all(Path(file).stem.endswith(REFERENCE_MAP_SUFFIX) for file in inside)
 
 
 def _sensors(folder: Path) -> set[Sensor]:
-    """Return the sensors that a folder holds band files of."""
     found = {band_sensor(path.name) for path in folder.iterdir()} if folder.is_dir() else set()
     return {one for one in found if one is not None}
 
@@ -311,5 +303,5 @@ def _has_both(found: PatchPlace) -> bool:
 
 
 def parse_paths(paths: Sequence[str | Path] | str | Path) -> tuple[Path, ...]:
-    """Return paths from one or several."""
+    """Return one path or several as a tuple."""
     return (Path(paths),) if isinstance(paths, str | Path) else tuple(map(Path, paths))

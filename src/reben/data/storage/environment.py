@@ -1,7 +1,7 @@
-"""LMDB environments: one for each store and process; and the names in a store, without its values.
+"""LMDB environments, one for each store and process; and the names in a store without its values.
 
-LMDB allows a file to be opened once in a process, and py-lmdb 3 refuses the second time, so all
-stores of a path share one environment, which is never used across a fork.
+LMDB lets a process open a file only once, and py-lmdb 3 refuses the second time, so all stores of a
+path share one environment, which is never used across a fork.
 
 py-lmdb reads every page of each value that a cursor passes, even where only keys are asked for
 (``preload`` in its cpython.c), so listing the names of the whole data set would read all 160 GB
@@ -67,7 +67,7 @@ class Environment:
 
     def abandon(self) -> None:
         """Close it in a forked child, where the threads that read are gone."""
-        # Their transactions are still there; then the child keeps the mapping and never uses it.
+        # Their transactions are still open; then the child keeps the mapping and never uses it.
         if not self.closed:
             self.closed = True
             if not self._num_readers:
@@ -82,14 +82,13 @@ _lock = threading.Lock()
 
 
 def shared_environment(path: Path) -> Environment:
-    """Return the read-only environment of the store in folder ``path``, opened at need.
+    """Return the read-only environment of the store in folder ``path``, opened if necessary.
 
     Raises:
         StoreError: If it cannot be opened.
     """
-    place = path.resolve()
     with _lock:
-        return _open_shared(place)
+        return _open_shared(path.resolve())
 
 
 @contextmanager
@@ -97,15 +96,14 @@ def read_transaction(path: Path) -> Iterator[tuple[lmdb.Transaction, Environment
     """Yield a read transaction on the store in folder ``path``, and its environment.
 
     Values are views into the mapped file, valid until the end of the block. A thread that wants to
-    close the environment waits for that. Keep the environment to spare the next one opening it.
+    close the environment waits for that. Keep the environment to avoid opening it again.
 
     Raises:
         StoreError: If it cannot be opened.
     """
-    place = path.resolve()
     with ExitStack() as stack:
         with _lock:
-            environment = _open_shared(place)
+            environment = _open_shared(path.resolve())
             transaction = stack.enter_context(environment.reading())
         yield transaction, environment
 
@@ -113,11 +111,10 @@ def read_transaction(path: Path) -> Iterator[tuple[lmdb.Transaction, Environment
 def _open_shared(place: Path) -> Environment:
     environment = _shared.get(place)
     if environment is None or environment.closed:
-        # A lock file guards against a writer in another process; none can be made, and none is
-        # needed, where nobody can write.
+        # A lock file guards against writers in other processes. Where nobody can write, it cannot
+        # be created and is not needed.
         lock = os.access(place, os.W_OK)
-        environment = Environment(open_lmdb(place, readonly=True, lock=lock))
-        _shared[place] = environment
+        environment = _shared[place] = Environment(open_lmdb(place, readonly=True, lock=lock))
     return environment
 
 
@@ -130,7 +127,7 @@ def close_shared(path: Path) -> None:
 
 
 def _forget_environments() -> None:
-    """Close, in a forked child, what belongs to the parent: LMDB must not be used across fork."""
+    """Close the parent's environments in a forked child: LMDB must not be used across a fork."""
     global _lock  # noqa: PLW0603 - the parent may have held it while it forked
     _lock = threading.Lock()
     for environment in list(_shared.values()):
@@ -152,7 +149,7 @@ def open_lmdb(
 ) -> lmdb.Environment:
     """Open an environment in folder ``path``.
 
-    Without ``sync``, a commit does not wait for the disk: it outlives the process, but not a
+    Without ``sync``, a commit does not wait for the disk: it survives the process, but not a
     failure of the machine.
 
     Raises:
@@ -172,7 +169,7 @@ def open_lmdb(
         if "already open" in str(error):
             raise StoreError(
                 f"The store {path} is being written in this process. "
-                "Close the writer before you read, or the other writer before you write."
+                "Close the writer before you read or write."
             ) from error
         raise StoreError(f"{path} is not a store that can be opened: {error}.") from error
 

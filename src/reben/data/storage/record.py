@@ -1,7 +1,7 @@
 """``store.json``: what a store is, where it came from, and whether it is finished.
 
-The file lies beside ``data.mdb`` and says what LMDB cannot: other tools ignore it, and a store
-without one is as good as any. It names sources by their last name only, never by a path.
+The file lies beside ``data.mdb`` and says what LMDB cannot. Other tools ignore it, and a store
+without one is as good. It names sources by their last name only, never by a path.
 """
 
 import json
@@ -20,7 +20,7 @@ from reben.support.json_files import Count, read_json
 
 RECORD_FILE = "store.json"
 FORMAT_VERSION = 1
-_CURE = "Remove it; the next encode writes it anew."
+_CURE = "Remove it; the next encode writes a new one."
 
 
 @dataclass(frozen=True)
@@ -29,10 +29,10 @@ class SourceRecord:
 
     Args:
         kind: ``Sentinel-2``, ``Sentinel-1`` or ``reference map``.
-        name: Name of the folder or file, without what is above it; ``-`` for a pipe.
-        selection: What was asked of it, for example ``{"split": "train"}``; empty for all of it.
+        name: Name of the folder or file, without the folders above it; ``-`` for a pipe.
+        selection: The filters, for example ``{"split": "train"}``; empty for all of it.
         num_failures: Patches that were left out.
-        finished: Whether it was gone through to its end.
+        finished: Whether it was read to its end.
     """
 
     __pydantic_config__: ClassVar = {"extra": "forbid"}
@@ -50,11 +50,11 @@ class StoreRecord:
 
     Args:
         sources: The inputs, in the order in which they were first encoded.
-        values: Kind -> values in the store; None while an encoding is under way.
+        values: Kind -> values in the store; None during an encoding.
         metadata: File names of the metadata tables in the folder.
         finished: Whether every source is.
-        written_since_boot: While an encoding is under way, which start of the machine it belongs
-            to: what it wrote outlives any process, but not a failure of the machine.
+        written_since_boot: During an encoding, the boot of the machine it belongs to: what it
+            wrote survives any process, but not a failure of the machine.
         reben_version: Version of reben that wrote last.
         format_version: Of the store; see docs/data.md.
     """
@@ -71,11 +71,11 @@ class StoreRecord:
 
     @classmethod
     def read(cls, folder: Path) -> Self:
-        """Return the record in a store's folder; an empty one if there is none.
+        """Return the record in a store's folder, or an empty one.
 
         Raises:
-            StoreError: If it cannot be read, or is of a later version than this reben knows; or
-                if the machine went down while the store was being written.
+            StoreError: If it is damaged or of a later version than this reben knows, or if the
+                machine went down while the store was being written.
         """
         path = folder / RECORD_FILE
         if not path.exists():
@@ -89,32 +89,28 @@ class StoreRecord:
         record = read_json(path, cls, StoreError, _CURE)
         if record.written_since_boot not in ("", boot_id()):
             raise StoreError(
-                f"The machine went down while the store {folder} was being written, so not all of "
-                "it may have reached the disk. Encode into a new folder; or, if it was shut down "
-                f"in good order, remove written_since_boot from {path.name} there and go on."
+                f"The machine went down while the store {folder} was being written, so part of it "
+                "may not have reached the disk. Encode into a new folder; or, if the machine was "
+                f"shut down properly, remove written_since_boot from {path.name} there and go on."
             )
         return record
 
     def with_sources(self, sources: Iterable[SourceRecord]) -> Self:
-        """Return a record with these sources, which replace those of the same kind and name."""
+        """Return a record with these sources instead of those of the same kind and name."""
         new = {(source.kind, source.name): source for source in sources}
         known = [new.pop((old.kind, old.name), old) for old in self.sources]
         together = (*known, *new.values())
         return replace(self, sources=together, finished=all(source.finished for source in together))
 
     def write(self, folder: Path) -> None:
-        """Write it, whole or not at all.
-
-        Raises:
-            OutputError: If the operating system refuses to write.
-        """
+        """Write it, whole or not at all; raise `OutputError` if that fails."""
         record = replace(self, reben_version=version("reben"))
         write_text(folder / RECORD_FILE, json.dumps(asdict(record), indent=2) + "\n")
 
 
 @dataclass(frozen=True)
 class _Version:
-    """As much of the record as every version of it has."""
+    """The part of the record that every version has."""
 
     format_version: Count
 

@@ -1,8 +1,8 @@
-"""The values of a store: safetensors blobs, and which tensors the value of each sensor has.
+"""The values of a store: safetensors blobs, and the tensors that the value of each sensor has.
 
 The tensors of a value follow each other in the order of their names and without gaps, which gives
-the very bytes that the safetensors package writes. Half a million blobs have a few kinds of
-headers, so a header is parsed once and written once.
+the same bytes as the safetensors package. Half a million blobs have few different headers, so each
+header is parsed and written only once.
 """
 
 import json
@@ -25,29 +25,18 @@ from reben.spec.patches import (
     is_sentinel2_name,
 )
 
-_DTYPES: dict[str, np.dtype[Any]] = {
-    name: np.dtype(code)
-    for name, code in {
-        "BOOL": "?",
-        "U8": "u1",
-        "I8": "i1",
-        "U16": "<u2",
-        "I16": "<i2",
-        "U32": "<u4",
-        "I32": "<i4",
-        "U64": "<u8",
-        "I64": "<i8",
-        "F16": "<f2",
-        "F32": "<f4",
-        "F64": "<f8",
-    }.items()
+_DTYPES: dict[str, np.dtype[Any]] = {"BOOL": np.dtype("?")} | {
+    f"{name}{8 * size}": np.dtype(f"<{name.lower()}{size}")
+    for name, sizes in (("U", (1, 2, 4, 8)), ("I", (1, 2, 4, 8)), ("F", (2, 4, 8)))
+    for size in sizes
 }
+"""Name in safetensors -> dtype."""
 _MAX_HEADER = 1 << 20
 _MAX_KEPT_HEADER = 1 << 14
 _MAX_AXES = 8
 _MAX_NUM_VALUES = 1 << 40
 OTHER = "other"
-"""The kind of a value whose name is none that the data set has."""
+"""The kind of a value whose name is not one of the data set."""
 
 
 class TensorPlace(NamedTuple):
@@ -60,18 +49,14 @@ class TensorPlace(NamedTuple):
 
 
 def blob_layout(blob: Any, name: str) -> Mapping[str, TensorPlace]:  # noqa: ANN401 - a buffer
-    """Return where the tensors of a safetensors blob lie.
-
-    Args:
-        blob: The bytes of the value, or a buffer over them.
-        name: What the blob is called in error messages.
+    """Return where the tensors of a safetensors blob lie; ``name`` is for error messages.
 
     Raises:
         StoreError: If the blob is damaged: no header, or tensors that lie outside of it.
     """
     length = int.from_bytes(bytes(blob[:8]), "little") if len(blob) >= 8 else -1
     if not 2 <= length <= min(_MAX_HEADER, len(blob) - 8):
-        raise StoreError(f"The value of {name} is damaged: it is no safetensors blob.")
+        raise StoreError(f"The value of {name} is damaged: it is not a safetensors blob.")
     parse = _parse_and_keep if length <= _MAX_KEPT_HEADER else _parse_header
     try:
         places, end = parse(bytes(blob[8 : 8 + length]))
@@ -85,7 +70,7 @@ def blob_layout(blob: Any, name: str) -> Mapping[str, TensorPlace]:  # noqa: ANN
 
 
 def _parse_header(header: bytes) -> tuple[Mapping[str, TensorPlace], int]:
-    """Return where tensors lie, and where the last one ends; any error if nothing says so."""
+    """Return where tensors lie, and where the last one ends; some error if that is impossible."""
     places: dict[str, TensorPlace] = {}
     end = 8 + len(header)
     for name, entry in json.loads(header).items():
@@ -96,7 +81,7 @@ def _parse_header(header: bytes) -> tuple[Mapping[str, TensorPlace], int]:
         if not all(type(number) is int and number >= 0 for number in (*shape, first, last)):
             raise ValueError(name)
         num_values = math.prod(shape)
-        # Where one side is 0, numpy still refuses others that are too large.
+        # Even if one side is 0, numpy refuses others that are too large.
         is_large = math.prod(side or 1 for side in shape) > _MAX_NUM_VALUES
         if is_large or len(shape) > _MAX_AXES or last - first != num_values * dtype.itemsize:
             raise ValueError(name)
@@ -109,19 +94,14 @@ _parse_and_keep = lru_cache(maxsize=4096)(_parse_header)
 
 
 def view_tensor(blob: Any, place: TensorPlace) -> NDArray[Any]:  # noqa: ANN401 - a buffer
-    """Return the tensor at ``place`` as a view into the blob, valid as long as the blob is."""
+    """Return the tensor at ``place`` as a view into the blob."""
     flat = np.frombuffer(blob, place.dtype, place.num_values, place.offset)
     return flat.reshape(place.shape)
 
 
 @lru_cache(maxsize=64)
 def blob_header(dtype: np.dtype[Any], shapes: tuple[tuple[str, tuple[int, ...]], ...]) -> bytes:
-    """Return the bytes with which a blob of these tensors starts; the values follow, no gaps.
-
-    Args:
-        dtype: Dtype of every tensor.
-        shapes: Names and shapes. In the order of their names they give the very bytes that the
-            safetensors package writes.
+    """Return the start of a blob of tensors with these names and shapes; the values follow.
 
     Example:
         >>> blob_header(np.dtype("<u2"), (("Data", (1, 2)),))[8:]
@@ -142,12 +122,12 @@ def blob_header(dtype: np.dtype[Any], shapes: tuple[tuple[str, tuple[int, ...]],
 
 @dataclass(frozen=True, eq=False)
 class Kind:
-    """One kind of value: what it is called, and the tensors that it has.
+    """One kind of value: its name and its tensors.
 
     Args:
         name: ``Sentinel-2``, ``Sentinel-1`` or ``reference map``.
-        is_folder: Tells whether a patch folder of this kind may have a name.
-        suffix: What the name of a value has behind that of its folder.
+        is_folder: Tells by its name whether a folder is a patch of this kind.
+        suffix: What follows the name of the folder in the name of the value.
         sizes: Tensor -> side length in pixels, in the order in which a value holds them.
         dtype: Of every tensor.
     """
@@ -193,7 +173,7 @@ REFERENCE_MAP = Kind(
     dtype=np.dtype("<u2"),
 )
 KINDS: Mapping[str, Kind] = {kind.name: kind for kind in (SENTINEL2, SENTINEL1, REFERENCE_MAP)}
-"""Every kind of value there is, by name; those of patches are called like their sensor."""
+"""Every kind of value, by name; those of patches are called like their sensor."""
 
 
 def kind_of_value(name: str) -> str:

@@ -1,17 +1,19 @@
-"""The one way in which values get into a store, several processes at a time.
+"""The only code that writes values into a store, in one process or several.
 
-LMDB lets one process write at a time and makes the others wait, so nothing but the map, which
-every process grows for itself, is left to agree about.
+LMDB lets one process write at a time and makes the others wait, so processes need to agree about
+nothing but the size of the map, which each of them grows for itself.
 
-A commit that waits for the disk keeps every other writer waiting as well, and the disk idle while
-values are copied; so workers commit without waiting, and a `Flusher` waits beside them.
+A commit that waits for the disk keeps all other writers waiting, and the disk idle while values are
+copied; so workers commit without waiting, and `flushing` waits beside them.
 """
 
 import os
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import NamedTuple, Self
 
 import lmdb
@@ -30,8 +32,8 @@ class StoredValues(NamedTuple):
     Args:
         num_new: Values that were written.
         num_bytes: Their size.
-        same: Names under which the very same value was there.
-        different: Names under which another value was there, which was kept.
+        same: Names under which the store had the same value.
+        different: Names under which it had another value, which was kept.
     """
 
     num_new: int
@@ -47,13 +49,13 @@ class ValueWriter:
     happens to the process afterwards.
 
     Args:
-        path: Folder of the store; made if it is not there.
-        sync: Whether a commit waits for the disk. If not, only a `Flusher` makes it outlive a
+        path: Folder of the store; created if necessary.
+        sync: Whether a commit waits for the disk. If not, only `flushing` makes it survive a
             failure of the machine.
 
     Raises:
         OutputError: If the folder cannot be written.
-        StoreError: If it holds a file that is no store.
+        StoreError: If it holds a file that is not a store.
     """
 
     def __init__(self, path: Path, *, sync: bool = False) -> None:
@@ -68,24 +70,17 @@ class ValueWriter:
         there = path / DATA_FILE
         size = there.stat().st_size if there.exists() else 0
         self._environment = open_lmdb(path, sync=sync, map_size=_grown(size))
-        # A process that was killed while it read would keep pages from being used again.
+        # Free the pages that a process was reading when it was killed.
         self._environment.reader_check()
 
     def __enter__(self) -> Self:
-        """Return the writer."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Close the store."""
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
-        """Close the store; what was not committed is dropped."""
+        """Close the store; drop what was not committed."""
         self._environment.close()
 
     def add(self, name: str, value: bytes) -> None:
@@ -94,7 +89,7 @@ class ValueWriter:
         self.pending_bytes += len(value)
 
     def commit(self) -> StoredValues:
-        """Write what was added, but no value whose name is taken.
+        """Write what was added, except values whose name is taken.
 
         Raises:
             OutputError: If it cannot be written; the store keeps what was committed before.
@@ -108,7 +103,7 @@ class ValueWriter:
                 size = int(self._environment.info()["map_size"])
                 self._environment.set_mapsize(_grown(size))
             except lmdb.MapResizedError:
-                # Another process made the map larger: take its size.
+                # Another process enlarged the map: take its size.
                 self._environment.set_mapsize(0)
             except lmdb.Error as error:
                 raise OutputError(
@@ -148,7 +143,7 @@ class ValueWriter:
 
 
 def _grown(size: int) -> int:
-    """Return the next map size: an eighth more, but neither a trifle nor a strain."""
+    """Return the next map size: an eighth more, within limits."""
     page = 1 << 16
     return (size + min(max(size // 8, _MIN_GROWTH), _MAX_GROWTH)) // page * page
 
@@ -157,63 +152,54 @@ _SECONDS = 2.0
 _sync = getattr(os, "fdatasync", os.fsync)
 
 
-class Flusher:
-    """Asks the system now and then to write a file to the disk; use it as a context manager.
+@dataclass
+class Flush:
+    """How long the end of `flushing` took, in seconds."""
 
-    Leaving the context waits until all of the file is on the disk.
+    seconds: float = 0.0
 
-    Args:
-        path: The file.
+
+@contextmanager
+def flushing(path: Path) -> Iterator[Flush]:
+    """Ask the system now and then, while the block runs, to write a file to disk.
+
+    Leaving the block waits until all of the file is on disk.
 
     Raises:
         OutputError: On leaving, if the disk refuses the file.
     """
+    descriptor = os.open(path, os.O_RDWR)
+    flush, stopped = Flush(), threading.Event()
+    errors: list[OSError] = []
 
-    def __init__(self, path: Path) -> None:
-        self.seconds = 0.0
-        """How long leaving the context took."""
-        self._path = path
-        self._descriptor = os.open(path, os.O_RDWR)
-        self._stopped = threading.Event()
-        self._error: OSError | None = None
-        self._thread = threading.Thread(target=self._work, daemon=True)
-
-    def __enter__(self) -> Self:
-        """Start."""
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Wait for what is not on the disk yet, and stop."""
-        started = time.perf_counter()
-        self._stopped.set()
-        self._thread.join()
-        try:
-            if self._error is not None:
-                raise self._error
-            _sync(self._descriptor)
-        except OSError as failure:
-            raise output_error(self._path, failure) from failure
-        finally:
-            os.close(self._descriptor)
-            self.seconds = time.perf_counter() - started
-
-    def _work(self) -> None:
-        while not self._stopped.wait(_SECONDS):
+    def work() -> None:
+        while not errors and not stopped.wait(_SECONDS):
             try:
-                _sync(self._descriptor)
+                _sync(descriptor)
             except OSError as error:
-                self._error = error
-                return
+                errors.append(error)
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    try:
+        yield flush
+    finally:
+        started = time.perf_counter()
+        stopped.set()
+        thread.join()
+        try:
+            if errors:
+                raise errors[0]
+            _sync(descriptor)
+        except OSError as error:
+            raise output_error(path, error) from error
+        finally:
+            os.close(descriptor)
+            flush.seconds = time.perf_counter() - started
 
 
 def boot_id() -> str:
-    """Return what differs from one start of the machine to the next; nothing where unknown."""
+    """Return what identifies this boot of the machine; nothing if unknown."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     except OSError:
