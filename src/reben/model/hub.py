@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from json import JSONDecodeError
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -124,7 +125,8 @@ def in_our_words(asked: str) -> Iterator[None]:
         yield
     except RebenError:
         raise
-    except (transport, OSError, RuntimeError) as error:  # the last: from threads, and from Xet
+    except (transport, OSError, RuntimeError, JSONDecodeError) as error:
+        # RuntimeError comes from threads and from Xet, JSONDecodeError from an answer cut short.
         raise explain(error, asked) from error
 
 

@@ -1,7 +1,13 @@
-"""Push: a card folder becomes one commit on the Hugging Face Hub, or nothing at all."""
+"""Push: a card folder becomes one commit on the Hugging Face Hub, or nothing at all.
 
-from collections.abc import Callable
+What fails is tried again only where that is safe: the content of large files is named by its hash,
+and a commit names the one that it follows, so that the Hub refuses it a second time.
+"""
+
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -10,15 +16,17 @@ from reben.errors import (
     ConfigError,
     HubAuthError,
     HubConflictError,
+    HubConnectionError,
     HubError,
 )
-from reben.model.hub import ask, checked_token, require_hub_id
-from reben.publish.pushing.plan import MAIN, PushPlan, make_plan
-from reben.publish.pushing.steps import commit_changes, make_branch, make_repository, page, set_tag
+from reben.model.hub import ask, checked_token, in_our_words, require_hub_id
+from reben.publish.push_plan import MAIN, PushPlan, make_plan, read_tree, references
 
 if TYPE_CHECKING:
-    from huggingface_hub import HfApi
+    from huggingface_hub import CommitOperationAdd, HfApi
 
+_LARGE_BYTES = 1_000_000
+_Progress = Callable[[int, int], None]
 Outcome = Literal["pushed", "unchanged", "declined", "dry run"]
 
 
@@ -92,26 +100,26 @@ def push(  # noqa: PLR0913 - all after the second are named
     """
     require_hub_id(repository)
     _require_sense(create_pr=create_pr, tag=tag, revision=revision)
-    found = _require_token(token)
-    folder = Path(folder)
-    _require_card(folder)
-    api = _client(found)
+    api = _client(token)
+    _require_card(Path(folder))
     _require_writer(api)
-    plan = make_plan(
+    look = partial(
+        make_plan,
         api,
-        folder,
+        Path(folder),
         repository,
         private=private,
         pull_request=create_pr,
         tag=tag,
         branch=revision or MAIN,
     )
+    plan = look()
     if dry_run:
-        return Pushed("dry run", page(plan), None, plan)
+        return Pushed("dry run", plan.page, None, plan)
     if plan.is_done:
-        return Pushed("unchanged", page(plan), plan.head, plan)
+        return Pushed("unchanged", plan.page, plan.head, plan)
     if confirm is not None and not confirm(plan):
-        return Pushed("declined", page(plan), None, plan)
+        return Pushed("declined", plan.page, None, plan)
     if confirm is None and plan.overwrites:
         changed = ", ".join(file.path for file in plan.changes)
         raise HubConflictError(
@@ -119,40 +127,19 @@ def push(  # noqa: PLR0913 - all after the second are named
             "Nothing was pushed. To go on, pass confirm=lambda plan: True (--yes), or choose "
             "another name."
         )
-    return _carry_out(api, plan, progress)
-
-
-def _carry_out(api: "HfApi", plan: PushPlan, progress: Callable[[int, int], None] | None) -> Pushed:
-    made = None
-    try:
-        if not plan.exists:
-            made = make_repository(api, plan)
-            plan = replace(plan, head=made)
-        if not plan.branch_exists:
-            make_branch(api, plan)
-        made_commit = commit_changes(api, plan, progress) if plan.changes else None
-    except (HubError, CardError) as error:
-        if made is None:
-            raise
-        raise type(error)(
-            f"{error} The repository {plan.url} was made before that and is empty, so far as is "
-            f"known. Push again to go on from there, or delete it at {plan.url}/settings"
-        ) from error
-    commit, url = made_commit or (plan.head, page(plan))
+    if not plan.exists:
+        plan = replace(plan, head=_make_repository(api, plan, look))
+    commit, page = _make_commit(api, plan, progress)
     if plan.tag is not None and not plan.tag_exists:
-        set_tag(api, plan, str(commit))
-    return Pushed("pushed" if made_commit else "unchanged", url, commit, plan)
+        _set_tag(api, plan, commit)
+    return Pushed("pushed" if plan.changes else "unchanged", page, commit, plan)
 
 
 # Before anything is asked of the Hub -------------------------------------------------------------
 
 
 def _require_sense(*, create_pr: bool, tag: str | None, revision: str | None) -> None:
-    """Check that the settings do not contradict each other.
-
-    Raises:
-        ConfigError: If they do.
-    """
+    """Check that the settings do not contradict each other."""
     if create_pr and revision is not None:
         raise ConfigError(
             f"A pull request makes a branch of its own, so it cannot go to {revision}. Leave the "
@@ -165,22 +152,20 @@ def _require_sense(*, create_pr: bool, tag: str | None, revision: str | None) ->
         )
 
 
-def _require_token(token: str | None) -> str:
+def _client(token: str | None) -> "HfApi":
+    from huggingface_hub import HfApi
+
     found = checked_token(token)
     if found is None:
         raise HubAuthError(
             "Pushing needs a token with the right to write, and there is none. Log in with: hf "
             "auth login (or set HF_TOKEN)"
         )
-    return found
+    return HfApi(token=found, library_name="reben", library_version=version("reben"))
 
 
 def _require_card(folder: Path) -> None:
-    """Check the card folder.
-
-    Raises:
-        CardError: If it is none, or has faults.
-    """
+    """Check that the folder is a card folder without faults."""
     from reben.publish.check import check_card
 
     if not folder.is_dir():
@@ -194,23 +179,8 @@ def _require_card(folder: Path) -> None:
         )
 
 
-# On the Hub --------------------------------------------------------------------------------------
-
-
-def _client(token: str) -> "HfApi":
-    from importlib.metadata import version
-
-    from huggingface_hub import HfApi
-
-    return HfApi(token=token, library_name="reben", library_version=version("reben"))
-
-
 def _require_writer(api: "HfApi") -> None:
-    """Check that the token may write at all, so far as it tells.
-
-    Raises:
-        HubAuthError: If it is a read-only one, or is not valid.
-    """
+    """Check that the token may write at all, as far as it tells."""
     told = ask(api.whoami, "Asking the Hub whose token this is")
     token = told.get("auth", {}).get("accessToken", {})
     if token.get("role") == "read":
@@ -218,3 +188,164 @@ def _require_writer(api: "HfApi") -> None:
             f"The token of {told.get('name')} may only read. Nothing was pushed. Make one with "
             f"the right to write at {api.endpoint}/settings/tokens, and log in with: hf auth login"
         )
+
+
+# What changes something on the Hub ---------------------------------------------------------------
+
+
+def _make_repository(api: "HfApi", plan: PushPlan, look: Callable[[], PushPlan]) -> str | None:
+    """Make the repository and return its first commit."""
+    # None leaves it to what the organisation has set.
+    make = partial(api.create_repo, plan.repository, private=True if plan.private else None)
+    clash: HubConflictError | None = None
+    try:
+        ask(make, f"Making the repository {plan.repository}")
+    except HubConflictError as error:  # made by us, if an answer was lost
+        clash = error
+    made = look()
+    if made.overwrites or not made.exists:
+        told = "somebody else made this moment" if made.exists else "this token cannot see"
+        raise HubConflictError(
+            f"{clash or ''} There is a repository {plan.repository} that {told}. Nothing was "
+            "pushed. Choose another name, or look at it and push again.".lstrip()
+        ) from clash
+    return made.head
+
+
+def _make_commit(api: "HfApi", plan: PushPlan, progress: _Progress | None) -> tuple[str, str]:
+    """Make the branch if need be, and one commit of all changes; return commit and page."""
+    name = plan.repository
+    try:
+        if not plan.branch_exists:
+            make = partial(
+                api.create_branch, name, branch=plan.branch, revision=plan.head, exist_ok=True
+            )
+            ask(make, f"Making the branch {plan.branch} of {name}")
+        if not plan.changes:
+            return str(plan.head), plan.page
+        return _commit(api, plan, progress)
+    except (HubError, CardError) as error:
+        if plan.exists:
+            raise
+        raise type(error)(
+            f"{error} The repository {plan.url} was made before that and is empty, so far as is "
+            f"known. Push again to go on from there, or delete it at {plan.url}/settings"
+        ) from error
+
+
+def _commit(api: "HfApi", plan: PushPlan, progress: _Progress | None) -> tuple[str, str]:
+    target: dict[str, Any] = {
+        "revision": None if plan.pull_request else plan.branch,
+        "create_pr": plan.pull_request,
+    }
+    additions = [file.addition for file in plan.changes]
+    known = references(api, plan.repository, pull_requests=True)[0] if plan.pull_request else {}
+    send = partial(
+        api.create_commit,
+        plan.repository,
+        additions,
+        commit_message=f"Publish with reben {version('reben')}",
+        parent_commit=plan.head,
+        **target,
+    )
+    asked = f"Committing to {plan.repository}"
+    try:
+        _send_files(api, plan.repository, additions, target, progress)
+        if plan.pull_request:  # asked twice, the Hub would open two
+            with in_our_words(asked):
+                info = send()
+        else:
+            info = ask(send, asked)
+    except (HubConnectionError, HubConflictError) as error:
+        return _find_commit(api, plan, known, error)
+    except ValueError as error:
+        raise CardError(
+            f"The Hub does not take the card, so nothing was committed: {error}"
+        ) from error
+    except HubError as error:
+        if not isinstance(error.__cause__, FileNotFoundError):
+            raise
+        raise CardError(
+            f"The card folder changed since the push began, so nothing was committed: {error}"
+        ) from error
+    missing = _missing(api, plan, info.oid)
+    if missing:
+        raise HubError(
+            f"Commit {info.oid[:8]} of {plan.url} does not hold {', '.join(missing)} as they were "
+            "when the push began: the folder changed meanwhile. Push again."
+        )
+    return info.oid, info.pr_url or plan.page
+
+
+def _send_files(
+    api: "HfApi",
+    repository: str,
+    additions: Sequence["CommitOperationAdd"],
+    target: dict[str, Any],
+    progress: _Progress | None,
+) -> None:
+    """Send the content of large files, which is no part of the repository until it is committed.
+
+    The client sends again what fails; content that arrived is not sent twice.
+    """
+    large = [[one] for one in additions if one.upload_info.size >= _LARGE_BYTES]
+    small = [one for one in additions if one.upload_info.size < _LARGE_BYTES]
+    total = sum(one.upload_info.size for one in additions)
+    done = 0
+    for group in filter(None, [*large, small]):
+        with in_our_words(f"Sending files to {repository}"):
+            api.preupload_lfs_files(repository, group, free_memory=False, **target)
+        done += sum(one.upload_info.size for one in group)
+        if progress is not None:
+            progress(done, total)
+    ignored = [one.path_in_repo for one in additions if getattr(one, "_should_ignore", False)]
+    if ignored:
+        raise CardError(
+            f"The .gitignore of {repository} names {', '.join(ignored)}, which would be left "
+            "out without a word. Nothing was committed. Take them out of it first."
+        )
+
+
+def _find_commit(
+    api: "HfApi", plan: PushPlan, known: dict[str, str], lost: HubError
+) -> tuple[str, str]:
+    """Return the commit whose answer was lost, and its page, or raise why there is none."""
+    try:
+        heads = references(api, plan.repository, pull_requests=plan.pull_request)[0]
+        new = {ref: commit for ref, commit in heads.items() if ref not in known}
+        for ref, commit in new.items() if plan.pull_request else ():
+            if not _missing(api, plan, commit):
+                return commit, f"{plan.url}/discussions/{ref.rsplit('/', 1)[-1]}"
+        head = heads.get(plan.branch)
+        if head not in (None, plan.head) and not _missing(api, plan, str(head)):
+            return str(head), plan.page
+    except HubConnectionError as error:
+        raise HubConnectionError(
+            f"{lost} Whether the commit is there could not be seen either. Run the same again: it "
+            "looks first, and commits nothing twice."
+        ) from error
+    if isinstance(lost, HubConflictError):
+        raise HubConflictError(
+            f"{lost} Somebody else committed to {plan.url} meanwhile. Look at it, and push again."
+        ) from lost
+    raise HubConnectionError(f"{lost} No commit was made.") from lost
+
+
+def _missing(api: "HfApi", plan: PushPlan, commit: str) -> list[str]:
+    there = read_tree(api, plan.repository, commit)
+    return [file.path for file in plan.files if not file.is_same(there.get(file.path))]
+
+
+def _set_tag(api: "HfApi", plan: PushPlan, commit: str) -> None:
+    """Set the tag on a commit; if that fails, say that the files are there."""
+    tag = str(plan.tag)
+    make = partial(api.create_tag, plan.repository, tag=tag, revision=commit, exist_ok=True)
+    try:
+        ask(make, f"Setting the tag {tag}")
+        if references(api, plan.repository)[1].get(tag) != commit:
+            raise HubConflictError(f"Somebody else set the tag {tag} this moment.")
+    except HubError as error:
+        raise type(error)(
+            f"{error} All files are at {plan.url} as commit {commit[:8]}; only the tag {tag} is "
+            "missing. Run the same again to set it."
+        ) from error

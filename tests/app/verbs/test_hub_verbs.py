@@ -143,7 +143,7 @@ def test_a_pull_request_and_a_branch_can_be_asked_for(hub, token, folder, capsys
 def test_debug_shows_the_traceback_without_the_token(
     hub, token, folder, trouble, monkeypatch, capfd
 ):
-    monkeypatch.setattr("reben.publish.pushing.steps.time.sleep", lambda _: None)
+    monkeypatch.setattr("reben.model.hub.time.sleep", lambda _: None)
     if trouble == "wrong":
         monkeypatch.setenv("HF_TOKEN", "hf_unknownSecret")
     else:

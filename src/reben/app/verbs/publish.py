@@ -30,7 +30,7 @@ from reben.errors import ConfigError
 if TYPE_CHECKING:
     from reben.learn.report import Report
     from reben.publish.hub_models import Entry
-    from reben.publish.pushing.plan import PushPlan
+    from reben.publish.push_plan import PushPlan
 
 
 def card(  # noqa: PLR0913 - all but the first are flags

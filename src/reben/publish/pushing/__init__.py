@@ -1,1 +1,0 @@
-"""What a push is made of: what would change, and the steps to the Hub."""
