@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reben.errors import BandsError, ConfigError, UnknownBandError
-from reben.learn.config import TrainConfig
+from reben.learn.config import SETTINGS, TrainConfig
 
 NAMES = [field.name for field in dataclasses.fields(TrainConfig)]
 configs = st.builds(
@@ -97,6 +97,7 @@ def test_a_text_that_is_no_toml_is_an_error():
         ("learning_rate", float("inf")),
         ("weight_decay", -1e-9),
         ("warmup_steps", -1),
+        ("epochs", -(10**400)),
         ("drop_rate", 1.0),
         ("drop_path_rate", -0.1),
         ("seed", -1),
@@ -188,6 +189,29 @@ def test_a_batch_that_cannot_be_shared_is_an_error():
 def test_two_kinds_of_first_weights_are_an_error():
     with pytest.raises(ConfigError, match="init some/model and pretrained"):
         TrainConfig(init="some/model", pretrained=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("learning_rate", float("inf"), "must be above 0 and finite; got inf"),
+        ("layer_decay", 2.0, "must be above 0 and at most 1; got 2.0"),
+        ("epochs", 0, "must be at least 1; got 0"),
+        ("backbone", " a", "must be the name of an architecture; got ' a'"),
+    ],
+)
+def test_an_error_says_which_values_are_allowed(name, value, said):
+    with pytest.raises(ConfigError, match=f"^{name} {said}"):
+        TrainConfig(**{name: value})
+
+
+def test_huge_counts_are_numbers_like_others():
+    assert TrainConfig(warmup_steps=10**400).warmup_steps == 10**400
+
+
+def test_a_setting_is_called_by_its_name_in_words_unless_the_card_has_another():
+    assert SETTINGS["batch_size"].card == "Batch size"
+    assert SETTINGS["drop_rate"].card == "Dropout"
 
 
 def test_settings_cannot_be_changed():

@@ -1,4 +1,4 @@
-"""Settings of a training run: the one list that the command line, run folder and card read."""
+"""The settings of a training run, in one table for the command line, run folder and card."""
 
 import difflib
 import tomllib
@@ -9,18 +9,9 @@ from typing import Any, Literal, NamedTuple, Self, get_type_hints
 
 from reben.errors import ConfigError
 from reben.learn.settings import (
-    ABOVE_0,
-    ARCHITECTURE,
-    AT_LEAST_0,
-    AT_LEAST_1,
-    DISTINCT,
-    FACTOR,
-    MODEL,
-    NOT_NEGATIVE,
-    PART,
-    SEED,
+    Allowed,
     Setting,
-    check_type,
+    check_value,
     documented,
     setting,
     settings_of,
@@ -40,11 +31,18 @@ PAPER_WARMUP_STEPS = 1000
 """Steps of the warm-up. Source: default of the published training script."""
 
 
-class Difference(NamedTuple):
-    """One setting that is not the paper's."""
+_ARCHITECTURE = Allowed("the name of an architecture", lambda text: text == text.strip() != "")
+_MODEL = Allowed("a folder or the id of a model", lambda text: text.strip() != "")
+_DISTINCT = Allowed(
+    "names that occur only once", lambda names: all(names) and len(set(names)) == len(names)
+)
+
+
+class ChangedSetting(NamedTuple):
+    """A setting that differs from the paper or from another config."""
 
     name: str
-    paper: object
+    other: object
     own: object
 
 
@@ -54,14 +52,14 @@ class TrainConfig:
     """Settings of a training run; the defaults are the recipe of the BigEarthNet v2.0 paper.
 
     Raises:
-        ConfigError: If a value cannot be; the message names the setting.
+        ConfigError: If a value is invalid; the message names the setting.
         BandsError: If a band is unknown or repeated.
 
     Source: arXiv:2407.03653, section 3, and the published training script.
 
     Example:
         >>> TrainConfig(bands="rgb", epochs=5).differences_from_paper()
-        [Difference(name='epochs', paper=100, own=5)]
+        [ChangedSetting(name='epochs', other=100, own=5)]
         >>> TrainConfig(epochs=0)
         Traceback (most recent call last):
         reben.errors.ConfigError: epochs must be at least 1; got 0.
@@ -69,177 +67,150 @@ class TrainConfig:
 
     backbone: str = setting(
         "resnet50",
-        "Backbone",
         "Name of a timm architecture, for example resnet50.",
-        ARCHITECTURE,
         in_recipe=False,
+        allowed=_ARCHITECTURE,
     )
     bands: str = setting(
         "s2",
-        "Bands",
         "Bands in channel order: s1, s2, all, s2_full, all_full, rgb, 10m, or B08,B04,...",
         in_recipe=False,
     )
-    epochs: int = setting(100, "Epochs at most", "Epochs at most.", AT_LEAST_1)
-    batch_size: int = setting(
-        512, "Batch size", "Patches in one step, over all devices together.", AT_LEAST_1
-    )
+    epochs: int = setting(100, "Maximum number of epochs.", card="Epochs at most", ge=1)
+    batch_size: int = setting(512, "Patches per step, over all devices together.", ge=1)
     learning_rate: float = setting(
-        1e-3, "Highest learning rate", "Highest learning rate, which the warm-up leads to.", ABOVE_0
+        1e-3, "Peak learning rate, reached by the warm-up.", card="Highest learning rate", gt=0
     )
-    weight_decay: float = setting(
-        0.01, "Weight decay", "Weight decay of AdamW, on all weights.", NOT_NEGATIVE
-    )
+    weight_decay: float = setting(0.01, "Weight decay of AdamW, on all weights.", ge=0)
     warmup_steps: int | None = setting(
         None,
-        "Warm-up steps",
-        "Steps up to the full rate. Default: 1000, or a tenth of the run if fewer.",
-        AT_LEAST_0,
+        "Steps of the warm-up. Default: 1000, or a tenth of the run if that is fewer.",
+        card="Warm-up steps",
+        ge=0,
     )
     patience: int = setting(
         5,
-        "Epochs without improvement before training stops",
-        "Epochs without a better validation macro average precision before it stops.",
-        AT_LEAST_1,
+        "Epochs without a better validation macro average precision before training stops.",
+        card="Epochs without improvement before training stops",
+        ge=1,
     )
     drop_rate: float = setting(
-        0.15, "Dropout", "Dropout before the head, where the backbone takes it.", PART
+        0.15, "Dropout before the head, if the backbone supports it.", card="Dropout", ge=0, lt=1
     )
     drop_path_rate: float = setting(
-        0.15, "Drop path", "Stochastic depth, where the backbone takes it.", PART
+        0.15, "Stochastic depth, if the backbone supports it.", card="Drop path", ge=0, lt=1
     )
     seed: int = setting(
-        42, "Seed", "What first weights, order of patches and flips follow from.", SEED
+        42, "Seed of the first weights, the order of patches and the flips.", ge=0, lt=2**32
     )
     flips: bool = setting(
-        True,
-        "Flips",
-        "Flip training images left to right and top to bottom, each half of the time.",
+        True, "Flip training images horizontally and vertically, each with probability 0.5."
     )
     upsampling: Upsampling = setting(
-        "nearest", "Upsampling", "How bands of 20 m and 60 m are brought to the image size."
+        "nearest", "How bands of 20 m and 60 m are resampled to the image size."
     )
-    image_size: int = setting(120, "Image size", "Side length of the images in pixels.")
+    image_size: int = setting(120, "Side length of the images in pixels.")
     pretrained: bool = setting(
         False,
-        "Pretrained weights",
         "Start from timm's pretrained weights, adapted to the number of channels.",
+        card="Pretrained weights",
     )
-    accelerator: Accelerator = setting(
-        "auto", "Accelerator", "Hardware to train on.", in_recipe=False
-    )
-    devices: int = setting(
-        1,
-        "Devices",
-        "How many devices of a machine to train on; they share each batch.",
-        AT_LEAST_1,
-        in_recipe=False,
-    )
+    accelerator: Accelerator = setting("auto", "Hardware to train on.", in_recipe=False)
+    devices: int = setting(1, "Devices per machine; they share each batch.", in_recipe=False, ge=1)
     num_nodes: int = setting(
-        1, "Machines", "How many machines train together.", AT_LEAST_1, in_recipe=False
+        1, "Machines that train together.", card="Machines", in_recipe=False, ge=1
     )
     accumulate: int = setting(
         1,
-        "Parts of a batch",
-        "Parts that a device works through a batch in, one after the other, so that it "
-        "needs less memory. The gradient is that of the whole batch.",
-        AT_LEAST_1,
+        "Parts that each device splits a batch into, to save memory; the gradient is still that "
+        "of the whole batch.",
+        card="Parts of a batch",
         in_recipe=False,
+        ge=1,
     )
     precision: Precision = setting(
-        "auto",
-        "Precision",
-        "Number format of the computation; auto is bf16-mixed on GPUs that have it, and "
-        "32-true elsewhere.",
+        "auto", "Number format; auto is bf16-mixed on GPUs that support it, else 32-true."
     )
     compile: bool = setting(
         False,
-        "Compiled",
-        "Whether to compile the network first, which takes up to minutes.",
+        "Compile the network first, which can take minutes.",
+        card="Compiled",
         in_recipe=False,
     )
     channels_last: ChannelsLast = setting(
         "auto",
-        "Channels last",
-        "Whether images lie in memory pixel by pixel; auto is yes for networks of convolutions.",
+        "Keep images channels-last in memory; auto is yes for convolutional networks.",
         in_recipe=False,
     )
     num_workers: int | None = setting(
         None,
-        "Threads that load",
         "Threads that load batches ahead. Default: 0 on a CPU, else up to 8.",
-        AT_LEAST_0,
+        card="Threads that load",
         in_recipe=False,
+        ge=0,
     )
     checkpoint_minutes: float = setting(
         30.0,
-        "Minutes between checkpoints",
-        "Minutes between checkpoints within an epoch; one follows each epoch.",
-        ABOVE_0,
+        "Minutes between checkpoints within an epoch; each epoch ends with one.",
+        card="Minutes between checkpoints",
         in_recipe=False,
+        gt=0,
     )
     gradient_clip: float | None = setting(
         None,
-        "Highest norm of the gradient",
-        "Highest norm of the gradient, which is shortened to it. Default: no limit.",
-        ABOVE_0,
+        "Clip the gradient to this norm. Default: no limit.",
+        card="Highest norm of the gradient",
+        gt=0,
     )
-    loss: Loss = setting("bce", "Loss", "bce (binary cross-entropy), focal, or asymmetric.")
+    loss: Loss = setting("bce", "bce (binary cross-entropy), focal, or asymmetric.")
     class_weights: bool = setting(
         False,
-        "Class weights",
-        "Weigh the presence of a label by how many patches lack it for each that has it in "
-        "the train split.",
+        "Weight the presence of a label by the ratio of train patches without it to those with it.",
     )
     label_smoothing: float = setting(
-        0.0,
-        "Label smoothing",
-        "How far targets are moved from 0 and 1 towards one half, 0 to 1.",
-        PART,
+        0.0, "How far targets are moved from 0 and 1 towards 0.5, from 0 to 1.", ge=0, lt=1
     )
     ema_decay: float | None = setting(
         None,
-        "Decay of averaged weights",
-        "Keep a moving average of the weights with this decay for each step; it is what is "
-        "validated and published. Default: none.",
-        PART,
+        "Decay per step of a moving average of the weights, which is then validated and "
+        "published. Default: none.",
+        card="Decay of averaged weights",
+        ge=0,
+        lt=1,
     )
     turns: bool = setting(
-        False, "Turns", "Turn training images by 0, 90, 180 or 270 degrees, each equally often."
+        False, "Rotate training images by 0, 90, 180 or 270 degrees, with equal probability."
     )
     band_dropout: float = setting(
-        0.0, "Band dropout", "Probability of setting a band of a training image to its mean.", PART
+        0.0, "Probability of setting a band of a training image to its mean.", ge=0, lt=1
     )
     freeze_backbone: bool = setting(
-        False, "Backbone frozen", "Train the classification head alone."
+        False, "Train only the classification head.", card="Backbone frozen"
     )
     init: str | None = setting(
         None,
-        "Weights to start from",
-        "Run, folder or Hub id of a model to start from; its bands must be these bands.",
-        MODEL,
+        "Run, folder or Hub id of a model with the same bands to start from.",
+        card="Weights to start from",
+        allowed=_MODEL,
     )
     layer_decay: float = setting(
         1.0,
-        "Learning rate decay by layer",
-        "Factor of the learning rate for each layer further away from the head; 1 is one "
-        "rate for all.",
-        FACTOR,
+        "Factor on the learning rate per layer away from the head; 1 is one rate for all.",
+        card="Learning rate decay by layer",
+        gt=0,
+        le=1,
     )
     labels: tuple[str, ...] = setting(
-        (), "Labels", "Names of the labels, for patches that have other ones than the 19.", DISTINCT
+        (), "Names of the labels, if they are not the 19.", allowed=_DISTINCT
     )
 
     def __post_init__(self) -> None:
         """Check each value for its type and range."""
-        if self.init is not None:  # a run or a path, too
+        if self.init is not None:  # a run or a path is allowed too
             object.__setattr__(self, "init", place_of(self.init))
         for name, hint in get_type_hints(TrainConfig).items():
-            value = check_type(name, getattr(self, name), hint)
+            value = check_value(name, getattr(self, name), hint, SETTINGS[name].allowed)
             object.__setattr__(self, name, value)
-            allowed = SETTINGS[name].allowed
-            if allowed is not None and value is not None and not allowed.check(value):
-                raise ConfigError(f"{name} must be {allowed.words}; got {value!r}.")
         if self.image_size not in published_sizes():
             sizes = ", ".join(map(str, published_sizes()))
             raise ConfigError(
@@ -248,23 +219,23 @@ class TrainConfig:
         BandSet.parse(self.bands)
         if self.batch_size < self.world_size * self.accumulate:
             raise ConfigError(
-                f"batch_size {self.batch_size} cannot be shared by {self.world_size} devices in "
+                f"batch_size {self.batch_size} is too small for {self.world_size} devices in "
                 f"{self.accumulate} parts each. Raise it, or lower devices, num_nodes or "
                 "accumulate."
             )
         if self.init is not None and self.pretrained:
             raise ConfigError(
-                f"init {self.init} and pretrained both say which weights to start from. Set one."
+                f"init {self.init} and pretrained both set the weights to start from. Choose one."
             )
 
     @property
     def world_size(self) -> int:
-        """How many processes train together, each on a device of its own."""
+        """Number of processes that train together, each on its own device."""
         return self.devices * self.num_nodes
 
     @property
     def label_names(self) -> tuple[str, ...]:
-        """The labels in the order of the outputs: the 19, or the own ones."""
+        """The labels in the order of the outputs: ``labels``, or else the 19."""
         return self.labels or LABELS
 
     @property
@@ -272,40 +243,40 @@ class TrainConfig:
         """The bands, in the order of the channels."""
         return BandSet.parse(self.bands)
 
-    def differences_from_paper(self) -> list[Difference]:
-        """Return the settings that can change the result and are not the paper's.
+    def differences_from_paper(self) -> list[ChangedSetting]:
+        """Return the settings that can change the result and differ from the paper's.
 
-        Backbone and bands are left out, since the paper trains several of each; so is the
-        hardware. A warm-up that was left to its default is the paper's.
+        Backbone and bands do not count, since the paper trains several of each, nor does the
+        hardware. The default warm-up is the paper's.
         """
         paper = {field.name: field.default for field in fields(self)}
         paper["warmup_steps"] = PAPER_WARMUP_STEPS
         return [
-            Difference(name, value, getattr(self, name))
+            ChangedSetting(name, value, getattr(self, name))
             for name, value in paper.items()
             if SETTINGS[name].in_recipe
             and getattr(self, name) != value
             and (name != "warmup_steps" or self.warmup_steps is not None)
         ]
 
-    def differences_from(self, other: Self) -> list[Difference]:
-        """Return the settings in which two configs differ: name, the other's value, own value."""
+    def differences_from(self, other: Self) -> list[ChangedSetting]:
+        """Return the settings that differ between two configs: name, other value, own value."""
         return [
-            Difference(field.name, getattr(other, field.name), getattr(self, field.name))
+            ChangedSetting(field.name, getattr(other, field.name), getattr(self, field.name))
             for field in fields(self)
             if getattr(other, field.name) != getattr(self, field.name)
         ]
 
     def to_toml(self) -> str:
-        """Return the settings as TOML that `from_toml` reads; what is unset is left out."""
+        """Return the settings as TOML for `from_toml`, without those that are unset."""
         return to_toml(vars(self).items())
 
     @classmethod
     def from_toml(cls, text: str) -> Self:
-        """Return the settings in a flat TOML text; what it does not name keeps its default.
+        """Return the settings in a flat TOML text; the others keep their defaults.
 
         Raises:
-            ConfigError: If the text is no TOML, names an unknown setting, or a value cannot be.
+            ConfigError: If the text is not TOML, names an unknown setting, or a value is invalid.
         """
         try:
             values = tomllib.loads(text)
@@ -315,21 +286,21 @@ class TrainConfig:
 
     @classmethod
     def from_values(cls, values: Mapping[str, Any]) -> Self:
-        """Return the settings by name; what is not named keeps its default.
+        """Return the settings in ``values``; the others keep their defaults.
 
         Raises:
-            ConfigError: If a setting is unknown, or a value cannot be.
+            ConfigError: If a setting is unknown, or a value is invalid.
         """
-        known = [field.name for field in fields(cls)]
+        known = list(SETTINGS)
         unknown = [name for name in values if name not in known]
         if unknown:
             similar = difflib.get_close_matches(unknown[0], known, n=1)
             hint = f" Did you mean {similar[0]}?" if similar else ""
             raise ConfigError(
-                f"No setting {', '.join(unknown)}.{hint} Settings: {', '.join(known)}."
+                f"Unknown setting {', '.join(unknown)}.{hint} Settings: {', '.join(known)}."
             )
         return cls(**values)
 
 
 SETTINGS: Mapping[str, Setting] = MappingProxyType(settings_of(TrainConfig))
-"""What people are told of each setting, by its name."""
+"""Help, card name and range of each setting, by name."""

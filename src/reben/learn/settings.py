@@ -1,11 +1,12 @@
-"""What is known of each setting of a training beside its type and default, and how it is checked.
+"""What each setting of a training has besides its type and default, and how values are checked.
 
-`reben.learn.config.TrainConfig` keeps a `Setting` in the metadata of each of its fields. The
-command line, the checks, the docstring and the model card read it from there.
+`reben.learn.config.TrainConfig` keeps a `Setting` in the metadata of each field. The command line,
+the checks, the docstring and the model card all read it from there.
 """
 
 import json
 import math
+import operator
 from collections.abc import Callable, Iterable
 from dataclasses import field, fields
 from types import UnionType
@@ -16,67 +17,96 @@ from reben.errors import ConfigError
 _KEY = "setting"
 _Value = TypeVar("_Value")
 _Class = TypeVar("_Class", bound=type)
+_BOUNDS: dict[str, tuple[str, Callable[[Any, Any], bool]]] = {
+    "ge": ("at least", operator.ge),
+    "gt": ("above", operator.gt),
+    "le": ("at most", operator.le),
+    "lt": ("below", operator.lt),
+}
 
 
 class Allowed(NamedTuple):
     """Which values of its type a setting may have."""
 
     words: str
-    """After "must be"."""
+    """What comes after "must be"."""
     check: Callable[[Any], bool]
 
 
-AT_LEAST_0 = Allowed("at least 0", lambda value: value >= 0)
-AT_LEAST_1 = Allowed("at least 1", lambda value: value >= 1)
-ABOVE_0 = Allowed("above 0 and finite", lambda value: 0 < value < math.inf)
-NOT_NEGATIVE = Allowed("at least 0 and finite", lambda value: 0 <= value < math.inf)
-PART = Allowed("at least 0 and below 1", lambda value: 0 <= value < 1)
-FACTOR = Allowed("above 0 and at most 1", lambda value: 0 < value <= 1)
-SEED = Allowed("at least 0 and below 2**32", lambda value: 0 <= value < 2**32)
-ARCHITECTURE = Allowed("the name of an architecture", lambda value: value == value.strip() != "")
-MODEL = Allowed("a folder or the id of a model", lambda value: value.strip() != "")
-DISTINCT = Allowed(
-    "names that occur only once", lambda value: all(value) and len(set(value)) == len(value)
-)
-
-
 class Setting(NamedTuple):
-    """What people are told of a setting, and what is asked of its value."""
+    """The help, name and range of a setting."""
 
-    card: str
-    """Its name on the model card."""
     help: str
-    allowed: Allowed | None
+    card: str
+    """Its name on the model card; by default the name of the field in words."""
+    allowed: Allowed
     in_recipe: bool
-    """Whether it can change the result; else it says what is trained, on what, how quickly."""
+    """Whether it can change the result, and so counts as a difference from the paper."""
 
 
 def setting(
-    default: _Value, card: str, text: str, allowed: Allowed | None = None, *, in_recipe: bool = True
+    default: _Value,
+    text: str,
+    *,
+    card: str = "",
+    in_recipe: bool = True,
+    allowed: Allowed | None = None,
+    **bounds: float,
 ) -> _Value:
-    """Return a dataclass field with this default and a `Setting` in its metadata."""
-    told = Setting(card, text, allowed, in_recipe)
+    """Return a dataclass field with a `Setting` in its metadata.
+
+    Args:
+        default: The default value.
+        text: The help.
+        card: As in `Setting`, like the next one.
+        in_recipe: See there.
+        allowed: The values that are allowed, where they are not a range of numbers.
+        bounds: A range of finite numbers: ``ge``, ``gt``, ``le``, ``lt``.
+    """
+    told = Setting(text, card, allowed or _within(bounds), in_recipe)
     return field(default=default, metadata={_KEY: told})
+
+
+def _within(bounds: dict[str, float]) -> Allowed:
+    return Allowed(
+        " and ".join(f"{_BOUNDS[name][0]} {bound}" for name, bound in bounds.items()),
+        lambda value: (
+            all(_BOUNDS[name][1](value, bound) for name, bound in bounds.items())
+            and value != math.inf
+        ),
+    )
 
 
 def settings_of(kind: type) -> dict[str, Setting]:
     """Return the `Setting` of each field of a dataclass, by name."""
-    return {each.name: each.metadata[_KEY] for each in fields(kind)}
+    told: dict[str, Setting] = {each.name: each.metadata[_KEY] for each in fields(kind)}
+    return {
+        name: one._replace(card=one.card or name.replace("_", " ").capitalize())
+        for name, one in told.items()
+    }
 
 
 def documented(kind: _Class) -> _Class:
-    """Give the docstring of a dataclass of settings its ``Args:``, before ``Raises:``."""
+    """Add ``Args:`` to the docstring of a dataclass of settings, before ``Raises:``."""
     told = "".join(f"        {name}: {one.help}\n" for name, one in settings_of(kind).items())
     kind.__doc__ = (kind.__doc__ or "").replace("    Raises:", f"    Args:\n{told}\n    Raises:", 1)
     return kind
 
 
-def check_type(name: str, value: object, hint: Any) -> object:  # noqa: ANN401 - a type
-    """Return ``value`` if it is of the type ``hint``; a whole number may stand for a float.
+def check_value(name: str, value: object, hint: Any, allowed: Allowed) -> object:  # noqa: ANN401 - a type
+    """Return ``value`` if it has the type ``hint`` and is allowed; an int may stand for a float.
 
     Raises:
-        ConfigError: If it is not.
+        ConfigError: If it does not, or is not.
     """
+    value = _check_type(name, value, hint)
+    if value is not None and not allowed.check(value):
+        finite = " and finite" if value == math.inf else ""
+        raise ConfigError(f"{name} must be {allowed.words}{finite}; got {value!r}.")
+    return value
+
+
+def _check_type(name: str, value: object, hint: Any) -> object:  # noqa: ANN401 - a type
     if get_origin(hint) is Literal:
         if value not in get_args(hint):
             choices = ", ".join(map(str, get_args(hint)))
@@ -96,7 +126,7 @@ def check_type(name: str, value: object, hint: Any) -> object:  # noqa: ANN401 -
 
 
 def to_toml(values: Iterable[tuple[str, object]]) -> str:
-    """Return names and values as flat TOML; what is unset, None or empty, is left out."""
+    """Return names and values as flat TOML, without those that are None or empty."""
     return "".join(
         f"{name} = {_toml(value)}\n" for name, value in values if value is not None and value != ()
     )

@@ -51,7 +51,7 @@ def test_the_settings_in_a_run_folder_make_the_same_run_again(store, trained, tm
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--set", "sed=3"], "No setting sed. Did you mean seed?"),
+        (["--set", "sed=3"], "Unknown setting sed. Did you mean seed?"),
         (["--set", "seed"], "Write name=value"),
         (["--config", "nowhere.toml"], "nowhere.toml cannot be read"),
         (["--labels", "nowhere.txt"], "nowhere.txt cannot be read"),

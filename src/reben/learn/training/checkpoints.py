@@ -16,7 +16,7 @@ from typing_extensions import TypedDict
 
 from reben.data.loader import Dataset
 from reben.errors import ConfigError, RunError, first_line
-from reben.learn.config import Difference, TrainConfig
+from reben.learn.config import ChangedSetting, TrainConfig
 from reben.learn.run import CHECKPOINT_FOLDER, LAST_CHECKPOINT, Interrupted, Summary
 from reben.model.folder import SUMMARY_FILE
 from reben.support.atomic import atomic_file, write_bytes
@@ -151,7 +151,7 @@ def require_same(run: Interrupted, config: TrainConfig, dataset: Dataset) -> Non
         )
 
 
-def _refuse(what: str, differences: list[Difference]) -> None:
+def _refuse(what: str, differences: list[ChangedSetting]) -> None:
     if differences:
         listed = "; ".join(f"{name} {theirs!r}, now {own!r}" for name, theirs, own in differences)
         raise ConfigError(
