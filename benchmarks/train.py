@@ -82,7 +82,7 @@ def own_loop(config: TrainConfig, batch: Batch, steps: int) -> list[float]:
         model, config, total_steps=steps + 1, warmup_steps=0, channels_last=channels_last
     )
     training.place(build_fabric(config))
-    recorder = RunRecorder(Path(), {}, epochs=1, patience=1)
+    recorder = RunRecorder(Path(), config, {})
     pauses = Pauses(config.checkpoint_minutes, training.fabric.device, print)
     batches = Repeated(batch, steps + 1)
     Loop(training, (batches, batches), recorder, pauses, {}).train_epoch()

@@ -99,7 +99,7 @@ def test_a_new_head_is_told_in_the_log_and_the_summary(own_store, tiny, tmp_path
     run = train(tiny(labels=OWN, init=str(start), epochs=1), data, tmp_path / "run")
 
     log = (run.path / "train.log").read_text()
-    assert f"weights of {start}, but for the classification head: that is new" in log
+    assert f"weights of {start}, with a new classification head" in log
     assert run.summary["new_head"] is True
 
 
@@ -184,14 +184,20 @@ def test_rates_fall_from_the_head_to_the_first_layer(tiny):
 
 def test_a_long_gradient_is_shortened(dataset, tiny, tmp_path, monkeypatch):
     norms = []
-    real = Training.finish_step
+    real = Training.place
 
-    def watch(self):
-        gradients = [weight.grad.flatten() for weight in self.classifier.parameters()]
-        norms.append(float(torch.cat(gradients).norm()))
-        real(self)
+    def place(self, fabric):
+        real(self, fabric)
+        step = self.stepper.step
 
-    monkeypatch.setattr(Training, "finish_step", watch)
+        def watch():
+            gradients = [weight.grad.flatten() for weight in self.classifier.parameters()]
+            norms.append(float(torch.cat(gradients).norm()))
+            step()
+
+        self.stepper.step = watch
+
+    monkeypatch.setattr(Training, "place", place)
 
     train(tiny(gradient_clip=1e-3, epochs=1), dataset, tmp_path / "run")
 
@@ -219,7 +225,7 @@ def test_full_memory_says_how_many_patches_did_fit(dataset, tiny, tmp_path, monk
 
     monkeypatch.setattr(Classifier, "forward", fail)
 
-    with pytest.raises(RuntimeError, match=r"3 patches at once did fit before that"):
+    with pytest.raises(RuntimeError, match=r"3 patches at once did fit before"):
         train(tiny(batch_size=3), dataset, tmp_path / "run")
 
 

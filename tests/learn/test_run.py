@@ -7,7 +7,7 @@ from reben.errors import RunError
 from reben.learn.config import TrainConfig
 from reben.learn.metrics.classification import compute_metrics
 from reben.learn.report import Report
-from reben.learn.run import Interrupted, Run
+from reben.learn.run import Run, open_unfinished
 
 
 @pytest.fixture
@@ -76,12 +76,12 @@ def test_a_damaged_run_is_an_error(folder, file):
         ("\ud800", "summary.json"),
     ],
 )
-@pytest.mark.parametrize("kind", [Run, Interrupted])
-def test_a_summary_that_cannot_be_is_an_error_with_file_and_field(folder, kind, text, said):
+@pytest.mark.parametrize("opened", [Run.open, open_unfinished])
+def test_a_summary_that_cannot_be_is_an_error_with_file_and_field(folder, opened, text, said):
     (folder / "summary.json").write_bytes(text.encode("utf-8", "surrogatepass"))
 
     with pytest.raises(RunError, match=rf"(?s)summary\.json.*{said}"):
-        kind.open(folder)
+        opened(folder)
 
 
 def test_what_other_versions_say_in_a_summary_is_kept(folder):

@@ -1,15 +1,15 @@
-"""Run folders: what one training left behind.
+"""Run folders: what a training leaves behind.
 
 ::
 
     config.toml         the settings
-    summary.json        what came of them: best epoch, counts, data, status
+    summary.json        the outcome: best epoch, counts, data, status
     environment.json    versions, git, device
-    metrics.csv         one line an epoch
+    metrics.csv         one line per epoch
     train.log           what happened when
-    checkpoints/        best.ckpt and last.ckpt, weights with the state of the training
-    best/               the model of the best epoch, as Classifier.from_pretrained reads it
-    report-test/        what it reached on a split, in report.json; other splits lie beside it
+    checkpoints/        best.ckpt and last.ckpt: weights and the state of the training
+    best/               the model of the best epoch, for Classifier.from_pretrained
+    report-test/        the results on a split in report.json; other splits lie beside it
 """
 
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from typing_extensions import TypedDict
 
-from reben.errors import BandsError, ConfigError, RunError, first_line
+from reben.errors import RunError, first_line
 from reben.learn.config import TrainConfig
 from reben.learn.report import REPORT_FILE, Report
 from reben.model.folder import BEST_FOLDER, SUMMARY_FILE, require_best, run_folder
@@ -33,7 +33,6 @@ ENVIRONMENT_FILE = "environment.json"
 METRICS_FILE = "metrics.csv"
 LOG_FILE = "train.log"
 CHECKPOINT_FOLDER = "checkpoints"
-LAST_CHECKPOINT = "last.ckpt"
 
 _CONTENT = (
     f"A run is a folder that reben train wrote: {CONFIG_FILE}, {SUMMARY_FILE}, {METRICS_FILE} and "
@@ -41,9 +40,7 @@ _CONTENT = (
 )
 
 
-class SummaryData(TypedDict, total=False):
-    """Which patches a run was trained on."""
-
+class _Data(TypedDict, total=False):
     store: str
     fingerprint: str
     made_up_by: str | None
@@ -51,7 +48,7 @@ class SummaryData(TypedDict, total=False):
 
 
 class Summary(TypedDict, total=False):
-    """What ``summary.json`` says of a run; epochs count from 1."""
+    """The content of ``summary.json``; epochs count from 1."""
 
     status: str
     """running, finished, interrupted or failed."""
@@ -66,7 +63,7 @@ class Summary(TypedDict, total=False):
     num_train: Count
     num_validation: Count
     filters: dict[str, str]
-    data: SummaryData
+    data: _Data
     not_applied: list[str]
     new_head: bool
     precision: str
@@ -75,12 +72,12 @@ class Summary(TypedDict, total=False):
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """One training and what came of it. Get it from `open` or from `reben.train`.
+    """A training and its outcome, from `open` or from `reben.train`.
 
     Args:
         path: The run folder.
         config: The settings.
-        summary: What came of them, as ``summary.json`` has it: ``best_epoch`` and ``epochs_run``
+        summary: The outcome, as in ``summary.json``: ``best_epoch`` and ``epochs_run``
             (from 1), ``best_validation_macro_average_precision``, ``steps``, ``total_steps``,
             ``warmup_steps``, ``num_train``, ``num_validation``, ``seconds``, ``filters``,
             ``data`` (``store``, ``fingerprint``, ``label_table``), ``not_applied``, ``new_head``,
@@ -99,7 +96,7 @@ class Run:
             path: The run folder, or the folder ``best`` in it.
 
         Raises:
-            RunError: If it is not a run, or one in which no epoch was finished.
+            RunError: If it is not a run, cannot be read, or has not finished an epoch.
         """
         folder = run_folder(path)
         if folder is None:
@@ -110,7 +107,7 @@ class Run:
 
     @property
     def name(self) -> str:
-        """Name of the run folder."""
+        """The name of the run folder."""
         return self.path.resolve().name
 
     @property
@@ -121,11 +118,11 @@ class Run:
     def dataset(
         self, store: str | Path | None = None, *, label_table: str | Path | None = None
     ) -> "Dataset":
-        """Return the patches of the run's store, or of another one, with the labels of the run.
+        """Return the patches of a store with the labels of the run.
 
         Args:
             store: The store; by default the one that the run was trained on.
-            label_table: The table of own labels; by default the one of the run, if it had one.
+            label_table: A table of your own labels; by default that of the run, if it had one.
 
         Raises:
             UnknownLabelError: If patches have labels that the run was not trained for.
@@ -142,17 +139,17 @@ class Run:
         )
 
     def report_folder(self, split: str = "test") -> Path:
-        """Return the folder of the report on ``split``, with pictures and predictions."""
+        """Return the folder of the report on ``split``, with figures and predictions."""
         return self.path / f"report-{split}"
 
     def report_path(self, split: str = "test") -> Path:
-        """Return where the report on ``split`` lies, once there is one."""
+        """Return the path of the report on ``split``, which may not exist yet."""
         path = self.report_folder(split) / REPORT_FILE
         bare = path.parent.with_suffix(".json")  # as reben 0.1 wrote it, without a folder
         return bare if bare.is_file() and not path.is_file() else path
 
     def report(self, split: str = "test") -> Report:
-        """Return what the best model reached on ``split``.
+        """Return the report of the best model on ``split``.
 
         Raises:
             RunError: If it was not evaluated on that split.
@@ -172,67 +169,27 @@ class Run:
         return Report.load(path)
 
 
-@dataclass(frozen=True)
-class Interrupted:
-    """A run that may not have come to its end. Get it from `open`.
+def open_unfinished(path: str | Path) -> Run:
+    """Return a run to resume, which may still lack a summary and a model.
 
-    Args:
-        path: The run folder.
-        config: Its settings.
-        summary: Its summary, empty if it had none yet.
+    Raises:
+        RunError: If ``path`` is not a run folder, or cannot be read.
     """
-
-    path: Path
-    config: TrainConfig
-    summary: Mapping[str, Any]
-
-    @classmethod
-    def open(cls, path: str | Path) -> Self:
-        """Return the run in a folder.
-
-        Raises:
-            RunError: If there is none, or it cannot be read.
-        """
-        folder = Path(path)
-        if not (folder / CONFIG_FILE).is_file():
-            raise RunError(
-                f"{folder} is no run to go on with, since it holds no {CONFIG_FILE}. Name the "
-                "folder that reben train wrote, or train without resuming."
-            )
-        has_summary = (folder / SUMMARY_FILE).is_file()
-        return cls(folder, _read_config(folder), _read_summary(folder) if has_summary else {})
-
-    @property
-    def is_finished(self) -> bool:
-        """Whether there is nothing to go on with."""
-        return bool(self.summary.get("status") == "finished")
-
-    @property
-    def checkpoint(self) -> Path | None:
-        """The last checkpoint, or None if the run ended before there was one."""
-        path = self.path / CHECKPOINT_FOLDER / LAST_CHECKPOINT
-        return path if path.is_file() else None
-
-    @property
-    def store(self) -> Path | None:
-        """Where the run found its data, if it knows."""
-        return self._place("store")
-
-    @property
-    def label_table(self) -> Path | None:
-        """The table of own labels that it had, if any."""
-        return self._place("label_table")
-
-    def _place(self, name: str) -> Path | None:
-        place = self.summary.get("data", {}).get(name)
-        return None if place is None else Path(place)
+    folder = Path(path)
+    if not (folder / CONFIG_FILE).is_file():
+        raise RunError(
+            f"{folder} is no run to resume, since it holds no {CONFIG_FILE}. Name the folder that "
+            "reben train wrote, or train without resuming."
+        )
+    has_summary = (folder / SUMMARY_FILE).is_file()
+    return Run(folder, _read_config(folder), _read_summary(folder) if has_summary else {})
 
 
 def _read_config(folder: Path) -> TrainConfig:
     path = folder / CONFIG_FILE
     try:
         return TrainConfig.from_toml(path.read_text(encoding="utf-8"))
-    except (OSError, ConfigError, BandsError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise RunError(f"{path} cannot be read: {first_line(error)}. {_CONTENT}.") from None
 
 

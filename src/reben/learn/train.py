@@ -1,4 +1,4 @@
-"""Training, top to bottom: settings and data in, a run folder out."""
+"""Train a classifier: settings and data in, a run folder out."""
 
 import errno
 import json
@@ -14,8 +14,13 @@ from reben.data.preprocess import check_bands
 from reben.errors import OutputError
 from reben.learn.config import TrainConfig
 from reben.learn.distributed import is_first_rank
-from reben.learn.run import CONFIG_FILE, ENVIRONMENT_FILE, Interrupted, Run
-from reben.learn.training.checkpoints import require_same, run_facts
+from reben.learn.run import CONFIG_FILE, ENVIRONMENT_FILE, Run, open_unfinished
+from reben.learn.training.checkpoints import (
+    is_finished,
+    last_checkpoint,
+    require_same,
+    run_facts,
+)
 from reben.learn.training.environment import describe_environment
 from reben.learn.training.optimiser import default_warmup, require_schedule
 from reben.support.atomic import output_error, write_text
@@ -27,7 +32,6 @@ if TYPE_CHECKING:
     from reben.learn.training.record import ProgressObserver, RunRecorder
     from reben.learn.training.start import Start
     from reben.learn.training.state import Training
-    from reben.model.classifier import Classifier
 
 __all__ = ["Run", "train"]
 
@@ -47,30 +51,29 @@ def train(
 ) -> Run:
     """Train a classifier; return the run, whose folder holds the model of the best epoch.
 
-    Whatever can be found wrong with settings or data is found before the folder is made. Ctrl-C
-    ends the training in good order: the best model so far is kept, and so is a checkpoint to go
-    on from.
+    Settings and data are checked before the folder is made. Ctrl-C ends the training cleanly: the
+    best model so far is kept, and so is a checkpoint to resume from.
 
     Args:
         config: The settings.
-        dataset: Patches of the train and the validation split; read with the bands of ``config``.
-        out: The run folder, which must be new or empty, unless ``resume`` is set.
-        resume: Go on with the run in ``out`` from its last checkpoint. Settings and data must be
-            the same; on a CPU the weights will be, bit for bit, those of a training that nothing
-            came between. A finished run is returned as it is.
-        loggers: wandb, mlflow or trackio, beside CSV and TensorBoard.
-        progress: What to call after each batch.
+        dataset: Patches of the train and validation splits; read with the bands of ``config``.
+        out: The run folder, new or empty unless ``resume`` is set.
+        resume: Resume the run in ``out`` from its last checkpoint, with the same settings and data.
+            On a CPU the weights will be, bit for bit, those of an uninterrupted training. A
+            finished run is returned as it is.
+        loggers: wandb, mlflow or trackio, in addition to CSV and TensorBoard.
+        progress: Called after each batch.
 
     Raises:
         OutputError: If the folder is not empty or cannot be written.
         ConfigError: If a setting cannot be used on this machine, the warm-up does not fit, or a
-            setting is not that of the run to go on with.
-        RunError: If there is no run to go on with, or it had other data.
+            setting differs from the run to resume.
+        RunError: If there is no run to resume, or it had other data.
         MissingExtraError: If a logger is not installed.
         BackboneError: If timm does not know the backbone or cannot build it.
         EmptySplitError: If there is no patch to train or to validate on.
         StoreError: If the store lacks a patch, or holds a damaged one.
-        PixelsError: If the values of a patch cannot be right.
+        PixelsError: If the values of a patch are invalid.
         UnknownLabelError: If a patch has a label that the model does not know.
         TrainingError: If the loss is NaN or infinite, or the memory of the device is full.
 
@@ -85,18 +88,18 @@ def train(
     from reben.learn.training.data_module import training_loaders
     from reben.learn.training.hardware import build_fabric
     from reben.learn.training.loggers import require_loggers
+    from reben.learn.training.losses import presence_weights
     from reben.learn.training.record import RunRecorder
     from reben.learn.training.start import first_classifier
+    from reben.learn.training.state import Training
 
     out = Path(out)
-    checkpoint = None
     if resume:
-        interrupted = Interrupted.open(out)
-        require_same(interrupted, config, dataset)
-        if interrupted.is_finished:
+        run = open_unfinished(out)
+        require_same(run, config, dataset)
+        if is_finished(run):
             logger.info("The run %s is finished; there is nothing to do.", out)
             return Run.open(out)
-        checkpoint = interrupted.checkpoint
     elif is_first_rank():
         _require_new(out)
     require_loggers(loggers)
@@ -106,34 +109,36 @@ def train(
     for loader in loaders:
         check_bands(loader.dataset.read([0]), start.classifier.bands)
     facts = _facts(config, dataset, start, loaders)
-    training = _make_training(start.classifier, config, loaders[0], facts)
-    recorder = RunRecorder(
-        out, facts, epochs=config.epochs, patience=config.patience, progress=progress
+    weights = None
+    if config.class_weights:
+        weights = presence_weights(loaders[0].dataset.table.multi_hot(start.classifier.labels))
+    training = Training(
+        start.classifier,
+        config,
+        total_steps=facts["total_steps"],
+        warmup_steps=facts["warmup_steps"],
+        class_weights=weights,
+        channels_last=facts["channels_last"],
     )
+    recorder = RunRecorder(out, config, facts, progress)
+    checkpoint = last_checkpoint(out) if resume else None
     with _quiet_lightning():
         fabric = build_fabric(config)
-        _begin(config, fabric.device, recorder, checkpoint)
-        fabric.launch(
-            partial(
-                _run,
-                training=training,
-                dataset=dataset,
-                recorder=recorder,
-                loggers=loggers,
-                checkpoint=checkpoint,
-            )
+        if checkpoint is not None:
+            recorder.say(f"Resuming from {checkpoint}.")
+        elif recorder.writes:
+            _begin(config, fabric.device, recorder)
+        work = partial(
+            _run, training=training, dataset=dataset, recorder=recorder, checkpoint=checkpoint
         )
+        fabric.launch(partial(work, loggers=loggers))
     return Run.open(out)
 
 
 def _facts(
     config: TrainConfig, dataset: Dataset, start: "Start", loaders: tuple[Loader, Loader]
 ) -> dict[str, Any]:
-    """Return what the summary says of a run before its first step.
-
-    Raises:
-        ConfigError: If the warm-up does not fit.
-    """
+    """Return what the summary holds before the first step."""
     from reben.learn.training.hardware import choose_channels_last, choose_precision
 
     total_steps = len(loaders[0]) * config.epochs
@@ -160,65 +165,20 @@ def _facts(
     }
 
 
-def _make_training(
-    classifier: "Classifier", config: TrainConfig, loader: Loader, facts: dict[str, Any]
-) -> "Training":
-    from reben.learn.training.losses import presence_weights
-    from reben.learn.training.state import Training
-
-    weights = None
-    if config.class_weights:
-        weights = presence_weights(loader.dataset.table.multi_hot(classifier.labels))
-    training = Training(
-        classifier,
-        config,
-        total_steps=facts["total_steps"],
-        warmup_steps=facts["warmup_steps"],
-        class_weights=weights,
-        channels_last=facts["channels_last"],
-    )
-    if config.compile:
-        classifier.model.compile()  # in place, so that weights keep their names
-    return training
-
-
 def _require_new(out: Path) -> None:
-    """Check that ``out`` is not there yet, or an empty folder.
-
-    Raises:
-        OutputError: If it is anything else.
-    """
-    if out.is_dir() and not any(out.iterdir()):
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return
-    if out.exists():
-        resumable = (
-            f" If it is a run that was interrupted, go on with: reben train --resume {out}"
-            if (out / CONFIG_FILE).is_file()
-            else ""
-        )
-        raise OutputError(
-            f"{out} is there already{' and is not empty' if out.is_dir() else ''}; a run is never "
-            f"written over another. Choose another folder, or delete this one.{resumable}"
-        )
+    is_run = (out / CONFIG_FILE).is_file()
+    raise OutputError(
+        f"{out} exists{' and is not empty' if out.is_dir() else ''}; a run never overwrites "
+        "anything. Choose another folder, or delete this one."
+        + (f" To resume an interrupted run: reben train --resume {out}" if is_run else "")
+    )
 
 
-def _begin(
-    config: TrainConfig,
-    device: "torch.device",
-    recorder: "RunRecorder",
-    checkpoint: Path | None,
-) -> None:
-    """Make the run folder and write what is known before the first step.
-
-    Raises:
-        OutputError: If the folder cannot be written.
-    """
-    if not recorder.writes:
-        return
-    out = recorder.folder
-    if checkpoint is not None:
-        recorder.say(f"Going on from {checkpoint}.")
-        return
+def _begin(config: TrainConfig, device: "torch.device", recorder: "RunRecorder") -> None:
+    """Make the run folder and write what is known before the first step."""
+    out, facts = recorder.folder, recorder.summary
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -226,22 +186,20 @@ def _begin(
     environment = describe_environment(device)
     write_text(out / CONFIG_FILE, config.to_toml())
     write_text(out / ENVIRONMENT_FILE, json.dumps(environment, indent=2, ensure_ascii=False) + "\n")
-    facts = recorder.summary
     recorder.say(
         f"Training {config.backbone} on {facts['num_train']} patches with bands {config.bands}, "
         f"validating on {facts['num_validation']}: up to {config.epochs} epochs, "
-        f"{facts['total_steps']} steps, {facts['warmup_steps']} of them warm-up, on "
-        f"{environment['device']['type']}."
+        f"{facts['total_steps']} steps, {facts['warmup_steps']} of them warm-up, on {device.type}."
     )
     if facts["new_head"]:
         recorder.say(
-            f"Starting from the weights of {config.init}, but for the classification head: that is "
-            f"new, since its labels are not those of this run ({len(config.label_names)})."
+            f"Starting from the weights of {config.init}, with a new classification head, since "
+            f"its labels are not the {len(config.label_names)} of this run."
         )
-    if facts["not_applied"]:
-        # Building the model said so already, before there was a file to say it in.
-        recorder.note(
-            f"{config.backbone} takes no {', no '.join(facts['not_applied'])}; it has no effect."
+    if facts["not_applied"]:  # building the model already logged it, when there was no file yet
+        recorder.say(
+            f"{config.backbone} supports no {', no '.join(facts['not_applied'])}; ignored.",
+            in_file_only=True,
         )
 
 
@@ -250,16 +208,10 @@ def _run(
     training: "Training",
     dataset: Dataset,
     recorder: "RunRecorder",
-    loggers: Sequence[str],
     checkpoint: Path | None,
+    loggers: Sequence[str],
 ) -> None:
-    """Train in one of the processes, and record how it ended.
-
-    Raises:
-        KeyboardInterrupt: After Ctrl-C, once all is recorded.
-        OutputError: If the run folder cannot be written.
-        TrainingError: If the loss is not finite, or the memory of the device is full.
-    """
+    """Train in one of the processes, and record how it ended."""
     from reben.learn.training.data_module import training_loaders
     from reben.learn.training.loggers import build_loggers
     from reben.learn.training.loop import Loop
@@ -277,12 +229,12 @@ def _run(
         training.place(fabric)
         loop = Loop(training, loaders, recorder, pauses, run_facts(config, dataset))
         if checkpoint is not None:
-            loop.go_on_from(checkpoint)
+            loop.resume(checkpoint)
         with pauses.interruptible():
             loop.run()
     except KeyboardInterrupt:
         recorder.finish("interrupted")
-        recorder.say(f"Go on with: reben train --resume {recorder.folder}")
+        recorder.say(f"To resume: reben train --resume {recorder.folder}")
         raise
     except Exception as error:
         told = _told(error, training, recorder.folder)
@@ -292,12 +244,12 @@ def _run(
         if told is not error:
             raise told from error
         raise
-    recorder.finish("finished", stopped_early=recorder.summary["epochs_run"] < config.epochs)
+    recorder.finish("finished")
     fabric.barrier()  # the others wait until the first rank has written all
 
 
 def _told(error: Exception, training: "Training", folder: Path) -> Exception:
-    """Return the error as users are told it."""
+    """Return the error that users see."""
     import torch
 
     if isinstance(error, torch.OutOfMemoryError):
@@ -311,7 +263,7 @@ def _told(error: Exception, training: "Training", folder: Path) -> Exception:
 
 @contextmanager
 def _quiet_lightning() -> Iterator[None]:
-    """Keep Lightning's talk about processes and hardware out of the log."""
+    """Keep Lightning's messages about processes and hardware out of the log."""
     fabric = logging.getLogger("lightning.fabric")
     level = fabric.level
     fabric.setLevel(logging.WARNING)

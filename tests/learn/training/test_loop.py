@@ -45,7 +45,7 @@ def make(dataset, config, folder, total_steps=6, warmup_steps=2):
     training = Training(classifier, config, total_steps=total_steps, warmup_steps=warmup_steps)
     fabric = build_fabric(config)
     training.place(fabric)
-    recorder = RunRecorder(folder, {}, epochs=config.epochs, patience=99)
+    recorder = RunRecorder(folder, config, {})
     recorder.loggers = [Logger()]
     pauses = Pauses(60.0, fabric.device, recorder.say)
     loop = Loop(training, training_loaders(dataset, classifier, config), recorder, pauses, {})

@@ -2,7 +2,6 @@ import csv
 import json
 import os
 import random
-import re
 import shutil
 import signal
 import subprocess
@@ -235,7 +234,7 @@ def test_the_checkpoint_of_another_model_is_refused(dataset, undisturbed, tmp_pa
 
 
 def test_a_folder_that_is_no_run_is_refused(dataset, tmp_path):
-    with pytest.raises(RunError, match="no run to go on with"):
+    with pytest.raises(RunError, match="no run to resume"):
         train(settings(), dataset, tmp_path, resume=True)
 
 
@@ -243,7 +242,7 @@ def test_a_checkpoint_that_would_run_code_is_refused(dataset, undisturbed, tmp_p
     unfinished(undisturbed, tmp_path / "run")
     torch.save({"run": Path("x"), "model": KilledError()}, tmp_path / "run/checkpoints/last.ckpt")
 
-    with pytest.raises(RunError, match="older version of reben, which pickled"):
+    with pytest.raises(RunError, match="pickled by an older version of reben"):
         train(settings(), dataset, tmp_path / "run", resume=True)
 
 
@@ -259,10 +258,13 @@ def test_a_finished_run_of_an_older_version_opens(dataset, undisturbed, tmp_path
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda _: None, "no checkpoint of reben"),
+        (lambda _: None, "not a checkpoint of reben"),
         (lambda state: state[:-1], "last.ckpt is not as it should be: Invalid JSON"),
         (lambda state: state.replace('"step": 12', '"step": -1'), r"last.ckpt .* step: .*-1"),
-        (lambda state: re.sub(r'"total": [0-9.]+', '"total": 1e999', state), r"train_loss.total: "),
+        (
+            lambda state: state.replace('"train_loss": [', '"train_loss": [1e999, 0], "x": ['),
+            r"train_loss\.0: ",
+        ),
     ],
 )
 def test_a_damaged_checkpoint_is_an_error_that_names_what_is_wrong(
@@ -281,12 +283,12 @@ def test_a_checkpoint_that_is_cut_off_is_an_error(dataset, undisturbed, tmp_path
     file = last(unfinished(undisturbed, tmp_path / "run"))
     file.write_bytes(file.read_bytes()[:500])
 
-    with pytest.raises(RunError, match="cannot be opened"):
+    with pytest.raises(RunError, match=r"Cannot open the checkpoint .*last.ckpt: "):
         train(settings(), dataset, tmp_path / "run", resume=True)
 
 
 def test_a_new_run_is_not_written_over_one_that_can_go_on(dataset, undisturbed):
-    with pytest.raises(OSError, match="go on with: reben train --resume"):
+    with pytest.raises(OSError, match="To resume an interrupted run: reben train --resume"):
         train(settings(), dataset, undisturbed)
 
 

@@ -1,7 +1,6 @@
-"""The verb that trains: settings from flags, from --set and from a file; going on with a run."""
+"""The verb `train`: settings from flags, --set and a file; resuming a run."""
 
 import dataclasses
-import json
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
@@ -13,21 +12,22 @@ from reben.app.flags import AsJson
 from reben.app.terminal import Bar, print_json, print_text, progress_bar, talk
 from reben.errors import ConfigError
 from reben.learn.config import SETTINGS, TrainConfig
+from reben.support.json_files import parse_json
 
 if TYPE_CHECKING:
-    from reben.data.loader import Dataset
     from reben.learn.run import Run
     from reben.learn.training.record import ProgressObserver, TrainProgress
 
 _LABELS_HELP = (
-    "Labels of your own: a file of their names (a JSON list, or one a line), which the metadata "
-    "then hold; or a table of patches (.csv, .parquet) with the columns patch_id and labels."
+    "Your own labels: a file of the names that the metadata use (a JSON list, or one per line), or "
+    "a table (.csv, .parquet) with the columns patch_id and labels."
 )
+_LABELS_CURE = "List label names, each once: as a JSON list, or one per line."
 LoggerName = Literal["wandb", "mlflow", "trackio"]
 
 
 def _make_flags() -> type:
-    """Return a dataclass with a flag for each setting; one that was not given is None."""
+    """Return a dataclass with a flag for each setting, which is None if it is not given."""
     hints = get_type_hints(TrainConfig)
     flags: list[Any] = []
     for setting in dataclasses.fields(TrainConfig):
@@ -62,43 +62,63 @@ def train(  # noqa: PLR0913 - all are flags
     """Train a classifier on the train split of a store, and keep its best epoch.
 
     The best epoch is the one with the highest macro average precision on the validation split.
-    The settings default to the recipe of the BigEarthNet v2.0 paper. A flag wins over --set, which
-    wins over the file.
+    The settings default to the recipe of the BigEarthNet v2.0 paper. A flag overrides --set, which
+    overrides the file.
 
     Args:
-        flags: The settings, each a flag of its own.
-        data: Folder of the store. With --resume the one that the run was trained on.
+        flags: The settings, one flag each.
+        data: Folder of the store. With --resume it defaults to the store of the run.
         out: Folder of the run, new or empty.
-        resume: Folder of a run to go on with from its last checkpoint, in place of --out.
+        resume: Folder of a run to resume from its last checkpoint, instead of --out.
         config: TOML file of settings, such as the config.toml of a run.
         set_: Settings as name=value, for example --set epochs=20 drop_rate=0.
-        logger: Another logger beside CSV and TensorBoard.
+        logger: A logger in addition to CSV and TensorBoard.
         as_json: Write the result as JSON.
     """
+    from reben.data.label_table import is_label_table
+    from reben.data.loader import open_dataset
     from reben.learn.train import train as fit
 
     given = _given(config, set_ or [], flags)
-    if resume is None:
-        if data is None or out is None:
-            raise ConfigError(
-                "Name the store with --data and the folder of the run with --out, or a run to go "
-                "on with by --resume."
-            )
-        settings = TrainConfig.from_values(given)
-        folder, store = out, data
-    else:
-        folder, settings, store = _resumed(resume, given, data, out)
-    with progress_bar("epoch") as bar:
-        progress = None if bar is None else _show_training(bar)
-        dataset = _open(store, settings, _label_table(flags, resume))
-        run = fit(
-            settings, dataset, folder, resume=resume is not None, loggers=logger, progress=progress
+    run = None if resume is None else _run_to_resume(resume, out)
+    past = {} if run is None else run.summary.get("data", {})
+    folder, store = resume or out, data or past.get("store")
+    if folder is None or store is None:
+        raise ConfigError(
+            "Name the store with --data, and the folder of the run with --out, or with --resume to "
+            "resume it."
         )
-    _tell(run, as_json=as_json)
+    settings = TrainConfig.from_values(given if run is None else vars(run.config) | given)
+    labels: Path | None = vars(flags)["labels"]
+    if labels is None:
+        table = past.get("label_table")
+    else:
+        table = labels if is_label_table(labels) else None
+    with progress_bar("epoch") as bar:
+        dataset = open_dataset(
+            store, settings.bands, labels=settings.label_names, label_table=table
+        )
+        done = fit(
+            settings,
+            dataset,
+            folder,
+            resume=run is not None,
+            loggers=logger,
+            progress=None if bar is None else _show_training(bar),
+        )
+    _tell(done, as_json=as_json)
+
+
+def _run_to_resume(folder: Path, out: Path | None) -> "Run":
+    from reben.learn.run import open_unfinished
+
+    if out is not None and out.resolve() != folder.resolve():
+        raise ConfigError(f"--resume {folder} writes into that folder; leave out --out {out}.")
+    return open_unfinished(folder)
 
 
 def _given(file: Path | None, assignments: list[str], flags: object) -> dict[str, Any]:
-    """Return the settings that were given: flags win over assignments, and these over the file."""
+    """Return the settings that were given: flags override assignments, and these the file."""
     values = {} if file is None else _read_config_file(file)
     values |= _read_assignments(assignments)
     for name, value in vars(flags).items():
@@ -108,11 +128,6 @@ def _given(file: Path | None, assignments: list[str], flags: object) -> dict[str
 
 
 def _read_config_file(path: Path) -> dict[str, Any]:
-    """Return the settings that a TOML file names.
-
-    Raises:
-        ConfigError: If it cannot be read.
-    """
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -120,10 +135,7 @@ def _read_config_file(path: Path) -> dict[str, Any]:
 
 
 def _read_assignments(texts: Iterable[str]) -> dict[str, Any]:
-    """Return settings given as ``name=value``, with values as in TOML; quotes may be left out.
-
-    Raises:
-        ConfigError: If a text is not of that form.
+    """Return settings given as ``name=value``, with values as in TOML; quotes are optional.
 
     Example:
         >>> _read_assignments(["epochs=3", "flips=false", "bands=s1"])
@@ -133,7 +145,7 @@ def _read_assignments(texts: Iterable[str]) -> dict[str, Any]:
     for text in texts:
         name, equals, value = (part.strip() for part in text.partition("="))
         if not name or not equals:
-            raise ConfigError(f"{text!r} does not set anything. Write name=value.")
+            raise ConfigError(f"--set {text!r} is not a setting. Write name=value.")
         try:
             values[name] = tomllib.loads(f"value = {value}")["value"]
         except tomllib.TOMLDecodeError:
@@ -142,61 +154,22 @@ def _read_assignments(texts: Iterable[str]) -> dict[str, Any]:
 
 
 def _read_labels(file: Path) -> tuple[str, ...]:
-    """Return the names in a file: a table of patches, a JSON list, or one a line.
-
-    Raises:
-        ConfigError: If it cannot be read, or holds no names.
-        MetadataError: If it is a table that cannot be read.
-    """
+    """Return the names in a file: a table of patches, a JSON list, or one per line."""
     from reben.data.label_table import is_label_table, read_label_names
 
     if is_label_table(file):
         return read_label_names(file)
     try:
         text = file.read_text(encoding="utf-8").strip()
-        names = json.loads(text) if text.startswith("[") else text.splitlines()
-    except (OSError, ValueError) as error:
+    except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"The labels in {file} cannot be read: {error}") from None
-    found = [name.strip() for name in names if isinstance(name, str) and name.strip()]
+    names = text.splitlines()
+    if text.startswith("["):
+        names = parse_json(text, list[str], str(file), ConfigError, _LABELS_CURE)
+    found = [name.strip() for name in names if name.strip()]
     if not found or len(found) != len(set(found)):
-        raise ConfigError(f"{file} must list label names, each once: a JSON list, or one a line.")
+        raise ConfigError(f"{file} holds no labels, or one twice. {_LABELS_CURE}")
     return tuple(found)
-
-
-def _label_table(flags: object, resume: Path | None) -> Path | None:
-    """Return the table that labels are from: the one that was given, or that of the run."""
-    from reben.data.label_table import is_label_table
-    from reben.learn.run import Interrupted
-
-    given: Path | None = vars(flags)["labels"]
-    if given is not None:
-        return given if is_label_table(given) else None
-    return None if resume is None else Interrupted.open(resume).label_table
-
-
-def _resumed(
-    folder: Path, given: dict[str, Any], data: Path | None, out: Path | None
-) -> tuple[Path, TrainConfig, Path]:
-    """Return folder, settings and store of a run to go on with."""
-    from reben.learn.run import Interrupted
-
-    if out is not None and out.resolve() != folder.resolve():
-        raise ConfigError(f"--resume {folder} writes into that folder; leave --out {out} out.")
-    run = Interrupted.open(folder)
-    store = data or run.store
-    if store is None:
-        raise ConfigError(f"{folder} does not tell where its data are. Name the store with --data.")
-    settings = {
-        field.name: getattr(run.config, field.name) for field in dataclasses.fields(run.config)
-    }
-    return folder, TrainConfig.from_values(settings | given), store
-
-
-def _open(store: Path, settings: TrainConfig, table: Path | None) -> "Dataset":
-    from reben.data.loader import open_dataset
-
-    names = settings.label_names
-    return open_dataset(store, settings.bands, labels=names, label_table=table)
 
 
 def _tell(run: "Run", *, as_json: bool) -> None:
@@ -205,7 +178,7 @@ def _tell(run: "Run", *, as_json: bool) -> None:
     if not is_first_rank():
         return
     if run.summary["not_applied"]:
-        talk(f"{run.config.backbone} takes no {', no '.join(run.summary['not_applied'])}.")
+        talk(f"{run.config.backbone} supports no {', no '.join(run.summary['not_applied'])}.")
     if as_json:
         print_json({"run": str(run.path), "best": str(run.best), "summary": run.summary})
         return
@@ -214,8 +187,6 @@ def _tell(run: "Run", *, as_json: bool) -> None:
 
 
 def _show_training(bar: Bar) -> "ProgressObserver":
-    """Return a function that shows epoch, loss, rate, images a second and the best figure."""
-
     def show(done: "TrainProgress") -> None:
         figures = [f"loss {done.loss:.4f}"]
         figures += [] if done.best is None else [f"best {done.best:.4f}"]

@@ -1,4 +1,4 @@
-"""What happens to training images beyond flips: turns, and bands left out.
+"""Augmentation of training images besides flips: quarter turns and band dropout.
 
 Axes: B patches, C channels, H rows, W columns.
 """
@@ -10,7 +10,7 @@ from reben.learn.training.hardware import to_device
 
 
 def turn(x_BCHW: Tensor, quarters_B: Tensor) -> Tensor:
-    """Return images turned counterclockwise by as many quarters as ``quarters_B`` says, 0 to 3.
+    """Return images rotated counterclockwise by ``quarters_B`` quarter turns, 0 to 3 each.
 
     Example:
         >>> image = torch.tensor([[[[1, 2], [3, 4]]]])
@@ -26,15 +26,14 @@ def turn(x_BCHW: Tensor, quarters_B: Tensor) -> Tensor:
 
 
 def turn_at_random(x_BCHW: Tensor) -> Tensor:
-    """Return images each turned by 0, 90, 180 or 270 degrees, drawn from torch's generator."""
+    """Return images rotated by 0, 90, 180 or 270 degrees each, from torch's generator."""
     return turn(x_BCHW, torch.randint(4, (len(x_BCHW),)))
 
 
 def drop_bands(x_BCHW: Tensor, probability: float) -> Tensor:
-    """Return images in which channels are 0, the mean of normalised bands, at random.
+    """Return images with random channels set to 0, the mean of normalised bands.
 
-    An image keeps one channel at least. Nothing is scaled, unlike in dropout: a band that is left
-    out shall not change what the others look like.
+    Each image keeps at least one channel. Unlike in dropout, the other channels are not scaled.
     """
     kept_BC = torch.rand(x_BCHW.shape[:2]) >= probability
     spared_B = torch.randint(x_BCHW.shape[1], (len(x_BCHW),))

@@ -1,15 +1,14 @@
-"""Checkpoints: what a training needs to go on as if nothing had happened.
+"""Checkpoints: what a training needs to resume as if it had never stopped.
 
-``last.ckpt`` follows each epoch, and every so many minutes within one; ``best.ckpt`` is that of
-the best epoch. A checkpoint is a safetensors file: weights and the state of the optimiser as
-tensors, and all else as JSON in its header. So nothing in it is ever unpickled.
+``last.ckpt`` is written after each epoch and every few minutes within one; ``best.ckpt`` is that of
+the best epoch. A checkpoint is a safetensors file: weights and the optimiser's state are tensors,
+the rest is JSON in its header. So nothing is ever unpickled.
 """
 
 import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor
 from typing_extensions import TypedDict
@@ -17,43 +16,31 @@ from typing_extensions import TypedDict
 from reben.data.loader import Dataset
 from reben.errors import ConfigError, RunError, first_line
 from reben.learn.config import ChangedSetting, TrainConfig
-from reben.learn.run import CHECKPOINT_FOLDER, LAST_CHECKPOINT, Interrupted, Summary
+from reben.learn.run import CHECKPOINT_FOLDER, Run, Summary
 from reben.model.folder import SUMMARY_FILE
 from reben.support.atomic import atomic_file, write_bytes
 from reben.support.json_files import Count, Finite, parse_json
 
-BEST_CHECKPOINT = "best.ckpt"
+LAST_CHECKPOINT, BEST_CHECKPOINT = "last.ckpt", "best.ckpt"
 _HEADER = "reben"
-_CURE = "Train again, or take another one."
-
-
-class LossState(TypedDict):
-    """The sum of the losses of an epoch so far."""
-
-    total: Finite
-    num_patches: Count
-
-
-class RecordState(TypedDict):
-    """What the recorder keeps in a checkpoint."""
-
-    summary: Summary
-    rows: list[dict[str, Finite]]
+_CURE = "Train again, or use another checkpoint."
 
 
 class State(TypedDict):
-    """All that a checkpoint holds beside tensors."""
+    """What a checkpoint holds besides tensors."""
 
     run: dict[str, str]
     epoch: Count
     batch: Count
     step: Count
-    train_loss: LossState
+    train_loss: tuple[Finite, Count]
+    """Sum over the patches of the epoch so far, and their number."""
     precision: dict[str, Count | Finite]
-    record: RecordState
+    summary: Summary
+    rows: list[dict[str, Finite]]
 
 
-def save_checkpoint(run: Path, state: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+def save_checkpoint(run: Path, state: State, tensors: Mapping[str, Tensor]) -> None:
     """Write the last checkpoint of a run.
 
     Raises:
@@ -77,22 +64,17 @@ def keep_best(run: Path) -> None:
         shutil.copyfile(folder / LAST_CHECKPOINT, temporary)
 
 
-def load_checkpoint(path: Path) -> tuple[State, dict[str, Tensor]]:
-    """Return what `save_checkpoint` wrote.
-
-    Raises:
-        RunError: If it is damaged, or is none of this version.
-    """
-    from safetensors.torch import load_file
-
-    return read_state(path), load_file(path)
+def last_checkpoint(run: Path) -> Path | None:
+    """Return the last checkpoint of a run, or None if it stopped before there was one."""
+    path = run / CHECKPOINT_FOLDER / LAST_CHECKPOINT
+    return path if path.is_file() else None
 
 
 def read_state(path: Path) -> State:
-    """Return what a checkpoint holds beside tensors.
+    """Return what a checkpoint holds besides tensors.
 
     Raises:
-        RunError: If it is damaged, or is none of this version.
+        RunError: If it is damaged, or of another version.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -104,19 +86,17 @@ def read_state(path: Path) -> State:
             is_pickled = stream.read(2) == b"PK"
         if is_pickled:
             raise RunError(
-                f"The checkpoint {path} is of an older version of reben, which pickled them; this "
-                "one cannot go on from it. Train again; the model in best/ can still be used."
+                f"The checkpoint {path} was pickled by an older version of reben; this one cannot "
+                "resume from it. Train again; the model in best/ can still be used."
             ) from None
-        raise RunError(
-            f"The checkpoint {path} cannot be opened: {first_line(error)}. {_CURE}"
-        ) from None
+        raise RunError(f"Cannot open the checkpoint {path}: {first_line(error)}. {_CURE}") from None
     if header is None:
-        raise RunError(f"{path} is no checkpoint of reben. {_CURE}")
+        raise RunError(f"{path} is not a checkpoint of reben. {_CURE}")
     return parse_json(header, State, f"The checkpoint {path}", RunError, _CURE)
 
 
 def run_facts(config: TrainConfig, dataset: Dataset) -> dict[str, str]:
-    """Return what tells a run from others: settings, and the patches of both splits."""
+    """Return what identifies a run: the settings, and the patches of both splits."""
     return {
         "config": config.to_toml(),
         "train": dataset["train"].table.fingerprint(),
@@ -124,37 +104,43 @@ def run_facts(config: TrainConfig, dataset: Dataset) -> dict[str, str]:
     }
 
 
-def require_same(run: Interrupted, config: TrainConfig, dataset: Dataset) -> None:
-    """Check that a run can go on with these settings and data.
+def require_same(run: Run, config: TrainConfig, dataset: Dataset) -> None:
+    """Check that a run can be resumed with these settings and data.
 
     Raises:
         ConfigError: If a setting differs.
-        RunError: If data differ, or the checkpoint is another run's.
+        RunError: If the data differ, or the checkpoint is another run's.
     """
     _refuse(f"The run {run.path}", config.differences_from(run.config))
     fingerprint = run.summary.get("data", {}).get("fingerprint")
     if fingerprint not in (None, dataset.table.fingerprint()):
         raise RunError(
             f"The run {run.path} was trained on other patches or labels than these "
-            f"{len(dataset)} from {dataset.store.path}. Go on with the very same data and filters, "
-            f"which its {SUMMARY_FILE} tells, or begin another run."
+            f"{len(dataset)} from {dataset.store.path}. Resume it with the same data and filters, "
+            f"which are in its {SUMMARY_FILE}, or start a new run."
         )
-    if run.is_finished or run.checkpoint is None:
+    checkpoint = last_checkpoint(run.path)
+    if checkpoint is None or is_finished(run):
         return
-    facts = read_state(run.checkpoint)["run"]
+    facts = read_state(checkpoint)["run"]
     theirs = TrainConfig.from_toml(facts.get("config", ""))
-    _refuse(f"The checkpoint {run.checkpoint}", config.differences_from(theirs))
+    _refuse(f"The checkpoint {checkpoint}", config.differences_from(theirs))
     if facts != run_facts(config, dataset):
         raise RunError(
-            f"{run.checkpoint} is of a training with other patches in its splits than "
-            f"{dataset.store.path} has. Go on with the very same data."
+            f"{checkpoint} was trained on other patches than {dataset.store.path} has in its "
+            "splits. Resume it with the same data."
         )
+
+
+def is_finished(run: Run) -> bool:
+    """Return whether there is nothing to resume."""
+    return bool(run.summary.get("status") == "finished")
 
 
 def _refuse(what: str, differences: list[ChangedSetting]) -> None:
     if differences:
         listed = "; ".join(f"{name} {theirs!r}, now {own!r}" for name, theirs, own in differences)
         raise ConfigError(
-            f"{what} was made with other settings: {listed}. A run goes on with its own settings "
-            "alone; leave these out, or begin another run."
+            f"{what} has other settings: {listed}. A run keeps its settings when it is resumed: "
+            "leave these out, or start a new run."
         )

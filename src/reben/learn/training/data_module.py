@@ -1,4 +1,4 @@
-"""The train and validation patches of a data set, in batches that all ranks share.
+"""The patches of a data set in batches, which all ranks share.
 
 `training_loaders` makes them for `reben.train`, `BigEarthNetDataModule` for a trainer of Lightning.
 """
@@ -27,19 +27,18 @@ def training_loaders(
     rank: int = 0,
     on_cpu: bool = True,
 ) -> tuple[Loader, Loader]:
-    """Return the batches to learn from and those to validate on, of one rank, in host memory.
+    """Return one rank's batches to train on and to validate on, in host memory.
 
     Raises:
         EmptySplitError: If one of the splits has no patch.
         UnknownLabelError: If a patch has a label that the model does not know.
         ConfigError: If there are more ranks than patches.
     """
-    workers = config.num_workers
     settings: dict[str, Any] = {
         "preprocess": copy.deepcopy(classifier.preprocess).cpu(),
         "batch_size": config.batch_size,
         "labels": classifier.labels,
-        "num_workers": (0 if on_cpu else _workers()) if workers is None else workers,
+        "num_workers": _num_workers(config.num_workers, on_cpu=on_cpu),
         "rank": rank,
         "world_size": config.world_size,
     }
@@ -49,16 +48,18 @@ def training_loaders(
     )
 
 
-def _workers() -> int:
-    return min(_MOST_WORKERS, usable_cores())
+def _num_workers(wanted: int | None, *, on_cpu: bool) -> int:
+    if wanted is not None:
+        return wanted
+    return 0 if on_cpu else min(_MOST_WORKERS, usable_cores())
 
 
 class BigEarthNetDataModule(LightningDataModule):
     """The patches of a data set for your own `LightningModule` and `Trainer`.
 
-    Batches are `reben.Batch`: images float32 [B, C, H, W], multi_hot float32 [B, K], names. Each
-    epoch has an order and flips of its own, which follow from the seed. With several devices, each
-    gets its piece of every batch.
+    Batches are `reben.Batch`: ``images`` float32 [B, C, H, W], ``multi_hot`` float32 [B, K],
+    ``names``. Each epoch has its own order and flips, which follow from the seed. With several
+    devices, each gets its piece of every batch.
 
     Args:
         dataset: The patches, with their splits.
@@ -94,19 +95,14 @@ class BigEarthNetDataModule(LightningDataModule):
     ) -> None:
         super().__init__()
         self._dataset = dataset
-        self._flips = flips
-        self._seed = seed
         self._num_workers = num_workers
-        self._settings: dict[str, Any] = {
-            "preprocess": preprocess,
-            "batch_size": batch_size,
-            "labels": labels,
-        }
+        self._train: dict[str, Any] = {"shuffle": True, "flips": flips, "seed": seed}
+        self._all: dict[str, Any] = {"preprocess": preprocess, "labels": labels}
+        self._all["batch_size"] = batch_size
 
     def train_dataloader(self) -> Loader:
         """Return the train patches, in an order that changes with the epoch."""
-        settings = {"shuffle": True, "flips": self._flips, "seed": self._seed, **self._of_rank()}
-        loader = _EpochLoader(self._dataset["train"], **settings)
+        loader = _EpochLoader(self._dataset["train"], **self._train, **self._of_rank())
         loader.trainer = self.trainer
         return loader
 
@@ -120,12 +116,14 @@ class BigEarthNetDataModule(LightningDataModule):
 
     def _of_rank(self) -> dict[str, Any]:
         """Return the settings that all loaders share, with the piece of this process."""
-        workers, rank, world_size = self._num_workers or 0, 0, 1
-        if self.trainer is not None:
-            rank, world_size = self.trainer.global_rank, self.trainer.world_size
-            if self._num_workers is None and self.trainer.strategy.root_device.type != "cpu":
-                workers = _workers()
-        return {**self._settings, "num_workers": workers, "rank": rank, "world_size": world_size}
+        trainer = self.trainer
+        on_cpu = trainer is None or trainer.strategy.root_device.type == "cpu"
+        return {
+            **self._all,
+            "num_workers": _num_workers(self._num_workers, on_cpu=on_cpu),
+            "rank": 0 if trainer is None else trainer.global_rank,
+            "world_size": 1 if trainer is None else trainer.world_size,
+        }
 
 
 class _EpochLoader(Loader):

@@ -1,4 +1,4 @@
-"""What a training runs on: devices, number formats, memory."""
+"""The hardware of a training: devices, number formats, memory."""
 
 from typing import TYPE_CHECKING, Literal
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def choose_precision(config: TrainConfig) -> Literal["32-true", "16-mixed", "bf16-mixed"]:
-    """Return the number format: that of the settings, or the one that auto stands for."""
+    """Return the number format of the settings, with ``auto`` resolved."""
     if config.precision != "auto":
         return config.precision
     on_gpu = config.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
@@ -23,18 +23,18 @@ def choose_precision(config: TrainConfig) -> Literal["32-true", "16-mixed", "bf1
 
 
 def choose_channels_last(config: TrainConfig, classifier: "Classifier") -> bool:
-    """Return whether images lie pixel by pixel: as set, or for networks made of convolutions."""
+    """Return whether images are channels-last, with ``auto`` resolved."""
     if config.channels_last != "auto":
         return config.channels_last == "yes"
-    # One convolution is what a transformer cuts its image with.
+    # A transformer has one convolution, which cuts the image into patches.
     return sum(isinstance(module, nn.Conv2d) for module in classifier.model.modules()) > 1
 
 
 def build_fabric(config: TrainConfig) -> "Fabric":
-    """Return what starts the processes of a training and places things on its devices.
+    """Return the Fabric of a training: its processes, devices and number format.
 
     Raises:
-        ConfigError: If this machine has no such accelerator, or it cannot compute like that.
+        ConfigError: If this machine lacks the devices, or they do not support the format.
     """
     from lightning.fabric import Fabric
     from lightning.fabric.utilities.exceptions import MisconfigurationException
@@ -55,26 +55,19 @@ def build_fabric(config: TrainConfig) -> "Fabric":
 
 
 def to_device(tensor: Tensor, device: torch.device) -> Tensor:
-    """Return a tensor on ``device``, without waiting for what the device still has to do."""
+    """Return a tensor on ``device``, without waiting until the device has done its work."""
     if device.type == "cuda" and tensor.device.type == "cpu":
         return tensor.pin_memory().to(device, non_blocking=True)
     return tensor.to(device)
 
 
 def out_of_memory(error: Exception, config: TrainConfig, most_patches: int) -> TrainingError:
-    """Return the error that says what fits into the memory of the device.
-
-    Args:
-        error: What torch said.
-        config: The settings.
-        most_patches: The most patches that did fit at once.
-    """
+    """Return the error for a full device, which says how many patches did fit at once."""
     per_part = -(-config.batch_size // (config.world_size * config.accumulate))
-    known = f"{most_patches} patches at once did fit before that. " if most_patches else ""
+    known = f"{most_patches} patches at once did fit before. " if most_patches else ""
     return TrainingError(
         f"The memory of the device is full with {per_part} patches at once (batch size "
         f"{config.batch_size}, {config.world_size} devices, accumulate {config.accumulate}): "
-        f"{first_line(error)}. {known}Set accumulate to {2 * config.accumulate}, which halves what "
-        "is in memory and leaves batch size and result of the training as they are, or lower "
-        "batch_size."
+        f"{first_line(error)}. {known}Set accumulate to {2 * config.accumulate}, which halves the "
+        "memory needed and changes neither batch size nor result, or lower batch_size."
     )

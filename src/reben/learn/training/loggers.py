@@ -1,12 +1,12 @@
-"""Loggers beside the run's own CSV file; each is imported only if it is asked for.
+"""Loggers in addition to ``metrics.csv``.
 
-None of them needs an account: wandb is offline, and mlflow and trackio keep files in the run or
-on this machine, unless their own environment variables say otherwise.
+None needs an account: wandb is offline, mlflow writes into the run and trackio onto this machine,
+unless their own environment variables say otherwise.
 """
 
 import dataclasses
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -17,19 +17,19 @@ from reben.learn.training.record import MONITORED, Logger
 from reben.support.extras import optional
 
 LOGGERS = ("wandb", "mlflow", "trackio")
-"""Loggers on request, each with a package and an extra of that name."""
+"""Loggers on request; each has a package and an extra of the same name."""
 
 
 def require_loggers(names: Sequence[str]) -> None:
-    """Check that loggers can be had.
+    """Check that loggers are known and installed.
 
     Raises:
-        ConfigError: If there is no such logger.
+        ConfigError: If one is unknown.
         MissingExtraError: If its package is not installed.
     """
     unknown = [name for name in names if name not in LOGGERS]
     if unknown:
-        raise ConfigError(f"No logger {', '.join(unknown)}. Loggers: {', '.join(LOGGERS)}.")
+        raise ConfigError(f"Unknown logger {', '.join(unknown)}. Loggers: {', '.join(LOGGERS)}.")
     for name in names:
         if find_spec(name) is None:
             raise MissingExtraError(
@@ -39,17 +39,15 @@ def require_loggers(names: Sequence[str]) -> None:
 
 
 def build_loggers(names: Sequence[str], out: Path, config: TrainConfig) -> list[Logger]:
-    """Return the loggers of a run, told its settings; TensorBoard too, where it is installed.
-
-    Args:
-        names: wandb, mlflow, trackio; see `require_loggers`.
-        out: The run folder.
-        config: The settings.
-    """
-    settings = dataclasses.asdict(config)
-    boards = [_tensorboard(out, settings)] if find_spec("tensorboard") else []
-    makers = {"wandb": _wandb, "mlflow": _mlflow, "trackio": TrackioLogger}
-    return [*boards, *(makers[name](out, settings) for name in names)]
+    """Return the loggers ``names`` and, where it is installed, TensorBoard, told the settings."""
+    makers: dict[str, Callable[[Path, dict[str, Any]], Logger]] = {
+        "tensorboard": _tensorboard,
+        "wandb": _wandb,
+        "mlflow": _mlflow,
+        "trackio": TrackioLogger,
+    }
+    boards = ["tensorboard"] if find_spec("tensorboard") else []
+    return [makers[name](out, dataclasses.asdict(config)) for name in (*boards, *names)]
 
 
 def _tensorboard(out: Path, settings: dict[str, Any]) -> Logger:
@@ -65,7 +63,6 @@ def _tensorboard(out: Path, settings: dict[str, Any]) -> Logger:
 def _wandb(out: Path, settings: dict[str, Any]) -> Logger:
     from lightning.pytorch.loggers import WandbLogger
 
-    # Online only for who says so, since that needs an account.
     offline = os.environ.get("WANDB_MODE", "offline") != "online"
     logger = WandbLogger(name=out.name, save_dir=out, project="reben", offline=offline)
     logger.log_hyperparams(settings)
@@ -82,21 +79,16 @@ def _mlflow(out: Path, settings: dict[str, Any]) -> Logger:
 
 
 class TrackioLogger:
-    """Figures in trackio's local database.
+    """Logs to trackio's local database."""
 
-    Args:
-        out: The run folder, which gives the name of the run.
-        settings: The settings, by name.
-    """
-
-    def __init__(self, out: Path, settings: Mapping[str, Any]) -> None:
+    def __init__(self, out: Path, settings: dict[str, Any]) -> None:
         self._trackio = optional("trackio", "trackio", "The logger trackio")
-        self._trackio.init(project="reben", name=out.name, config=dict(settings))
+        self._trackio.init(project="reben", name=out.name, config=settings)
 
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
-        """Keep the figures of a step, by name."""
+        """Log the figures of a step, by name."""
         self._trackio.log(metrics, step=step)
 
-    def finalize(self, status: str) -> None:
+    def finalize(self, _status: str) -> None:
         """End the run."""
         self._trackio.finish()

@@ -1,7 +1,7 @@
-"""The training loop, top to bottom: epochs, steps, validation, checkpoints, and how it ends.
+"""The training loop, from top to bottom: epochs, steps, validation, checkpoints, interruption.
 
-One batch is one step, whatever the number of devices and parts: each rank takes its piece of the
-batch, works through it in ``accumulate`` parts, and the gradients add up to that of the batch.
+A batch is one step, whatever the number of devices and parts: each rank takes its piece of the
+batch and processes it in ``accumulate`` parts, and the gradients add up to that of the batch.
 
 Axes: B patches, C channels, H rows, W columns, K labels.
 """
@@ -10,9 +10,11 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
 
 from reben.data.loader import Batch, Loader
@@ -20,23 +22,25 @@ from reben.errors import TrainingError
 from reben.learn.distributed import gather_rows, num_ranks, rank_and_size, sum_over_ranks
 from reben.learn.metrics.classification import compute_metrics
 from reben.learn.training.augment import drop_bands, turn_at_random
-from reben.learn.training.checkpoints import keep_best, load_checkpoint, save_checkpoint
+from reben.learn.training.checkpoints import State, keep_best, read_state, save_checkpoint
 from reben.learn.training.hardware import to_device
 from reben.learn.training.pauses import READ_EVERY, LossSum, Pauses, StepLoss
 from reben.learn.training.record import MONITORED, RunRecorder
 from reben.learn.training.state import Training
 
+if TYPE_CHECKING:
+    from reben.learn.run import Summary
+
 
 class Loop:
-    """Trains a model that lies on its device.
+    """Trains a model that was placed on its device.
 
     Args:
-        training: The model, its optimiser, and how far they are.
-        train_loader: The rank's piece of each batch to learn from.
-        validation_loader: The rank's piece of each batch to validate on.
-        recorder: What keeps the run folder true.
-        pauses: What tells when to write a checkpoint, and when to stop.
-        facts: What tells the run from others, kept in its checkpoints.
+        training: The model, its optimiser and counters.
+        loaders: The rank's piece of each batch to train on, and to validate on.
+        recorder: Keeps the run folder up to date.
+        pauses: Decides when to write a checkpoint, and when to stop.
+        facts: What identifies the run, for its checkpoints.
     """
 
     def __init__(
@@ -70,8 +74,7 @@ class Loop:
             self.train_epoch()
             self.recorder.end_epoch(training.step, self._figures())
             training.epoch, training.batch, self.losses = training.epoch + 1, 0, self._no_losses()
-            # What lies beside the checkpoint follows it, so that nothing is written that a
-            # training which goes on from there would not do again in the same way.
+            # The checkpoint comes first: a training resumed from it writes all the rest again.
             self._save()
             if self.recorder.has_better_model and self.recorder.writes:
                 keep_best(self.recorder.folder)
@@ -98,28 +101,25 @@ class Loop:
             self.recorder.show_batch(
                 training.batch, len(loader), len(batch.names) * num_ranks(), self.losses.last
             )
-            if training.batch < len(loader):  # after the last batch comes the end of the epoch
+            if training.batch < len(loader):  # the epoch itself ends with a checkpoint
                 self._pause()
         self._log(self.losses.read())
 
     def _seed(self) -> None:
-        """Draw the random numbers of a batch from its place in the training.
-
-        So a training that goes on later draws the same, and there is no state to keep.
-        """
+        """Seed the random numbers of a batch by its place, so that there is no state to keep."""
         place = [self.config.seed, self.training.epoch, self.training.batch, rank_and_size()[0]]
         torch.manual_seed(int(np.random.SeedSequence(place).generate_state(1)[0]))
 
     def _take_step(self, batch: Batch) -> Tensor:
-        """Take one step; return the sum of the losses of the rank's piece of the batch."""
-        training, config = self.training, self.config
+        """Take a step; return the summed loss of the rank's piece of the batch."""
+        training, config, layout = self.training, self.config, self.training.layout
         images_BCHW, labels_BK = self._on_device(batch)
         if config.turns:
             images_BCHW = turn_at_random(images_BCHW)
         if config.band_dropout:
             images_BCHW = drop_bands(images_BCHW, config.band_dropout)
         num_patches = self._num_patches_of_all()
-        # As many on all ranks, whose pieces may differ by a patch: they wait for each other.
+        # The same number on all ranks, whose pieces may differ by a patch: they work in step.
         num_parts = min(config.accumulate, num_patches // num_ranks())
         total = torch.zeros((), device=self.device)
         parts = zip(
@@ -127,21 +127,13 @@ class Loop:
         )
         for number, (part_BCHW, targets_BK) in enumerate(parts, start=1):
             with self._gradients_apart() if number < num_parts else nullcontext():
-                logits_BK = training.network(training.laid_out(part_BCHW)).float()
+                logits_BK = training.network(part_BCHW.contiguous(memory_format=layout)).float()
                 loss = training.criterion(logits_BK, targets_BK)
                 # The mean over ranks that follows makes it the mean over the whole batch.
                 training.fabric.backward(loss * (len(part_BCHW) * num_ranks() / num_patches))
             total += loss.detach() * len(part_BCHW)
             training.most_patches = max(training.most_patches, len(part_BCHW))
-        if config.gradient_clip is not None:
-            training.fabric.clip_gradients(
-                training.network,
-                training.stepper,
-                max_norm=config.gradient_clip,
-                error_if_nonfinite=False,
-            )
         training.finish_step()
-        training.batch += 1
         return total
 
     def _pause(self) -> None:
@@ -155,18 +147,19 @@ class Loop:
 
     @torch.inference_mode()
     def _figures(self) -> dict[str, float]:
-        """Validate; return the figures of the epoch, over all patches of all ranks at once."""
+        """Validate; return the figures of the epoch, over all patches of all ranks."""
         training, model = self.training, self.training.published.eval()
+        layout = training.layout
         scores, labels, losses = [], [], self._no_losses("in validation")
         for batch in self.validation_loader:
             images_BCHW, labels_BK = self._on_device(batch)
-            # In as many parts as in training, so that what fits there fits here.
+            # Parts as in training, so that what fits into memory there fits here.
             size = -(-len(images_BCHW) // self.config.accumulate)
             for part_BCHW, targets_BK in zip(
                 torch.split(images_BCHW, size), torch.split(labels_BK, size), strict=True
             ):
                 with training.fabric.autocast():
-                    logits_BK = model(training.laid_out(part_BCHW)).float()
+                    logits_BK = model(part_BCHW.contiguous(memory_format=layout)).float()
                 loss = training.criterion(logits_BK, targets_BK) * len(part_BCHW)
                 losses.add(loss, len(part_BCHW), training.step, batch.names)
                 scores.append(logits_BK.sigmoid())
@@ -185,44 +178,44 @@ class Loop:
             "validation_macro_f1": metrics.macro.f1,
             "validation_micro_f1": metrics.micro.f1,
         }
-        # As exact as the scores: what lies beyond that shall not tell which epoch is the best.
+        # As exact as scores are: a smaller difference does not decide which epoch is the best.
         return {name: float(np.float32(figure)) for name, figure in figures.items()}
 
     def _save(self) -> None:
         """Write the checkpoint that a training can go on from."""
-        self._log(self.losses.read())  # weights that came of a loss which is not finite are no use
+        self._log(self.losses.read())  # raises, rather than to save weights that are NaN
         training = self.training
         total, num_patches = sum_over_ranks(
             [self.losses.total, self.losses.num_patches], self.device
         )
         if self.recorder.writes:
-            state = {
-                "run": dict(self.facts),
-                "epoch": training.epoch,
-                "batch": training.batch,
-                "step": training.step,
-                "train_loss": {"total": total, "num_patches": round(num_patches)},
-                "precision": training.fabric.strategy.precision.state_dict(),
-                "record": self.recorder.state_dict(),
-            }
+            state = State(
+                run=dict(self.facts),
+                epoch=training.epoch,
+                batch=training.batch,
+                step=training.step,
+                train_loss=(total, round(num_patches)),
+                precision=training.fabric.strategy.precision.state_dict(),
+                summary=cast("Summary", self.recorder.summary),
+                rows=self.recorder.rows,
+            )
             save_checkpoint(self.recorder.folder, state, training.tensors())
         self.pauses.saved()
 
-    def go_on_from(self, checkpoint: Path) -> None:
-        """Bring everything to where it was when a checkpoint was written.
+    def resume(self, checkpoint: Path) -> None:
+        """Continue where a checkpoint was written.
 
         Raises:
             RunError: If the checkpoint is damaged.
         """
-        state, tensors = load_checkpoint(checkpoint)
-        self.training.load_tensors(tensors)
+        state = read_state(checkpoint)
+        self.training.load_tensors(load_file(checkpoint))
         self.training.epoch, self.training.batch = state["epoch"], state["batch"]
         self.training.step = state["step"]
-        if rank_and_size()[0] == 0:  # the sum over ranks is one rank's to keep
-            self.losses.total = state["train_loss"]["total"]
-            self.losses.num_patches = state["train_loss"]["num_patches"]
+        if rank_and_size()[0] == 0:  # the sum of all ranks counts once
+            self.losses.total, self.losses.num_patches = state["train_loss"]
         self.training.fabric.strategy.precision.load_state_dict(state["precision"])
-        self.recorder.load_state_dict(state["record"])
+        self.recorder.resume(state["summary"], state["rows"])
 
     def _no_losses(self, where: str = "in training") -> LossSum:
         every = 1 if self.device.type == "cpu" else READ_EVERY
@@ -235,7 +228,7 @@ class Loop:
             f"The loss is {loss} {where} after {step} steps, in epoch {self.training.epoch + 1}, "
             f"for the patches {first}{rest}. Lower learning_rate ({self.config.learning_rate:g}), "
             f"lengthen the warm-up ({self.training.warmup_steps} steps), or use another precision "
-            f"than {self.config.precision}; if it happens at once, look at these patches."
+            f"than {self.config.precision}. If it happens in the first steps, check these patches."
         )
 
     def _mean(self, losses: LossSum) -> float:
@@ -243,14 +236,14 @@ class Loop:
         return total / num_patches
 
     def _num_patches_of_all(self) -> int:
-        """Return how many patches the batch under way has over all ranks; only the last differs."""
+        """Return the size of the current batch over all ranks; only the last one differs."""
         loader = self.train_loader
         if self.training.batch < len(loader) - 1:
             return loader.batch_size
         return len(loader.dataset) - loader.batch_size * (len(loader) - 1)
 
     def _gradients_apart(self) -> AbstractContextManager[object]:
-        """Return a block whose gradients do not go to the other ranks yet."""
+        """Return a context in which gradients are not sent to the other ranks yet."""
         if num_ranks() == 1:
             return nullcontext()
         return self.training.fabric.no_backward_sync(self.training.network)

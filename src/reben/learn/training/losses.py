@@ -1,4 +1,4 @@
-"""Losses of multi-label classification, as means over patches and labels.
+"""Losses for multi-label classification, averaged over patches and labels.
 
 Axes: B patches, K labels.
 """
@@ -16,9 +16,9 @@ from reben.learn.config import Loss
 FOCAL_GAMMA = 2.0
 """Source: arXiv:1708.02002, section 4.1."""
 ASYMMETRIC_GAMMAS = (0.0, 4.0)
-"""For labels that are present, and for those that are not. Source: arXiv:2009.14119, section 2."""
+"""For labels that are present, and absent. Source: arXiv:2009.14119, section 2."""
 ASYMMETRIC_SHIFT = 0.05
-"""By how much scores of absent labels are lowered. Source: arXiv:2009.14119, section 2."""
+"""How much scores of absent labels are lowered. Source: arXiv:2009.14119, section 2."""
 
 
 def make_loss(
@@ -26,11 +26,13 @@ def make_loss(
 ) -> Callable[[Tensor, Tensor], Tensor]:
     """Return a function of logits and labels, both [B, K], that returns their mean loss.
 
+    timm's asymmetric loss is not used: it clamps logarithms, which leaves clearly wrong logits
+    without a gradient, and mixes smoothed targets otherwise.
+
     Args:
-        kind: Binary cross-entropy, focal or asymmetric loss.
-        label_smoothing: How far targets are moved from 0 and 1 towards one half, 0 to 1.
-        weights: What the term of a label that is present is multiplied by, [K], on the device of
-            the logits.
+        kind: As in `TrainConfig`, like the next one.
+        label_smoothing: How far targets are moved towards 0.5, from 0 to 1.
+        weights: Factors on the loss of labels that are present, [K], on the device of the logits.
     """
     terms = {"bce": _cross_entropy, "focal": _focal, "asymmetric": _asymmetric}[kind]
 
@@ -49,9 +51,9 @@ def make_loss(
 
 
 def presence_weights(multi_hot: NDArray[np.uint8]) -> Tensor:
-    """Return for each label how many patches lack it for each that has it, float32 [K].
+    """Return the ratio of patches without a label to those with it, for each, float32 [K].
 
-    A label that no patch has gets 1, since there is nothing to weigh.
+    It is 1 for a label that no patch has, or every patch.
 
     Args:
         multi_hot: Labels of the train split as zeros and ones, [N, K].
@@ -62,12 +64,12 @@ def presence_weights(multi_hot: NDArray[np.uint8]) -> Tensor:
     """
     present = multi_hot.sum(0, dtype=np.int64)
     ratios = np.where(present > 0, (len(multi_hot) - present) / np.maximum(present, 1), 1.0)
-    # A label that all patches have would be weighed with nothing and not be learnt at all.
+    # With a weight of 0, a label that all patches have would not be learnt.
     return torch.from_numpy(np.where(ratios > 0, ratios, 1.0)).float()
 
 
 def _cross_entropy(logits_BK: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the losses if each label is present, and if it is absent."""
+    """Return the loss of each label if it is present, and if it is absent."""
     return functional.softplus(-logits_BK), functional.softplus(logits_BK)
 
 

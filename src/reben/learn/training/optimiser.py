@@ -1,6 +1,4 @@
-"""Which weights learn, and how fast each: freezing, and rates that fall with the distance.
-
-The learning rate as a pure function of the step, and how many steps a run has.
+"""Which weights learn, and how fast: freezing, the learning rate of each layer and each step.
 
 Steps are optimiser steps, counted from 0.
 """
@@ -15,38 +13,59 @@ from reben.errors import ConfigError
 from reben.learn.config import PAPER_WARMUP_STEPS, TrainConfig
 from reben.model.classifier import Classifier
 
+LOWEST_PART = 0.1
+"""Learning rate at the start of the warm-up and at the end of the run, relative to the peak."""
+
 
 def make_optimiser(classifier: Classifier, config: TrainConfig) -> torch.optim.AdamW:
     """Return AdamW over the weights that learn, all with weight decay.
 
-    It is one group, unless ``layer_decay`` gives each layer a rate of its own. ``initial_lr`` of a
-    group is its highest rate.
+    They are one group, or with ``layer_decay`` one for each layer, the head first. ``initial_lr``
+    of a group is its peak learning rate.
 
     Raises:
-        ConfigError: If the backbone does not tell of its layers.
+        ConfigError: If ``layer_decay`` is set and timm does not know the layers of the backbone.
     """
-    if config.layer_decay == 1:
-        groups: list[dict[str, object]] = [{"params": _learning(classifier)}]
-    else:
-        groups = _layer_groups(classifier, config)
+    weights = [weight for weight in classifier.parameters() if weight.requires_grad]
+    groups = [{"params": weights}] if config.layer_decay == 1 else _by_layer(classifier, config)
     optimiser = torch.optim.AdamW(groups, lr=config.learning_rate, weight_decay=config.weight_decay)
     for group in optimiser.param_groups:
         group["initial_lr"] = group["lr"]
     return optimiser
 
 
+def _by_layer(classifier: Classifier, config: TrainConfig) -> list[dict[str, Any]]:
+    from timm.models import group_parameters
+
+    network: Any = classifier.model.vision_encoder
+    if not hasattr(network, "group_matcher"):
+        raise ConfigError(
+            f"layer_decay cannot be used with {config.backbone}, whose layers timm does not know. "
+            "Set it to 1."
+        )
+    layers = group_parameters(network, network.group_matcher(coarse=False))
+    weights = dict(network.named_parameters())
+    groups = []
+    for layer in sorted(layers, reverse=True):
+        chosen = [weights[name] for name in layers[layer] if weights[name].requires_grad]
+        if chosen:
+            rate = config.learning_rate * config.layer_decay ** (max(layers) - layer)
+            groups.append({"params": chosen, "lr": rate})
+    return groups
+
+
 def freeze_backbone(classifier: Classifier) -> None:
-    """Let the classification head learn and nothing else.
+    """Let only the classification head learn.
 
     Raises:
-        ConfigError: If the backbone has no head of its own.
+        ConfigError: If the backbone has no separate head.
     """
     head = classification_head(classifier)
     weights = [] if head is None else list(head.parameters())
     if not weights:
         raise ConfigError(
             f"freeze_backbone cannot be used with {classifier.config.backbone}, which has no "
-            "classification head apart from the rest. Leave it out."
+            "separate classification head. Leave it out."
         )
     classifier.requires_grad_(requires_grad=False)
     for weight in weights:
@@ -62,57 +81,21 @@ def set_frozen_mode(classifier: Classifier) -> None:
 
 
 def classification_head(classifier: Classifier) -> nn.Module | None:
-    """Return the last layer of a classifier, or None if it has none of its own."""
+    """Return the last layer of a classifier, or None if it is not separate."""
     network: Any = classifier.model.vision_encoder
     head = network.get_classifier() if hasattr(network, "get_classifier") else None
     return head if isinstance(head, nn.Module) else None
 
 
-def _learning(classifier: Classifier) -> list[nn.Parameter]:
-    return [weight for weight in classifier.parameters() if weight.requires_grad]
-
-
-def _layer_groups(classifier: Classifier, config: TrainConfig) -> list[dict[str, object]]:
-    """Return a group of weights for each layer, the first one nearest to the head."""
-    from timm.models import group_parameters
-
-    network: Any = classifier.model.vision_encoder
-    if not hasattr(network, "group_matcher"):
-        raise ConfigError(
-            f"layer_decay cannot be used with {config.backbone}, whose layers timm does not know. "
-            "Set it to 1."
-        )
-    layers = group_parameters(network, network.group_matcher(coarse=False))
-    weights = dict(network.named_parameters())
-    last = max(layers)
-    groups: list[dict[str, object]] = []
-    for layer in sorted(layers, reverse=True):
-        chosen = [weights[name] for name in layers[layer] if weights[name].requires_grad]
-        if chosen:
-            rate = config.learning_rate * config.layer_decay ** (last - layer)
-            groups.append({"params": chosen, "lr": rate})
-    return groups
-
-
-LOWEST_PART = 0.1
-"""The rate at the start of the warm-up and at the end of the run, as a part of the highest."""
-
-
 def learning_rate_at(step: int, *, total_steps: int, warmup_steps: int, peak: float) -> float:
     """Return the learning rate of one optimiser step.
 
-    It rises in a line from a tenth of ``peak`` at step 0 to ``peak`` at step
-    ``warmup_steps - 1``, then falls along half a cosine from ``peak`` at step ``warmup_steps`` to
-    a tenth at ``total_steps``, and stays there. Without a warm-up it starts at ``peak``.
-
-    Args:
-        step: The step, from 0.
-        total_steps: Steps of the run.
-        warmup_steps: Steps of the warm-up, fewer than ``total_steps``.
-        peak: Highest rate.
+    It rises linearly from a tenth of ``peak`` at step 0 to ``peak`` at step ``warmup_steps - 1``,
+    then falls along half a cosine from ``peak`` at step ``warmup_steps`` to a tenth of it at
+    ``total_steps``, and stays there. Without a warm-up it starts at ``peak``.
 
     Raises:
-        ConfigError: If the run has no step, or the warm-up does not end before the run does.
+        ConfigError: If the run has no step, or the warm-up does not end before the run.
 
     Source: the published training script, whose rates are in tests/golden/lr_schedule.json.
 
@@ -123,7 +106,7 @@ def learning_rate_at(step: int, *, total_steps: int, warmup_steps: int, peak: fl
     """
     require_schedule(total_steps=total_steps, warmup_steps=warmup_steps)
     if step < 0:
-        raise ConfigError(f"Steps are counted from 0; there is no step {step}.")
+        raise ConfigError(f"Steps count from 0; there is no step {step}.")
     lowest = LOWEST_PART * peak
     if step < warmup_steps:
         return lowest + (peak - lowest) * step / max(warmup_steps - 1, 1)
@@ -132,13 +115,13 @@ def learning_rate_at(step: int, *, total_steps: int, warmup_steps: int, peak: fl
 
 
 def require_schedule(*, total_steps: int, warmup_steps: int) -> None:
-    """Check that a warm-up fits into a run.
+    """Check that the run has a step, and the warm-up ends before it.
 
     Raises:
-        ConfigError: If the run has no step, or the warm-up does not end before the run does.
+        ConfigError: If not.
     """
     if total_steps < 1:
-        raise ConfigError(f"A run of {total_steps} steps cannot be; it needs at least one.")
+        raise ConfigError(f"A run needs at least one step, not {total_steps} steps.")
     if not 0 <= warmup_steps < total_steps:
         raise ConfigError(
             f"A warm-up of {warmup_steps} steps does not fit into a run of {total_steps}. Set "
@@ -148,7 +131,7 @@ def require_schedule(*, total_steps: int, warmup_steps: int) -> None:
 
 
 def default_warmup(total_steps: int) -> int:
-    """Return the warm-up's usual length: 1000 steps, or a tenth of the run where that is fewer.
+    """Return the default warm-up: 1000 steps, or a tenth of the run if that is fewer.
 
     Example:
         >>> default_warmup(46500), default_warmup(120), default_warmup(9)

@@ -1,4 +1,4 @@
-"""The recorder: keeps the run folder true while a model is trained, and counts patience."""
+"""The record of a run: keeps its folder up to date during training, and counts patience."""
 
 import csv
 import io
@@ -11,6 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
+from reben.learn.config import TrainConfig
 from reben.learn.distributed import is_first_rank
 from reben.learn.run import LOG_FILE, METRICS_FILE
 from reben.model.classifier import Classifier
@@ -20,7 +21,7 @@ from reben.support.atomic import output_error, write_text
 logger = logging.getLogger(__name__)
 
 MONITORED = "validation_macro_average_precision"
-"""The figure that tells which epoch is the best."""
+"""The figure that decides which epoch is the best."""
 COLUMNS = (
     "epoch",
     "step",
@@ -33,7 +34,7 @@ COLUMNS = (
     "validation_micro_f1",
     "seconds",
 )
-"""Columns of ``metrics.csv``; epochs count from 1, the rate is that of the epoch's last step."""
+"""Columns of ``metrics.csv``. Epochs count from 1; the rate is that of the epoch's last step."""
 
 
 class TrainProgress(NamedTuple):
@@ -46,10 +47,10 @@ class TrainProgress(NamedTuple):
     """Batches of the epoch that are done."""
     batches: int
     loss: float
-    """Of the batch."""
+    """Of the last batch whose loss is known."""
     learning_rate: float
     images_per_second: float
-    """Over all devices, of the epoch so far."""
+    """Over all devices, in this epoch so far."""
     best: float | None
     """Highest validation macro average precision so far."""
 
@@ -58,10 +59,10 @@ ProgressObserver = Callable[[TrainProgress], None]
 
 
 class Logger(Protocol):
-    """Keeps figures; the loggers of Lightning do."""
+    """What the loggers of Lightning can do, as far as it is needed."""
 
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
-        """Keep the figures of a step, by name."""
+        """Log the figures of a step, by name."""
 
     def finalize(self, status: str) -> None:
         """End with ``success`` or ``failed``."""
@@ -75,26 +76,19 @@ class RunRecorder:
 
     Args:
         folder: The run folder.
-        facts: What is known beforehand, for the summary: counts, data, filters.
-        epochs: How many epochs there are at most.
-        patience: Epochs without a better figure before training stops.
-        progress: What to call after each batch.
+        config: The settings: epochs and patience.
+        facts: What the summary holds from the start: counts, data, filters.
+        progress: Called after each batch.
     """
 
     def __init__(
         self,
         folder: Path,
+        config: TrainConfig,
         facts: Mapping[str, Any],
-        *,
-        epochs: int,
-        patience: int,
         progress: ProgressObserver | None = None,
     ) -> None:
         self.folder = folder
-        self.epochs = epochs
-        self.patience = patience
-        self.progress = progress
-        self.loggers: Sequence[Logger] = ()
         self.summary: dict[str, Any] = {
             "status": "running",
             "best_epoch": None,
@@ -105,9 +99,13 @@ class RunRecorder:
             "seconds": 0.0,
             **facts,
         }
+        self.rows: list[dict[str, float]] = []
+        """The figures of each epoch."""
         self.has_better_model = False
-        """Whether the weights are better than those in ``best/``, which are still to be written."""
-        self._rows: list[dict[str, float]] = []
+        """Whether the weights are better than those in ``best/``, and not written yet."""
+        self.loggers: Sequence[Logger] = ()
+        self._config = config
+        self._progress = progress
         self._rate = math.nan
         self._seconds_before = 0.0
         self._num_images = 0
@@ -115,47 +113,35 @@ class RunRecorder:
 
     @property
     def writes(self) -> bool:
-        """Whether this is the process that writes the run folder."""
+        """Whether this process writes the run folder."""
         return is_first_rank()
 
     @property
     def is_patient(self) -> bool:
-        """Whether there is hope for something better."""
+        """Whether the patience is not used up."""
         waited = self.summary["epochs_run"] - (self.summary["best_epoch"] or 0)
-        return bool(waited < self.patience)
+        return bool(waited < self._config.patience)
 
-    def state_dict(self) -> dict[str, Any]:
-        """Return what a checkpoint keeps of the record."""
-        return {"summary": self.summary, "rows": self._rows}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on with the record of a checkpoint; what came after it is forgotten."""
-        self.summary |= {**state["summary"], "status": "running"}
-        self._rows = list(state["rows"])
+    def resume(self, summary: Mapping[str, Any], rows: Sequence[dict[str, float]]) -> None:
+        """Continue the record of a checkpoint; whatever followed it is forgotten."""
+        self.summary |= {**summary, "status": "running"}
+        self.rows = list(rows)
         self._seconds_before = float(self.summary["seconds"])
 
-    def say(self, text: str) -> None:
-        """Add a line to the log of the program and to ``train.log``.
-
-        Raises:
-            OutputError: If the file cannot be written.
-        """
-        if self.writes:
-            logger.info(text)
-            self.note(text)
-
-    def note(self, text: str) -> None:
-        """Add a line to ``train.log`` alone.
+    def say(self, text: str, *, in_file_only: bool = False) -> None:
+        """Add a line to ``train.log`` and to the log of the program.
 
         Raises:
             OutputError: If the file cannot be written.
         """
         if not self.writes:
             return
-        path = self.folder / LOG_FILE
+        if not in_file_only:
+            logger.info(text)
+        path, now = self.folder / LOG_FILE, datetime.now().astimezone()
         try:
             with path.open("a", encoding="utf-8") as file:
-                file.write(f"{datetime.now().astimezone().isoformat(timespec='seconds')} {text}\n")
+                file.write(f"{now.isoformat(timespec='seconds')} {text}\n")
         except OSError as error:
             raise output_error(path, error) from error
 
@@ -170,14 +156,12 @@ class RunRecorder:
         self._num_images = 0
 
     def show_batch(self, batch: int, batches: int, num_images: int, loss: float) -> None:
-        """Say how far the training is, after a batch."""
+        """Report the progress after a batch."""
         self._num_images += num_images
-        if self.progress is None or not self.writes:
-            return
-        self.progress(
-            TrainProgress(
+        if self._progress is not None and self.writes:
+            progress = TrainProgress(
                 epoch=self.summary["epochs_run"] + 1,
-                epochs=self.epochs,
+                epochs=self._config.epochs,
                 batch=batch,
                 batches=batches,
                 loss=loss,
@@ -185,65 +169,63 @@ class RunRecorder:
                 images_per_second=self._num_images / (time.perf_counter() - self._epoch_started),
                 best=self.summary[f"best_{MONITORED}"],
             )
-        )
+            self._progress(progress)
 
     def log_step(self, step: int, loss: float, learning_rate: float) -> None:
-        """Tell the loggers of a step, from 1."""
+        """Log a step, counted from 1."""
         self._rate = learning_rate
         for each in self.loggers:
             each.log_metrics({"train_loss_step": loss, "learning_rate": learning_rate}, step)
 
     def end_epoch(self, step: int, figures: Mapping[str, float]) -> None:
-        """Take in the figures of an epoch, and tell whether its model is the best so far."""
-        row = {
-            "epoch": self.summary["epochs_run"] + 1,
-            "step": step,
-            "learning_rate": self._rate,
-            **figures,
-            "seconds": time.perf_counter() - self._epoch_started,
-        }
-        self._rows.append(row)
+        """Record the figures of an epoch, and find out whether its model is the best so far."""
+        epoch = self.summary["epochs_run"] + 1
+        seconds = time.perf_counter() - self._epoch_started
+        row = {"epoch": epoch, "step": step, "learning_rate": self._rate, **figures}
+        self.rows.append({**row, "seconds": seconds})
         for each in self.loggers:
-            each.log_metrics({**figures, "epoch": row["epoch"]}, step)
-        score, best_score = row[MONITORED], self.summary[f"best_{MONITORED}"]
+            each.log_metrics({**figures, "epoch": epoch}, step)
+        score, best_score = figures[MONITORED], self.summary[f"best_{MONITORED}"]
         self.has_better_model = best_score is None or score > best_score
         if self.has_better_model:
-            self.summary |= {"best_epoch": row["epoch"], f"best_{MONITORED}": score}
-        self.summary |= {"epochs_run": row["epoch"], "steps": step}
+            self.summary |= {"best_epoch": epoch, f"best_{MONITORED}": score}
+        self.summary |= {"epochs_run": epoch, "steps": step}
         self.keep_time()
 
     def write_epoch(self, published: Classifier) -> None:
-        """Write what the epoch brought: the rows, the summary, and the model if it is better."""
+        """Write the rows, the summary, and the model if it is better."""
         if self.has_better_model and self.writes:
             published.save_pretrained(self.folder / BEST_FOLDER)
         self._write()
-        row = self._rows[-1]
+        row = self.rows[-1]
         self.say(
-            f"Epoch {row['epoch']}/{self.epochs}: train loss {row['train_loss']:.4f}, "
+            f"Epoch {row['epoch']}/{self._config.epochs}: train loss {row['train_loss']:.4f}, "
             f"validation loss {row['validation_loss']:.4f}, macro average precision "
             f"{row[MONITORED]:.4f} (best: {self.summary[f'best_{MONITORED}']:.4f} in epoch "
             f"{self.summary['best_epoch']}), {row['seconds']:.1f} s"
         )
 
-    def finish(self, status: str, *, stopped_early: bool = False) -> None:
+    def finish(self, status: str) -> None:
         """Write how the run ended: finished, interrupted or failed.
 
         Raises:
             OutputError: If the folder cannot be written.
         """
-        self.summary |= {"status": status, "stopped_early": stopped_early}
+        is_finished = status == "finished"
+        is_early = is_finished and self.summary["epochs_run"] < self._config.epochs
+        self.summary |= {"status": status, "stopped_early": is_early}
         for each in self.loggers:
-            each.finalize("success" if status == "finished" else "failed")
+            each.finalize("success" if is_finished else "failed")
         self._write()
         best = self.summary["best_epoch"]
         self.say(
             f"{status.capitalize()} after {self.summary['epochs_run']} epochs and "
-            f"{self.summary['steps']} steps{', early' if stopped_early else ''}. "
+            f"{self.summary['steps']} steps{', early' if is_early else ''}. "
             + (f"Best epoch: {best}." if best else "No epoch was finished.")
         )
 
     def keep_time(self) -> None:
-        """Bring the seconds of the summary up to date, those before a resumption included."""
+        """Update the seconds of the summary, including those before the run was resumed."""
         now = time.perf_counter()
         self.summary["seconds"] = round(self._seconds_before + now - self._run_started, 3)
 
@@ -254,7 +236,7 @@ class RunRecorder:
         text = io.StringIO()
         writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
         writer.writeheader()
-        for row in self._rows:
+        for row in self.rows:
             writer.writerow({name: f"{value:.8g}" for name, value in row.items()})
         write_text(self.folder / METRICS_FILE, text.getvalue())
         summary = json.dumps(self.summary, indent=2, ensure_ascii=False, allow_nan=False)

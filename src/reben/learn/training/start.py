@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 from reben.errors import ConfigError
 from reben.learn.config import TrainConfig
+from reben.learn.training.optimiser import classification_head
 from reben.model.classifier import Classifier
 from reben.model.open import open_model
 
@@ -13,15 +14,15 @@ class Start(NamedTuple):
 
     classifier: Classifier
     has_new_head: bool
-    """Whether weights are another model's, but for the head, since that one has other labels."""
+    """Whether all weights but the head are another model's, which has other labels."""
 
 
 def first_classifier(config: TrainConfig) -> Start:
-    """Return the classifier as it is before the first step.
+    """Return the classifier before the first step.
 
     Raises:
-        ConfigError: If the model to start from has other bands, images or backbone, or other
-            labels and no head that could be replaced.
+        ConfigError: If the model to start from has other bands, images or backbone, or has other
+            labels and no separate head.
         ModelError: If a model cannot be built or loaded.
     """
     classifier = Classifier(
@@ -38,24 +39,20 @@ def first_classifier(config: TrainConfig) -> Start:
 
 
 def _take_weights(classifier: Classifier, name: str) -> bool:
-    """Give the classifier the weights of another; return whether the head was left out."""
+    """Load the weights of another model; return whether its head was left out."""
     given = open_model(name, "cpu")
-    for what, setting in (
-        ("backbone", "backbone"),
-        ("image size", "image_size"),
-        ("upsampling", "upsampling"),
-    ):
+    for setting in ("backbone", "image_size", "upsampling"):
         theirs, ours = getattr(given.config, setting), getattr(classifier.config, setting)
         if theirs != ours:
             raise ConfigError(
-                f"init {name} has the {what} {theirs}, and {setting} is {ours}. Set {setting} to "
-                f"{theirs}, or start from another model."
+                f"init {name} has the {setting.replace('_', ' ')} {theirs}, and {setting} is "
+                f"{ours}. Set {setting} to {theirs}, or start from another model."
             )
     if given.bands.names != classifier.bands.names:
         raise ConfigError(
             f"init {name} takes the bands {', '.join(given.bands)}, and bands are "
-            f"{', '.join(classifier.bands)}. Its weights fit its own bands alone: set bands to "
-            f"{','.join(given.bands)}, or start from another model."
+            f"{', '.join(classifier.bands)}. Set bands to {','.join(given.bands)}, or start from "
+            "another model."
         )
     weights = given.state_dict()
     has_new_head = given.labels != classifier.labels
@@ -63,9 +60,9 @@ def _take_weights(classifier: Classifier, name: str) -> bool:
         own, head = classifier.state_dict(), _head_names(classifier)
         if not head:
             raise ConfigError(
-                f"init {name} has other labels, and {classifier.config.backbone} has no "
-                "classification head apart from the rest that could be replaced. Start from a "
-                "model with these labels, or from another backbone."
+                f"init {name} has other labels, and {classifier.config.backbone} has no separate "
+                "classification head to replace. Start from a model with these labels, or with "
+                "another backbone."
             )
         weights = {key: own[key] if key in head else value for key, value in weights.items()}
     classifier.load_state_dict(weights, strict=True)
@@ -73,12 +70,9 @@ def _take_weights(classifier: Classifier, name: str) -> bool:
 
 
 def _head_names(classifier: Classifier) -> set[str]:
-    from reben.learn.training.optimiser import classification_head
-
+    """Return the names that weights of the head have in the state of the whole."""
     head = classification_head(classifier)
-    inside = (
-        set() if head is None else {id(value) for value in head.state_dict(keep_vars=True).values()}
-    )
-    return {
-        name for name, value in classifier.state_dict(keep_vars=True).items() if id(value) in inside
-    }
+    inside = {} if head is None else head.state_dict(keep_vars=True)
+    found = {id(value) for value in inside.values()}
+    whole = classifier.state_dict(keep_vars=True)
+    return {name for name, value in whole.items() if id(value) in found}
