@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from reben.data.metadata import METADATA_FILE, SNOW_CLOUD_FILE, PatchTable
+from reben.data.patch_folders.folder import REFERENCE_MAP_TENSOR
 from reben.data.store import Store
-from reben.errors import ConfigError, MetadataError, PatchShapeError, PixelValueError
+from reben.errors import MetadataError, PatchShapeError, PixelValueError
 from reben.spec.bands import BandSet
 from reben.spec.labels import CORINE_TO_LABEL, LABELS
 from reben.spec.patches import PATCH_PIXELS, REFERENCE_MAP_SUFFIX, SPLITS
@@ -168,7 +169,7 @@ def open_dataset(  # noqa: PLR0913 - all after the second are named
     table = _read_table(store, metadata, labels, label_table)
     asked = {"countries": countries, "months": months, "snow": snow, "cloud": cloud}
     kept = {
-        name: list(value) if isinstance(value, Iterable) and not isinstance(value, str) else value
+        name: value if isinstance(value, bool | str) else list(value)
         for name, value in asked.items()
         if value is not None
     }
@@ -176,8 +177,8 @@ def open_dataset(  # noqa: PLR0913 - all after the second are named
         (name, ", ".join(map(str, value)) if isinstance(value, list) else str(value).lower())
         for name, value in kept.items()
     )
-    place = None if label_table is None else Path(label_table)
-    return Dataset(store, table.filter(**kept), BandSet.parse(bands), filters, place)  # type: ignore[arg-type]
+    file = None if label_table is None else Path(label_table)
+    return Dataset(store, table.filter(**kept), BandSet.parse(bands), filters, file)  # type: ignore[arg-type]
 
 
 def _read_table(
@@ -186,42 +187,28 @@ def _read_table(
     labels: Sequence[str] | None,
     label_table: str | Path | None,
 ) -> PatchTable:
-    if label_table is None:
-        return PatchTable.read(*_metadata_files(store, metadata), labels=labels)
-    from reben.data.label_table import read_label_table
+    if metadata is None:
+        stored = (store.path / name for name in (METADATA_FILE, SNOW_CLOUD_FILE))
+        files = [file for file in stored if file.is_file()]
+    else:
+        files = [Path(f) for f in ([metadata] if isinstance(metadata, str | Path) else metadata)]
+    if label_table is not None:
+        from reben.data.label_table import read_label_table
 
-    has_metadata = metadata is not None or any(
-        (store.path / name).is_file() for name in (METADATA_FILE, SNOW_CLOUD_FILE)
-    )
-    known = (
-        PatchTable.read(*_metadata_files(store, metadata), labels=None) if has_metadata else None
-    )
-    return read_label_table(label_table, known, labels=labels)
-
-
-def _metadata_files(
-    store: Store, metadata: str | Path | Iterable[str | Path] | None
-) -> list[str | Path]:
-    if metadata is not None:
-        return [metadata] if isinstance(metadata, str | Path) else list(metadata)
-    folder = store.path
-    found: list[str | Path] = [
-        folder / name for name in (METADATA_FILE, SNOW_CLOUD_FILE) if (folder / name).is_file()
-    ]
-    if not found:
+        known = PatchTable.read(*files, labels=None) if files else None
+        return read_label_table(label_table, known, labels=labels)
+    if metadata is None and not files:
         raise MetadataError(
-            f"The store {folder} holds no {METADATA_FILE}, so nothing says which patches there "
+            f"The store {store.path} holds no {METADATA_FILE}, so nothing says which patches there "
             "are and what their labels are. Pass metadata=, or copy the file into the store."
         )
-    return found
+    return PatchTable.read(*files, labels=labels)
 
 
 Masks = Literal["codes", "classes"]
 """What a pixel of a mask is: a CORINE level-3 code, or the position of its label."""
 UNLABELLED = -100
 """The class of a pixel whose code has no label: the one that torch's losses leave out."""
-REFERENCE_MAP_TENSOR = "Data"
-"""What the tensor of a reference map is called in a store."""
 
 
 def read_masks(
@@ -274,13 +261,3 @@ def classes_of_codes(codes: Tensor, labels: Sequence[str] = LABELS) -> Tensor:
         if label in labels:
             classes[code] = labels.index(label)
     return classes.to(codes.device)[codes.long()]
-
-
-def require_masks(masks: str | None) -> None:
-    """Refuse a kind of masks that there is not.
-
-    Raises:
-        ConfigError: If it is neither codes nor classes nor None.
-    """
-    if masks not in (None, "codes", "classes"):
-        raise ConfigError(f"No masks {masks!r}. There are 'codes' and 'classes', and None.")

@@ -6,7 +6,7 @@ import pytest
 import made_up
 from reben.app.cli import run
 from reben.data.loader import open_dataset
-from reben.data.tiff.write import GeoTransform, write_geotiff
+from reben.data.tiff.write import GeoTransform, encode_geotiff
 from reben.learn.report import Report
 from reben.learn.run import Run
 from reben.model.classifier import Classifier
@@ -112,7 +112,8 @@ def test_predict_reads_patch_folders_of_both_sensors(trained, store, tmp_path, c
         patch = made_up.s1_name(11) if name == "VV" else made_up.patch_id(11)
         transform = GeoTransform(500_000.0, 5_300_000.0, PIXEL_METRES[name], 32633)
         place.mkdir(exist_ok=True)
-        write_geotiff(place / f"{patch}_{name}.tif", made_up.band(name, 11), transform)
+        file = place / f"{patch}_{name}.tif"
+        file.write_bytes(encode_geotiff(made_up.band(name, 11), transform))
     words = ["predict", trained, "--top", "19", "--json"]
     assert run([*words, store, "--patch", made_up.patch_id(11)]) == 0
     from_store = json.loads(capsys.readouterr().out)

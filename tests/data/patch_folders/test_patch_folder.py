@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from reben.data.patch_folders.folder import match_band_file, read_patch_folder
-from reben.data.tiff.write import GeoTransform, write_geotiff
+from reben.data.tiff.write import GeoTransform, encode_geotiff
 from reben.errors import BandsError, BandsMismatchError, PatchNameError, TiffError
 from reben.spec.bands import S1, S2_FULL, native_size
 from reben.spec.patches import reference_map_name
@@ -21,9 +21,10 @@ def pixels_of(band):
 
 
 def write_bands(folder, bands, patch):
+    folder.mkdir(parents=True, exist_ok=True)
     for band in bands:
         place = GeoTransform(300_000, 5_400_000, 1200 // native_size(band), 32633)
-        write_geotiff(folder / f"{patch}_{band}.tif", pixels_of(band), place)
+        (folder / f"{patch}_{band}.tif").write_bytes(encode_geotiff(pixels_of(band), place))
     return folder
 
 

@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from reben.data.dataset import Dataset, Masks, classes_of_codes, read_masks, require_masks
+from reben.data.dataset import Dataset, Masks, classes_of_codes, read_masks
 from reben.data.loading.fill import Buffers, Fill, Start
 from reben.data.loading.threads import run_ahead
 from reben.errors import ConfigError
@@ -146,7 +146,8 @@ class Epochs(Generic[_Pixels]):
                 f"{num_workers} workers and {prefetch} batches ahead cannot be. "
                 "Take zero or more of each."
             )
-        require_masks(masks)
+        if masks not in (None, "codes", "classes"):
+            raise ConfigError(f"No masks {masks!r}. There are 'codes' and 'classes', and None.")
         self.dataset = dataset
         self.batch_size = batch_size
         self.shuffle = shuffle

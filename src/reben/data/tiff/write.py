@@ -11,7 +11,6 @@ for the order of values and for the tag that holds the nodata value.
 import struct
 import zlib
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,7 +19,6 @@ from numpy.typing import NDArray
 from reben.data.tiff.tags import Tag
 from reben.errors import TiffError
 from reben.spec.patches import is_utm, utm_zone
-from reben.support.atomic import atomic_file
 
 _ASCII, _SHORT, _LONG, _DOUBLE = 2, 3, 4, 12
 _CODES = {_SHORT: "H", _LONG: "I", _DOUBLE: "d"}
@@ -58,33 +56,6 @@ class GeoTransform(NamedTuple):
         return utm_zone(self.epsg)
 
 
-def write_geotiff(
-    path: str | Path,
-    pixels: NDArray[Any],
-    transform: GeoTransform,
-    nodata: int | None = None,
-    *,
-    deflate: bool = False,
-) -> None:
-    """Write one band as a GeoTIFF: the same pixels always give the same bytes.
-
-    Args:
-        path: The file.
-        pixels: [H, W], uint16 or float32.
-        transform: Where they lie.
-        nodata: The value that stands for no measurement, if there is one.
-        deflate: Compress, as the reference maps of the data set are. The bytes then also depend
-            on the version of zlib.
-
-    Raises:
-        TiffError: If pixels or transform are not of this kind.
-        OutputError: If the file cannot be written.
-    """
-    content = encode_geotiff(pixels, transform, nodata, deflate=deflate)
-    with atomic_file(path) as temporary:
-        temporary.write_bytes(content)
-
-
 def encode_geotiff(
     pixels: NDArray[Any],
     transform: GeoTransform,
@@ -92,10 +63,17 @@ def encode_geotiff(
     *,
     deflate: bool = False,
 ) -> bytes:
-    """Return the bytes that `write_geotiff` writes.
+    """Return the bytes of a GeoTIFF of one band: the same pixels always give the same bytes.
+
+    Args:
+        pixels: [H, W], uint16 or float32.
+        transform: Where they lie.
+        nodata: The value that stands for no measurement, if any does.
+        deflate: Compress, as the reference maps of the data set are. The bytes then also depend
+            on the version of zlib.
 
     Raises:
-        TiffError: If pixels or transform are not of the kind that `write_geotiff` takes.
+        TiffError: If the pixels are of another shape or dtype, or do not lie in a UTM zone.
     """
     if pixels.ndim != 2 or 0 in pixels.shape or pixels.dtype not in (np.uint16, np.float32):
         raise TiffError(
