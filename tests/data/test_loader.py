@@ -201,5 +201,5 @@ def test_about_half_of_the_images_are_flipped_either_way(tmp_path):
 
 
 def test_a_batch_of_none_is_refused(dataset):
-    with pytest.raises(ConfigError, match="batch of 0"):
+    with pytest.raises(ConfigError, match="batch_size must be at least 1, not 0"):
         Loader(dataset, preprocess_for(S1), 0)

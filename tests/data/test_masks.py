@@ -115,5 +115,5 @@ def test_a_reference_map_that_is_none_is_refused(tmp_path, pixels, error, messag
 
 
 def test_other_masks_are_refused(dataset):
-    with pytest.raises(ConfigError, match="No masks 'colours'"):
+    with pytest.raises(ConfigError, match="not 'colours'"):
         loader(dataset, masks="colours")

@@ -65,15 +65,15 @@ def test_filters_keep_the_rows_for_which_all_holds(table, asked, kept):
 
 
 def test_a_filter_that_leaves_nothing_says_what_there_is(table):
-    with pytest.raises(EmptySplitError, match=r"split test, with snow\. Of 4 .* train 2"):
+    with pytest.raises(EmptySplitError, match=r"split test, with snow\. It has 4 .* train 2"):
         table.filter(split="test", snow=True)
 
 
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
-        ({"split": "val"}, "No split 'val'. There is train, validation, test"),
-        ({"countries": ["Germany"]}, "No country 'Germany'. There is Austria, Finland, Kosovo"),
+        ({"split": "val"}, "No split 'val'. Known: train, validation, test"),
+        ({"countries": ["Germany"]}, "No country 'Germany'. Known: Austria, Finland, Kosovo"),
         ({"countries": "Austria"}, "must be a list"),
         ({"months": [0]}, "No month 0"),
     ],
@@ -119,7 +119,7 @@ def test_labels_outside_an_asked_order_are_named(table):
         ([row(0), row(0)], "occurs more than once"),
         ([row(0, split="val")], "No split 'val'"),
         ([row(0), row(1, country=None)], "1 empty cells in the column country"),
-        ([row(0, contains_seasonal_snow="maybe")], "other types"),
+        ([row(0, contains_seasonal_snow="maybe")], "another type"),
     ],
 )
 def test_values_that_cannot_be_are_refused(tmp_path, rows, message):
@@ -128,10 +128,10 @@ def test_values_that_cannot_be_are_refused(tmp_path, rows, message):
 
 
 def test_a_file_that_is_not_there_or_no_parquet_is_named(tmp_path):
-    with pytest.raises(MetadataError, match=r"No metadata file .*none\.parquet"):
+    with pytest.raises(MetadataError, match=r"metadata file .*none\.parquet does not exist"):
         PatchTable.read(tmp_path / "none.parquet")
     (tmp_path / "text.parquet").write_text("patch_id,labels")
-    with pytest.raises(MetadataError, match=r"text\.parquet is not a parquet file"):
+    with pytest.raises(MetadataError, match=r"text\.parquet is not a readable parquet file"):
         PatchTable.read(tmp_path / "text.parquet")
 
 

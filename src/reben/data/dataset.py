@@ -1,8 +1,6 @@
-"""Store and table put together: which patches there are, and their raw values.
+"""Datasets: the patches of a metadata table with their raw values and reference maps in a store.
 
 Axes: B patches, H rows, W columns.
-
-Reference maps as masks: CORINE codes as they are, or the classes that they stand for.
 """
 
 from collections.abc import Iterable, Sequence
@@ -29,11 +27,11 @@ class Dataset:
     """The patches of a table, with their pixels in a store.
 
     Args:
-        store: Where the pixels are.
-        table: Which patches, in which order, with which labels.
-        bands: The bands that reading returns.
-        filters: What the table was filtered by, for the record.
-        label_table: The file that the labels are from, if they are not from the metadata.
+        store: Holds the pixels.
+        table: The patches, in order, with their labels.
+        bands: The bands that are read.
+        filters: The filters that the table went through, for the record.
+        label_table: The file that the labels come from, if not from the metadata.
     """
 
     store: Store
@@ -50,8 +48,8 @@ class Dataset:
         """Return the patches of ``split``: train, validation or test.
 
         Raises:
-            MetadataError: If there is no such split.
-            EmptySplitError: If it has no patch.
+            MetadataError: If the name is not that of a split.
+            EmptySplitError: If the split has no patch.
         """
         return replace(
             self,
@@ -65,7 +63,7 @@ class Dataset:
 
     @property
     def splits(self) -> tuple[str, ...]:
-        """The splits that have patches, in the order train, validation, test."""
+        """The splits with at least one patch, in the order train, validation, test."""
         counts = self.table.counts("split")
         return tuple(split for split in SPLITS if split in counts)
 
@@ -82,7 +80,7 @@ class Dataset:
         Raises:
             MissingPatchError: If the store lacks a patch; the message names it.
             BandsMismatchError: If a patch lacks a band.
-            PatchShapeError: If a band has not the same size in all patches.
+            PatchShapeError: If a band differs in size between patches.
         """
         rows = list(positions)
         patches = [self._read_one(row) for row in rows]
@@ -97,7 +95,7 @@ class Dataset:
                 )
                 raise PatchShapeError(
                     f"Band {name} has several sizes in the store {self.store.path}: "
-                    f"{', '.join(map(str, sorted(shapes)))}. Look at patch {odd}."
+                    f"{', '.join(map(str, sorted(shapes)))}. Check patch {odd}."
                 )
             stacked[name] = np.stack([patch[name] for patch in patches])
         return stacked
@@ -109,7 +107,7 @@ class Dataset:
             Band -> array [h, w] at native size.
 
         Raises:
-            MissingPatchError: If the table or the store lacks it.
+            MissingPatchError: If the table or the store lacks the patch.
         """
         row = self.table.position(which) if isinstance(which, str) else range(len(self))[which]
         return self._read_one(row)
@@ -141,23 +139,24 @@ def open_dataset(  # noqa: PLR0913 - all after the second are named
 
     Args:
         path: Folder of the store.
-        bands: The bands that reading returns: a band set, its word, or names with commas.
-        metadata: Parquet files that list the patches; by default those inside the store.
-        countries: Keep patches of these countries only.
-        months: Keep patches of these months of acquisition only, 1 to 12.
+        bands: The bands to read: a band set, its word, or names separated by commas.
+        metadata: One or several parquet files that list the patches; by default those inside the
+            store.
+        countries: Keep only patches of these countries.
+        months: Keep only patches acquired in these months, 1 to 12.
         snow: Keep patches with (True) or without (False) seasonal snow, or both (None).
         cloud: Keep patches with (True) or without (False) cloud or shadow, or both (None). The
-            official splits are those without snow and without cloud, hence the defaults.
-        labels: The labels that patches can have, if they are not the 19. None takes what there
-            is: the 19 if patches have no others, else the names that occur.
-        label_table: A CSV or parquet file that lists patches with labels of their own, see
-            `reben.data.label_table`; patches that it does not list are left out.
+            official splits have neither snow nor cloud, hence the defaults.
+        labels: The labels that patches may have, if not the 19. None takes the 19 if patches have
+            no others, and otherwise the names that occur.
+        label_table: A CSV or parquet file with your own labels, see `reben.data.label_table`;
+            patches that it does not list are left out.
 
     Raises:
         StoreError: If the folder is not a store.
-        MetadataError: If there are no metadata, or a filter names what cannot be, or the table of
-            labels cannot be used.
-        UnknownLabelError: If a patch has a label that is not among ``labels``.
+        MetadataError: If there is no metadata, a filter names an unknown value, or the label table
+            is unusable.
+        UnknownLabelError: If a patch has a label that is not in ``labels``.
         EmptySplitError: If the filters leave no patch.
 
     Example:
@@ -199,16 +198,16 @@ def _read_table(
         return read_label_table(label_table, known, labels=labels)
     if metadata is None and not files:
         raise MetadataError(
-            f"The store {store.path} holds no {METADATA_FILE}, so nothing says which patches there "
-            "are and what their labels are. Pass metadata=, or copy the file into the store."
+            f"The store {store.path} holds no {METADATA_FILE}, which lists patches and labels. "
+            "Pass metadata=, or copy the file into the store."
         )
     return PatchTable.read(*files, labels=labels)
 
 
 Masks = Literal["codes", "classes"]
-"""What a pixel of a mask is: a CORINE level-3 code, or the position of its label."""
+"""What the pixels of a mask are: CORINE level-3 codes, or positions of labels."""
 UNLABELLED = -100
-"""The class of a pixel whose code has no label: the one that torch's losses leave out."""
+"""The class of a pixel whose code has no label; torch's losses ignore it by default."""
 
 
 def read_masks(
@@ -219,13 +218,13 @@ def read_masks(
     Args:
         dataset: The patches.
         rows: Rows of its table.
-        flips: Whether to flip each left to right, and top to bottom, [B, 2].
-        masks: Where to write CORINE codes, [B, 120, 120].
+        flips: Whether to flip each left to right and top to bottom, [B, 2].
+        masks: Receives the CORINE codes, [B, 120, 120].
 
     Raises:
         MissingPatchError: If the store lacks a reference map; the message names it.
-        PatchShapeError: If one has not the size of a patch.
-        PixelValueError: If one is not of dtype uint16.
+        PatchShapeError: If a map is not of the size of a patch.
+        PixelValueError: If a map is not of dtype uint16.
     """
     for row, (flip_x, flip_y), mask in zip(rows, flips, masks, strict=True):
         name = dataset.table.patch_ids[row] + REFERENCE_MAP_SUFFIX
@@ -246,7 +245,7 @@ def classes_of_codes(codes: Tensor, labels: Sequence[str] = LABELS) -> Tensor:
     """Return the class of each CORINE code.
 
     Args:
-        codes: CORINE level-3 codes, integers of any shape and device.
+        codes: CORINE level-3 codes, integers of any shape, on any device.
         labels: The labels; a class is a position in them.
 
     Returns:

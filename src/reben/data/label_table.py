@@ -1,9 +1,9 @@
-"""Labels of one's own: a table beside a store that says which patches have which.
+"""Your own labels: a table beside a store that gives the labels of each patch.
 
-A CSV or parquet file with one row a patch. It has the columns ``patch_id`` and ``labels``, and may
-have ``split``, ``country``, ``s1_name`` and the two flags of the metadata. What it does not have is
-taken from the metadata of the store. In a CSV the labels of a patch are separated by semicolons,
-since names of labels have commas; in parquet they are a list, or such a text.
+A CSV or parquet file with one row per patch. It has the columns ``patch_id`` and ``labels``, and
+may have ``split``, ``country``, ``s1_name`` and the two flags of the metadata; missing columns are
+taken from the metadata of the store. In a CSV, labels are separated by semicolons, since their
+names contain commas; in parquet they are a list, or such a text.
 """
 
 from collections.abc import Sequence
@@ -18,9 +18,9 @@ from reben.data.metadata import COLUMN_TYPES, MADE_UP_KEY, PatchTable
 from reben.errors import MetadataError
 
 SUFFIXES = (".csv", ".parquet")
-"""Endings of the names of such files."""
+"""File name suffixes of label tables."""
 UNKNOWN = "unknown"
-"""The country of a patch of which no table tells it."""
+"""The country of a patch if no table tells it."""
 _DEFAULTS = {
     "country": UNKNOWN,
     "s1_name": "",
@@ -30,7 +30,7 @@ _DEFAULTS = {
 
 
 def is_label_table(path: Path) -> bool:
-    """Return whether a file is one of those that `read_label_table` reads, by its name."""
+    """Tell by its name whether `read_label_table` reads a file."""
     return path.suffix.lower() in SUFFIXES
 
 
@@ -40,17 +40,17 @@ def read_label_table(
     *,
     labels: Sequence[str] | None = None,
 ) -> PatchTable:
-    """Return the patches of a table with the labels that it gives them, in its order.
+    """Return the patches of a label table, in its order, with its labels.
 
     Args:
         path: The CSV or parquet file.
-        metadata: What else is known of the patches; their labels there do not matter.
-        labels: The labels that patches can have; by default those that the table names.
+        metadata: The other metadata of the patches; their labels there are ignored.
+        labels: The labels that patches may have; by default those that the table names.
 
     Raises:
-        MetadataError: If the file cannot be read, lacks what the metadata do not tell either,
-            names a patch twice, or has an empty cell.
-        UnknownLabelError: If it has a label that is not among ``labels``.
+        MetadataError: If the file is unreadable, lacks a column that the metadata lack too, names
+            a patch twice, or has an empty cell.
+        UnknownLabelError: If it has a label that is not in ``labels``.
     """
     file = Path(path)
     own = _read(file)
@@ -67,16 +67,16 @@ def read_label_table(
     try:
         rows = pa.table(columns, schema=pa.schema(COLUMN_TYPES.items(), metadata=notes))
     except (pa.ArrowException, TypeError) as error:
-        raise MetadataError(f"{file} has columns of other types than expected: {error}") from None
+        raise MetadataError(f"{file} has a column of another type than expected: {error}") from None
     names = _named(columns["labels"]) if labels is None else labels
     return PatchTable.from_arrow(rows, labels=names)
 
 
 def read_label_names(path: str | Path) -> tuple[str, ...]:
-    """Return the labels that a table names, in alphabetical order.
+    """Return the labels that a label table names, in alphabetical order.
 
     Raises:
-        MetadataError: If the file cannot be read, lacks a column, or names no label.
+        MetadataError: If the file is unreadable, lacks a column, or names no label.
     """
     names = _named(_label_lists(_read(Path(path))))
     if not names:
@@ -87,7 +87,7 @@ def read_label_names(path: str | Path) -> tuple[str, ...]:
 def _read(file: Path) -> pa.Table:
     if not is_label_table(file):
         raise MetadataError(
-            f"{file} is no table of labels, whose name would end in {' or '.join(SUFFIXES)}."
+            f"{file} is not a label table: its name must end in {' or '.join(SUFFIXES)}."
         )
     texts = [name for name, kind in COLUMN_TYPES.items() if kind != pa.bool_()]
     try:
@@ -97,20 +97,20 @@ def _read(file: Path) -> pa.Table:
             options = pa_csv.ConvertOptions(column_types=dict.fromkeys(texts, pa.string()))
             own = pa_csv.read_csv(file, convert_options=options)
     except FileNotFoundError:
-        raise MetadataError(f"There is no table of labels {file}.") from None
+        raise MetadataError(f"The label table {file} does not exist.") from None
     except (pa.ArrowException, OSError) as error:
-        raise MetadataError(f"The table of labels {file} cannot be read: {error}") from None
+        raise MetadataError(f"Cannot read the label table {file}: {error}") from None
     for name in ("patch_id", "labels"):
         if name not in own.column_names:
             raise MetadataError(
                 f"{file} lacks the column {name}. It has {', '.join(own.column_names) or 'none'}. "
-                "Write a row for each patch: its patch_id, and its labels, separated by ;."
+                "Write one row per patch: patch_id, and labels separated by semicolons."
             )
     return own
 
 
 def _label_lists(own: pa.Table) -> list[Any]:
-    """Return the labels of each patch; an empty text is no label, an empty cell stays one."""
+    """Return the labels of each patch: none for an empty text, None for an empty cell."""
     return [
         [name.strip() for name in value.split(";") if name.strip()]
         if isinstance(value, str)
@@ -120,18 +120,14 @@ def _label_lists(own: pa.Table) -> list[Any]:
 
 
 def _named(lists: Sequence[Any]) -> tuple[str, ...]:
-    """Return the names in lists of labels, each once, in alphabetical order."""
+    """Return the label names that occur, in alphabetical order."""
     return tuple(sorted({str(name) for names in lists for name in names or ()}))
 
 
 def _from_metadata(
     name: str, patch_ids: Sequence[str], metadata: PatchTable | None, file: Path
 ) -> list[Any]:
-    """Return what the metadata tell of patches in the column ``name``, or its default.
-
-    Raises:
-        MetadataError: If nothing tells the split of a patch.
-    """
+    """Return the column ``name`` of patches from the metadata, or its default if it has one."""
     known: dict[str, Any] = {}
     if metadata is not None:
         pairs = zip(metadata.patch_ids, metadata.rows.column(name).to_pylist(), strict=True)
@@ -143,8 +139,8 @@ def _from_metadata(
         told = (
             "the store has no metadata"
             if metadata is None
-            else f"the metadata of the store tell nothing of {len(unknown)} of its patches, the "
-            f"first one {unknown[0]}"
+            else f"the metadata of the store lack {len(unknown)} of its patches, for example "
+            f"{unknown[0]}"
         )
         raise MetadataError(
             f"{file} has no column {name}, and {told}. Add the column {name}: train, validation "

@@ -1,4 +1,4 @@
-"""Dataset and preprocessing put together: batches for models.
+"""Loaders: the patches of a dataset as batches for models.
 
 Axes: B patches, C channels, H rows, W columns, K labels.
 """
@@ -29,31 +29,31 @@ __all__ = [
 class Loader(Epochs[Tensor]):
     """Batches of normalised images, the same for the same seed and epoch.
 
-    What a batch holds does not depend on the number of workers. Images of 120 pixels with
-    ``nearest`` upsampling, the published ones, are made by a compiled loop straight from the
-    store; others by ``preprocess`` itself, which takes longer.
+    The content of a batch does not depend on the number of workers. Images of 120 pixels with
+    ``nearest`` upsampling, which the published models expect, are made by a compiled loop straight
+    from the store; others by ``preprocess`` itself, which takes longer.
 
     Args:
-        dataset: The patches; they are read with the bands of ``preprocess``, and no others.
-        preprocess: What turns raw values into images; a model has its own. Images are put where
-            it is.
-        batch_size: Patches in a batch, all ranks together; the last batch may hold fewer.
-        shuffle: Whether each epoch has an order of its own.
-        flips: Whether each image is flipped left to right, and top to bottom, each with
-            probability one half.
-        seed: What order and flips follow from, together with the epoch.
+        dataset: The patches; only the bands of ``preprocess`` are read.
+        preprocess: Turns raw values into images; a model has its own. Images are moved to its
+            device.
+        batch_size: Patches in a batch, over all ranks; the last batch may hold fewer.
+        shuffle: Whether to draw a new order for each epoch.
+        flips: Whether to flip each image left to right and top to bottom, each with probability
+            one half.
+        seed: Seed of order and flips, together with the epoch.
         labels: The labels, in the order of the columns of `Batch.multi_hot`.
-        num_workers: Threads that load ahead; with zero each batch is loaded when it is asked for.
-        prefetch: How many batches they load ahead.
-        dtype: Of the images: float32, bfloat16 or float16.
-        masks: Whether batches have reference maps too, as CORINE ``codes``, or as ``classes``:
-            positions in ``labels``, and `reben.data.dataset.UNLABELLED` where there is none.
-        rank: Which piece of each batch to yield, where several processes train one model.
-        world_size: How many processes there are. Their pieces differ by one patch at most, and a
-            last batch of fewer patches than processes is joined to the one before.
+        num_workers: Threads that load ahead; with zero, each batch is loaded when it is asked for.
+        prefetch: Number of batches to load ahead.
+        dtype: Dtype of the images: float32, bfloat16 or float16.
+        masks: Adds reference maps to batches, as CORINE ``codes`` or as ``classes``: positions in
+            ``labels``, and `reben.data.dataset.UNLABELLED` where a code has no label.
+        rank: Which piece of each batch to yield, if several processes train one model.
+        world_size: Number of processes. Their pieces differ by at most one patch, and a last batch
+            with fewer patches than processes is merged into the one before.
 
     Raises:
-        ConfigError: If a setting cannot be.
+        ConfigError: If a setting is out of range.
     """
 
     def __init__(  # noqa: PLR0913 - all after the third are named
@@ -95,7 +95,7 @@ class Loader(Epochs[Tensor]):
         """Yield the batches of the epoch.
 
         Raises:
-            MissingPatchError: If the store lacks a patch, or its reference map where it is needed.
+            MissingPatchError: If the store lacks a patch, or a reference map that was asked for.
             PixelsError: If the values of a patch cannot be right.
         """
         for batch in self._load(flip_masks=True):
@@ -104,26 +104,26 @@ class Loader(Epochs[Tensor]):
 
 
 class RawLoader(Epochs[dict[str, Tensor]]):
-    """Batches of raw bands at native size, for an accelerator to make images of.
+    """Batches of raw bands at native size, from which images are made on the accelerator.
 
-    `RawBatch.finish` makes them, with the very flips that a `Loader` of the same settings applies,
-    so both give the same images. A raw batch takes a third of the bytes.
+    `RawBatch.finish` makes them, with the flips that a `Loader` with the same settings applies, so
+    both give the same images. A raw batch takes a third of the bytes.
 
     Args:
         dataset: The patches, with the bands to read.
         batch_size: As for `Loader`, like all that follow.
-        shuffle: Whether each epoch has an order of its own.
+        shuffle: Whether to draw a new order for each epoch.
         flips: Whether images will be flipped.
-        seed: What order and flips follow from, together with the epoch.
+        seed: Seed of order and flips, together with the epoch.
         labels: The labels, in the order of the columns of `RawBatch.multi_hot`.
         num_workers: Threads that load ahead.
-        prefetch: How many batches they load ahead.
-        masks: Whether batches have reference maps too: ``codes`` or ``classes``.
+        prefetch: Number of batches to load ahead.
+        masks: Adds reference maps to batches: ``codes`` or ``classes``.
         rank: Which piece of each batch to yield.
-        world_size: How many processes there are.
+        world_size: Number of processes.
 
     Raises:
-        ConfigError: If a setting cannot be.
+        ConfigError: If a setting is out of range.
     """
 
     def __init__(  # noqa: PLR0913 - all after the second are named
@@ -160,7 +160,7 @@ class RawLoader(Epochs[dict[str, Tensor]]):
         """Yield the batches of the epoch.
 
         Raises:
-            MissingPatchError: If the store lacks a patch, or its reference map where it is needed.
+            MissingPatchError: If the store lacks a patch, or a reference map that was asked for.
             PixelsError: If the values of a patch cannot be right.
         """
         for batch in self._load(flip_masks=False):

@@ -1,4 +1,4 @@
-"""The metadata table: one row a patch, with labels, split, country and its Sentinel-1 partner."""
+"""The metadata table: labels, split, country and Sentinel-1 partner of each patch."""
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -31,21 +31,21 @@ COLUMN_TYPES: dict[str, pa.DataType] = {
     "contains_seasonal_snow": pa.bool_(),
     "contains_cloud_or_shadow": pa.bool_(),
 }
-"""The columns that must be there, with their types; further ones are not looked at."""
+"""The required columns with their types; others are ignored."""
 MADE_UP_KEY = b"made_up_by"
-"""Schema metadata of a table whose patches are made up; its value says by what."""
+"""Schema metadata of a table of made-up patches; its value says what made them up."""
 COLUMNS = tuple(COLUMN_TYPES)
 """Their names."""
 
 
 @dataclass(frozen=True, eq=False)
 class PatchTable:
-    """Patches and what is known of them, in a fixed order.
+    """Patches and their metadata, in a fixed order.
 
     Args:
-        rows: A table with at least the columns `COLUMNS`. Build it with `read`, which checks.
-        labels: The labels that patches can have, in the order of vectors: the 19, unless the
-            patches have labels of their own.
+        rows: A table with at least the columns `COLUMNS`. Build it with `read`, which checks it.
+        labels: The labels that patches may have, in the order of vectors: the 19, unless the
+            patches have other labels.
     """
 
     rows: pa.Table
@@ -57,16 +57,16 @@ class PatchTable:
 
         Args:
             paths: The files.
-            labels: The labels that patches can have. None takes what there is: the 19 if patches
-                have no others, else the names that occur, in alphabetical order.
+            labels: The labels that patches may have. None takes the 19 if patches have no others,
+                and otherwise the names that occur, in alphabetical order.
 
         Raises:
-            MetadataError: If a file is not there or no parquet file, if it lacks a column, holds
-                an empty cell or an unknown split, or if a patch occurs twice.
+            MetadataError: If a file is missing or not a parquet file, lacks a column, has an empty
+                cell or an unknown split, or if a patch occurs twice.
             UnknownLabelError: If a label is not one of ``labels``; the message names it.
         """
         if not paths:
-            raise MetadataError("No metadata file was given; name at least one.")
+            raise MetadataError("No metadata file was given. Name at least one.")
         tables = [_read_columns(Path(path)) for path in paths]
         notes = {
             key: note for table in tables for key, note in (table.schema.metadata or {}).items()
@@ -76,7 +76,7 @@ class PatchTable:
 
     @classmethod
     def from_arrow(cls, rows: pa.Table, *, labels: Sequence[str] | None = LABELS) -> Self:
-        """Return the patches of an Arrow table after the checks that `read` does."""
+        """Return the patches of an Arrow table, after the same checks as `read`."""
         names = _names_in(rows) if labels is None else tuple(labels)
         _check_values(rows, names)
         return cls(rows.combine_chunks(), names)
@@ -92,12 +92,12 @@ class PatchTable:
 
     @cached_property
     def s1_names(self) -> list[str]:
-        """Sentinel-1 patch names, each the partner of the patch in the same row."""
+        """Names of the Sentinel-1 partners, row by row."""
         return cast("list[str]", self.rows.column("s1_name").to_pylist())
 
     @property
     def made_up_by(self) -> str | None:
-        """What made the patches up, or None if they are measurements as far as is known."""
+        """What made the patches up; None if they are measurements, as far as is known."""
         note = (self.rows.schema.metadata or {}).get(MADE_UP_KEY)
         return None if note is None else note.decode()
 
@@ -112,7 +112,7 @@ class PatchTable:
         return [tuple(names) for names in self.rows.column("labels").to_pylist()]
 
     def multi_hot(self, order: Sequence[str] | None = None) -> NDArray[np.uint8]:
-        """Return labels as zeros and ones, uint8 [N, K], columns in ``order`` or that of `labels`.
+        """Return labels as zeros and ones, uint8 [N, K]; columns follow ``order``, or `labels`.
 
         Raises:
             UnknownLabelError: If a patch has a label that is not in ``order``.
@@ -135,18 +135,18 @@ class PatchTable:
         snow: bool | None = None,
         cloud: bool | None = None,
     ) -> Self:
-        """Return the patches for which all of this holds; None asks for nothing.
+        """Return the patches that pass all filters; None filters nothing.
 
         Args:
             split: ``train``, ``validation`` or ``test``.
             countries: Names of countries, as the table writes them.
-            months: Months of acquisition of the Sentinel-2 patch, 1 to 12.
-            snow: Whether the patch holds seasonal snow.
-            cloud: Whether the patch holds cloud or cloud shadow.
+            months: Months in which the Sentinel-2 patch was acquired, 1 to 12.
+            snow: Whether the patch has seasonal snow.
+            cloud: Whether the patch has cloud or cloud shadow.
 
         Raises:
-            MetadataError: If a split, country or month is not one that can be.
-            EmptySplitError: If no patch is left; the message says what there is.
+            MetadataError: If a split, country or month is unknown; the message lists the known.
+            EmptySplitError: If no patch is left; the message says how many patches there are.
         """
         keep = pa.array(np.ones(len(self), np.bool_))
         asked = []
@@ -177,8 +177,8 @@ class PatchTable:
         if not len(kept):
             raise EmptySplitError(
                 f"No patch is left for {', '.join(asked) or 'this table'}. "
-                f"Of {len(self)} patches there are, by split: {_listed(self.counts('split'))}; "
-                f"by country: {_listed(self.counts('country'))}. Ask for less."
+                f"It has {len(self)} patches; by split: {_listed(self.counts('split'))}; "
+                f"by country: {_listed(self.counts('country'))}. Use fewer filters."
             )
         return kept
 
@@ -190,19 +190,19 @@ class PatchTable:
         """Return the row of patch ``patch_id``.
 
         Raises:
-            MissingPatchError: If the table does not hold it.
+            MissingPatchError: If the table lacks it.
         """
         if patch_id not in self._positions:
             raise MissingPatchError(
-                f"No patch {patch_id!r} among the {len(self)} of this table. "
-                f"The first one is {self.patch_ids[0] if len(self) else 'missing'}."
+                f"No patch {patch_id!r} among the {len(self)} of this table"
+                + (f"; the first one is {self.patch_ids[0]}." if len(self) else ".")
             )
         return self._positions[patch_id]
 
     def counts(self, column: str) -> dict[str, int]:
         """Return how many patches have each value of ``column``, most frequent first.
 
-        Of the column ``labels``, it is how many patches have each label.
+        For the column ``labels``: how many patches have each label.
         """
         values = self.rows.column(column)
         if pa.types.is_list(values.type):
@@ -213,7 +213,7 @@ class PatchTable:
         return dict(sorted(pairs, key=lambda pair: (-pair[1], pair[0])))
 
     def fingerprint(self) -> str:
-        """Return a SHA-256 of patch names and labels that does not depend on their order."""
+        """Return a SHA-256 of patch names and labels, whatever their order."""
         order = np.argsort(np.array(self.patch_ids))
         digest = hashlib.sha256("\n".join(self.patch_ids[i] for i in order).encode())
         digest.update(self.multi_hot()[order].tobytes())
@@ -231,9 +231,9 @@ def _read_columns(path: Path) -> pa.Table:
     try:
         table = pq.read_table(path)
     except FileNotFoundError:
-        raise MetadataError(f"No metadata file {path}.") from None
+        raise MetadataError(f"The metadata file {path} does not exist.") from None
     except (pa.ArrowInvalid, OSError) as error:
-        raise MetadataError(f"{path} is not a parquet file that can be read: {error}") from None
+        raise MetadataError(f"{path} is not a readable parquet file: {error}") from None
     missing = [name for name in COLUMNS if name not in table.column_names]
     if missing:
         raise MetadataError(
@@ -244,14 +244,16 @@ def _read_columns(path: Path) -> pa.Table:
         notes = {k: v for k, v in (table.schema.metadata or {}).items() if k == MADE_UP_KEY}
         return table.select(COLUMNS).cast(pa.schema(COLUMN_TYPES.items(), metadata=notes))
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, ValueError) as error:
-        raise MetadataError(f"{path} has columns of other types than expected: {error}") from None
+        raise MetadataError(f"{path} has a column of another type than expected: {error}") from None
 
 
 def _check_values(rows: pa.Table, labels: Sequence[str]) -> None:
     for name in COLUMNS:
         empty = rows.column(name).null_count
         if empty:
-            raise MetadataError(f"The metadata have {empty} empty cells in the column {name}.")
+            raise MetadataError(
+                f"The metadata have {empty} empty cells in the column {name}. Fill them."
+            )
     splits = pc.unique(rows.column("split")).to_pylist()
     _require_in("split", splits, SPLITS)
     patch_ids = rows.column("patch_id")
@@ -259,7 +261,7 @@ def _check_values(rows: pa.Table, labels: Sequence[str]) -> None:
         counted = pc.value_counts(patch_ids)
         first = next(row["values"] for row in counted.to_pylist() if row["counts"] > 1)
         raise MetadataError(
-            f"Patch {first} occurs more than once in the metadata. Name each file only once."
+            f"Patch {first} occurs more than once in the metadata. Name each file once."
         )
     _require_known_labels(rows, labels)
 
@@ -270,13 +272,13 @@ def _require_known_labels(rows: pa.Table, order: Sequence[str]) -> None:
     if unknown:
         raise UnknownLabelError(
             f"The metadata have the unknown label {'; '.join(map(repr, unknown))}. "
-            f"Labels: {'; '.join(order)}. A model and the patches it sees need the same labels; "
-            "for patches with labels of their own, name these labels (labels=, or --labels FILE)."
+            f"Labels: {'; '.join(order)}. A model and its patches need the same labels. If the "
+            "patches have your own labels, name them: labels=, or --labels FILE."
         )
 
 
 def _names_in(rows: pa.Table) -> tuple[str, ...]:
-    """Return the 19 labels if there are no others, else those that occur."""
+    """Return the 19 labels if no others occur, else those that occur."""
     found = pc.unique(pc.list_flatten(rows.column("labels"))).to_pylist()
     names = {str(name) for name in found if name is not None}
     return LABELS if names.issubset(LABELS) else tuple(sorted(names))
@@ -287,7 +289,7 @@ def _require_in(what: str, values: Iterable[object], known: Iterable[object]) ->
     unknown = [value for value in values if value not in known]
     if unknown:
         raise MetadataError(
-            f"No {what} {', '.join(map(repr, unknown))}. There is {', '.join(map(str, known))}."
+            f"No {what} {', '.join(map(repr, unknown))}. Known: {', '.join(map(str, known))}."
         )
 
 

@@ -1,7 +1,7 @@
 """Named bands to normalised images: the only place where raw values become model input.
 
-Training, evaluation, prediction and export all come through here. Bands are taken by name, each
-at its native size, and put in the order of a band set: upsampled, then ``(x - mean) / std``.
+Training, evaluation, prediction and export all go through here. Bands are taken by name, each at
+its native size, and put in the order of a band set: upsampled, then ``(x - mean) / std``.
 
 Axes: B patches, C channels, H rows (north to south), W columns (west to east).
 """
@@ -43,7 +43,7 @@ class Preprocess(nn.Module):
 
     Args:
         bands: The bands and their order: channel ``i`` is band ``i``.
-        statistics: Mean and standard deviation of each, and how bands are upsampled.
+        statistics: Mean and standard deviation of each, and the upsampling mode.
         size: Side length of the images in pixels.
 
     Raises:
@@ -56,7 +56,7 @@ class Preprocess(nn.Module):
     def __init__(self, bands: BandSet, statistics: Statistics, size: int = 120) -> None:
         super().__init__()
         if size < 1:
-            raise ConfigError(f"Images cannot be {size} pixels wide.")
+            raise ConfigError(f"size must be at least 1 pixel, not {size}.")
         self.bands = bands
         self.statistics = statistics.select(bands)
         self.size = size
@@ -70,8 +70,8 @@ class Preprocess(nn.Module):
 
         Args:
             bands: Band -> raw values [B, h, w] at native size: digital numbers of any integer or
-                float dtype (Sentinel-2), dB (Sentinel-1). Bands that the set lacks are ignored.
-                Values are not checked here; `check_bands` does that.
+                float dtype (Sentinel-2), dB (Sentinel-1). Other bands are ignored. Values are not
+                checked; `check_bands` does that.
 
         Returns:
             float32 [B, C, size, size], about zero mean and unit deviation.
@@ -84,15 +84,15 @@ class Preprocess(nn.Module):
         return (x_BCHW - self.mean) / self.std
 
     def extra_repr(self) -> str:
-        """Say what the module does, for ``print(model)``."""
+        """Return bands, size and upsampling, for ``print(model)``."""
         return f"{self.bands}, {self.size} pixels, {self.statistics.upsampling}"
 
     def _resize(self, x_B1hw: Tensor) -> Tensor:
         if x_B1hw.shape[-1] == self.size:
             return x_B1hw
         mode = self.statistics.upsampling
-        # Corners aligned, as in the code that the published statistics were measured with: their
-        # means differ from the native ones, which bilinear sampling without it would preserve.
+        # The published statistics were measured with aligned corners: their means differ from the
+        # native ones, which bilinear sampling without aligned corners would preserve.
         align = None if mode == "nearest" else True
         return functional.interpolate(
             x_B1hw, (self.size, self.size), mode=mode, align_corners=align
@@ -100,24 +100,24 @@ class Preprocess(nn.Module):
 
 
 def check_bands(bands: NamedBands, needed: BandSet) -> dict[str, Tensor]:
-    """Return the needed bands as a batch of tensors, or say what is wrong with them.
+    """Return the needed bands as a batch of tensors, after all checks.
 
     Args:
         bands: Band -> raw values, array or tensor, [h, w] for one patch or [B, h, w] for
-            several: digital numbers (Sentinel-2), dB (Sentinel-1). Any key order; bands that are
-            not needed are left out.
+            several: digital numbers (Sentinel-2), dB (Sentinel-1). Keys in any order; other bands
+            are left out.
         needed: The bands to return.
 
     Returns:
-        Band -> tensor [B, h, w], in the order of ``needed``, of the dtype that came.
+        Band -> tensor [B, h, w] in the order of ``needed``, with the dtype of the input.
 
     Raises:
         BandsError: If bands are not given by name.
-        UnknownBandError: If a key is no band.
-        BandsMismatchError: If a needed band is not there.
-        PatchShapeError: If a band has not its native size, or batch sizes differ.
-        PixelValueError: If values are NaN or infinite, of a dtype that cannot be, or in a wrong
-            unit: Sentinel-2 as reflectances of 0..1, Sentinel-1 as linear power.
+        UnknownBandError: If a key is not a band.
+        BandsMismatchError: If a needed band is missing.
+        PatchShapeError: If a band is not of its native size, or batch sizes differ.
+        PixelValueError: If values are NaN or infinite, of an unsuitable dtype, or in a wrong unit:
+            Sentinel-2 as reflectances of 0..1, Sentinel-1 as linear power.
 
     Example:
         >>> check_bands({"B04": np.full((120, 120), 0.1)}, BandSet(("B04",)))
@@ -126,7 +126,7 @@ def check_bands(bands: NamedBands, needed: BandSet) -> dict[str, Tensor]:
     """
     if not isinstance(bands, Mapping):
         raise BandsError(
-            f"Bands are given by name, not by position: got {type(bands).__name__}. Pass a "
+            f"Bands are passed by name, not by position: got {type(bands).__name__}. Pass a "
             f"mapping such as {{{needed.names[0]!r}: array, ...}} with {', '.join(needed)}."
         )
     for name in bands:
@@ -143,7 +143,7 @@ def check_bands(bands: NamedBands, needed: BandSet) -> dict[str, Tensor]:
     if len(set(sizes.values())) > 1 or len(dims) > 1 or not min(sizes.values()):
         listed = ", ".join(f"{name} {tuple(np.shape(bands[name]))}" for name in needed)
         raise PatchShapeError(
-            f"Bands must hold the same number of patches, at least one: got {listed}."
+            f"All bands must have the same number of patches, at least one: got {listed}."
         )
     _check_sentinel2({name: tensors[name] for name in needed.of_sensor("Sentinel-2")})
     _check_sentinel1({name: tensors[name] for name in needed.of_sensor("Sentinel-1")})
@@ -239,16 +239,14 @@ def _as_batch(name: str, values: ArrayLike | Tensor) -> Tensor:
     try:
         tensor = values if isinstance(values, Tensor) else torch.from_numpy(_writable(values))
     except (TypeError, ValueError) as error:
-        raise PixelValueError(
-            f"Band {name} cannot be read as an array of numbers: {error}."
-        ) from None
+        raise PixelValueError(f"Band {name} is not an array of numbers: {error}.") from None
     side = native_size(name)
     if tensor.ndim not in (2, 3) or tuple(tensor.shape[-2:]) != (side, side):
         raise PatchShapeError(
             f"Band {name} has shape {tuple(tensor.shape)}; it must be ({side}, {side}), or "
             f"(patches, {side}, {side}): {PATCH_METRES} m at its native "
-            f"{PATCH_METRES // side} m a pixel. Cut or resample it to that; do not upsample 20 m "
-            "and 60 m bands, the model does."
+            f"{PATCH_METRES // side} m per pixel. Cut or resample it to that size. Do not upsample "
+            "20 m and 60 m bands; the model does."
         )
     return tensor[None] if tensor.ndim == 2 else tensor
 
@@ -257,7 +255,7 @@ def _writable(values: ArrayLike) -> np.ndarray:
     array = np.asarray(values)
     if array.dtype.byteorder not in "=|":
         array = array.astype(array.dtype.newbyteorder("="))
-    # torch warns of arrays that it may not write to, though nothing here writes.
+    # torch warns about read-only arrays, though nothing here writes.
     return array if array.flags.writeable and array.flags.c_contiguous else array.copy()
 
 
@@ -275,7 +273,7 @@ def _check_sentinel2(tensors: Mapping[str, Tensor]) -> None:
         small = (largest > 0) & (largest <= _LARGEST_REFLECTANCE)
         if bool(small.any()):
             raise PixelValueError(
-                f"Sentinel-2 values reach {float(largest[small].max()):.4g} only: these look like "
+                f"Sentinel-2 values reach {float(largest[small].max()):.4g} only: they look like "
                 "reflectances of 0..1. The model needs digital numbers: multiply by 10000."
             )
 
@@ -292,7 +290,7 @@ def _check_sentinel1(tensors: Mapping[str, Tensor]) -> None:
         linear = (smallest >= 0) & (tensor.flatten(1).amax(1) > 0)
         if bool(linear.any()):
             raise PixelValueError(
-                f"Band {name} has no negative value: this looks like linear power or amplitude. "
+                f"Band {name} has no negative value: it looks like linear power or amplitude. "
                 "The model needs dB: 10 * log10(power), or 20 * log10(amplitude)."
             )
 
@@ -303,5 +301,5 @@ def _check_finite(name: str, tensor: Tensor) -> None:
         if bad:
             raise PixelValueError(
                 f"Band {name} has {bad} values that are NaN or infinite, of {tensor.numel()}. "
-                "Fill or leave out pixels without data before prediction."
+                "Fill pixels without data, or leave the patch out."
             )

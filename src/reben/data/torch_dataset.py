@@ -1,4 +1,4 @@
-"""A dataset as torch's own loaders want it, for training loops that are not reben's.
+"""A dataset for torch's own loaders, for training loops other than reben's.
 
 Axes: C channels, H rows, W columns, K labels.
 """
@@ -21,14 +21,14 @@ Item = tuple[Tensor, Tensor]
 
 
 class TorchDataset(torch.utils.data.Dataset[Item]):
-    """Patches by position, for ``torch.utils.data.DataLoader`` and whoever works like it.
+    """Patches by position, for ``torch.utils.data.DataLoader`` and the like.
 
-    It can be handed to worker processes, forked or spawned; each opens the store itself. A
+    Worker processes, forked or spawned, each open the store themselves. A
     `reben.data.loader.Loader` is faster, since it needs neither processes nor copies.
 
     Args:
         dataset: The patches; they are read with the bands of ``preprocess``.
-        preprocess: What turns raw values into images; a model has its own. It has to be on the CPU.
+        preprocess: Turns raw values into images; a model has its own. It must be on the CPU.
         labels: The labels, in the order of the vectors.
 
     Example:
@@ -59,7 +59,7 @@ class TorchDataset(torch.utils.data.Dataset[Item]):
         """Return the image and the labels of one patch.
 
         Raises:
-            IndexError: If there is no such position.
+            IndexError: If the position is out of range.
             MissingPatchError: If the store lacks the patch.
             PixelsError: If its values cannot be right.
         """

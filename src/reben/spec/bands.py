@@ -99,7 +99,7 @@ def sensor(name: str) -> Sensor:
 
 @dataclass(frozen=True)
 class BandSet:
-    """Bands in a fixed order, without repeats.
+    """Bands in a fixed order, each at most once.
 
     Args:
         names: Band names, for example ``("B04", "B03", "B02")``.

@@ -1,8 +1,8 @@
 """Where and when BigEarthNet v2.0 was acquired.
 
-Source: countries and months: arXiv:2407.03653, section 2. Corners and first and last second: the
-STAC collection ``bigearthnet_v1_source`` of Radiant MLHub, which is about v1.0; the tiles of v2.0
-are among those of v1.0, so these bounds hold and may be wider than need be.
+Source: countries and months: arXiv:2407.03653, section 2. Bounds, first and last second: the STAC
+collection ``bigearthnet_v1_source`` of Radiant MLHub, which describes v1.0. The tiles of v2.0 are
+among those of v1.0, so the bounds hold, but may be wider than necessary.
 """
 
 COUNTRIES: tuple[str, ...] = (

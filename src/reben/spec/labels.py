@@ -1,8 +1,8 @@
 """The 19 labels, their two published orders, CORINE codes and colours.
 
-Two orders circulate. The published classifiers put their outputs in alphabetical order; the
-paper lists the classes in another. Mixing them gives wrong labels and no error, so reben always
-says which order it means, and `LABELS`, the alphabetical one, is the only default.
+Two orders are in use. The published classifiers have their outputs in alphabetical order; the
+paper lists the classes in another one. Mixing them up gives wrong labels without an error, so reben
+always states which order it means, and `LABELS`, the alphabetical one, is the only default.
 
 Source: names from arXiv:2407.03653; orders from ConfigILM 0.7.1; CORINE codes and colours from
 the CORINE Land Cover nomenclature, as torchgeo's BigEarthNetV2 lists them.
@@ -46,7 +46,7 @@ LABELS: tuple[str, ...] = tuple(sorted(_TABLE))
 CORINE_TO_LABEL: Mapping[int, str] = MappingProxyType(
     {code: label for label, (codes, _) in _TABLE.items() for code in codes}
 )
-"""CORINE 2018 level-3 code -> label. A code that is not here has no label: it is unlabelled."""
+"""CORINE 2018 level-3 code -> label. Other codes are unlabelled."""
 COLOURS: Mapping[str, str] = MappingProxyType({label: _TABLE[label][1] for label in LABELS})
 """Label -> its colour on CORINE maps, as ``#rrggbb``."""
 

@@ -50,7 +50,7 @@ _PIXEL = 60
 """The largest pixels of the products; corners lie on them."""
 _FALSE_NORTHING = 10_000_000
 _ROW_CYCLE = 2_000_000
-"""Letters of rows come again after this many metres."""
+"""Letters of rows repeat after so many metres."""
 _COLUMNS = ("STUVWXYZ", "ABCDEFGH", "JKLMNPQR")
 """Letters of columns by zone modulo 3, from 100 km east on."""
 _ROWS = "ABCDEFGHJKLMNPQRSTUV"
@@ -65,7 +65,7 @@ _TILE = re.compile(r"T?(?P<zone>\d{2})(?P<band>[C-HJ-NP-X])(?P<column>[A-Z])(?P<
 
 
 class Bounds(NamedTuple):
-    """A rectangle on the ground, in the units of a reference system; metres in that of a patch."""
+    """A rectangle on the ground, in the units of a reference system; metres for patches."""
 
     epsg: int
     """Code of the reference system."""
@@ -120,7 +120,7 @@ class Sentinel2Patch:
     baseline: str = "N9999"
 
     def __post_init__(self) -> None:
-        """Refuse parts that make no patch name."""
+        """Refuse parts that make up no patch name."""
         _require(_SENTINEL2, self.name, "Sentinel-2")
 
     @classmethod
@@ -142,12 +142,12 @@ class Sentinel2Patch:
 
     @property
     def name(self) -> str:
-        """The patch name; column and row have two digits at least."""
+        """The patch name; column and row have at least two digits."""
         return f"{self.tile_name}_{self.column:02d}_{self.row:02d}"
 
     @property
     def bounds(self) -> Bounds:
-        """Where it lies, by the grid that tiles are cut by.
+        """Where it lies, by the grid of the tiles.
 
         Raises:
             PatchNameError: If there is no such tile.
@@ -185,7 +185,7 @@ class Sentinel1Patch:
     row: int
 
     def __post_init__(self) -> None:
-        """Refuse parts that make no patch name."""
+        """Refuse parts that make up no patch name."""
         _require(_SENTINEL1, self.name, "Sentinel-1")
 
     @classmethod
@@ -225,13 +225,13 @@ def _bounds(tile: str, column: int, row: int) -> Bounds:
 
 
 def tile_corner(tile: str) -> tuple[int, int, int]:
-    """Return where the upper left corner of a tile lies: EPSG code, easting, northing in metres.
+    """Return the upper left corner of a tile: EPSG code, easting and northing in metres.
 
     Args:
         tile: Name of the tile, for example ``33UUP``, with or without a T before it.
 
     Raises:
-        PatchNameError: If there is no such tile.
+        PatchNameError: If the grid has no such tile.
 
     Example:
         >>> tile_corner("33UUP")
@@ -244,16 +244,16 @@ def tile_corner(tile: str) -> tuple[int, int, int]:
     letters = _COLUMNS[zone % 3]
     if match is None or not 1 <= zone <= 60 or match["column"] not in letters:
         raise PatchNameError(
-            f"There is no tile {tile!r} in the Sentinel-2 grid. A tile is named by UTM zone, band "
-            "of latitude, column and row of its square, for example 33UUP."
+            f"The Sentinel-2 grid has no tile {tile!r}. A tile is named by UTM zone, latitude "
+            "band, column and row of its square, for example 33UUP."
         )
     if match["row"] not in _ROWS:
         raise PatchNameError(
-            f"There is no tile {tile!r} in the Sentinel-2 grid: no row of squares is called "
-            f"{match['row']}. Rows are {_ROWS[0]} to {_ROWS[-1]} without I and O."
+            f"The Sentinel-2 grid has no tile {tile!r}: no row is called {match['row']}. "
+            f"Rows are {_ROWS[0]} to {_ROWS[-1]} without I and O."
         )
     south = match["band"] < "N"
-    # In zones of even number the letters of rows start at F.
+    # In even zones the letters of rows start at F.
     row = (_ROWS.index(match["row"]) - (5 if zone % 2 == 0 else 0)) * _SQUARE
     least = _LEAST_NORTHING[match["band"]]
     bottom = least + (row - least) % _ROW_CYCLE

@@ -22,7 +22,7 @@ from reben.spec.bands import BandSet, require_band
 
 Upsampling = Literal["nearest", "bilinear", "bicubic"]
 UPSAMPLING: tuple[Upsampling, ...] = get_args(Upsampling)
-"""How bands of 20 m and 60 m are brought to the size of those of 10 m."""
+"""How bands of 20 m and 60 m are upsampled to the size of those of 10 m."""
 
 SOURCE = (
     "ConfigILM 0.7.1, extra/BENv2_utils: official BigEarthNet v2.0 train split (Sentinel-1 from v1)"
@@ -37,13 +37,13 @@ class Statistics:
     Args:
         mean: Band -> mean, in digital numbers (Sentinel-2) or dB (Sentinel-1).
         std: Band -> standard deviation, in the same units, above zero.
-        size: Side length in pixels that the bands were brought to first.
-        upsampling: How they were brought there.
-        source: Who measured them, on what.
+        size: Side length in pixels that the bands were upsampled to first.
+        upsampling: The upsampling mode.
+        source: Who measured them, and on which data.
 
     Raises:
         UnknownBandError: If a name is not a band of a patch.
-        ConfigError: If the two do not speak of the same bands, or a figure cannot be.
+        ConfigError: If the two are not for the same bands, or a figure is impossible.
     """
 
     mean: Mapping[str, float]
@@ -53,7 +53,7 @@ class Statistics:
     source: str = field(compare=False)
 
     def __post_init__(self) -> None:
-        """Refuse figures that no band can have."""
+        """Refuse impossible figures."""
         if set(self.mean) != set(self.std):
             raise ConfigError(
                 f"Means are for {', '.join(self.mean)}, standard deviations for "
@@ -63,11 +63,12 @@ class Statistics:
             require_band(name)
             mean, std = self.mean[name], self.std[name]
             if not (math.isfinite(mean) and math.isfinite(std) and std > 0):
-                raise ConfigError(f"Band {name} cannot have mean {mean} and deviation {std}.")
+                raise ConfigError(
+                    f"Band {name} has mean {mean} and deviation {std}: both must be finite, and "
+                    "the deviation above 0."
+                )
         if self.upsampling not in UPSAMPLING:
-            raise ConfigError(
-                f"No upsampling {self.upsampling!r}. There is {', '.join(UPSAMPLING)}."
-            )
+            raise ConfigError(f"No upsampling {self.upsampling!r}. Known: {', '.join(UPSAMPLING)}.")
         object.__setattr__(self, "mean", MappingProxyType(dict(self.mean)))
         object.__setattr__(self, "std", MappingProxyType(dict(self.std)))
 
@@ -79,7 +80,7 @@ class Statistics:
         )
 
     def select(self, bands: BandSet) -> "Statistics":
-        """Return the figures of ``bands`` only.
+        """Return the figures of ``bands``.
 
         Raises:
             ConfigError: If a band has none.
@@ -87,8 +88,7 @@ class Statistics:
         missing = bands.missing_from(self.mean)
         if missing:
             raise ConfigError(
-                f"No statistics for {', '.join(missing)}; there are some for "
-                f"{', '.join(self.mean)}."
+                f"No statistics for {', '.join(missing)}; they cover {', '.join(self.mean)}."
             )
         return Statistics(
             {name: self.mean[name] for name in bands},
@@ -106,7 +106,7 @@ def _published() -> dict[str, dict[str, dict[str, float]]]:
 
 
 def published_sizes() -> tuple[int, ...]:
-    """Return the side lengths in pixels that statistics were published for."""
+    """Return the image sizes in pixels for which statistics were published."""
     keys = (key.split("_")[0] for key in _published()["mean"])
     return tuple(sorted({int(size) for size in keys if size.isdigit()}))
 
@@ -115,11 +115,11 @@ def published_statistics(size: int = 120, upsampling: Upsampling = "nearest") ->
     """Return the published figures of all 14 bands.
 
     Args:
-        size: Side length in pixels that the bands are brought to: 60, 120 or 128.
-        upsampling: How: ``nearest`` (the published weights), ``bilinear`` or ``bicubic``.
+        size: Side length in pixels that the bands are upsampled to: 60, 120 or 128.
+        upsampling: ``nearest`` (as the published weights), ``bilinear`` or ``bicubic``.
 
     Raises:
-        ConfigError: If none were published for these two.
+        ConfigError: If none were published for size and upsampling.
 
     Example:
         >>> round(published_statistics().mean["B02"])
@@ -134,6 +134,6 @@ def published_statistics(size: int = 120, upsampling: Upsampling = "nearest") ->
         sizes = ", ".join(map(str, published_sizes()))
         raise ConfigError(
             f"No published statistics for {size} pixels with {upsampling} upsampling. "
-            f"There are some for {sizes} pixels, each with {', '.join(UPSAMPLING)}."
+            f"Published: {sizes} pixels, each with {', '.join(UPSAMPLING)}."
         )
     return Statistics(published["mean"][key], published["std"][key], size, upsampling, SOURCE)

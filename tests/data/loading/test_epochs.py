@@ -277,10 +277,10 @@ def test_length_is_the_number_of_batches_of_a_rank(dataset):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"num_workers": -1}, "-1 workers"),
-        ({"prefetch": -1}, "-1 batches ahead"),
-        ({"dtype": torch.float64}, "cannot be torch.float64"),
-        ({"rank": 1}, "no rank 1 of 1"),
+        ({"num_workers": -1}, "at least 0, not -1 and 2"),
+        ({"prefetch": -1}, "at least 0, not 0 and -1"),
+        ({"dtype": torch.float64}, "not torch.float64"),
+        ({"rank": 1}, "No rank 1 among 1"),
     ],
 )
 def test_settings_that_cannot_be_are_refused(dataset, settings, message):

@@ -64,12 +64,15 @@ def test_a_last_batch_of_fewer_patches_than_ranks_is_joined_to_the_one_before():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"num_patches": 3, "batch_size": 0}, "batch of 0"),
-        ({"num_patches": 3, "batch_size": 2, "rank": 2, "world_size": 2}, "no rank 2 of 2"),
-        ({"num_patches": 3, "batch_size": 2, "rank": -1, "world_size": 2}, "no rank -1"),
-        ({"num_patches": 3, "batch_size": 2, "world_size": 0}, "no rank 0 of 0"),
-        ({"num_patches": 3, "batch_size": 9, "world_size": 4}, "3 patches.*4 ranks without any"),
-        ({"num_patches": 99, "batch_size": 3, "world_size": 4}, "batches of 3 leave some of 4"),
+        ({"num_patches": 3, "batch_size": 0}, "batch_size must be at least 1, not 0"),
+        ({"num_patches": 3, "batch_size": 2, "rank": 2, "world_size": 2}, "No rank 2 among 2"),
+        ({"num_patches": 3, "batch_size": 2, "rank": -1, "world_size": 2}, "No rank -1"),
+        ({"num_patches": 3, "batch_size": 2, "world_size": 0}, "No rank 0 among 0"),
+        (
+            {"num_patches": 3, "batch_size": 9, "world_size": 4},
+            "3 patches.*4 ranks without a patch",
+        ),
+        ({"num_patches": 99, "batch_size": 3, "world_size": 4}, "batches of 3 leave some of the 4"),
     ],
 )
 def test_what_leaves_a_rank_without_patches_is_refused(arguments, message):

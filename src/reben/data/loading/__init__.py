@@ -1,1 +1,1 @@
-"""What loading is made of: the order of an epoch, batch memory, compiled loops, threads."""
+"""The parts of loading: order of an epoch, memory of batches, compiled loops, threads."""

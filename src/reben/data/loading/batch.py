@@ -1,4 +1,4 @@
-"""What a loader yields: images ready for a model, or raw bands to be made into images elsewhere.
+"""What a loader yields: images ready for a model, or raw bands that become images elsewhere.
 
 Axes: B patches, C channels, H rows, W columns, K labels.
 """
@@ -12,10 +12,10 @@ from reben.data.preprocess import Preprocess
 
 
 class Batch(NamedTuple):
-    """Images, their labels and their names."""
+    """Images with labels and names."""
 
     images: Tensor
-    """Normalised images, float32 [B, C, H, W] if nothing else was asked for."""
+    """Normalised images [B, C, H, W], float32 unless another dtype was asked for."""
     multi_hot: Tensor
     """Labels as zeros and ones in alphabetical order, float32 [B, K]."""
     names: list[str]
@@ -25,29 +25,29 @@ class Batch(NamedTuple):
 
 
 class RawBatch(NamedTuple):
-    """Bands as the store holds them, to be made into images where there is time for it.
+    """Bands as the store holds them, which take a third of the bytes of the images.
 
-    Move it to an accelerator field by field (Lightning does), and let `finish` do the rest there.
-    It takes a third of the bytes of the images.
+    Move it to an accelerator field by field (Lightning does), and let `finish` make the images
+    there.
     """
 
     bands: dict[str, Tensor]
     """Band -> raw values [B, h, w] at native size: digital numbers uint16, dB float32."""
     flips: Tensor
-    """Whether each image is to be flipped left to right, and top to bottom; booleans [B, 2]."""
+    """Whether to flip each image left to right and top to bottom; booleans [B, 2]."""
     multi_hot: Tensor
     """Labels as zeros and ones in alphabetical order, float32 [B, K]."""
     names: list[str]
     """Sentinel-2 patch names."""
     masks: Tensor | None = None
-    """Reference maps on request, not flipped yet."""
+    """Reference maps on request, not yet flipped."""
 
     def finish(self, preprocess: Preprocess, dtype: torch.dtype = torch.float32) -> Batch:
-        """Return the images, made on the device of ``preprocess``; the same as a loader makes.
+        """Return the images, made on the device of ``preprocess``; those that a `Loader` makes.
 
         Args:
-            preprocess: What turns raw values into images.
-            dtype: Of the images.
+            preprocess: Turns raw values into images.
+            dtype: Dtype of the images.
         """
         with torch.no_grad():
             images = flip(preprocess(self.bands), self.flips).to(dtype)
@@ -62,7 +62,7 @@ def flip(images: Tensor, which: Tensor) -> Tensor:
 
     Args:
         images: [B, C, H, W].
-        which: Booleans [B, 2]: whether to flip left to right, and whether top to bottom.
+        which: Whether to flip left to right and top to bottom, booleans [B, 2].
     """
     which = which.to(images.device)
     images = torch.where(which[:, 0, None, None, None], images.flip(3), images)

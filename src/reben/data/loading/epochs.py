@@ -1,11 +1,10 @@
-"""Epochs of a dataset in batches: their order, ranks, workers, and going on in the middle of one.
+"""Epochs of a dataset in batches: order, ranks, worker threads, resuming in the middle of one.
+
+The order of an epoch depends on seed and epoch only. Ranks are the processes that train one model
+together: each batch is split into one piece per rank, so that all ranks together see the batches
+that one process would see.
 
 Axes: B patches, K labels.
-
-The order of an epoch: a pure function of seed and epoch, whoever loads it and with how many.
-
-Ranks are the processes that train one model together. Each batch is cut into one piece for each
-rank, so all ranks together see the very batches that one alone would see.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -26,12 +25,12 @@ from reben.spec.patches import PATCH_PIXELS
 
 
 class Epoch(NamedTuple):
-    """In which order patches come, and how each is flipped."""
+    """Order and flips of the patches of an epoch."""
 
     order: NDArray[np.int64]
     """Rows of the table, [N]."""
     flips: NDArray[np.bool_]
-    """Whether row n is flipped left to right, and top to bottom, [N, 2]."""
+    """Whether row n is flipped left to right and top to bottom, [N, 2]."""
 
 
 def plan_epoch(num_patches: int, *, seed: int, epoch: int, shuffle: bool, flips: bool) -> Epoch:
@@ -39,10 +38,10 @@ def plan_epoch(num_patches: int, *, seed: int, epoch: int, shuffle: bool, flips:
 
     Args:
         num_patches: Rows of the table.
-        seed: What all is drawn from, together with the epoch.
+        seed: Seed of all random draws, together with the epoch.
         epoch: Number of the epoch.
-        shuffle: Whether the epoch has an order of its own; else it is that of the table.
-        flips: Whether patches are flipped, each way with probability one half.
+        shuffle: Whether to draw an order; otherwise it is that of the table.
+        flips: Whether to flip patches, each way with probability one half.
 
     Example:
         >>> plan_epoch(4, seed=1, epoch=0, shuffle=False, flips=False).order
@@ -50,7 +49,7 @@ def plan_epoch(num_patches: int, *, seed: int, epoch: int, shuffle: bool, flips:
     """
     generator = np.random.default_rng([seed, epoch])
     order = generator.permutation(num_patches) if shuffle else np.arange(num_patches)
-    # Drawn by row and not by place in the order, so that they do not depend on shuffling twice.
+    # Drawn by row, not by position in the order: a patch is flipped alike wherever it comes.
     if flips:
         return Epoch(order, generator.random((num_patches, 2)) < 0.5)
     return Epoch(order, np.zeros((num_patches, 2), np.bool_))
@@ -59,35 +58,35 @@ def plan_epoch(num_patches: int, *, seed: int, epoch: int, shuffle: bool, flips:
 def cut_batches(
     num_patches: int, batch_size: int, *, rank: int = 0, world_size: int = 1
 ) -> list[slice]:
-    """Return the places in the order that each batch of a rank holds.
+    """Return the slice of the epoch's order that each batch of a rank holds.
 
-    Ranks together hold every patch exactly once, and all have the same number of batches, with
-    one patch at least in each. The pieces of a batch differ by one patch at most. A last batch of
-    fewer patches than there are ranks is not made: its patches go into the one before.
+    The ranks together hold every patch once, and all have the same number of batches with at least
+    one patch in each. The pieces of a batch differ by at most one patch. A last batch with fewer
+    patches than ranks is merged into the one before.
 
     Args:
         num_patches: Patches in the epoch.
-        batch_size: Patches in a batch, all ranks together.
+        batch_size: Patches in a batch, over all ranks.
         rank: Which piece of each batch, counted from zero.
-        world_size: How many ranks there are.
+        world_size: Number of ranks.
 
     Raises:
-        ConfigError: If a rank would be left without a patch, or there is no such rank.
+        ConfigError: If a rank would get no patch, or there is no such rank.
 
     Example:
         >>> cut_batches(7, 4, rank=1, world_size=2)
         [slice(2, 4, None), slice(6, 7, None)]
     """
     if batch_size < 1:
-        raise ConfigError(f"A batch of {batch_size} patches cannot be. Take one at least.")
+        raise ConfigError(f"batch_size must be at least 1, not {batch_size}.")
     if world_size < 1 or not 0 <= rank < world_size:
         raise ConfigError(
-            f"There is no rank {rank} of {world_size}. Ranks count from 0 to world_size - 1."
+            f"No rank {rank} among {world_size}: ranks count from 0 to world_size - 1."
         )
     if world_size > 1 and min(batch_size, num_patches) < world_size:
         raise ConfigError(
-            f"{num_patches} patches in batches of {batch_size} leave some of {world_size} ranks "
-            "without any. Use fewer ranks, or larger batches, which all ranks share."
+            f"{num_patches} patches in batches of {batch_size} leave some of the {world_size} "
+            "ranks without a patch. Use fewer ranks, or larger batches, which all ranks share."
         )
     starts = list(range(0, num_patches, batch_size))
     if len(starts) > 1 and num_patches - starts[-1] < world_size:
@@ -107,23 +106,20 @@ _SETTINGS = ("seed", "shuffle", "flips", "batch_size", "world_size")
 
 @dataclass(frozen=True, eq=False)
 class Loaded(Generic[_Pixels]):
-    """A batch, on its way or loaded.
-
-    Args:
-        rows: Rows of the table, [B].
-        flips: Whether each is flipped left to right, and top to bottom, [B, 2].
-        fill: Reads its pixels.
-        codes: Reference maps, uint16 [B, H, W], on request.
-    """
+    """A batch, loaded or being loaded."""
 
     rows: NDArray[np.int64]
+    """Rows of the table, [B]."""
     flips: NDArray[np.bool_]
+    """Whether each is flipped left to right and top to bottom, [B, 2]."""
     fill: Fill[_Pixels]
+    """Reads its pixels."""
     codes: Tensor | None
+    """Reference maps on request, uint16 [B, 120, 120]."""
 
 
 class Epochs(Generic[_Pixels]):
-    """What both loaders do alike; see `reben.data.loader.Loader` for the arguments."""
+    """The common part of both loaders; see `reben.data.loader.Loader` for the arguments."""
 
     def __init__(  # noqa: PLR0913 - all after the second are named
         self,
@@ -143,11 +139,10 @@ class Epochs(Generic[_Pixels]):
     ) -> None:
         if num_workers < 0 or prefetch < 0:
             raise ConfigError(
-                f"{num_workers} workers and {prefetch} batches ahead cannot be. "
-                "Take zero or more of each."
+                f"num_workers and prefetch must be at least 0, not {num_workers} and {prefetch}."
             )
         if masks not in (None, "codes", "classes"):
-            raise ConfigError(f"No masks {masks!r}. There are 'codes' and 'classes', and None.")
+            raise ConfigError(f"masks must be 'codes', 'classes' or None, not {masks!r}.")
         self.dataset = dataset
         self.batch_size = batch_size
         self.shuffle = shuffle
@@ -171,36 +166,36 @@ class Epochs(Generic[_Pixels]):
         return len(self._batches)
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch that the next iteration is of.
+        """Choose the epoch of the next iteration.
 
-        It starts at its beginning, unless it is the epoch of a state that was just loaded.
+        It starts from the beginning, unless it is the epoch of a state that was just loaded.
         """
         if epoch != self.epoch:
             self.epoch = epoch
             self._first = self._num_done = 0
 
     def state_dict(self) -> dict[str, int | bool]:
-        """Return how far the epoch is, to go on from there with `load_state_dict`.
+        """Return the position in the epoch, to resume from with `load_state_dict`.
 
-        Batches that were handed out count as done, those that were loaded ahead do not.
+        Batches that were yielded count as done, those that were loaded ahead do not.
         """
         return {"epoch": self.epoch, "num_done": self._num_done, **self._settings()}
 
     def load_state_dict(self, state: Mapping[str, int | bool]) -> None:
-        """Go on where a loader with these very settings was.
+        """Resume where a loader with the same settings stopped.
 
-        The next iteration starts with the batch that would have come next; after the last batch
-        of an epoch it is empty, until `set_epoch` names the next epoch.
+        The next iteration starts with the batch that would have come next. After the last batch of
+        an epoch it is empty until `set_epoch` names the next epoch.
 
         Raises:
-            ConfigError: If patches or settings differ, so that there would be no same order.
+            ConfigError: If the number of patches or a setting differs, and with it the order.
         """
         ours = self._settings()
         other = [name for name in ours if state.get(name) != ours[name]]
         if other:
             listed = ", ".join(f"{name} {state.get(name)} (here {ours[name]})" for name in other)
             raise ConfigError(
-                f"The state is of a loader with {listed}. "
+                f"The state comes from a loader with {listed}. "
                 "Load it into one with the same settings and patches."
             )
         self.epoch = int(state["epoch"])
@@ -211,12 +206,7 @@ class Epochs(Generic[_Pixels]):
         return {**settings, "num_patches": len(self.dataset)}
 
     def _load(self, *, flip_masks: bool) -> Iterator[Loaded[_Pixels]]:
-        """Yield the batches of the epoch.
-
-        Raises:
-            MissingPatchError: If the store lacks a patch, or its reference map where it is needed.
-            PixelsError: If the values of a patch cannot be right.
-        """
+        """Yield the rest of the epoch."""
         first, self._first = self._first, 0
         self._num_done = first
         batches = run_ahead(
@@ -246,7 +236,7 @@ class Epochs(Generic[_Pixels]):
             yield Loaded(rows, flips[rows], self._start(rows, flips[rows], buffers), codes)
 
     def _parts(self, batch: Loaded[_Pixels], *, flip_masks: bool) -> list[Callable[[], None]]:
-        # Small enough that all workers share a batch, large enough that starting costs nothing.
+        # Small enough for all workers to share a batch, large enough to make starting cheap.
         size = max(-(-len(batch.rows) // max(self.num_workers, 1)), _LEAST_AT_ONCE)
         size = min(size, _MOST_AT_ONCE)
 
@@ -261,7 +251,7 @@ class Epochs(Generic[_Pixels]):
         return [partial(fill, slice(at, at + size)) for at in range(0, len(batch.rows), size)]
 
     def _known(self, batch: Loaded[_Pixels]) -> tuple[Tensor, list[str], Tensor | None]:
-        """Return what a batch holds beside its pixels: labels, names, masks."""
+        """Return multi-hot labels, names and masks of a batch."""
         names = self.dataset.table.patch_ids
         multi_hot = torch.from_numpy(self._multi_hot[batch.rows]).float()
         masks = batch.codes

@@ -1,8 +1,8 @@
-"""Batches filled part by part, as normalised images or as bands as they are stored.
+"""Batches filled part by part: normalised images, or bands as they are stored.
 
-The usual case is done by compiled loops, straight from the mapped file of the store: bands of their
-usual dtype and size, images of 120 pixels, upsampling by repeating pixels. Everything else goes
-through `check_bands` and `Preprocess`, which say what is wrong, or take longer and give the same.
+Compiled loops do the usual case, straight from the mapped file of the store: bands of their usual
+dtype and size, images of 120 pixels, upsampling by repeating pixels. Everything else goes through
+`check_bands` and `Preprocess`, which say what is wrong, or take longer and give the same.
 
 Axes: B patches, C channels, h rows and w columns of a band.
 """
@@ -38,24 +38,20 @@ _MAX_HEADERS = 4096
 
 
 class Fill(NamedTuple, Generic[_Pixels]):
-    """How the pixels of one batch are read.
-
-    Args:
-        part: Reads some patches of the batch; threads call it for parts that do not overlap.
-        result: Returns the pixels of the batch once all parts are read.
-    """
+    """The pixels of one batch, while they are read."""
 
     part: Callable[[slice], None]
+    """Reads some patches of the batch; threads call it for parts that do not overlap."""
     result: Callable[[], _Pixels]
+    """Returns the pixels once all parts are read."""
 
 
 Start = Callable[[NDArray[np.int64], NDArray[np.bool_], "Buffers"], Fill[_Pixels]]
-"""Starts a batch: takes rows of the table [B], flips [B, 2] (left to right, top to bottom), and
-where to take memory from."""
+"""Starts a batch of rows of the table [B] with flips [B, 2] (left to right, top to bottom)."""
 
 
 def fill_images(dataset: Dataset, preprocess: Preprocess, dtype: torch.dtype) -> Start[Tensor]:
-    """Return what starts batches of normalised, flipped images, [B, C, H, W].
+    """Return a function that starts batches of normalised, flipped images, [B, C, H, W].
 
     Args:
         dataset: The patches, with the bands of ``preprocess``.
@@ -63,11 +59,11 @@ def fill_images(dataset: Dataset, preprocess: Preprocess, dtype: torch.dtype) ->
         dtype: Dtype of the images: float32, bfloat16 or float16.
 
     Raises:
-        ConfigError: If images cannot be of ``dtype``.
+        ConfigError: If ``dtype`` is none of these.
     """
     if dtype not in _IMAGE_DTYPES:
         raise ConfigError(
-            f"Images cannot be {dtype}. They can be {', '.join(map(str, _IMAGE_DTYPES))}."
+            f"dtype must be one of {', '.join(map(str, _IMAGE_DTYPES))}, not {dtype}."
         )
     addresses = BandAddresses(dataset)
     figures = torch.stack(
@@ -90,7 +86,7 @@ def fill_images(dataset: Dataset, preprocess: Preprocess, dtype: torch.dtype) ->
     def fill_fast(images: Tensor, rows: NDArray[np.int64], flips: NDArray[np.bool_]) -> bool:
         from reben.data.loading import kernels
 
-        # A wide store to another address would end the process.
+        # A wide store to an unaligned address would end the process.
         if images.data_ptr() % kernels.ALIGNMENT:
             return False
         with addresses.find(rows.tolist()) as found:
@@ -111,7 +107,7 @@ def fill_images(dataset: Dataset, preprocess: Preprocess, dtype: torch.dtype) ->
 
 
 def fill_bands(dataset: Dataset) -> Start[dict[str, Tensor]]:
-    """Return what starts batches of raw bands, band -> [B, h, w]; flips are left to others."""
+    """Return a function that starts batches of raw bands, band -> [B, h, w], not flipped."""
     addresses = BandAddresses(dataset)
 
     def fill(bands: dict[str, Tensor], first: int, rows: NDArray[np.int64]) -> bool:
@@ -136,7 +132,7 @@ def fill_bands(dataset: Dataset) -> Start[dict[str, Tensor]]:
             if not fill(bands, part.start, rows[part]):
                 unusual.append(part)
 
-        # What is unusual may need another dtype, and all of a batch have the same.
+        # Unusual values may need another dtype, which then holds for the whole batch.
         return Fill(fill_part, lambda: read_checked(dataset, rows.tolist()) if unusual else bands)
 
     return start
@@ -170,7 +166,7 @@ def read_checked(dataset: Dataset, rows: Sequence[int]) -> dict[str, Tensor]:
         stacked = {name: np.stack([patch[name] for patch in patches]) for name in dataset.bands}
         with suppress(PixelsError):
             return check_bands(stacked, dataset.bands)
-    # Where dtypes differ, or to find the patch that is wrong, each is looked at by itself.
+    # If dtypes differ, or to find the patch that is wrong, check one by one.
     checked = []
     for row, patch in zip(rows, patches, strict=True):
         try:
@@ -187,8 +183,8 @@ class BandAddresses:
     A header is parsed the first time it is seen; after that a patch costs two look-ups in the store
     and two in a dictionary, whatever the number of its bands.
 
-    It knows the usual case only: every band there, of its usual dtype and native size. For
-    anything else it says so, and `read_checked` finds out more.
+    It knows the usual case only: all bands present, of their usual dtype and native size. Anything
+    else is left to `read_checked`.
     """
 
     def __init__(self, dataset: Dataset) -> None:
@@ -212,9 +208,9 @@ class BandAddresses:
             rows: Rows of the table.
 
         Yields:
-            Addresses of first values, uint64 [B, C]; None if a patch or band is missing or unusual.
+            Addresses of first values, uint64 [B, C]; None if a band is missing or unusual.
         """
-        # The environment is kept, so that the next batch need not open it again.
+        # Keep the environment, so that the next batch need not open it again.
         with read_transaction(self._dataset.store.path) as (transaction, self._environment):
             yield self._find(transaction, rows)
 
@@ -233,7 +229,7 @@ class BandAddresses:
 
 
 class _Layout(NamedTuple):
-    """Where the wanted bands lie in blobs of one kind of header, and how long such blobs are."""
+    """Where the bands lie in all blobs with the same header, and the bytes of such a blob."""
 
     offsets: NDArray[np.uint64]
     num_bytes: int
@@ -271,7 +267,7 @@ class _Blobs:
         return True
 
     def _learn(self, header: bytes, blob: Any, name: str) -> _Layout | None:  # noqa: ANN401 - a buffer
-        """Remember what a header says, if it is a usual one."""
+        """Remember the layout of a header, if it is a usual one."""
         if len(self._headers) >= _MAX_HEADERS:
             self._headers.clear()
         try:
@@ -291,11 +287,10 @@ class _Blobs:
 
 
 class Buffers:
-    """Memory for batches, used again once nobody holds the tensors made of it.
+    """Memory for batches, reused once nobody holds the tensors made of it.
 
-    Fresh memory has to be handed over by the system page by page, which takes as long as filling
-    it. Whoever holds a tensor, or a view of one, may keep it as long as they like: then the next
-    batch gets other memory. Nothing has to be given back by hand.
+    The system hands over fresh memory page by page, which takes as long as filling it. Tensors and
+    views of them may be kept for any time: the next batch then gets other memory.
     """
 
     def __init__(self) -> None:
@@ -306,7 +301,7 @@ class Buffers:
         num_bytes = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
         free = self._free[num_bytes]
         block = free.pop() if free else _aligned(num_bytes)
-        # The tensor holds this very view, and nothing else does: it dies when the memory is free.
+        # Only the tensor holds this view, so the view dies when the memory is free.
         view = block[:]
         weakref.finalize(view, free.append, block).atexit = False
         return torch.from_numpy(view).view(dtype).view(shape)

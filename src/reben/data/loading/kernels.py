@@ -1,21 +1,17 @@
-"""Compiled loops from the pages of a store to a batch, without a copy between and without the GIL.
+"""Compiled loops from the mapped file of a store to a batch, without copies and without the GIL.
 
-One pass over each band: read where it lies in the mapped file, normalise, repeat pixels up to
-10 m, flip, and write into the batch. The first call on a machine compiles the loops, which takes
-some seconds; later ones find them compiled.
+One pass over each band: read it in the mapped file, normalise, repeat pixels up to 10 m, flip, and
+write into the batch. The first call on a machine compiles the loops, which takes some seconds;
+later processes find them compiled.
 
-Numbers are those of `reben.data.preprocess.Preprocess` to the last bit: the same operations in
-the same order in float32, division included.
+The numbers equal those of `reben.data.preprocess.Preprocess` to the last bit: the same operations
+in the same order in float32, division included.
 
-Memory sets the pace. A batch does not fit into the caches, so it is written past them: else each
-line of it would be fetched first, only to be overwritten.
+Memory bandwidth is the limit. A batch does not fit into the caches, so it is written past them;
+otherwise each cache line would be fetched first, only to be overwritten.
 
-What compiled loops are built of: compiling, addresses, and moving memory past the caches.
-
-Importing this file imports numba. Only `reben.data.loading.kernels` does that.
-
-An address is the place of a value in memory, as an integer. Whoever calls keeps the memory behind
-it alive: a wrong address ends the process.
+An address is the place of a value in memory, as an integer. The caller keeps the memory behind it
+alive: a wrong address ends the process. Only this file imports numba.
 """
 
 from collections.abc import Callable
@@ -38,8 +34,8 @@ def compiled(function: _Function) -> _Function:
     Compiled code is kept for the next process: beside the source, else in the user's cache folder.
     Where neither can be written, as in containers, each process compiles anew.
     """
-    # Division by numpy's rules: Python's check for zero at each pixel would forbid wide registers,
-    # and deviations are above zero anyway. No fastmath: it would change numbers.
+    # Division by numpy's rules: Python's check for zero at each pixel would rule out wide
+    # registers, and deviations are above zero anyway. No fastmath: it would change the numbers.
     options = {"nogil": True, "error_model": "numpy"}
     try:
         return cast("_Function", numba.njit(cache=True, **options)(function))
@@ -83,13 +79,13 @@ stream_16 = intrinsic(_stream(16))
 stream_32 = intrinsic(_stream(32))
 """Copy 32 bytes to an address (first) that is a multiple of 32, from another, past the caches."""
 fence = intrinsic(_fence)
-"""Let other threads see what was streamed before."""
+"""Make what was streamed before visible to other threads."""
 
 
 FLOAT32, BFLOAT16, FLOAT16 = 0, 1, 2
-"""How values are stored in a batch of images."""
+"""The dtypes of images."""
 ALIGNMENT = 32
-"""What the addresses that are written to have to be multiples of, in bytes."""
+"""Addresses that are written to must be multiples of so many bytes."""
 
 _SIDE, _MIDDLE, _COARSE = 120, 60, 20
 _PLANE = _SIDE * _SIDE
@@ -102,7 +98,7 @@ _Values = NDArray[Any]
 
 @compiled
 def _is_doubtful(address: np.uint64) -> bool:
-    # As integers, floats of one sign are in order, so two maxima tell all: the largest with a
+    # As integers, floats of one sign are in order, so two maxima are enough: the largest with a
     # sign bit, and the largest without.
     largest, largest_unsigned = np.int32(0), np.uint32(0)
     bits = numba.carray(pointer(address), _PLANE, np.uint32)
@@ -115,8 +111,8 @@ def _is_doubtful(address: np.uint64) -> bool:
 
 @compiled
 def _row(address: np.uint64, number: int, length: int, like: _Values) -> _Values:
-    # Each row has an address of its own, so that its indices are seen not to be negative. Else the
-    # compiler provides for Python's counting from the end at each pixel: six times as slow.
+    # With an address for each row, the compiler sees that no index is negative. Otherwise it would
+    # allow for Python's negative indices at each pixel: six times as slow.
     start = address + np.uint64(number * length * like.itemsize)
     return numba.carray(pointer(start), length, like.dtype)  # type: ignore[no-any-return]
 
@@ -172,7 +168,7 @@ def _to_float16(line: np.uint64, shifted: np.uint64, words: np.uint64) -> None:
     values = numba.carray(pointer(line), _SIDE, np.float32)
     sums = numba.carray(pointer(shifted), _SIDE, np.float32)
     for i in range(_SIDE):
-        # Adding one half leaves no more bits of a tiny value than a subnormal of 16 bits has.
+        # Adding one half leaves as many bits of a tiny value as a subnormal of 16 bits has.
         sums[i] = abs(values[i]) + np.float32(0.5)
     bits = numba.carray(pointer(line), _SIDE, np.uint32)
     tiny = numba.carray(pointer(shifted), _SIDE, np.uint32)
@@ -246,20 +242,20 @@ def fill_images(
     images: int,
     storage: int,
 ) -> int:
-    """Write normalised, flipped images, and return the first patch of doubtful values, or -1.
+    """Write normalised, flipped images, and return the first patch with doubtful values, or -1.
 
     Args:
         addresses: Where each band of each patch lies, [B, C].
         formats: Native side length in pixels (120, 60 or 20) and bytes of a value (2: uint16; 4:
-            float32, of 120 pixels only), [C, 2].
-        figures: What is subtracted, and then divided by, [C, 2].
-        flips: Whether to flip left to right, and top to bottom, [B, 2].
-        images: Address of what is written, [B, C, 120, 120].
-        storage: Its dtype: `FLOAT32`, `BFLOAT16` or `FLOAT16`.
+            float32, with 120 pixels only), [C, 2].
+        figures: Mean and standard deviation, [C, 2].
+        flips: Whether to flip left to right and top to bottom, [B, 2].
+        images: Address of the images, [B, C, 120, 120].
+        storage: Their dtype: `FLOAT32`, `BFLOAT16` or `FLOAT16`.
 
     Returns:
-        The first patch with a float band that is not finite, or has positive values and no
-        negative one, as dB never are; -1 if there is none.
+        The first patch with a float band that is not finite, or that has positive values and no
+        negative one, as dB never do; -1 if no patch has.
     """
     doubtful = -1
     like_s1, like_s2 = np.empty(0, np.float32), np.empty(0, np.uint16)
@@ -278,7 +274,7 @@ def fill_images(
             else:
                 _plane(address, side, like_s2, flip_x, flip_y, mean, std, scratch, target, storage)
             target += np.uint64(_PLANE * (4 if storage == FLOAT32 else 2))
-    # An array is freed after its last use, and an address is no use.
+    # An array is freed after its last use, and the use of its address does not count.
     memory[0] = 0
     fence()
     return doubtful
@@ -288,15 +284,12 @@ def fill_images(
 def copy_bands(
     addresses: NDArray[np.uint64], formats: NDArray[np.int64], targets: NDArray[np.uint64]
 ) -> int:
-    """Copy bands as they are, and return the first patch of doubtful values, or -1.
+    """Copy bands as they are, and return the first patch with doubtful values, as `fill_images`.
 
     Args:
         addresses: Where each band of each patch lies, [B, C].
         formats: As for `fill_images`, [C, 2].
-        targets: Address of what is written, for each band, [C]; behind it [B, side, side].
-
-    Returns:
-        As `fill_images` does.
+        targets: Address of the copy of each band, [B, side, side], [C].
     """
     doubtful = -1
     for patch in range(addresses.shape[0]):

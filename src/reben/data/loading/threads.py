@@ -1,7 +1,7 @@
-"""Threads that fill batches ahead of whoever uses them, in order.
+"""Threads that load batches ahead, in order.
 
-Threads and not processes: the work is done in compiled loops and in LMDB, which let go of the
-interpreter lock, and what threads fill needs no copy to get here.
+Threads and not processes: compiled loops and LMDB release the interpreter lock, and what a thread
+has filled needs no copy.
 """
 
 from collections import deque
@@ -23,14 +23,14 @@ def run_ahead(
     """Yield jobs in order, each once all its parts are done.
 
     Args:
-        jobs: What is to be done; the next one is asked for only when there is room for it.
-        parts: Returns what there is to do for a job, in parts that threads share.
-        num_workers: Number of threads; with zero all is done here, when it is asked for.
-        ahead: How many jobs may be under way or done while another one is used.
+        jobs: The jobs; the next one is taken only when there is room for it.
+        parts: Returns the parts of a job, which threads share.
+        num_workers: Number of threads; with zero, each job is done when it is asked for.
+        ahead: How many jobs may be under way or done while another one is in use.
 
     Raises:
-        Exception: Whatever a part raised, when its job's turn comes. Threads are gone afterwards,
-            as they are when the iterator is closed or dropped.
+        Exception: Whatever a part raised, when its job's turn comes. The threads end with that, or
+            when the iterator is closed or dropped.
     """
     if not num_workers:
         for job in jobs:

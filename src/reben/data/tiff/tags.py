@@ -91,7 +91,7 @@ class FaultError(Exception):
 
 
 def damaged(reason: str) -> FaultError:
-    """Return the error for a file whose content cannot be right."""
+    """Return the error for a damaged file."""
     return FaultError(f"is a damaged TIFF: {reason}. Fetch the file again.")
 
 
