@@ -1,6 +1,7 @@
 """What every test can ask for: the real sample, the golden files, a world without a network."""
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +18,10 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("HF_HUB_DISABLE_XET", "1")
 os.environ.setdefault("MPLBACKEND", "Agg")
+
+# A shell starts what runs in the background deaf to Ctrl-C, which some tests are about.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A busy machine pauses whenever it likes, so an example that took long is not a finding.
 settings.register_profile("reben", deadline=None)

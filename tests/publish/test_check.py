@@ -525,7 +525,7 @@ FAULTS = {
     report_of_another_model: "report.json: The report is about a model with backbone resnet50",
     report_on_other_patches: r"card.json: overall\[0\].macro is .* should be '0.1250', by rep",
     no_report: "report.json: it is not there",
-    broken_report: "report.json: .*not a report",
+    broken_report: "report.json.* is not as it should be",
     warning_taken_out: "section warning: it is not there",
     section_without_its_end: "section results: it is not there",
     section_that_stands_there_twice: "two sections have the same name",
