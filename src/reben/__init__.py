@@ -44,8 +44,12 @@ if TYPE_CHECKING:
     from reben.predict.patch_options import PredictOptions, PredictOutcome
     from reben.predict.patches import embed_patches, find_patches, predict_patches
     from reben.predict.scene import predict_scene
-    from reben.predict.scene_settings import ScenePrediction, SceneSettings
-    from reben.predict.tasks import SceneOptions, SceneOutcome
+    from reben.predict.scene_settings import (
+        SceneOptions,
+        SceneOutcome,
+        ScenePrediction,
+        SceneSettings,
+    )
     from reben.publish.branding import Branding
     from reben.publish.card import write_card
     from reben.publish.check import check_card
@@ -85,8 +89,8 @@ _HOMES = {
     "RebenError": "reben.errors",
     "Report": "reben.learn.report",
     "Run": "reben.learn.run",
-    "SceneOptions": "reben.predict.tasks",
-    "SceneOutcome": "reben.predict.tasks",
+    "SceneOptions": "reben.predict.scene_settings",
+    "SceneOutcome": "reben.predict.scene_settings",
     "ScenePrediction": "reben.predict.scene_settings",
     "SceneSettings": "reben.predict.scene_settings",
     "Scores": "reben.model.scores",

@@ -18,7 +18,7 @@ from reben.learn.config import TrainConfig
 from reben.learn.training.start import first_classifier
 from reben.model.inference import optimise_for_inference
 from reben.model.open import name_of, open_model, pick_device
-from reben.predict.tasks import SceneOptions
+from reben.predict.scene_settings import SceneOptions
 from reben.spec.bands import RGB
 
 HUB_ID = "someone/toy"

@@ -204,7 +204,7 @@ def test_a_scene_that_is_too_small_is_refused(model, tmp_path):
         ({"stride": 500}, "500 m"),
         ({"max_bad": 1.5}, "1.5"),
         ({"dtype": "int16"}, "int16"),
-        ({"batch_size": 0}, "0 windows"),
+        ({"batch_size": 0}, "at least 1, not 0"),
         ({"boa_offset": -1000}, "boa_offset belongs to opening"),
     ],
 )

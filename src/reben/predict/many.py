@@ -20,7 +20,7 @@ from reben.model.open import ModelLike, name_of, open_model
 from reben.predict.cog import read_tags, require_rasterio
 from reben.predict.resume import SceneProgress
 from reben.predict.scene import predict_scene
-from reben.predict.tasks import SceneOptions, SceneOutcome, SceneTask, tasks_of
+from reben.predict.scene_settings import SceneOptions, SceneOutcome, SceneTask
 from reben.support.extras import optional
 from reben.support.processes import WorkerDiedError, run_tasks, usable_cores
 
@@ -60,19 +60,85 @@ def predict_scenes(  # noqa: PLR0913 - all after the third are named
     """
     require_rasterio("Predicting scenes")
     if num_workers < 1:
-        raise ConfigError(f"{num_workers} processes cannot share scenes. Ask for one or more.")
+        raise ConfigError(f"num_workers must be at least 1, not {num_workers}.")
     _load.cache_clear()  # the folder may hold another model than at the last call
     outcomes: dict[Path, SceneOutcome] = {}
     alone = num_workers == 1 and dask is None and executor is None
     with _shared(model, Path(out_dir), alone=alone) as place:
         tasks = tasks_of(place, products, Path(out_dir), options or SceneOptions())
-        if progress is not None:
-            progress(0, len(tasks))
+        tell = progress or (lambda _done, _total: None)
+        tell(0, len(tasks))
         for outcome in _outcomes(tasks, num_workers, dask, executor):
             outcomes[outcome.out] = outcome
-            if progress is not None:
-                progress(len(outcomes), len(tasks))
+            tell(len(outcomes), len(tasks))
     return tuple(outcomes[task.out] for task in tasks)
+
+
+def read_list(path: str | Path) -> list[str | tuple[str, str]]:
+    """Return the products that a file lists, one on a line.
+
+    A tab separates a Sentinel-2 product from a Sentinel-1 product of the same place. Empty lines
+    and those that begin with # are left out.
+
+    Raises:
+        ConfigError: If the file cannot be read, or a line holds more than two.
+    """
+    try:
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"The list {path} cannot be read: {error}.") from error
+    products: list[str | tuple[str, str]] = []
+    for number, line in enumerate(lines, start=1):
+        fields = [text.strip() for text in line.split("\t")]
+        if not line.strip() or line.lstrip().startswith("#"):
+            continue
+        if len(fields) > 2 or not all(fields):
+            raise ConfigError(
+                f"Line {number} of {path} is {line!r}. It should name one product, or a Sentinel-2 "
+                "and a Sentinel-1 product with a tab between them."
+            )
+        products.append(fields[0] if len(fields) == 1 else (fields[0], fields[1]))
+    return products
+
+
+def tasks_of(
+    model: "str | Classifier",
+    products: Iterable[str | Path | tuple[str | Path, str | Path]],
+    folder: Path,
+    options: SceneOptions,
+) -> list[SceneTask]:
+    """Return one task for each product.
+
+    Raises:
+        ConfigError: If there is none, or two would have the same outputs.
+    """
+    tasks: dict[Path, SceneTask] = {}
+    for item in products:
+        product, sentinel1 = item if isinstance(item, tuple) else (item, None)
+        out = folder / f"{_stem(str(product))}.tif"
+        if out in tasks:
+            raise ConfigError(
+                f"{tasks[out].product} and {product} would both be written to {out}. Name each "
+                "product once, or predict them into different folders."
+            )
+        radar = None if sentinel1 is None else str(sentinel1)
+        tasks[out] = SceneTask(model, str(product), radar, out, options)
+    if not tasks:
+        raise ConfigError("There is no scene to predict. Name at least one product.")
+    return list(tasks.values())
+
+
+def _stem(product: str) -> str:
+    """Return what outputs of a product are called.
+
+    Example:
+        >>> _stem("/data/S2A_MSIL2A_X.SAFE/"), _stem("https://host/items/S2A_X.json?token=1")
+        ('S2A_MSIL2A_X', 'S2A_X')
+    """
+    name = product.partition("?")[0].rstrip("/\\").replace("\\", "/").rpartition("/")[-1]
+    for ending in (".zip", ".SAFE", ".json", ".geojson"):
+        name = name.removesuffix(ending)
+    return name or "scene"
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from reben.model.classifier import Classifier
 from reben.model.inference import InferenceClassifier, optimise_for_inference
 from reben.model.open import pick_device
 from reben.predict.patch_inputs import PatchSource, ReadPatches, ReadSettings, Unreadable
+from reben.predict.patch_options import PredictOptions
 from reben.predict.resume import TableProgress
 from reben.predict.table_files import rings_of
 from reben.predict.tables import Rows, batch_of_embeddings, batch_of_scores
@@ -33,16 +34,7 @@ _Task = tuple[int, Sequence[Any]]
 class PatchJob:
     """What is to be done, as it is handed to each process that does some of it.
 
-    Args:
-        source: The patches.
-        out: The table.
-        what: Whether it holds scores or embeddings.
-        chunk_size: Patches in a chunk.
-        thresholds: For each label, the score above which it counts as present.
-        batch_size: Patches that go through the network together.
-        num_workers: Threads of each process that read ahead.
-        geometry: Whether to write where patches lie.
-        strict: Whether the first bad patch ends the work.
+    ``thresholds`` are one for each label: the score above which it counts as present.
     """
 
     source: PatchSource
@@ -50,10 +42,7 @@ class PatchJob:
     what: What
     chunk_size: int
     thresholds: tuple[float, ...]
-    batch_size: int = 32
-    num_workers: int = 2
-    geometry: bool = True
-    strict: bool = False
+    options: PredictOptions
 
     def tasks(self) -> Iterator[_Task]:
         """Yield the chunks that are not done yet."""
@@ -76,7 +65,7 @@ def predict_here(model: Classifier, job: PatchJob) -> Iterator[int]:
         yield from _predict_chunk(fast, job, task)
 
 
-def predict_in_processes(model: Classifier, job: PatchJob, num_processes: int) -> Iterator[int]:
+def predict_in_processes(model: Classifier, job: PatchJob) -> Iterator[int]:
     """Do the same in several processes, each with a copy of the model on a device of its own.
 
     Raises:
@@ -87,9 +76,9 @@ def predict_in_processes(model: Classifier, job: PatchJob, num_processes: int) -
     answers = run_tasks(
         _predict_in_worker,
         job.tasks(),
-        num_processes=num_processes,
+        num_processes=job.options.devices,
         initializer=_start_worker,
-        initargs=(job, model.device.type, num_processes),
+        initargs=(job, model.device.type),
     )
     done: dict[int, int] = {}
     with closing(answers):
@@ -116,10 +105,10 @@ class _Worker:
     job: PatchJob
 
 
-def _start_worker(job: PatchJob, kind: str, num_processes: int) -> None:
+def _start_worker(job: PatchJob, kind: str) -> None:
     device = pick_device(kind, rank=worker_number())
     if device.type == "cpu":
-        torch.set_num_threads(max(1, usable_cores() // num_processes))
+        torch.set_num_threads(max(1, usable_cores() // job.options.devices))
     folder = TableProgress(job.out).model_folder
     _Worker.job = job
     _Worker.model = optimise_for_inference(Classifier.from_pretrained(folder, device=device))
@@ -132,12 +121,13 @@ def _predict_in_worker(task: _Task) -> Iterator[int]:
 def _predict_chunk(model: Classifier, job: PatchJob, task: _Task) -> Iterator[int]:
     """Write the part of one chunk; yield the number of patches of each batch."""
     number, chunk = task
-    how = ReadSettings(model.preprocess, job.batch_size, job.num_workers, job.geometry)
+    options = job.options
+    how = ReadSettings(model.preprocess, options.batch_size, options.num_workers, options.geometry)
     batches: list[pa.RecordBatch] = []
     bad: list[Unreadable] = []
     suspicious = Suspicious()
     for batch in job.source.read(chunk, how):
-        if batch.bad and job.strict:
+        if batch.bad and options.strict:
             name, reason = batch.bad[0]
             raise PredictError(
                 f"Patch {name} cannot be used: {reason} Nothing more was predicted; what was "
@@ -153,7 +143,7 @@ def _predict_chunk(model: Classifier, job: PatchJob, task: _Task) -> Iterator[in
 
 
 def _predict_batch(model: Classifier, batch: ReadPatches, job: PatchJob) -> pa.RecordBatch:
-    polygons = rings_of(batch.bounds) if job.geometry else None
+    polygons = rings_of(batch.bounds) if job.options.geometry else None
     if job.what == "embeddings":
         values = model.embed_images(batch.images_BCHW)
         _require_finite(values)

@@ -159,26 +159,21 @@ def _run(  # noqa: PLR0913, PLR0917 - those of the two above
     if options.restart:
         parts.remove()
     size = parts.begin(manifest, kept=("part_size",))["part_size"]
-    job = PatchJob(
-        source, out, what, size, thresholds, options.batch_size, options.num_workers,
-        options.geometry, options.strict,
-    )  # fmt: skip
+    job = PatchJob(source, out, what, size, thresholds, options)
     sizes = [min(size, total - first) for first in range(0, total, size)]
     resumed = sum(length for number, length in enumerate(sizes) if parts.num_done(number) == length)
     done = resumed
-    _say(progress, done, total)
+    tell = progress or (lambda _done, _total: None)
+    tell(done, total)
     if resumed < total:
         if isinstance(source, StoreSource):
             source.check_first(model.preprocess)
-        for count in _steps(model, job, options.devices):
+        predict = predict_in_processes if options.devices > 1 else predict_here
+        for count in predict(model, job):
             done += count
-            _say(progress, done, total)
+            tell(done, total)
     about = _about(model, job, name, manifest["model"])
     return _finish(job, sizes, resumed, about)
-
-
-def _steps(model: Classifier, job: PatchJob, devices: int) -> Iterator[int]:
-    return predict_in_processes(model, job, devices) if devices > 1 else predict_here(model, job)
 
 
 def _finish(
@@ -266,8 +261,3 @@ def _settings_of(source: PatchSource) -> dict[str, Any]:
         return {}
     names = source.band_names
     return {"band_names": None if names is None else list(names), "resample": source.resample}
-
-
-def _say(progress: Progress | None, done: int, total: int) -> None:
-    if progress is not None:
-        progress(done, total)

@@ -37,7 +37,7 @@ _MANIFEST_FILE = "manifest.json"
 _BAD_KEY, _SUSPICIOUS_KEY = b"bad", b"suspicious"
 
 
-class Progress:
+class _Progress:
     """The folder of finished parts of one output.
 
     Args:
@@ -111,7 +111,7 @@ def _is_count(value: object) -> bool:
     return type(value) is int and value > 0
 
 
-class TableProgress(Progress):
+class TableProgress(_Progress):
     """The finished chunks of patches of a table."""
 
     @property
@@ -207,7 +207,7 @@ class ScenePart:
     counts: NDArray[np.int64]
 
 
-class SceneProgress(Progress):
+class SceneProgress(_Progress):
     """The finished rows of windows of a scene."""
 
     anew = "--overwrite (overwrite=True)"

@@ -9,11 +9,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from reben.errors import ConfigError
+from reben.errors import ConfigError, OutputError
 from reben.model.open import ModelLike, name_of, open_model
 from reben.predict.cog import Dtype, require_dtype, require_rasterio
-from reben.predict.scene_settings import MAX_BAD, SceneOutputs, ScenePrediction, SceneSettings
-from reben.predict.scene_work import Progress, SceneWork
+from reben.predict.resume import SceneProgress
+from reben.predict.scene_settings import MAX_BAD, ScenePrediction, SceneSettings
+from reben.predict.scene_work import Progress, SceneOutputs, SceneWork
+from reben.predict.table_files import require_ending
 from reben.scene.band_scene import Scene
 from reben.scene.product import open_scene
 from reben.spec.patches import PATCH_METRES
@@ -85,8 +87,7 @@ def predict_scene(  # noqa: PLR0913 - all after the third are named
         None if table is None else Path(table),
         None if quicklook is None else Path(quicklook),
     )
-    outputs.require_endings()
-    outputs.require_free(overwrite=overwrite)
+    _require_possible(outputs, overwrite=overwrite)
     model_name = name_of(model_name or model)
     model = open_model(model, "auto" if device is None else device)
     opening = {"sentinel1": sentinel1, "sentinel1_unit": sentinel1_unit, "boa_offset": boa_offset}
@@ -109,3 +110,18 @@ def _opened(product: Any, opening: Mapping[str, Any]) -> Iterator[Scene]:  # noq
             "Pass it to open_scene."
         )
     yield product
+
+
+def _require_possible(outputs: SceneOutputs, *, overwrite: bool) -> None:
+    """Refuse endings of no format, and outputs that are there unless unfinished parts are too."""
+    if outputs.table is not None:
+        require_ending(outputs.table.suffix)
+    for path, endings in ((outputs.out, (".tif", ".tiff")), (outputs.quicklook, (".png",))):
+        if path is not None and path.suffix.lower() not in endings:
+            raise ConfigError(f"{path} cannot be written: call it ...{endings[0]}.")
+    there = [str(path) for path in outputs if path is not None and path.exists()]
+    if there and not overwrite and not SceneProgress(outputs.out).exists:
+        raise OutputError(
+            f"{', '.join(there)} is there already. Nothing was changed. Overwrite it, or choose "
+            "another name."
+        )

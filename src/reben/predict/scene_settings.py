@@ -1,19 +1,22 @@
-"""How a scene is predicted, into which files, and what came of it."""
+"""How scenes are predicted, one scene of a list as a task, and what came of each."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from reben.errors import ConfigError, OutputError
+from reben.errors import ConfigError
+from reben.model.classifier import Classifier
 from reben.predict.cog import Dtype, require_dtype
-from reben.predict.resume import SceneProgress
 from reben.predict.windows import require_stride
 from reben.spec.patches import PATCH_METRES
 
 MAX_BAD = 0.25
 """The share of bad pixels up to which a window is predicted. The data set left out patches of which
 less than three quarters are labelled, so models have seen nothing worse."""
+
+Unit = Literal["db", "linear"]
+Status = Literal["done", "skipped", "failed"]
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,7 @@ class SceneSettings:
         batch_size: How many windows of a row go through the model at once, at most.
 
     Raises:
-        ConfigError: If a value cannot be.
+        ConfigError: If a value is out of its range.
     """
 
     stride: int = PATCH_METRES
@@ -37,69 +40,18 @@ class SceneSettings:
     batch_size: int = 32
 
     def __post_init__(self) -> None:
-        """Refuse values that cannot be."""
+        """Refuse values out of their range."""
         require_stride(self.stride)
         require_dtype(self.dtype)
         if not 0 <= self.max_bad <= 1:
             raise ConfigError(f"max_bad is {self.max_bad}; it is a share, 0 to 1.")
         if self.batch_size < 1:
-            raise ConfigError(f"A batch cannot have {self.batch_size} windows.")
-
-
-@dataclass(frozen=True)
-class SceneOutputs:
-    """The files to write.
-
-    Args:
-        out: The GeoTIFF of scores.
-        table: The table of windows, if there shall be one.
-        quicklook: The picture, if there shall be one.
-    """
-
-    out: Path
-    table: Path | None
-    quicklook: Path | None
-
-    @property
-    def parts(self) -> SceneProgress:
-        """What is finished of them."""
-        return SceneProgress(self.out)
-
-    def require_endings(self) -> None:
-        """Refuse endings that name no format, before hours are spent.
-
-        Raises:
-            ConfigError: If there is one.
-        """
-        if self.table is not None:
-            from reben.predict.table_files import require_ending
-
-            require_ending(self.table.suffix)
-        for path, endings in ((self.out, (".tif", ".tiff")), (self.quicklook, (".png",))):
-            if path is not None and path.suffix.lower() not in endings:
-                raise ConfigError(f"{path} cannot be written: call it ...{endings[0]}.")
-
-    def require_free(self, *, overwrite: bool) -> None:
-        """Refuse outputs that are there, unless an unfinished run left parts of them too.
-
-        Raises:
-            OutputError: If there is one.
-        """
-        there = [
-            str(path)
-            for path in (self.out, self.table, self.quicklook)
-            if path is not None and path.exists()
-        ]
-        if there and not overwrite and not self.parts.exists:
-            raise OutputError(
-                f"{', '.join(there)} is there already. Nothing was changed. Overwrite it, or "
-                "choose another name."
-            )
+            raise ConfigError(f"batch_size must be at least 1, not {self.batch_size}.")
 
 
 @dataclass(frozen=True)
 class ScenePrediction:
-    """What came of a scene.
+    """A scene that was predicted.
 
     Args:
         out: The GeoTIFF of scores.
@@ -123,9 +75,92 @@ class ScenePrediction:
     shares: Mapping[str, float]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return all of it as JSON holds it."""
+        """Return all fields as JSON holds them."""
         paths = {
             name: None if (path := getattr(self, name)) is None else str(path)
             for name in ("out", "table", "quicklook")
         }
         return {**self.__dict__, **paths, "shares": dict(self.shares)}
+
+
+@dataclass(frozen=True)
+class SceneOptions:
+    """What holds for every scene of a list.
+
+    Args:
+        settings: How scenes are predicted.
+        table: Ending of the names of the tables of windows, for example ``windows.parquet``;
+            None for no tables.
+        quicklook: Ending of the names of the quick looks, for example ``map.png``; None for none.
+        sentinel1_unit: Whether Sentinel-1 values are ``db`` or ``linear``, where they do not say.
+        boa_offset: What is added to digital numbers, where products do not say.
+        device: Where to compute; by default an accelerator if there is one.
+        overwrite: Whether to replace what is there.
+
+    Raises:
+        ConfigError: If an ending names a folder.
+    """
+
+    settings: SceneSettings = field(default_factory=SceneSettings)
+    table: str | None = None
+    quicklook: str | None = None
+    sentinel1_unit: Unit | None = None
+    boa_offset: float | None = None
+    device: str | None = None
+    overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse endings that are paths."""
+        for name in (self.table, self.quicklook):
+            if name is not None and Path(name).name != name:
+                raise ConfigError(
+                    f"{name} is a path. With many scenes give the ending of the names alone: each "
+                    f"file is called like its product, for example ..._{Path(name).name}."
+                )
+
+
+@dataclass(frozen=True)
+class SceneTask:
+    """One scene of a list: what to predict with what, and where to write it."""
+
+    model: str | Classifier
+    product: str
+    sentinel1: str | None
+    out: Path
+    options: SceneOptions
+
+    @property
+    def table(self) -> Path | None:
+        """The table of windows to write."""
+        return self._beside(self.options.table)
+
+    @property
+    def quicklook(self) -> Path | None:
+        """The picture to write."""
+        return self._beside(self.options.quicklook)
+
+    def _beside(self, ending: str | None) -> Path | None:
+        return None if ending is None else self.out.with_name(f"{self.out.stem}_{ending}")
+
+
+@dataclass(frozen=True)
+class SceneOutcome:
+    """What came of one scene of a list.
+
+    Args:
+        product: Where the product is.
+        out: The GeoTIFF.
+        status: ``done``, ``skipped`` (it was finished before), or ``failed``.
+        reason: Why it failed.
+        seconds: How long it took.
+    """
+
+    product: str
+    out: Path
+    status: Status
+    reason: str = ""
+    seconds: float = 0.0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all fields as JSON holds them."""
+        return {**asdict(self), "out": str(self.out)}

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable
 from importlib.metadata import version
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +20,7 @@ from reben.predict.quicklook import (
     shrink_mask,
 )
 from reben.predict.resume import ScenePart, SceneProgress
-from reben.predict.scene_settings import SceneOutputs, ScenePrediction, SceneSettings
+from reben.predict.scene_settings import ScenePrediction, SceneSettings
 from reben.predict.scoring import Scorer
 from reben.predict.strips import Strip, StripReader, count_bad
 from reben.predict.window_table import write_windows
@@ -30,6 +31,14 @@ from reben.support.atomic import atomic_file
 
 Progress = Callable[[int, int], None]
 """Called with how many windows are done, and how many there are."""
+
+
+class SceneOutputs(NamedTuple):
+    """The files to write: the GeoTIFF of scores, and if wanted a table of windows and a picture."""
+
+    out: Path
+    table: Path | None
+    quicklook: Path | None
 
 
 class SceneWork:
@@ -68,7 +77,7 @@ class SceneWork:
 
     def run(self, *, overwrite: bool, progress: Progress | None) -> ScenePrediction:
         """Do what is not done yet, write the outputs, and remove the parts."""
-        parts = self.outputs.parts
+        parts = SceneProgress(self.outputs.out)
         parts.begin(self.made_with(), replace=overwrite)
         resumed = parts.finished(self.plan.rows.num_windows)
         self.score(parts, resumed, progress)
@@ -76,7 +85,7 @@ class SceneWork:
         self.write(parts, mosaic)
         parts.remove()
         return ScenePrediction(
-            **self.outputs.__dict__,
+            *self.outputs,
             product=self.scene.name,
             num_windows=self.plan.num_windows,
             num_masked=mosaic.num_masked_windows,

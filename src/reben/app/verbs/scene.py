@@ -11,8 +11,7 @@ from reben.app.terminal import print_json, print_table, print_text, progress_bar
 from reben.errors import ConfigError, SceneError
 
 if TYPE_CHECKING:
-    from reben.predict.scene_settings import ScenePrediction
-    from reben.predict.tasks import SceneOutcome
+    from reben.predict.scene_settings import SceneOutcome, ScenePrediction
 
 _Dtype = Literal["float32", "uint8"]
 _Unit = Literal["db", "linear"]
@@ -145,9 +144,8 @@ def _predict_many(
     *,
     as_json: bool,
 ) -> None:
-    from reben.predict.many import predict_scenes
-    from reben.predict.scene_settings import SceneSettings
-    from reben.predict.tasks import SceneOptions, read_list
+    from reben.predict.many import predict_scenes, read_list
+    from reben.predict.scene_settings import SceneOptions, SceneSettings
 
     if many.list_file is None or many.out_dir is None:
         raise ConfigError("--list needs --out-dir, the folder for the outputs.")
