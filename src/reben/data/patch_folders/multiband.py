@@ -6,7 +6,6 @@ other, the user chooses how.
 """
 
 import re
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -14,17 +13,16 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from reben.data.tiff.with_rasterio import open_with_rasterio
 from reben.errors import (
     BandsMismatchError,
     ConfigError,
     PatchShapeError,
     PixelValueError,
-    TiffError,
     UnknownBandError,
 )
 from reben.spec.bands import PIXEL_METRES, BandSet, native_size, sensor
 from reben.spec.patches import PATCH_METRES, PATCH_PIXELS
-from reben.support.extras import optional
 
 if TYPE_CHECKING:
     from rasterio.io import DatasetReader
@@ -65,21 +63,12 @@ def read_multiband(
     """
     if resample not in RESAMPLES:
         raise ConfigError(f"Unknown resampling {resample!r}. Choose {', '.join(RESAMPLES)}.")
-    rasterio = optional("rasterio", "geo", f"Reading {path}, a TIFF of several bands,")
-    try:
-        with (
-            warnings.catch_warnings(
-                action="ignore", category=rasterio.errors.NotGeoreferencedWarning
-            ),
-            rasterio.open(path, driver="GTiff") as image,
-        ):
-            _require_patch(path, image)
-            places = _places(path, image, bands, names)
-            _require_plain_values(path, image, places)
-            pixels = {name: image.read(place) for name, place in places.items()}
-            nodata = {name: image.nodatavals[place - 1] for name, place in places.items()}
-    except (rasterio.errors.RasterioError, OSError) as error:
-        raise TiffError(f"{path} is a TIFF that cannot be read: {error}") from error
+    with open_with_rasterio(path, path, f"Reading {path}, a TIFF of several bands,") as image:
+        _require_patch(path, image)
+        places = _places(path, image, bands, names)
+        _require_plain_values(path, image, places)
+        pixels = {name: image.read(place) for name, place in places.items()}
+        nodata = {name: image.nodatavals[place - 1] for name, place in places.items()}
     _require_data(path, pixels, nodata)
     return {name: _to_native(path, name, pixels[name], resample) for name in bands}
 

@@ -10,7 +10,6 @@ Source: TIFF revision 6.0 (Adobe, 1992); deflate: Adobe Photoshop TIFF Technical
 """
 
 import struct
-import warnings
 import zlib
 from dataclasses import dataclass
 from functools import lru_cache
@@ -31,8 +30,8 @@ from reben.data.tiff.tags import (
     read_directory,
     require_inside,
 )
+from reben.data.tiff.with_rasterio import open_with_rasterio
 from reben.errors import TiffError
-from reben.support.extras import optional
 
 _UNCOMPRESSED = 1
 _DEFLATE = (8, 32946)
@@ -249,21 +248,11 @@ def _read_with_rasterio(content: bytes, name: str) -> Strips:
         what = "it starts with other bytes" if content else "it is empty"
         raise FaultError(f"is not a TIFF: {what}. Fetch the file again.")
     use = f"Reading {name}, which is tiled, compressed or else unlike the files of BigEarthNet,"
-    rasterio, errors = (optional(part, "geo", use) for part in ("rasterio", "rasterio.errors"))
-    try:
-        with (
-            warnings.catch_warnings(action="ignore", category=errors.NotGeoreferencedWarning),
-            rasterio.MemoryFile(content, filename="band.tif") as memory,
-            memory.open(driver="GTiff") as image,
-        ):
-            _check_image(image.width, image.height, image.count)
-            dtype = np.dtype(image.dtypes[0])
-            if image.width * image.height > _MAX_PIXELS or dtype.kind == "c":
-                raise damaged(f"it claims {image.width} x {image.height} pixels of {dtype}")
-            pixels: NDArray[Any] = image.read(1)
-    except (errors.RasterioError, OSError) as error:
-        raise TiffError(
-            f"{name} is a TIFF that cannot be read: {error.__cause__ or error}"
-        ) from error
+    with open_with_rasterio(content, name, use) as image:
+        _check_image(image.width, image.height, image.count)
+        dtype = np.dtype(image.dtypes[0])
+        if image.width * image.height > _MAX_PIXELS or dtype.kind == "c":
+            raise damaged(f"it claims {image.width} x {image.height} pixels of {dtype}")
+        pixels: NDArray[Any] = image.read(1)
     pixels = pixels.astype(pixels.dtype.newbyteorder("<"), copy=False)
     return Strips(pixels.dtype, (pixels.shape[0], pixels.shape[1]), pixels.tobytes())

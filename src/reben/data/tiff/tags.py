@@ -10,7 +10,6 @@ Source: TIFF revision 6.0 (Adobe, 1992); BigTIFF (AWare Systems, 2008); GeoTIFF 
 
 import math
 import struct
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
@@ -18,9 +17,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
+from reben.data.tiff.with_rasterio import open_with_rasterio
 from reben.errors import TiffError
 from reben.spec.patches import Bounds, is_utm
-from reben.support.extras import optional
 
 
 class Tag(IntEnum):
@@ -279,15 +278,8 @@ def _bounds(directory: Directory, content: bytes) -> Bounds | None:
 
 def _ask(path: str | Path) -> Bounds | None:
     use = f"Finding out where {path} lies (leave it out with --no-geometry)"
-    rasterio, errors = (optional(name, "geo", use) for name in ("rasterio", "rasterio.errors"))
-    try:
-        with (
-            warnings.catch_warnings(action="ignore", category=errors.NotGeoreferencedWarning),
-            rasterio.open(path, driver="GTiff") as image,
-        ):
-            epsg = None if image.crs is None else image.crs.to_epsg()
-            if epsg is None or image.transform.b or image.transform.d:
-                return None
-            return Bounds(epsg, *image.bounds)
-    except errors.RasterioError as error:
-        raise TiffError(f"{path} is a TIFF that cannot be read: {error}") from error
+    with open_with_rasterio(path, path, use) as image:
+        epsg = None if image.crs is None else image.crs.to_epsg()
+        if epsg is None or image.transform.b or image.transform.d:
+            return None
+        return Bounds(epsg, *image.bounds)
