@@ -80,6 +80,16 @@ def test_snow_and_cloud_are_left_out_unless_asked_for(tmp_path):
     assert open_dataset(store, metadata=other, snow=True).filters[0] == ("snow", "true")
 
 
+def test_several_metadata_files_list_their_patches_one_after_the_other(folder):
+    files = [
+        write_metadata(folder.parent / f"{number}.parquet", [row(number)]) for number in (7, 2)
+    ]
+    assert open_dataset(folder, metadata=files).table.patch_ids == [patch_id(7), patch_id(2)]
+    assert len(open_dataset(folder, metadata=map(str, files))) == 2
+    with pytest.raises(MetadataError, match="Name at least one"):
+        open_dataset(folder, metadata=[])
+
+
 def test_filters_are_remembered(folder):
     dataset = open_dataset(folder, countries=["Austria"], months=[6])["train"]
     assert dataset.filters == (

@@ -11,7 +11,7 @@ official train split of BigEarthNet v2.0, Sentinel-1 figures from v1.
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.resources import files
 from types import MappingProxyType
@@ -90,13 +90,8 @@ class Statistics:
             raise ConfigError(
                 f"No statistics for {', '.join(missing)}; they cover {', '.join(self.mean)}."
             )
-        return Statistics(
-            {name: self.mean[name] for name in bands},
-            {name: self.std[name] for name in bands},
-            self.size,
-            self.upsampling,
-            self.source,
-        )
+        mean, std = ({name: figures[name] for name in bands} for figures in (self.mean, self.std))
+        return replace(self, mean=mean, std=std)
 
 
 @cache
