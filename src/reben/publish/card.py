@@ -38,11 +38,19 @@ from reben.model.classifier import Classifier
 from reben.model.folder import CONFIG_FILE, WEIGHTS_FILE
 from reben.publish.branding import Branding
 from reben.publish.cards.content import card_values, own_template
-from reben.publish.cards.example import choose_example, draw, pack, predict_example
+from reben.publish.cards.example import (
+    EXAMPLE_FILE,
+    PICTURE_FILE,
+    choose_example,
+    draw,
+    pack,
+    predict_example,
+)
 from reben.publish.cards.facts import CardData, CardSubject
 from reben.publish.cards.front_matter import DEFAULT_LICENCE, one_licence, require_licence
 from reben.publish.cards.record import MARKER, RECORD_FILE, make_card
-from reben.publish.mlm import CARD_FILE, MLM_FILE, write_mlm
+from reben.publish.mlm import write_mlm
+from reben.publish.mlm_fields import CARD_FILE, MLM_FILE, ONNX_FILE
 from reben.publish.report_page import FIGURES_FOLDER, save_pictures
 from reben.spec.bands import BandSet
 from reben.support.atomic import atomic_folder, output_error, require_free, write_bytes, write_text
@@ -52,9 +60,6 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger(__name__)
 
-PICTURE_FILE = "example.png"
-EXAMPLE_FILE = "example.safetensors"
-ONNX_FILE = "model.onnx"
 FILES = (
     CARD_FILE,
     CONFIG_FILE,

@@ -14,9 +14,10 @@ from reben.model.folder import CONFIG_FILE, WEIGHTS_FILE
 from reben.model.published import is_published_config
 from reben.publish.cards.facts import CardSubject
 from reben.publish.cards.record import RECORD_FILE, CardRecord, read_sections
-from reben.publish.checks.page import CARD, CardProblem, CardText, check_page, check_placeholders
+from reben.publish.checks.page import CardProblem, CardText, check_page, check_placeholders
 from reben.publish.checks.written import Written, check_written
-from reben.publish.mlm import MLM_FILE, check_mlm
+from reben.publish.mlm_check import check_mlm
+from reben.publish.mlm_fields import CARD_FILE, MLM_FILE
 from reben.support.json_files import read_json
 
 __all__ = ["CardProblem", "check_card"]
@@ -50,12 +51,12 @@ def check_card(folder: Path | str) -> tuple[CardProblem, ...]:
 
 def _find(folder: Path) -> Iterator[CardProblem]:
     try:
-        card = CardText.parse((folder / CARD).read_text(encoding="utf-8"))
+        card = CardText.parse((folder / CARD_FILE).read_text(encoding="utf-8"))
     except FileNotFoundError:
-        yield CardProblem(CARD, f"there is no such file in {folder}")
+        yield CardProblem(CARD_FILE, f"there is no such file in {folder}")
         return
     except (OSError, UnicodeDecodeError) as error:
-        yield CardProblem(CARD, f"it cannot be read: {error}")
+        yield CardProblem(CARD_FILE, f"it cannot be read: {error}")
         return
     model, record = _load_model(folder), _load_record(folder, card)
     yield from (found for found in (model, record) if isinstance(found, CardProblem))

@@ -16,6 +16,7 @@ from reben.errors import OutputError
 from reben.learn.report import REPORT_FILE, Report
 from reben.model.config import ModelConfig
 from reben.model.folder import CONFIG_FILE, WEIGHTS_FILE
+from reben.publish.cards.example import PICTURE_FILE
 from reben.spec.bands import (
     BANDS,
     PIXEL_METRES,
@@ -83,7 +84,7 @@ ASSETS: Mapping[str, _Asset] = {
     CONFIG_FILE: _Asset("config", "Config of the model", "application/json"),
     REPORT_FILE: _Asset("report", "What the model reached", "application/json"),
     CARD_FILE: _Asset("card", "Model card", "text/markdown"),
-    "example.png": _Asset("example", "A patch of the test split", "image/png", ("thumbnail",)),
+    PICTURE_FILE: _Asset("example", "A patch of the test split", "image/png", ("thumbnail",)),
 }
 """The files of a model that an item describes."""
 

@@ -23,6 +23,8 @@ from reben.publish.cards.figures import RADAR, TRUE_COLOUR, Bar, colour_patch, d
 from reben.spec.bands import RGB, S1, BandSet, Sensor, sensor
 from reben.support.json_files import parse_json
 
+EXAMPLE_FILE = "example.safetensors"
+PICTURE_FILE = "example.png"
 SEVERAL = 3
 """How many labels an example has at least, where any patch has as many."""
 _ABOUT = "example"

@@ -10,6 +10,7 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCardData
 
 from reben.errors import ConfigError
+from reben.publish.cards.example import PICTURE_FILE
 from reben.publish.cards.results import METRICS
 from reben.publish.markdown import DECIMALS
 
@@ -61,7 +62,7 @@ def _dataset(values: Mapping[str, Any]) -> str:
 
 def _widget(example: Mapping[str, Any]) -> dict[str, Any]:
     return {
-        "src": "example.png",
+        "src": PICTURE_FILE,
         "example_title": f"{example['patch_id']} ({example['split']})",
         "output": [
             {"label": bar["label"], "score": round(bar["score"], DECIMALS)}

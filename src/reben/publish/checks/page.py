@@ -12,9 +12,9 @@ from huggingface_hub import ModelCard
 from reben.errors import first_line
 from reben.publish.cards.front_matter import LICENCES
 from reben.publish.cards.record import without_sections
+from reben.publish.mlm_fields import CARD_FILE
 
-CARD = "README.md"
-HEAD = "README.md, front matter"
+HEAD = f"{CARD_FILE}, front matter"
 _FIELDS = {
     "library_name": "the library that loads the model",
     "pipeline_tag": "the task",
@@ -108,7 +108,7 @@ def _parse_head(block: str, content: str) -> tuple[dict[str, Any], str | None]:
 def check_page(folder: Path, card: CardText) -> Iterator[CardProblem]:
     """Yield what is wrong with any card, whoever wrote it."""
     if card.trouble is not None:
-        yield CardProblem(CARD, card.trouble)
+        yield CardProblem(CARD_FILE, card.trouble)
     yield from _check_head(card.head)
     yield from _check_pictures(folder, card)
 
@@ -123,7 +123,7 @@ def check_placeholders(card: CardText, known: Mapping[str, Any]) -> Iterator[Car
     free = [_added(value, known.get(name)) for name, value in card.head.items()]
     text = _FENCE.sub("", _COMMENT.sub("", without_sections(card.text)))
     for word in dict.fromkeys(_PLACEHOLDER.findall(f"{text}\n{free}")):
-        yield CardProblem(CARD, f"the placeholder {word!r} was left", "warning")
+        yield CardProblem(CARD_FILE, f"the placeholder {word!r} was left", "warning")
 
 
 def _added(there: object, known: object) -> object:

@@ -15,14 +15,14 @@ from reben.errors import ConfigError, RebenError
 from reben.learn.report import Report
 from reben.model.classifier import Classifier
 from reben.publish.cards.content import as_json, model_values, warning
-from reben.publish.cards.example import example_values, unpack
+from reben.publish.cards.example import EXAMPLE_FILE, example_values, unpack
 from reben.publish.cards.recipe import unrecorded_values
 from reben.publish.cards.record import RECORD_FILE, CardRecord, read_sections, sha256
 from reben.publish.cards.results import result_values
 from reben.publish.checks.differences import differences, shown
-from reben.publish.checks.page import CARD, HEAD, CardProblem, CardText
+from reben.publish.checks.page import HEAD, CardProblem, CardText
+from reben.publish.mlm_fields import CARD_FILE
 
-EXAMPLE_FILE = "example.safetensors"
 TOLERANCE = 1e-3
 """How far scores may be from those on the card: other machines round otherwise."""
 _WORDED = frozenset(
@@ -151,10 +151,10 @@ def _check_sections(found: Written, texts: Mapping[str, str] | None) -> Iterator
     """Yield sections that are not as reben wrote them; without texts, by their checksums."""
     there, fault = read_sections(found.card.text)
     if fault is not None:
-        yield CardProblem(CARD, f"the marks of sections do not fit together: {fault}")
+        yield CardProblem(CARD_FILE, f"the marks of sections do not fit together: {fault}")
     checksums = found.record.sections
     for name in texts or checksums:
-        where = f"{CARD}, section {name}"
+        where = f"{CARD_FILE}, section {name}"
         if name not in there:
             yield CardProblem(where, "it is not there")
         elif texts is not None and there[name] != texts[name]:
@@ -162,7 +162,7 @@ def _check_sections(found: Written, texts: Mapping[str, str] | None) -> Iterator
         elif texts is None and sha256(there[name].encode()) != checksums[name]:
             yield CardProblem(where, "it is not as reben wrote it")
     for name in there.keys() - (texts or checksums).keys():
-        yield CardProblem(f"{CARD}, section {name}", "reben wrote no such section")
+        yield CardProblem(f"{CARD_FILE}, section {name}", "reben wrote no such section")
 
 
 def _check_head(there: Mapping[str, Any], right: Mapping[str, Any]) -> Iterator[CardProblem]:
