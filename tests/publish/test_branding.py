@@ -121,5 +121,5 @@ def test_a_command_that_is_not_one_line_is_refused(line):
 
 
 def test_a_file_that_is_not_there_is_an_error_that_names_the_presets():
-    with pytest.raises(ConfigError, match=r"No affiliations can be read from gone\.toml.*bigearth"):
+    with pytest.raises(ConfigError, match=r"Could not read affiliations from gone\.toml.*bigearth"):
         Branding.load("gone.toml")

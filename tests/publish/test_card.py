@@ -162,7 +162,7 @@ def test_all_scores_of_the_example_are_those_of_predict_and_true_labels_are_mark
 
 def test_the_table_of_channels_is_the_models(folder, text):
     config = Classifier.from_pretrained(folder).config
-    rows = table_after(text, "## What goes in")[1:]
+    rows = table_after(text, "## Input")[1:]
     sizes = [row.pop(4) for row in rows]
     assert sizes == [f"{native_size(b)} x {native_size(b)}" for b in BANDS.split(",")]
     assert [row[:2] for row in rows] == [[str(i), b] for i, b in enumerate(BANDS.split(","))]
@@ -198,7 +198,7 @@ def test_the_tables_of_results_are_the_reports(text, report):
 
 
 def test_intervals_of_single_patches_are_said_to_be_too_narrow(text):
-    assert "from 1,000 resamples of single patches" in text
+    assert "from 1,000 bootstrap resamples of single patches" in text
     assert "these intervals are too narrow. There are no intervals by tile: All patches are" in text
 
 
@@ -211,28 +211,31 @@ def test_a_report_without_intervals_makes_tables_without_them(run, report, tmp_p
 
 
 def test_absent_labels_are_named(text, report):
-    absent = re.search(r"\*\*Absent:\*\* no patch that was measured on has (.*?)\. As in", text)
+    absent = re.search(r"\*\*Absent:\*\* none of these patches has (.*?)\. As in", text)
     assert tuple(absent[1].split("; ")) == report.absent
 
 
 def test_how_it_was_trained_is_the_record_of_the_run(text, run):
-    lines = dict(table_after(text, "## How it was trained")[1:])
+    lines = dict(table_after(text, "## Training")[1:])
     assert lines["Training patches"] == "5"
     assert lines["Validation patches"] == "3"
     assert lines["Batch size"] == "2"
-    assert lines["Learning rate"].startswith("0.0025 at most; a linear warm-up of 2 steps")
-    assert lines["Steps"].startswith("9 run of the 9 ")
+    assert lines["Learning rate"] == (
+        "peak 0.0025; linear warm-up over 2 steps from 10% of the peak; cosine decay to 10% of "
+        "the peak"
+    )
+    assert lines["Steps"] == "9 of the 9 in the schedule"
     assert lines["Dropout"] == "0.25"
     assert lines["Seed"] == "7"
     assert lines["Fingerprint of names and labels"] == f"`{run.summary['data']['fingerprint']}`"
-    assert f"The weights are those of epoch {run.summary['best_epoch']}, the best" in text
+    assert f"These are the weights of epoch {run.summary['best_epoch']}, the best" in text
     best = run.summary["best_validation_macro_average_precision"]
     assert f"the best by that figure: {best:.4f}." in text
-    assert "Training ran for all of 3 epochs" in text
+    assert "Training ran for all 3 epochs" in text
 
 
 def test_what_differs_from_the_paper_is_said(text, run):
-    rows = table_after(text, "What differs from the recipe")[1:]
+    rows = table_after(text, "Differences from the recipe")[1:]
     assert [row[0] for row in rows] == [
         SETTINGS[name].card for name, _, _ in run.config.differences_from_paper()
     ]
@@ -249,7 +252,7 @@ def test_every_setting_has_a_name_for_people():
 
 def test_the_title_tells_architecture_data_and_bands(text):
     assert (
-        "\n# test\\_resnet, pretrained on BigEarthNet v2.0 from Sentinel-1 (VV, VH) and "
+        "\n# test\\_resnet, pretrained on BigEarthNet v2.0 with Sentinel-1 (VV, VH) and "
         "Sentinel-2 (B08, B02, B11)\n"
     ) in text
 
@@ -259,8 +262,8 @@ def test_the_size_of_the_training_set_is_in_the_text(text):
 
 
 def test_a_toy_run_says_so_in_a_box_on_top(text):
-    box = text[: text.index("## What goes in")]
-    assert "> [!WARNING]\n> This is a toy run: it was trained on 5 patches, where" in box
+    box = text[: text.index("## Input")]
+    assert "> [!WARNING]\n> This is a toy run: it was trained on 5 patches; the official" in box
     assert "measured on 4 patches" in box
 
 
@@ -281,8 +284,8 @@ def test_a_run_in_earnest_has_no_box(run, report, store, tmp_path, monkeypatch):
 
 def test_early_stopping_and_interruption_are_told_as_they_were(run, report, tmp_path):
     for summary, sentence in (
-        ({"stopped_early": True}, "Training stopped early after 3 of at most 3 epochs, 5 of them"),
-        ({"status": "interrupted"}, r"did not end as planned (status: interrupted)"),
+        ({"stopped_early": True}, "Training stopped early after 3 of at most 3 epochs, the last 5"),
+        ({"status": "interrupted"}, r"ended prematurely (status: interrupted)"),
     ):
         other = copy_of(run, tmp_path / sentence[:9], **summary)
         card = plain_card(other, report, tmp_path / f"card {sentence[:9]}") / "README.md"
@@ -292,8 +295,8 @@ def test_early_stopping_and_interruption_are_told_as_they_were(run, report, tmp_
 def test_a_setting_that_the_backbone_does_not_take_is_named(run, report, tmp_path):
     other = copy_of(run, tmp_path / "run", not_applied=["drop_path_rate"])
     text = (plain_card(other, report, tmp_path / "card") / "README.md").read_text()
-    assert "takes no drop\\_path\\_rate, so the setting had no effect" in text
-    assert "| Drop path | none: the backbone takes none |" in text
+    assert "does not support drop\\_path\\_rate, so the setting had no effect" in text
+    assert "| Drop path | none: the backbone does not support it |" in text
 
 
 def test_no_placeholder_is_left(text):
@@ -357,7 +360,7 @@ def test_a_failure_leaves_the_former_card_and_nothing_beside_it(run, report, tmp
 
 
 def test_a_report_on_other_patches_is_refused(run, report, store, tmp_path):
-    with pytest.raises(MetadataError, match="about 4 patches of the test split; the 2 of"):
+    with pytest.raises(MetadataError, match="about 4 patches of the test split; the 2 in"):
         plain_card(
             run, report, tmp_path / "card", dataset=open_dataset(store, countries=["Austria"])
         )
@@ -459,14 +462,14 @@ def test_without_a_run_the_card_says_what_is_known_and_invents_nothing(
 ):
     folder = plain_card(stray, report, tmp_path / "card", dataset=open_dataset(store))
     text = (folder / "README.md").read_text()
-    training = text[text.index("## How it was trained") : text.index("## Results")]
-    assert dict(table_after(text, "## How it was trained")[1:]) == {
-        "Dropout": "0.25, as its config says",
-        "Drop path": "0.15, as its config says",
+    training = text[text.index("## Training") : text.index("## Results")]
+    assert dict(table_after(text, "## Training")[1:]) == {
+        "Dropout": "0.25 (from its config)",
+        "Drop path": "0.15 (from its config)",
     }
-    assert "Nothing else is known here: neither epochs, batch size" in training
-    assert "How many patches it was trained on is not recorded." in text
-    assert r"# test\_resnet for BigEarthNet v2.0 from Sentinel-1" in text
+    assert "Nothing else is known: neither epochs, batch size" in training
+    assert "The size of its training set is not recorded." in text
+    assert r"# test\_resnet for BigEarthNet v2.0 with Sentinel-1" in text
     assert "This is a toy run" not in text
     assert "measured on 4 patches" in text
     assert "## Environment" not in text
@@ -479,7 +482,7 @@ def test_without_a_run_results_and_example_are_those_with_one(
 ):
     other = plain_card(stray, report, tmp_path / "card", dataset=open_dataset(store))
     mine, theirs = ((each / "README.md").read_text() for each in (other, folder))
-    for heading in ("## What goes in", "## Results", "| Label | Patches |", "## Example"):
+    for heading in ("## Input", "## Results", "| Label | Patches |", "## Example"):
         assert table_after(mine, heading) == table_after(theirs, heading)
 
 
@@ -493,8 +496,8 @@ def test_what_others_state_is_told_as_their_statement(stray, report, store, tmp_
         stated={"Seed": "24", "Epochs": "28 | <b>"},
     )
     text = (folder / "README.md").read_text()
-    assert "The weights are those of `some-org/some_model@abc`, unchanged." in text
-    assert "What stands there as Seed, Epochs is what others state" in text
+    assert "These are the weights of `some-org/some_model@abc`, unchanged." in text
+    assert "Seed, Epochs: as stated by others" in text
     assert r"| Epochs | 28 \| \<b\> |" in text
 
 
@@ -514,7 +517,7 @@ def test_a_published_folder_gets_a_config_that_names_its_bands(golden, real_stor
 
 
 def test_without_a_run_and_without_data_it_is_said_what_to_pass(stray, report, tmp_path):
-    with pytest.raises(RunError, match=r"no run that tells where patches are.*--data STORE"):
+    with pytest.raises(RunError, match=r"no run that says where the patches are.*--data STORE"):
         plain_card(stray, report, tmp_path / "card")
 
 
@@ -541,8 +544,8 @@ def test_a_run_from_weights_on_the_hub_names_them_as_its_base_model(run, report,
     folder = plain_card(other, report, tmp_path / "card")
     card = ModelCard.load(folder / "README.md")
     assert card.data.base_model == "some-org/some_model"
-    lines = dict(table_after(card.text, "## How it was trained")[1:])
-    assert lines["Start"] == "the weights of some-org/some_model"
+    lines = dict(table_after(card.text, "## Training")[1:])
+    assert lines["Initial weights"] == "those of some-org/some_model"
 
 
 def test_a_run_from_a_folder_has_no_base_model_and_its_path_stays_private(run, report, tmp_path):
@@ -552,7 +555,7 @@ def test_a_run_from_a_folder_has_no_base_model_and_its_path_stays_private(run, r
     assert card.data.base_model is None
     assert "home-of-me" not in card.content
     assert "home-of-me" not in (folder / "card.json").read_text()
-    assert "| Start | the weights of first, which is not on the Hub |" in card.text
+    assert "| Initial weights | those of first, which is not on the Hub |" in card.text
 
 
 def test_branding_is_shown_above_the_title(run, report, tmp_path):
@@ -593,7 +596,7 @@ def test_the_licence_has_two_spellings(run, report, tmp_path):
 
 @pytest.mark.parametrize("licence", ["mit", "apache-2.0"])
 def test_a_licence_in_both_spellings_is_refused(licence, run, report, tmp_path):
-    with pytest.raises(ConfigError, match="one setting in two spellings"):
+    with pytest.raises(ConfigError, match="two spellings of one setting"):
         plain_card(run, report, tmp_path / "card", licence=licence, license="apache-2.0")
 
 
@@ -623,8 +626,8 @@ def test_the_code_is_linked_where_the_package_says_where_it_lies(
     ("text", "message"),
     [
         ("{{ colour }}", "'colour' is undefined. It may use: affiliations"),
-        ("{% if %}", "cannot be filled"),
-        ("{{ ''.__class__.__mro__[1].__subclasses__() }}", "cannot be filled"),
+        ("{% if %}", "Could not fill the card template"),
+        ("{{ ''.__class__.__mro__[1].__subclasses__() }}", "Could not fill the card template"),
     ],
 )
 def test_a_template_that_cannot_be_filled_or_breaks_out_is_refused(
@@ -693,7 +696,7 @@ def test_an_onnx_file_of_former_weights_does_not_stay_and_that_is_said(
     (folder / "model.onnx").write_bytes(b"former")
     plain_card(run, report, folder)
     assert not (folder / "model.onnx").exists()
-    assert "model.onnx was of the former card and is left out" in caplog.text
+    assert "model.onnx belonged to the former card and was removed" in caplog.text
 
 
 def test_the_raw_bands_of_the_example_are_those_of_the_store(folder, store):
@@ -776,5 +779,5 @@ def test_a_report_from_before_the_calibration_changed_is_refused(tuned, store, t
     folder, report = tuned
     calibration = replace(report.calibrated.calibration, temperature=3.0)
     other = replace(report, calibrated=replace(report.calibrated, calibration=calibration))
-    with pytest.raises(RunError, match="had other thresholds or another temperature"):
+    with pytest.raises(RunError, match="with other thresholds or another temperature"):
         plain_card(folder, other, tmp_path / "card", dataset=open_dataset(store))

@@ -161,11 +161,11 @@ def no_model_index(folder):
 
 
 def wrong_number_in_the_text(folder):
-    edit(folder, r"average precision is \d\.\d{4}", other_figure)
+    edit(folder, r"average precision of \d\.\d{4}", other_figure)
 
 
 def macro_and_micro_swapped_in_the_text(folder):
-    edit(folder, r"is (\d\.\d+) macro and (\d\.\d+) micro", r"is \2 macro and \1 micro")
+    edit(folder, r"of (\d\.\d+) .macro. and (\d\.\d+) .micro.", r"of \2 (macro) and \1 (micro)")
 
 
 def wrong_calibration_error_in_the_text(folder):
@@ -468,7 +468,7 @@ def calibrated_again(folder):
     (folder / "config.json").write_text(json.dumps(values))
 
 
-RESULTS = r"section results: .* stands there; it should be"
+RESULTS = r"section results: it says .*; it should say"
 FAULTS = {
     wrong_number_in_the_table_of_results: RESULTS,
     wrong_micro_number_in_the_table_of_results: RESULTS,
@@ -478,66 +478,66 @@ FAULTS = {
     wrong_number_in_the_model_index: r"metrics\[0\]\.value is 0\.987; it should be 0\.\d+",
     model_index_without_micro_f1: "type is 'other'; it should be 'f1'",
     model_index_about_another_split: "split is 'validation'; it should be 'test'",
-    no_model_index: "there is no model-index",
+    no_model_index: "model-index is missing",
     wrong_name_in_the_model_index: "model-index.name is 'huge-v1'; it should be 'tiny-v1'",
-    wrong_number_in_the_text: "section summary: .*average precision is .*stands there",
-    macro_and_micro_swapped_in_the_text: "section summary: .* stands there; it should be",
+    wrong_number_in_the_text: "section summary: it says .*average precision of .*; it should say",
+    macro_and_micro_swapped_in_the_text: "section summary: it says .*; it should say",
     wrong_calibration_error_in_the_text: "section thresholds: .*calibration error is",
-    wrong_number_of_patches: "section results: 'Measured on 119,825 patches .* 'Measured on 4 pa",
-    wrong_support: r"section results: '\| Urban fabric \| 77",
+    wrong_number_of_patches: "section results: it says 'Measured on 119,825 .* 'Measured on 4 pa",
+    wrong_support: r"section results: it says '\| Urban fabric \| 77",
     wrong_figure_of_a_label: RESULTS,
     swapped_rows_of_labels: RESULTS,
-    wrong_threshold: r"section thresholds: '\| Pastures \| 0",
-    wrong_tuned_figure: r"section thresholds: '\| F1 \| 0",
-    missing_band: r"section input: '\| 4 \| B11 .* should be '\| 3 \| VH",
-    swapped_rows_of_bands: r"section input: '\| 1 \| VH .* should be '\| 1 \| VV",
-    wrong_mean: "section input: .* stands there; it should be",
-    swapped_labels_in_the_list: "section output: .* stands there; it should be",
+    wrong_threshold: r"section thresholds: it says '\| Pastures \| 0",
+    wrong_tuned_figure: r"section thresholds: it says '\| F1 \| 0",
+    missing_band: r"section input: it says '\| 4 \| B11 .* should say '\| 3 \| VH",
+    swapped_rows_of_bands: r"section input: it says '\| 1 \| VH .* should say '\| 1 \| VV",
+    wrong_mean: "section input: it says .*; it should say",
+    swapped_labels_in_the_list: "section output: it says .*; it should say",
     swapped_labels_in_the_config: "report.json: The report is about a model with labels",
     swapped_bands_in_the_config: r"card.json: channels\[1\].band is 'VV'; it should be 'VH'",
     config_without_bands: "config.json: it does not name the bands",
-    calibrated_again: "report.json: .* had other thresholds or another temperature",
-    absent_picture: "example.png: the card shows this picture, and it is not there",
-    picture_that_is_none: "example.png: it is no picture",
-    picture_that_is_cut_off: "example.png: it is no picture",
-    picture_of_another_patch: "example.png: it is not the file that the card was written with",
-    picture_that_is_not_shown: "section summary: '' stands there; it should be '!",
-    picture_outside_of_the_folder: "picture outside of its folder",
-    example_that_was_not_normalised: "section example: .* stands there; it should be",
-    swapped_bands_in_the_example: "card.json: the score of .* the model says",
-    example_without_its_bands: "example.safetensors: it is not there",
-    damaged_example: "example.safetensors: the example cannot be predicted again",
-    wrong_true_label: "section example: .* stands there; it should be .*yes",
+    calibrated_again: "report.json: .* with other thresholds or another temperature",
+    absent_picture: "example.png: the card shows this picture, but it is missing",
+    picture_that_is_none: "example.png: it is not a readable picture",
+    picture_that_is_cut_off: "example.png: it is not a readable picture",
+    picture_of_another_patch: "example.png: it was changed since the card was written",
+    picture_that_is_not_shown: "section summary: it says ''; it should say '!",
+    picture_outside_of_the_folder: "picture outside its folder",
+    example_that_was_not_normalised: "section example: it says .*; it should say",
+    swapped_bands_in_the_example: "card.json: the score of .* the model predicts",
+    example_without_its_bands: "example.safetensors: it is missing",
+    damaged_example: "example.safetensors: the example could not be predicted again",
+    wrong_true_label: "section example: it says .*; it should say .*yes",
     widget_with_the_first_five_labels: r"widget\[0\].output\[0\].* should be",
-    example_table_that_is_not_sorted: "section example: .* stands there; it should be",
+    example_table_that_is_not_sorted: "section example: it says .*; it should say",
     broken_front_matter: "the front matter is not valid YAML",
-    no_front_matter: "there is no front matter",
-    missing_licence: "there is no license",
-    unknown_licence: "license 'free-for-all' is no identifier that the Hub knows",
+    no_front_matter: "the front matter is missing",
+    missing_licence: "license is missing",
+    unknown_licence: "license 'free-for-all' is not an identifier that the Hub knows",
     other_licence_in_the_front_matter: "license is 'apache-2.0'; it should be 'mit'",
     wrong_licence_in_the_text: "section licence: .*apache",
     wrong_task: "pipeline_tag is 'image-segmentation'; it should be",
     tag_of_a_sensor_missing: "tags lacks 'sentinel-1'",
     data_set_missing: "datasets",
-    renamed_weights: "the model cannot be loaded: .* Missing: model.vision_encoder",
-    edited_weights: "card.json: the score of .* the model says",
-    pickled_weights: "the model cannot be loaded: .* only pickled weights",
+    renamed_weights: "the model could not be loaded: .* Missing: model.vision_encoder",
+    edited_weights: "card.json: the score of .* the model predicts",
+    pickled_weights: "the model could not be loaded: .* only pickled weights",
     report_of_another_model: "report.json: The report is about a model with backbone resnet50",
     report_on_other_patches: r"card.json: overall\[0\].macro is .* should be '0.1250', by rep",
-    no_report: "report.json: it is not there",
-    broken_report: "report.json.* is not as it should be",
-    warning_taken_out: "section warning: it is not there",
-    section_without_its_end: "section results: it is not there",
+    no_report: "report.json: it is missing",
+    broken_report: "report.json: .*is not as it should be",
+    warning_taken_out: "section warning: it is missing",
+    section_without_its_end: "section results: it is missing",
     section_that_stands_there_twice: "two sections have the same name",
-    section_that_reben_did_not_write: "section more: reben wrote no such section",
-    wrong_recipe: "section training: .*43.* stands there",
-    wrong_limits: "section limits: .*2016.* stands there",
-    no_record: "card.json: it is not there, so nothing on the card can be verified",
+    section_that_reben_did_not_write: "section more: reben did not write this section",
+    wrong_recipe: "section training: it says .*43.*; it should",
+    wrong_limits: "section limits: it says .*2016.*; it should",
+    no_record: "card.json: it is missing, so nothing on the card can be verified",
     broken_record: "card.json: .*reben_version.*Write the card again",
     record_without_a_value: "card.json: a value is missing",
     record_with_a_value_of_another_kind: "card.json: labels is 3; it should be",
     figure_changed_in_record_and_text: r"card.json: overall\[1\].macro is '0.9999'; it should be",
-    score_changed_in_record_and_text: "card.json: the score of .* is 0.9999; the model says",
+    score_changed_in_record_and_text: "card.json: the score of .* is 0.9999; the model predicts",
     unsorted_scores_in_record_and_text: r"card.json: example.bars\[0\].label is",
     true_label_in_the_record: r"card.json: example.bars\[\d+\].is_true is True; it should be False",
 }
@@ -556,7 +556,7 @@ def test_a_planted_fault_is_found_and_is_an_error(fault, folder):
         (
             absent_figure,
             "figures/reliability.png",
-            "the card shows this picture, and it is not there",
+            "the card shows this picture, but it is missing",
         ),
         (figure_that_is_not_shown, "README.md, section thresholds", "reliability.png"),
     ],
@@ -573,7 +573,7 @@ def test_another_figure_in_place_of_one_of_rebens_is_found(pictured, tmp_path):
     folder = shutil.copytree(pictured, tmp_path / "tiny-v1")
     shutil.copy(folder / "figures" / "precision_recall.png", folder / "figures" / "reliability.png")
     (problem,) = check_card(folder)
-    assert str(problem).startswith("figures/reliability.png: it is not the file")
+    assert str(problem).startswith("figures/reliability.png: it was changed")
 
 
 @pytest.mark.parametrize(
@@ -673,7 +673,7 @@ def test_a_placeholder_outside_of_the_sections_is_a_warning(old, new, folder):
     edit(folder, old, new)
     (problem,) = check_card(folder)
     assert problem.severity == "warning"
-    assert re.search("the placeholder .* was left .warning.$", str(problem))
+    assert re.search("the placeholder .* was not filled in .warning.$", str(problem))
 
 
 # Templates and versions --------------------------------------------------------------------------
@@ -692,7 +692,7 @@ def test_the_sections_of_an_own_template_are_checked_and_its_other_text_is_free(
     assert check_card(card) == ()
     edit(card, r"AP \d\.\d{4}", other_figure)
     assert [str(problem) for problem in check_card(card)] == [
-        "README.md, section figures: it is not as reben wrote it"
+        "README.md, section figures: it was changed since reben wrote it"
     ]
 
 
@@ -707,7 +707,7 @@ def test_an_own_template_without_marks_is_one_section(run, tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("<!-- reben:begin a -->\nx\n", "has no begin or no end"),
+        ("<!-- reben:begin a -->\nx\n", "lacks its begin or end"),
         (2 * "<!-- reben:begin a -->\nx\n<!-- reben:end a -->\n", "have the same name"),
     ],
 )
@@ -780,19 +780,19 @@ def test_of_a_foreign_card_only_that_is_asked_which_all_cards_have(tmp_path, gol
     folder = shutil.copytree(golden / "test_resnet-all", tmp_path / "test_resnet-all-v0.2.0")
     (folder / CARD).write_text(FOREIGN)
     assert {(problem.severity, str(problem)) for problem in check_card(folder)} == {
-        ("error", "config.json: it does not name the bands, so that their order is a guess"),
-        ("error", "example.png: the card shows this picture, and it is not there"),
+        ("error", "config.json: it does not name the bands, so their order is a guess"),
+        ("error", "example.png: the card shows this picture, but it is missing"),
         (
             "warning",
-            "card.json: there is none, since another program or an older reben wrote the card, so "
-            "its figures cannot be verified (warning)",
+            "card.json: it is missing: another program or an older reben wrote the card, so its "
+            "figures cannot be verified (warning)",
         ),
         *(
-            ("warning", f"README.md, front matter: there is no {name} (warning)")
+            ("warning", f"README.md, front matter: {name} (warning)")
             for name in (
-                "pipeline_tag, the task",
-                "datasets, what it was trained on",
-                "metrics, what it was measured by",
+                "pipeline_tag is missing: the task",
+                "datasets is missing: what it was trained on",
+                "metrics is missing: what it was measured by",
             )
         ),
     }
@@ -861,7 +861,7 @@ def test_a_report_that_lacks_a_label_is_told_and_not_tripped_over(folder):
     del values["metrics"]["per_class"]["Pastures"]
     (folder / "report.json").write_text(json.dumps(values))
     told = [str(problem) for problem in check_card(folder) if problem.where != "mlm.json"]
-    assert told == ["report.json: its figures are not one for each of its labels"]
+    assert told == ["report.json: it does not have figures for each of its labels"]
 
 
 # Parts -------------------------------------------------------------------------------------------
@@ -871,7 +871,7 @@ def test_a_report_that_lacks_a_label_is_told_and_not_tripped_over(folder):
     ("there", "right", "told"),
     [
         ({"a": [1, {"b": 2}]}, {"a": [1, {"b": 2}]}, []),
-        ({"a": 1, "c": 1}, {"a": 1}, ["x has c, which should not be there"]),
+        ({"a": 1, "c": 1}, {"a": 1}, ["x has an unexpected c"]),
         ({}, {"a": 1}, ["x lacks a"]),
         ([1], [1, 2], ["x is [1]; it should be [1, 2]"]),
         (

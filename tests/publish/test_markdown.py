@@ -51,7 +51,7 @@ def test_a_template_that_names_an_unknown_value_is_an_error_that_lists_the_known
 
 
 def test_a_broken_template_is_an_error():
-    with pytest.raises(ConfigError, match="cannot be filled"):
+    with pytest.raises(ConfigError, match="Could not fill the card template"):
         render("{% for x in %}", {})
 
 

@@ -64,7 +64,7 @@ def test_the_folder_handed_on_names_its_bands_and_the_report_is_measured(
 
 
 def test_something_that_is_no_id_is_refused(dataset, tmp_path):
-    with pytest.raises(ConfigError, match="no id of a model"):
+    with pytest.raises(ConfigError, match="is not the id of a model"):
         recard(str(tmp_path), dataset, tmp_path / "out")
 
 

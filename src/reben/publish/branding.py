@@ -1,4 +1,4 @@
-"""Whose card it is: names, links and pictures that stand on a card, from a file or a preset."""
+"""Whose card it is: names, links and pictures on a card, from a file or a preset."""
 
 import json
 import re
@@ -13,23 +13,23 @@ from reben.publish.markdown import Markdown, attribute, escape
 from reben.support.plain_json import from_plain
 
 PRESETS = ("bigearth",)
-"""Names that `Branding.load` knows without a file."""
+"""Names that `Branding.load` knows."""
 _URL = re.compile(
     r"https://[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+(:\d+)?(/[\w./~%+,;=&?#@!:-]*)?", re.ASCII
 )
 INSTALL = "pip install reben"
-"""How a card says to install reben, unless its `Branding` says otherwise."""
+"""The command on a card that installs reben, unless its `Branding` has another."""
 _LOGO_HEIGHT, _PICTURE_HEIGHT = 40, 160
 
 
 @dataclass(frozen=True)
 class Affiliation:
-    """A group, with a link and perhaps a logo.
+    """A group, with a link and optionally a logo.
 
     Args:
-        name: What it is called.
+        name: Its name.
         url: Its page, https.
-        logo: The address of a picture, https.
+        logo: The address of its logo, https.
 
     Raises:
         ConfigError: If the name is empty or an address is not https.
@@ -42,18 +42,18 @@ class Affiliation:
     def __post_init__(self) -> None:
         """Check name and addresses."""
         if not self.name.strip():
-            raise ConfigError("An affiliation has no name.")
+            raise ConfigError("An affiliation has no name. Give it one.")
         _require_https(self.url, f"the page of {self.name}")
         _require_https(self.logo, f"the logo of {self.name}")
 
 
 @dataclass(frozen=True)
 class Pictures:
-    """Addresses of pictures, each https or none.
+    """Addresses of pictures, https.
 
     Args:
-        sentinel1: Shown for models that take a band of Sentinel-1.
-        sentinel2: Shown for models that take a band of Sentinel-2.
+        sentinel1: Shown for models that take Sentinel-1 bands.
+        sentinel2: Shown for models that take Sentinel-2 bands.
         dataset: Shown on every card of the real data set.
 
     Raises:
@@ -75,10 +75,10 @@ class Branding:
     """Names, links and pictures for a card; empty by default.
 
     Args:
-        affiliations: The groups, in the order of the row.
+        affiliations: The groups, in the order in which they are shown.
         pictures: Pictures of the missions and of the data set.
-        thumbnail: Address of the picture that the Hub shows beside a link to the card.
-        install: The command that installs reben, one line.
+        thumbnail: Address of the picture that the Hub shows beside links to the card.
+        install: The command that installs reben, on one line.
 
     Raises:
         ConfigError: If an address is not https, or the command is not one line.
@@ -94,23 +94,23 @@ class Branding:
     install: str = INSTALL
 
     def __post_init__(self) -> None:
-        """Check address and command."""
+        """Check the address and the command."""
         _require_https(self.thumbnail, "the thumbnail")
         if "`" in self.install or len(self.install.strip().splitlines()) != 1:
             raise ConfigError(
-                f"install is {self.install!r}; it must be one line, without backticks, that "
-                f"installs reben, for example: {INSTALL}"
+                f"install is {self.install!r}; it must be one line without backticks, for example: "
+                f"{INSTALL}"
             )
 
     @classmethod
     def load(cls, source: str | Path) -> Self:
-        """Return the branding of a preset, or of a TOML or JSON file.
+        """Return the branding in a preset, or in a TOML or JSON file.
 
         Args:
-            source: The name of a preset, or the file.
+            source: The name of a preset, or the path of the file.
 
         Raises:
-            ConfigError: If there is neither, or a value in it cannot be.
+            ConfigError: If there is no such file, or a value in it is invalid.
         """
         preset = str(source) in PRESETS
         path = files("reben.publish") / "templates" / f"{source}.toml" if preset else Path(source)
@@ -118,7 +118,7 @@ class Branding:
             text = path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(
-                f"No affiliations can be read from {source}: {error}. Name a TOML or JSON file, or "
+                f"Could not read affiliations from {source}: {error}. Pass a TOML or JSON file, or "
                 f"a preset: {', '.join(PRESETS)}."
             ) from None
         try:
@@ -128,11 +128,11 @@ class Branding:
             raise ConfigError(
                 f"{source} does not describe affiliations: {error}. It may have a list "
                 "affiliations (name, url, logo), a table pictures (sentinel1, sentinel2, dataset), "
-                "a thumbnail, and a command install."
+                "a thumbnail and an install command."
             ) from None
 
     def row(self) -> Markdown:
-        """Return a table of the affiliations in Markdown, with logos below the names if any."""
+        """Return the affiliations as a Markdown table, with logos below the names if any."""
         if not self.affiliations:
             return Markdown()
         names = [f"[{escape(group.name)}]({group.url})" for group in self.affiliations]
@@ -142,7 +142,7 @@ class Branding:
         return Markdown("\n".join(f"| {' | '.join(cells)} |" for cells in lines))
 
     def gallery(self, sensors: set[str], *, official: bool) -> Markdown:
-        """Return the pictures that fit a model, side by side, in HTML.
+        """Return the pictures for a model side by side, in HTML.
 
         Args:
             sensors: The missions whose bands the model takes.
@@ -170,6 +170,6 @@ def _image(url: str, alt: str, height: int) -> str:
 def _require_https(url: str | None, what: str) -> None:
     if url is not None and not _URL.fullmatch(url):
         raise ConfigError(
-            f"The address of {what} is {url!r}; it must begin with https:// and hold no spaces, "
+            f"The address of {what} is {url!r}; it must begin with https:// and contain no spaces, "
             "quotes or brackets."
         )

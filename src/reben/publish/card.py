@@ -5,16 +5,16 @@
     README.md             the card
     config.json           bands, statistics, labels, thresholds
     model.safetensors     the weights
-    report.json           the report that the figures are from
-    card.json             what the card was filled with, for the check
+    report.json           the report that the figures come from
+    card.json             the values that the card was filled with, for the check
     example.png           the example: a patch, its labels, all scores
     example.safetensors   its raw bands, so that anybody can predict it again
-    figures/              pictures of the results
+    figures/              plots of the results
     mlm.json              the same facts as a STAC item
-    model.onnx            only if ``reben export`` put it there
+    model.onnx            only after ``reben export``
 
-Every value on the card comes from the run's record, its report or the model itself; nothing is
-typed, and nothing is read out of names.
+Every value on the card comes from the record of the run, its report or the model itself. Nothing
+is typed in, and nothing is guessed from names.
 """
 
 import logging
@@ -72,9 +72,9 @@ FILES = (
     ONNX_FILE,
     FIGURES_FOLDER,
 )
-"""What can be in a card folder; anything else in it is not reben's."""
+"""What a card folder may hold; anything else in it is not reben's."""
 FIGURES = ("average_precision", "precision_recall", "reliability")
-"""The pictures of a report that a card shows."""
+"""The plots of a report that a card shows."""
 
 
 def write_card(  # noqa: PLR0913 - all after the third are named
@@ -94,40 +94,40 @@ def write_card(  # noqa: PLR0913 - all after the third are named
     stated: Mapping[str, str] | None = None,
     license: str | None = None,
 ) -> Path:
-    """Write the card folder of a model and return it.
+    """Write the card folder of a model and return its path.
 
-    The folder is built beside its place and renamed into it as a whole. A card folder that reben
-    wrote before is replaced; any other folder that is not empty is refused.
+    The folder is built beside its destination and renamed into place as a whole. A card folder
+    that reben wrote before is replaced; any other folder must be empty.
 
     Args:
-        source: A run or its folder, of which the best model is meant; or a model, its folder, or
-            its id on the Hub. Of the training of a model without a run the card says what is
-            known and that the rest is not.
-        report: What the model reached on a split, or the file of the report.
-        out: The folder to write; its name is the model's name on the card, unless there is a
-            ``hub_id``.
-        dataset: The patches that the report is about, for the example. By default the store that
-            the run was trained on is opened again; a model without a run needs it.
+        source: A run (its best model is used), a model, the folder of either, or the id of a model
+            on the Hub. Without a run, the card says what is known of the training and that the
+            rest is not.
+        report: The results of the model on a split, or the file that holds them.
+        out: The folder to write. Its name is the model's name on the card, unless ``hub_id`` is
+            given.
+        dataset: The patches that the report is about; the example is taken from them. By default
+            the store that the run was trained on; a model without a run needs it.
         licence: Licence of the weights, by its identifier on the Hub.
-        seed: What the choice of the example follows from, see `choose_example`.
+        seed: Seed of the choice of the example, see `choose_example`.
         hub_id: The id that the model has or will have on the Hub, ``owner/name``.
-        branding: Affiliations and pictures to show; by default none.
-        template: A Jinja template of your own for the text, which may use the same values.
-        figures: Whether to draw pictures of the results; without them matplotlib is not needed.
-        bands: Bands in the order of the channels, for an older model folder that does not tell.
-        origin: Where the weights were published first, for a new card of weights of others.
-        stated: What others state of a training without a run, name -> value.
-        license: The same as ``licence``.
+        branding: Affiliations and pictures to show; none by default.
+        template: Your own Jinja template for the text; it can use the same values.
+        figures: Whether to plot the results; without plots matplotlib is not needed.
+        bands: Bands in channel order, for an older model folder that does not state them.
+        origin: Where the weights were first published, for a new card of a published model.
+        stated: What others state about a training without a run, name -> value.
+        license: American spelling of ``licence``.
 
     Raises:
-        RunError: If a run holds no model, if the report is about another model, or if there is no
-            ``dataset`` and no store to open again.
-        ConfigError: If the Hub knows no such licence, if it is given in both spellings, or if
-            the template cannot be filled.
+        RunError: If a run holds no model, if the report is about another model, or if there is
+            neither a ``dataset`` nor a store to open.
+        ConfigError: If the Hub knows no such licence, if both spellings are given, or if the
+            template cannot be filled.
         MetadataError: If the report is about other patches than those of ``dataset``.
         ModelError: If the model cannot be loaded.
-        MissingExtraError: If there shall be figures and matplotlib is not installed.
-        OutputError: If the folder is there and not ours, or cannot be written.
+        MissingExtraError: If figures are wanted and matplotlib is not installed.
+        OutputError: If the folder holds anything else, or cannot be written.
     """
     licence = require_licence(one_licence(licence, license))
     text_template = own_template() if template is None else _read_template(Path(template))
@@ -182,7 +182,7 @@ def write_card(  # noqa: PLR0913 - all after the third are named
     if replaced:
         if (out / ONNX_FILE).is_file():
             _logger.warning(
-                "%s was of the former card and is left out. Make it again with: reben export",
+                "%s belonged to the former card and was removed. Export it again: reben export",
                 ONNX_FILE,
             )
         _replace(out, fresh)
@@ -193,7 +193,7 @@ def _read_template(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"The card template {path} cannot be read: {error}.") from None
+        raise ConfigError(f"Could not read the card template {path}: {error}.") from None
 
 
 def _draw_figures(report: Report) -> "dict[str, Figure]":
@@ -203,11 +203,7 @@ def _draw_figures(report: Report) -> "dict[str, Figure]":
 
 
 def _own_folder(out: Path) -> bool:
-    """Tell whether ``out`` is a card folder that reben wrote.
-
-    Raises:
-        OutputError: If it is anything else but free, so that nothing of others is overwritten.
-    """
+    """Tell whether ``out`` is a card folder that reben wrote; anything else must be empty."""
     card = out / CARD_FILE
     if not card.is_file() or MARKER not in card.read_text(encoding="utf-8", errors="replace"):
         require_free(out)
@@ -215,18 +211,14 @@ def _own_folder(out: Path) -> bool:
     foreign = sorted({file.name for file in out.iterdir()}.difference(FILES))
     if foreign:
         raise OutputError(
-            f"{out} is a card folder, but also holds {', '.join(foreign)}, which reben did not "
-            "write. Nothing was changed there. Move them away, or choose another folder."
+            f"{out} is a card folder, but it also holds {', '.join(foreign)}, which reben did not "
+            "write. Nothing was changed. Move it elsewhere or choose another folder."
         )
     return True
 
 
 def _replace(old: Path, new: Path) -> None:
-    """Put folder ``new`` where ``old`` is; if that fails, ``old`` stays as it was.
-
-    Raises:
-        OutputError: If the operating system refuses.
-    """
+    """Put folder ``new`` where ``old`` is; if that fails, ``old`` stays as it was."""
     aside = old.with_name(f"{new.name}.old")
     try:
         old.rename(aside)
@@ -242,30 +234,25 @@ def _replace(old: Path, new: Path) -> None:
 
 
 def _measured_patches(subject: CardSubject, report: Report, dataset: Dataset | None) -> Dataset:
-    """Return the patches that a report is about.
-
-    Raises:
-        RunError: If they have to be opened, and there is no run, or its store is gone.
-        MetadataError: If those of ``dataset`` are others.
-    """
+    """Return the patches that a report is about."""
     if dataset is None:
         if subject.run is None:
             raise RunError(
-                f"The card needs a patch to show, and {subject.name} has no run that tells where "
-                "patches are. Say it: dataset=, or --data STORE."
+                f"The card shows a patch, and {subject.name} has no run that says where the "
+                "patches are. Pass them: dataset=, or --data STORE."
             )
         try:
             dataset = subject.run.dataset()
         except (StoreError, MetadataError) as error:
             raise RunError(
-                f"The card needs a patch to show, and the data of the run cannot be opened: "
-                f"{error} Say where they are now: dataset=, or --data STORE."
+                f"The card shows a patch, and the data of the run could not be opened: {error} "
+                "Pass them: dataset=, or --data STORE."
             ) from error
     measured = dataset[report.split]
     if measured.table.fingerprint() != report.fingerprint:
         raise MetadataError(
             f"The report is about {report.num_patches} patches of the {report.split} split; the "
-            f"{len(measured)} of {dataset.store.path} are others, or have other labels. Pass the "
-            "data, with the filters, that the report was made on."
+            f"{len(measured)} in {dataset.store.path} differ from them in names or labels. Pass "
+            "the data that the report was made on, with the same filters."
         )
     return measured

@@ -1,7 +1,7 @@
-"""Checks of a card folder: does the card say what report, config and weights say?
+"""Check a card folder: does the card agree with its report, config and weights?
 
-Any folder with a model card can be checked. What reben wrote is compared with the record that lies
-beside it; of other cards only that is checked which all have. Nothing is fetched.
+Any folder with a model card can be checked. What reben wrote is compared with the record beside
+it; other cards get the checks that apply to every card. Nothing is downloaded.
 """
 
 from collections.abc import Iterator
@@ -26,21 +26,21 @@ __all__ = ["CardProblem", "check_card"]
 def check_card(folder: Path | str) -> tuple[CardProblem, ...]:
     """Return what is wrong with a card folder; nothing if all is well.
 
-    What is checked of every card: the front matter parses and has a licence that the Hub knows;
-    pictures are there and are pictures; the config names its bands; the weights are exactly the
-    model's; ``mlm.json``, if there is one, is about these very files.
+    Every card: the front matter parses and has a licence that the Hub knows; pictures exist and
+    can be read; the config names its bands; the weights match the model exactly; ``mlm.json``, if
+    there is one, describes these very files.
 
-    Of a card that reben wrote, with ``card.json``: what it says of channels, statistics, labels
-    and thresholds follows from ``config.json``, its figures from ``report.json``, and the scores of
-    the example from its raw bands; front matter and marked sections are as reben writes them from
-    that. Text outside of the marks is the author's and is left alone.
+    A card that reben wrote, with ``card.json``: channels, statistics, labels and thresholds follow
+    from ``config.json``, figures from ``report.json``, and the scores of the example from its raw
+    bands; front matter and marked sections read exactly as reben writes them from these. Text
+    outside the marks is the author's and is not checked.
 
     Args:
         folder: The folder.
 
     Returns:
-        Problems, each an ``error`` or a ``warning`` by its ``severity``. A card with errors is not
-        pushed.
+        The problems; the ``severity`` of each is ``error`` or ``warning``. A card with errors is
+        not pushed.
 
     Example:
         >>> [str(problem) for problem in check_card("nowhere")]
@@ -56,7 +56,7 @@ def _find(folder: Path) -> Iterator[CardProblem]:
         yield CardProblem(CARD_FILE, f"there is no such file in {folder}")
         return
     except (OSError, UnicodeDecodeError) as error:
-        yield CardProblem(CARD_FILE, f"it cannot be read: {error}")
+        yield CardProblem(CARD_FILE, f"it could not be read: {error}")
         return
     model, record = _load_model(folder), _load_record(folder, card)
     yield from (found for found in (model, record) if isinstance(found, CardProblem))
@@ -79,19 +79,17 @@ def _load_model(folder: Path) -> Classifier | CardProblem:
     try:
         return Classifier.from_pretrained(folder)
     except RebenError as error:
-        return CardProblem(WEIGHTS_FILE, f"the model cannot be loaded: {error}")
+        return CardProblem(WEIGHTS_FILE, f"the model could not be loaded: {error}")
 
 
 def _load_record(folder: Path, card: CardText) -> CardRecord | CardProblem:
     if not (folder / RECORD_FILE).is_file():
         sections, fault = read_sections(card.text)
         if sections or fault:
-            return CardProblem(
-                RECORD_FILE, "it is not there, so nothing on the card can be verified"
-            )
+            return CardProblem(RECORD_FILE, "it is missing, so nothing on the card can be verified")
         return CardProblem(
             RECORD_FILE,
-            "there is none, since another program or an older reben wrote the card, so its figures "
+            "it is missing: another program or an older reben wrote the card, so its figures "
             "cannot be verified",
             "warning",
         )
@@ -104,7 +102,7 @@ def _load_record(folder: Path, card: CardText) -> CardRecord | CardProblem:
 def _load_report(folder: Path, model: Classifier | None) -> Report | CardProblem:
     """Return the report of a card, if it is about a model like the one beside it."""
     if not (folder / REPORT_FILE).is_file():
-        return CardProblem(REPORT_FILE, "it is not there, so no figure can be verified")
+        return CardProblem(REPORT_FILE, "it is missing, so no figure can be verified")
     try:
         report = Report.load(folder / REPORT_FILE)
         if model is not None:
@@ -114,7 +112,7 @@ def _load_report(folder: Path, model: Classifier | None) -> Report | CardProblem
     tuned = report.calibrated
     parts = [report.per_class, *([] if tuned is None else [tuned.metrics.per_class])]
     if any(set(own) != set(report.labels) for own in parts):
-        return CardProblem(REPORT_FILE, "its figures are not one for each of its labels")
+        return CardProblem(REPORT_FILE, "it does not have figures for each of its labels")
     return report
 
 
@@ -122,6 +120,6 @@ def _check_bands_stated(folder: Path) -> Iterator[CardProblem]:
     try:
         values = read_json(folder / CONFIG_FILE, dict, RebenError, "")
     except RebenError:
-        return  # the model cannot be loaded, which is told elsewhere
+        return  # reported by _load_model
     if is_published_config(values):
-        yield CardProblem(CONFIG_FILE, "it does not name the bands, so that their order is a guess")
+        yield CardProblem(CONFIG_FILE, "it does not name the bands, so their order is a guess")

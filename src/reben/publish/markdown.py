@@ -1,11 +1,10 @@
-r"""Text into Markdown without surprises: whatever a template interpolates is escaped.
+r"""Jinja templates for Markdown in which every interpolated value is escaped.
 
-A template filled by `render` writes ``{{ value }}`` for text, ``{{ value | code }}`` for text in
-the typewriter face, ``{{ value | number }}`` for a figure, ``{{ value | thousands }}`` for a whole
-number, ``{{ value | patches }}`` for a number of patches, ``{{ value | attribute }}`` inside an
-attribute of HTML, ``{{ value | dash }}`` for a cell that may be empty, ``{{ value | python }}``
-inside a block of Python, and ``{{ value | shell }}`` inside a block of commands. Nothing else gets
-into the page without being escaped.
+A template filled by `render` writes ``{{ value }}`` for text, ``{{ value | code }}`` for inline
+code, ``{{ value | number }}`` for a figure, ``{{ value | thousands }}`` for a whole number,
+``{{ value | patches }}`` for a number of patches, ``{{ value | attribute }}`` inside an HTML
+attribute, ``{{ value | dash }}`` for a table cell that may be empty, ``{{ value | python }}`` in a
+block of Python, and ``{{ value | shell }}`` in a block of commands.
 """
 
 import html
@@ -20,17 +19,17 @@ _SPECIAL = re.compile(r"([\\`*_\[\]{}<>#|~$&])")
 _SPACES = re.compile(r"[^\S\u00a0]+")  # a space that does not break stays
 _BLOCK_START = re.compile(r"^(\d*)([-+.)=])(?= |$)")
 DECIMALS = 4
-"""Digits after the point of every figure on a card; its model-index is rounded alike."""
+"""Decimals of every figure on a card and in its model-index."""
 
 
 class Markdown(str):
-    """Text that is Markdown already and is not escaped again."""
+    """Text that is Markdown already and must not be escaped again."""
 
     __slots__ = ()
 
 
 def escape(value: object) -> Markdown:
-    r"""Return ``value`` as Markdown that shows just its characters, in one line.
+    r"""Return ``value`` as Markdown that shows exactly its characters, on one line.
 
     Example:
         >>> print(escape("S2A_MSIL2A | <b>"))
@@ -43,7 +42,7 @@ def escape(value: object) -> Markdown:
 
 
 def code(value: object) -> Markdown:
-    r"""Return ``value`` in the typewriter face; right inside tables, too.
+    r"""Return ``value`` as inline code, also valid inside tables.
 
     Example:
         >>> print(code("a|b`c"))
@@ -57,7 +56,7 @@ def code(value: object) -> Markdown:
 
 
 def attribute(value: object) -> Markdown:
-    """Return ``value`` for an attribute of HTML between double quotes; right inside tables, too.
+    """Return ``value`` for a double-quoted HTML attribute, also valid inside tables.
 
     Example:
         >>> print(attribute('a "b" | <c>'))
@@ -68,7 +67,7 @@ def attribute(value: object) -> Markdown:
 
 
 def number(value: float) -> Markdown:
-    """Return a figure with the decimals that every figure on a card has.
+    """Return a figure with `DECIMALS` decimals.
 
     Example:
         >>> print(number(0.61234567))
@@ -78,7 +77,7 @@ def number(value: float) -> Markdown:
 
 
 def thousands(value: int) -> Markdown:
-    """Return a whole number with commas.
+    """Return a whole number with thousands separators.
 
     Example:
         >>> print(thousands(237871))
@@ -88,7 +87,7 @@ def thousands(value: int) -> Markdown:
 
 
 def patches(value: int) -> Markdown:
-    """Return a number of patches in words.
+    """Return a number of patches with its unit.
 
     Example:
         >>> print(patches(1), patches(2400), sep="; ")
@@ -98,12 +97,12 @@ def patches(value: int) -> Markdown:
 
 
 def python(text: str) -> Markdown:
-    """Return ``text`` as Python writes a string, for a block of code."""
+    """Return ``text`` as a Python string literal, for a block of code."""
     return Markdown(json.dumps(text))
 
 
 def shell(text: str) -> Markdown:
-    """Return ``text`` as one word for a shell, for a block of commands.
+    """Return ``text`` quoted as one word of a shell, for a block of commands.
 
     Example:
         >>> print(shell("it's"), shell("org/name"))
@@ -113,7 +112,7 @@ def shell(text: str) -> Markdown:
 
 
 def dash(text: str) -> str:
-    """Return ``text``, or a dash where it is empty, as in the cell of a table."""
+    """Return ``text``, or a dash if it is empty."""
     return text or Markdown("-")
 
 
@@ -125,7 +124,7 @@ def render(template: str, values: dict[str, Any]) -> str:
     """Return ``template`` filled with ``values``, each escaped where it is interpolated.
 
     Raises:
-        ConfigError: If the template is no Jinja template, or names a value that there is not.
+        ConfigError: If the template is not valid Jinja, or uses an unknown value.
     """
     from jinja2 import StrictUndefined, TemplateError
     from jinja2.sandbox import SandboxedEnvironment
@@ -147,5 +146,5 @@ def render(template: str, values: dict[str, Any]) -> str:
         return str(environment.from_string(template).render(values))
     except (TemplateError, TypeError, ValueError) as error:
         raise ConfigError(
-            f"The card template cannot be filled: {error}. It may use: {', '.join(sorted(values))}."
+            f"Could not fill the card template: {error}. It may use: {', '.join(sorted(values))}."
         ) from error

@@ -1,7 +1,7 @@
 """``mlm.json``: a model as a STAC item with the Machine Learning Model extension.
 
-Catalogues can find a model by it, and programs can run one without knowing reben: it says which
-bands go in, in which order and how scaled, what comes out, and which files hold the weights.
+Catalogues use it to find a model, and programs to run one without knowing reben: it describes the
+input bands, their order and scaling, the outputs, and the files that hold the weights.
 """
 
 import json
@@ -39,21 +39,21 @@ def mlm_item(  # noqa: PLR0913 - all after the first are named
     made_up: bool = False,
     license: str | None = None,
 ) -> dict[str, Any]:
-    """Return a model as a STAC item, as JSON has it; the same input gives the same item.
+    """Return a model as a STAC item, in plain JSON values.
 
     Args:
         model: The model.
         name: Its name, which becomes the id of the item.
         files: Names within the folder of the item -> the files, which are hashed. The weights are
             among them.
-        report: What the model reached, if that is known.
-        licence: Licence of the weights, by its name on the Hub.
-        num_train: Patches that it was trained on, if that is known.
-        made_up: Whether these were made up; such an item has no place on Earth.
-        license: The same as ``licence``; one of the two is needed.
+        report: Results of the model, if known.
+        licence: Licence of the weights, by its identifier on the Hub.
+        num_train: Number of training patches, if known.
+        made_up: Whether these are synthetic; such an item has no place on Earth.
+        license: American spelling of ``licence``; one of the two is required.
 
     Raises:
-        ConfigError: If no licence is given, or both spellings are.
+        ConfigError: If no licence is given, or both spellings.
         OutputError: If a file cannot be read.
     """
     return item_fields(
@@ -83,17 +83,17 @@ def write_mlm(  # noqa: PLR0913 - all after the second are named
     """Write ``mlm.json`` into a folder that holds the files of a model, and return its path.
 
     Args:
-        folder: The folder; every file of a model that it holds is described.
+        folder: The folder; every model file in it is described.
         model: The model.
-        name: Its name; that of the folder by default.
-        report: What the model reached, if that is known.
-        licence: Licence of the weights, by its name on the Hub.
-        num_train: Patches that it was trained on, if that is known.
-        made_up: Whether these were made up.
-        license: The same as ``licence``; one of the two is needed.
+        name: Its name; by default the name of the folder.
+        report: Results of the model, if known.
+        licence: Licence of the weights, by its identifier on the Hub.
+        num_train: Number of training patches, if known.
+        made_up: Whether these are synthetic.
+        license: American spelling of ``licence``; one of the two is required.
 
     Raises:
-        ConfigError: If no licence is given, or both spellings are.
+        ConfigError: If no licence is given, or both spellings.
         OutputError: If a file cannot be read, or ``mlm.json`` cannot be written.
     """
     folder = Path(folder)
@@ -111,25 +111,25 @@ def write_mlm(  # noqa: PLR0913 - all after the second are named
 
 
 def add_file(folder: str | Path, file: str) -> Path:
-    """Describe one more file, or one that changed, in the ``mlm.json`` of a folder.
+    """Add a file, or update one, in the ``mlm.json`` of a folder.
 
     Args:
-        folder: The folder, with its ``mlm.json``.
+        folder: The folder that holds ``mlm.json``.
         file: Name of the file in it, for example ``model.onnx``.
 
     Raises:
-        ModelFolderError: If there is no ``mlm.json``, or it is none.
+        ModelFolderError: If ``mlm.json`` is missing or invalid.
         OutputError: If the file cannot be read, or ``mlm.json`` cannot be written.
     """
-    path, cure = Path(folder) / MLM_FILE, "Write it anew with write_mlm."
+    path, cure = Path(folder) / MLM_FILE, "Write it again with write_mlm."
     item = read_json(path, dict[str, Any], ModelFolderError, cure)
     try:
         key, asset = asset_fields(file, path.parent / file, item["properties"]["bands"])
         item["assets"][key] = asset
     except (KeyError, TypeError) as error:
         raise ModelFolderError(
-            f"{path} is no item that {file} could be added to: {type(error).__name__} {error}. "
-            f"{cure}"
+            f"{path} is not a STAC item that {file} can be added to: {type(error).__name__} "
+            f"{error}. {cure}"
         ) from error
     write_text(path, _json(item))
     return path

@@ -1,7 +1,8 @@
-"""Whether ``mlm.json`` is valid, and says of the files beside it what they are.
+"""Check ``mlm.json``: is it valid, and does it describe the files beside it?
 
-It is checked against the schema of STAC, which comes with pystac, and the rules of the MLM
-extension, which are classes of stac-model; and it is built again and compared. Nothing is fetched.
+It is validated against the STAC schema, which is included in pystac, and the rules of the MLM
+extension, which are classes of stac-model. Then it is built again and compared. Nothing is
+downloaded.
 """
 
 import logging
@@ -19,7 +20,7 @@ from reben.support.extras import optional
 from reben.support.json_files import read_json
 
 _ITEM = "https://schemas.stacspec.org/v{version}/item-spec/json-schema/item.json"
-_FREE = ("title", "description", "license")  # what authors may word otherwise
+_FREE = ("title", "description", "license")  # authors may change these
 
 logger = logging.getLogger(__name__)
 
@@ -27,15 +28,15 @@ logger = logging.getLogger(__name__)
 def check_mlm(path: str | Path, *, schema: bool | None = None) -> tuple[str, ...]:
     """Return what is wrong with an ``mlm.json``, one sentence each; nothing if all is well.
 
-    It is held against the schema of STAC 1.1 and the rules of the MLM extension (by stac-model),
-    and against the files beside it: sizes and checksums, the config (bands in order, statistics,
-    labels, thresholds) and the report. What authors add to it, or word otherwise in title and
-    description, is left alone. Nothing is fetched.
+    It is validated against the schema of STAC 1.1 and the rules of the MLM extension (with
+    stac-model), and compared with the files beside it: sizes and checksums, the config (bands in
+    order, statistics, labels, thresholds) and the report. Authors may add to it, and change its
+    title, description and license. Nothing is downloaded.
 
     Args:
         path: The file, or its folder.
-        schema: Whether to demand the check against schemas, which needs the extra ``mlm``. By
-            default it is left out where that is not installed, and the log says so.
+        schema: Whether to validate against the schemas, which needs the extra ``mlm``. By default
+            this is skipped, with a log message, if the extra is not installed.
 
     Raises:
         MissingExtraError: If ``schema`` is true and the extra is not installed.
@@ -43,14 +44,14 @@ def check_mlm(path: str | Path, *, schema: bool | None = None) -> tuple[str, ...
     path = Path(path)
     path = path / MLM_FILE if path.is_dir() else path
     try:
-        item = read_json(path, dict[str, Any], ModelFolderError, "Write it anew with write_mlm.")
+        item = read_json(path, dict[str, Any], ModelFolderError, "Write it again with write_mlm.")
     except ModelFolderError as error:
         return (str(error),)
     problems = [] if schema is False else _against_schemas(item, demanded=schema is True)
     try:
         problems += _against_files(item, path.parent)
     except (KeyError, TypeError, AttributeError, ValueError) as error:
-        problems.append(f"a field is missing or of another kind: {type(error).__name__} {error}")
+        problems.append(f"a field is missing or has the wrong type: {type(error).__name__} {error}")
     except RebenError as error:
         problems.append(str(error))
     return tuple(dict.fromkeys(problems))
@@ -60,7 +61,7 @@ def check_mlm(path: str | Path, *, schema: bool | None = None) -> tuple[str, ...
 
 
 def _against_files(item: Mapping[str, Any], folder: Path) -> Iterator[str]:
-    """Yield where an item is not the one that reben writes of the files beside it."""
+    """Yield where an item differs from the one that reben writes for the files beside it."""
     yield from _check_assets(item["assets"], folder)
     right = _build_again(item, folder)
     for name in right.pop("stac_extensions"):
@@ -74,14 +75,10 @@ def _against_files(item: Mapping[str, Any], folder: Path) -> Iterator[str]:
 
 
 def _build_again(item: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """Return the item that reben writes of a folder.
-
-    What follows from no file is taken from the item itself.
-
-    Raises:
-        RebenError: If config, report or another file cannot be read.
-    """
-    values = read_json(folder / CONFIG_FILE, dict[str, Any], ModelFolderError, "It lies beside.")
+    """Return the item that reben writes for a folder; what no file says is taken from ``item``."""
+    values = read_json(
+        folder / CONFIG_FILE, dict[str, Any], ModelFolderError, "Save the model again."
+    )
     properties = item["properties"]
     measured = "reben:metrics" in properties and (folder / REPORT_FILE).is_file()
     keys = {ASSETS[name].key for name in (WEIGHTS_FILE, ONNX_FILE)} | item["assets"].keys()
@@ -100,13 +97,13 @@ def _build_again(item: Mapping[str, Any], folder: Path) -> dict[str, Any]:
 
 
 def _check_assets(assets: Mapping[str, Any], folder: Path) -> Iterator[str]:
-    """Yield assets that are not in the folder, or whose role does not fit their kind."""
+    """Yield assets that are not in the folder, or whose role does not fit their type."""
     for key, asset in assets.items():
         if ("mlm:model" in asset.get("roles", ())) != ("mlm:artifact_type" in asset):
             yield f"asset {key}: the role mlm:model and mlm:artifact_type belong together"
         place = PurePosixPath(asset["href"])
         if place.is_absolute() or ".." in place.parts or ":" in asset["href"]:
-            yield f"asset {key} lies outside the folder: {asset['href']}"
+            yield f"asset {key} is outside the folder: {asset['href']}"
         elif not (folder / place).is_file():
             yield f"asset {key}: there is no file {place}"
 
@@ -115,14 +112,14 @@ def _check_assets(assets: Mapping[str, Any], folder: Path) -> Iterator[str]:
 
 
 def _against_schemas(item: Mapping[str, Any], *, demanded: bool) -> list[str]:
-    use = "The check against the schemas of STAC"
+    use = "Validation against the STAC schemas"
     try:
         validator = optional("pystac.validation.local_validator", "mlm", use)
         properties = optional("stac_model.schema", "mlm", use).MLModelProperties
     except MissingExtraError as error:
         if demanded:
             raise
-        logger.warning("%s was not held against the schemas of STAC. %s", MLM_FILE, error)
+        logger.warning("%s was not validated against the STAC schemas. %s", MLM_FILE, error)
         return []
     schemas = validator.get_local_schema_cache()
     return [*_core_problems(item, schemas), *_extension_problems(item, properties)]
@@ -136,9 +133,9 @@ def _core_problems(
 
     uri = _ITEM.format(version=item.get("stac_version"))
     if uri not in schemas:
-        yield f"stac_version {item.get('stac_version')!r} is not one that pystac has a schema of"
+        yield f"pystac has no schema for stac_version {item.get('stac_version')!r}"
         return
-    # A registry that retrieves nothing: what is not in it cannot be had.
+    # This registry downloads nothing.
     registry: Any = Registry().with_resources(
         [(place, Resource.from_contents(schema)) for place, schema in schemas.items()]
     )
@@ -151,7 +148,7 @@ def _extension_problems(item: Mapping[str, Any], properties_class: Any) -> Itera
 
     properties = item.get("properties")
     if not isinstance(properties, Mapping):
-        yield "STAC: an item has properties"
+        yield "STAC: the item has no properties"
         return
     fields = {key: value for key, value in properties.items() if key.startswith("mlm:")}
     known = {field.alias for field in properties_class.model_fields.values()}

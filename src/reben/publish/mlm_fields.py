@@ -1,7 +1,7 @@
-"""What a STAC item says of a model, built from its config, its report and its files.
+"""The STAC item of a model, built from its config, report and files.
 
 The fields are those of the STAC Machine Learning Model extension 1.6.0, as stac-model 0.7.0 writes
-them. The same input gives the same item, so that an item can be checked by building it again.
+them. Equal input gives an equal item, so an item can be checked by building it again.
 """
 
 import hashlib
@@ -37,7 +37,7 @@ EO = "https://stac-extensions.github.io/eo/v2.0.0/schema.json"
 SAR = "https://stac-extensions.github.io/sar/v1.3.2/schema.json"
 FILE = "https://stac-extensions.github.io/file/v2.1.0/schema.json"
 DATASET = "BigEarthNet v2.0"
-_SHA256 = "1220"  # how a multihash of that kind and length begins
+_SHA256 = "1220"  # the prefix of its multihash
 _INSTRUMENTS: Mapping[Sensor, str] = {"Sentinel-1": "c-sar", "Sentinel-2": "msi"}
 _LINKS = (
     ("about", "https://zenodo.org/records/10891137", "The data set, BigEarthNet v2.0 (reBEN)"),
@@ -51,11 +51,11 @@ _RESIZE: Mapping[Upsampling, str] = MappingProxyType(
     }
 )
 _TASKS = ("classification",)
-"""The extension has no word for several labels at once; ``scene-classification`` is one label."""
+"""The extension has no task with several labels; ``scene-classification`` means one label."""
 
 
 class _Asset(NamedTuple):
-    """What an item says of a file by its name."""
+    """How an item describes a file."""
 
     key: str
     title: str
@@ -82,7 +82,7 @@ ASSETS: Mapping[str, _Asset] = {
         {"mlm:artifact_type": "onnx.save", "mlm:framework": "ONNX"},
     ),
     CONFIG_FILE: _Asset("config", "Config of the model", "application/json"),
-    REPORT_FILE: _Asset("report", "What the model reached", "application/json"),
+    REPORT_FILE: _Asset("report", "Results of the model", "application/json"),
     CARD_FILE: _Asset("card", "Model card", "text/markdown"),
     PICTURE_FILE: _Asset("example", "A patch of the test split", "image/png", ("thumbnail",)),
 }
@@ -101,18 +101,18 @@ def item_fields(  # noqa: PLR0913 - all after the third are named
     num_parameters: int,
     torch_version: str,
 ) -> dict[str, Any]:
-    """Return a model as a STAC item, as JSON has it.
+    """Return a model as a STAC item, in plain JSON values.
 
     Args:
         config: The config of the model.
         files: Names within the folder of the item -> the files, which are hashed.
-        report: What the model reached, if that is known.
+        report: Results of the model, if known.
         name: Name of the model, which becomes the id of the item.
-        licence: Licence of the weights, by its name on the Hub.
-        num_train: Patches that it was trained on, if that is known.
-        made_up: Whether these were made up; such an item has no place on Earth.
-        num_parameters: Weights of the model.
-        torch_version: The version of PyTorch that wrote it.
+        licence: Licence of the weights, by its identifier on the Hub.
+        num_train: Number of training patches, if known.
+        made_up: Whether these are synthetic; such an item has no place on Earth.
+        num_parameters: Number of parameters.
+        torch_version: The version of PyTorch that wrote the weights.
 
     Raises:
         OutputError: If a file cannot be read.
@@ -171,7 +171,7 @@ def item_fields(  # noqa: PLR0913 - all after the third are named
 
 
 def band_fields(name: str) -> dict[str, Any]:
-    """Return what a catalogue says of band ``name``: metres, unit, wavelength or polarisation."""
+    """Return how a catalogue describes a band: pixel size, unit, wavelength or polarisation."""
     spectrum = BANDS[name].spectrum
     fields: dict[str, Any] = {"name": name, "gsd": BANDS[name].metres}
     if spectrum is None:
@@ -198,7 +198,7 @@ def band_fields(name: str) -> dict[str, Any]:
 
 
 def _input_fields(config: ModelConfig) -> dict[str, Any]:
-    """Return what goes into the network: bands in order, shape, and how values are normalised."""
+    """Return the input of the network: bands in order, shape and normalisation."""
     size, statistics = config.image_size, config.statistics
     return {
         "name": "patch",
@@ -228,7 +228,7 @@ def _input_fields(config: ModelConfig) -> dict[str, Any]:
 
 
 def _output_fields(config: ModelConfig) -> dict[str, Any]:
-    """Return what comes out of the network: logits, the labels they are of, and their sigmoid."""
+    """Return the output of the network: logits, their labels and their sigmoid."""
     t = config.temperature
     return {
         "name": "logits",
@@ -257,7 +257,7 @@ def _output_fields(config: ModelConfig) -> dict[str, Any]:
 
 
 def _hyperparameters(config: ModelConfig, num_train: int | None) -> dict[str, Any]:
-    """Return settings of the model that no other field holds."""
+    """Return the settings of the model that no other field holds."""
     return {
         "image_size": config.image_size,
         "upsampling": config.upsampling,
@@ -270,7 +270,7 @@ def _hyperparameters(config: ModelConfig, num_train: int | None) -> dict[str, An
 
 
 def _class_fields(value: int, label: str) -> dict[str, Any]:
-    """Return a class as the STAC extension classification has it; its name is for machines."""
+    """Return a class of the STAC extension classification, with a machine-readable name."""
     fields = {
         "value": value,
         "name": re.sub(r"[^0-9a-z]+", "-", label.lower()).strip("-") or f"label-{value}",
@@ -291,9 +291,9 @@ def _metrics_fields(report: Report) -> dict[str, Any]:
 
 
 def asset_fields(file: str, path: Path, bands: list[dict[str, Any]]) -> tuple[str, dict[str, Any]]:
-    """Return the key of an asset and what it says of a file: roles, size, checksum.
+    """Return the key of an asset and how it describes a file: roles, size, checksum.
 
-    A model card is named without size and checksum: authors may add to its text.
+    A model card gets no size and no checksum, since authors may add to its text.
 
     Raises:
         OutputError: If the file cannot be read.
@@ -305,7 +305,8 @@ def asset_fields(file: str, path: Path, bands: list[dict[str, Any]]) -> tuple[st
         num_bytes = path.stat().st_size
     except OSError as error:
         raise OutputError(
-            f"{path}, which {MLM_FILE} shall describe, cannot be read: {error.strerror}."
+            f"Could not read {path}, which {MLM_FILE} describes: {error.strerror}. Check the file "
+            "and its permissions."
         ) from error
     sealed = {"file:size": num_bytes, "file:checksum": f"{_SHA256}{digest}"}
     return asset.key, {
@@ -327,12 +328,12 @@ def _place() -> dict[str, Any]:
 
 
 def _three_numbers(text: str) -> str:
-    """Return a version as the extension wants it, without what marks development versions."""
+    """Return a version as the extension requires it, without suffixes."""
     found = re.match(r"\d+\.\d+\.\d+", text)
     return text if found is None else found[0]
 
 
 def _machine_name(name: str) -> str:
-    """Return a name as the extension wants it: a letter first, no odd signs."""
+    """Return a name as the extension requires it: a letter first, no special characters."""
     cleaned = re.sub(r"[^a-zA-Z0-9_.\-\s]+", "-", name).strip("-_. \t\n")
     return cleaned if re.match(r"[a-zA-Z]..", cleaned) else f"model-{cleaned or 'unnamed'}"

@@ -1,4 +1,4 @@
-"""Recard: a model that is on the Hub gets a config that names its bands, and a measured card."""
+"""Recard: a published model gets a config that names its bands and a card with measured figures."""
 
 import tempfile
 from collections.abc import Callable
@@ -32,29 +32,29 @@ def recard(  # noqa: PLR0913 - all after the third are named
     progress: Callable[[int, int], None] | None = None,
     **card: Any,  # noqa: ANN401 - passed on
 ) -> Path:
-    """Write a corrected card folder for a model on the Hub, and return it.
+    """Write a corrected card folder for a model on the Hub, and return its path.
 
-    The weights are the published ones. The config is written anew, with bands, statistics and
-    labels by name; the figures are measured on the patches of ``dataset``, and the card says which
-    repository and commit the weights are from.
+    The weights are the published ones. The config is rewritten with bands, statistics and labels
+    by name, the figures are measured on the patches of ``dataset``, and the card states the
+    repository and commit that the weights come from.
 
     Args:
         name: The model, ``owner/name`` or ``owner/name@revision``.
-        dataset: Patches, of which those of ``split`` are predicted.
+        dataset: The patches to measure on.
         out: The folder to write; its name is the model's name on the card.
         revision: Branch, tag or commit on the Hub.
-        bands: The bands in the order of the channels, for a name that does not tell.
+        bands: Bands in channel order, if the name of the model does not imply them.
         split: The split to measure on.
-        cache_dir: Cache of the Hub client, if not the usual one.
-        token: Token for the Hub, if not the usual one.
-        local_files_only: Whether to use the Hub's cache alone and not the network.
-        batch_size: Patches to predict at a time.
+        cache_dir: Cache of the Hub client, if not the default one.
+        token: Token for the Hub, if not the default one.
+        local_files_only: Whether to use only the Hub's cache, without network access.
+        batch_size: Patches per batch.
         progress: Called as ``progress(done, total)`` after each batch, counted in patches.
         **card: Further settings of `write_card`, such as ``licence`` or ``hub_id``.
 
     Raises:
-        ConfigError: If ``name`` is no such id.
-        EmptySplitError: If there is no patch of that split.
+        ConfigError: If ``name`` is not an id on the Hub.
+        EmptySplitError: If the split has no patches.
         RebenError: As `Classifier.from_pretrained`, `evaluate` and `write_card` do.
 
     Example:
@@ -66,7 +66,8 @@ def recard(  # noqa: PLR0913 - all after the third are named
     name, revision = split_revision(name, revision)
     if not is_hub_id(name):
         raise ConfigError(
-            f"{name} is no id of a model on the Hugging Face Hub, which has the form owner/name."
+            f"{name} is not the id of a model on the Hugging Face Hub, such as owner/name. For a "
+            "model folder, use write_card."
         )
     hub = {
         "revision": revision,

@@ -59,7 +59,10 @@ def test_a_plain_model_folder_gets_a_card_with_a_report_and_data(trained, store,
     assert run(words) == 2
     assert "--data STORE" in capsys.readouterr().err
     assert run([*words, "--data", store]) == 0
-    assert "No record of the training" in (tmp_path / "card" / "README.md").read_text()
+    assert (
+        "There is no record of how these weights were trained"
+        in (tmp_path / "card" / "README.md").read_text()
+    )
 
 
 def test_check_of_a_whole_card_leaves_with_0_and_says_so(written, capsys):
@@ -77,7 +80,7 @@ def test_check_lists_problems_and_leaves_with_1(written, tmp_path, capsys):
     assert left.value.code == 1
     said = capsys.readouterr()
     assert said.out.splitlines() == [
-        "example.png: the card shows this picture, and it is not there",
+        "example.png: the card shows this picture, but it is missing",
         "mlm.json: asset example: there is no file example.png",
     ]
     assert said.err == f"{folder}: 2 errors, 0 warnings.\n"
@@ -86,7 +89,7 @@ def test_check_lists_problems_and_leaves_with_1(written, tmp_path, capsys):
     problems = json.loads(capsys.readouterr().out)["problems"]
     assert problems[0] == {
         "where": "example.png",
-        "what": "the card shows this picture, and it is not there",
+        "what": "the card shows this picture, but it is missing",
         "severity": "error",
     }
     assert [problem["where"] for problem in problems] == ["example.png", "mlm.json"]
@@ -98,7 +101,7 @@ def test_check_with_warnings_alone_tells_them_and_leaves_with_0(written, tmp_pat
         card.write("\n[More Information Needed]\n")
     assert run(["card", str(folder), "--check"]) == 0
     said = capsys.readouterr()
-    assert said.out.endswith("was left (warning)\n")
+    assert said.out.endswith("was not filled in (warning)\n")
     assert said.err == f"{folder}: 0 errors, 1 warning.\n"
 
 
@@ -134,7 +137,7 @@ def test_an_own_template_is_filled(trained, tmp_path):
         (["--check"], "Say the folder to check"),
         (["--out", "x", "--from", "org/name"], "--data STORE"),
         (["run", "--out", "x", "--from", "org/name"], "measured by itself"),
-        (["run", "--out", "x", "--affiliations", "nobody"], "No affiliations can be read"),
+        (["run", "--out", "x", "--affiliations", "nobody"], "Could not read affiliations"),
     ],
 )
 def test_what_is_missing_is_said(words, message, capsys, tmp_path, monkeypatch):

@@ -58,7 +58,7 @@ def test_true_colour_wins_where_both_are_there():
 
 def test_a_patch_without_colours_is_refused_and_the_cure_is_said():
     with pytest.raises(
-        BandsMismatchError, match=r"needs B04, B03, B02 or VV, VH; there is B11\. Pass"
+        BandsMismatchError, match=r"needs B04, B03, B02 or VV, VH; the patch has B11\. Pass"
     ):
         colour_patch(bands_of(B11=np.uint16(5)))
 

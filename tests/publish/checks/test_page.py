@@ -35,9 +35,9 @@ def test_windows_line_ends_and_a_byte_order_mark_change_nothing():
     ("head", "trouble"),
     [
         ("license: [mit", "not valid YAML"),
-        ("- a", "holds no fields"),
-        ("model-index: 3", "cannot be used"),
-        ("model-index:\n- name: a\n  results:\n  - task: 3", "cannot be used"),
+        ("- a", "has no fields"),
+        ("model-index: 3", "Hub cannot use"),
+        ("model-index:\n- name: a\n  results:\n  - task: 3", "Hub cannot use"),
     ],
 )
 def test_what_cannot_be_parsed_is_told(head, trouble):
@@ -47,7 +47,7 @@ def test_what_cannot_be_parsed_is_told(head, trouble):
 def test_a_text_without_front_matter_is_told():
     card = CardText.parse("# x")
     assert (card.head, card.text) == ({}, "# x")
-    assert "no front matter" in card.trouble
+    assert "front matter is missing" in card.trouble
 
 
 def test_a_warning_says_that_it_is_one():

@@ -1,4 +1,4 @@
-"""The values that the template of a card is filled with: plain data, as JSON has it."""
+"""The values that fill the template of a card, as plain JSON data."""
 
 import json
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ from reben.support.plain_json import from_plain, to_plain
 
 DATASET = "BigEarthNet v2.0"
 MADE_UP = "made-up patches in the layout of BigEarthNet v2.0"
-"""What takes its place where the patches of training or test are no measurements."""
+"""What is said instead if patches of training or test are synthetic."""
 OFFICIAL_TRAIN_PATCHES = 237_871
 """Patches in the official train split. Source: metadata.parquet of Zenodo record 10891137."""
 OFFICIAL_TEST_PATCHES = 119_825
@@ -31,10 +31,10 @@ _UNITS: dict[Sensor, str] = {"Sentinel-1": "dB", "Sentinel-2": "digital number"}
 
 
 def card_values(data: CardData) -> dict[str, Any]:
-    """Return every value that the template of a card can use, by name.
+    """Return all values that the template of a card can use, by name.
 
     Raises:
-        RunError: If the record of the run is not complete.
+        RunError: If the record of the run is incomplete.
     """
     model, run = data.subject.model, data.subject.run
     values = {
@@ -65,7 +65,7 @@ def card_values(data: CardData) -> dict[str, Any]:
 
 
 def as_json(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return values as they are when they were written as JSON and read again."""
+    """Return values as they are after writing them as JSON and reading them back."""
     plain: dict[str, Any] = json.loads(json.dumps(to_plain(values), allow_nan=False))
     return plain
 
@@ -74,7 +74,7 @@ def fill(values: Mapping[str, Any], template: str) -> str:
     """Return the text of a card, in Markdown.
 
     Raises:
-        ConfigError: If the template is none, or names a value that there is not.
+        ConfigError: If the template is invalid or uses an unknown value.
     """
     branding = from_plain(Branding, values["branding"])
     shown = {
@@ -86,46 +86,45 @@ def fill(values: Mapping[str, Any], template: str) -> str:
 
 
 def source_url() -> str | None:
-    """Return where the code of reben lies, as its package says; None while it does not."""
+    """Return where the code of reben is, from the metadata of its package; None if not stated."""
     links = (text.split(", ", 1) for text in metadata("reben").get_all("Project-URL") or ())
     return next((url for name, url in links if name == "Source"), None)
 
 
 def own_template() -> str:
-    """Return the template of reben itself."""
+    """Return reben's own template."""
     file = files("reben.publish") / "templates" / "card.md.jinja"
     return file.read_text(encoding="utf-8")
 
 
 def warning(num_train: int | None, num_measured: int, *, made_up: bool = False) -> list[str]:
-    """Return the sentences of the box on top of a card; none for a run in earnest.
+    """Return the sentences of the box at the top of a card; none for a serious run.
 
-    The rule: a run is a toy if it was trained on fewer than half of the patches of the official
-    train split; its figures are a toy's if they are from fewer than half of those of the official
-    test split. Patches that are made up are said to be so, however many they are.
+    A run is a toy if it was trained on fewer than half of the patches of the official train split;
+    its figures are a toy's if they are from fewer than half of those of the official test split.
+    Made-up patches are always named.
     """
     if made_up:
         return [
-            f"This model was trained or measured on {MADE_UP}, not on satellite images. It "
-            "shows that the programs work and is of no other use."
+            f"This model was trained or measured on {MADE_UP}, not on satellite images. It only "
+            "shows that the software works."
         ]
     sentences = []
     if num_train is not None and 2 * num_train < OFFICIAL_TRAIN_PATCHES:
         sentences.append(
-            f"This is a toy run: it was trained on {patches(num_train)}, where the official "
-            f"train split has {thousands(OFFICIAL_TRAIN_PATCHES)}. Do not rely on its scores."
+            f"This is a toy run: it was trained on {patches(num_train)}; the official train split "
+            f"has {thousands(OFFICIAL_TRAIN_PATCHES)}. Do not rely on its scores."
         )
     if 2 * num_measured < OFFICIAL_TEST_PATCHES:
         sentences.append(
-            f"The figures below were measured on {patches(num_measured)}, where the "
-            f"official test split has {thousands(OFFICIAL_TEST_PATCHES)}. Do not compare them "
-            "with published ones."
+            f"The figures below were measured on {patches(num_measured)}; the official test split "
+            f"has {thousands(OFFICIAL_TEST_PATCHES)}. Do not compare them with published figures."
         )
     return sentences
 
 
 def model_values(model: Classifier) -> dict[str, Any]:
-    """Return what a template can say of a model: its size, channels and labels."""
+    """Return the template values about a model: its size, channels and labels."""
     config = model.config
     return {
         "backbone": config.backbone,
@@ -143,7 +142,7 @@ def model_values(model: Classifier) -> dict[str, Any]:
 
 
 def in_words(bands: BandSet) -> str:
-    """Return the bands of a model in words; more than four of a sensor are only counted.
+    """Return the bands of a model in words; more than four of a sensor are counted.
 
     Example:
         >>> in_words(BandSet.parse("s1")), in_words(BandSet.parse("all"))
@@ -159,7 +158,6 @@ def in_words(bands: BandSet) -> str:
 
 
 def _channels(model: Classifier) -> list[dict[str, Any]]:
-    """Return the rows of the table of channels, in channel order."""
     statistics = model.config.statistics
     return [
         {

@@ -1,7 +1,7 @@
-"""The example on a card: which patch, its true labels, and what the model says.
+"""The example on a card: which patch, its true labels, and the scores of the model.
 
-Its raw bands are kept beside the card, in ``example.safetensors``, so that whoever has the folder
-can predict it again.
+Its raw bands are kept beside the card, in ``example.safetensors``, so that anybody who has the
+folder can predict it again.
 """
 
 import hashlib
@@ -26,20 +26,20 @@ from reben.support.json_files import parse_json
 EXAMPLE_FILE = "example.safetensors"
 PICTURE_FILE = "example.png"
 SEVERAL = 3
-"""How many labels an example has at least, where any patch has as many."""
+"""The fewest labels that an example has, if any patch has that many."""
 _ABOUT = "example"
 
 
 @dataclass(frozen=True)
 class Example:
-    """One patch with all scores.
+    """One patch with all its scores.
 
     Args:
         names: Sensor -> name of its patch.
-        split: The split that it is from.
-        bars: Label, score and truth of every label, highest score first.
-        true_labels: The labels that it really has.
-        bands: Its raw values: the bands of the model, and those of the picture.
+        split: The split of the patch.
+        bars: Score and truth of every label, highest score first.
+        true_labels: The labels of the patch.
+        bands: The raw bands of the model and of the picture.
     """
 
     names: Mapping[Sensor, str]
@@ -50,13 +50,13 @@ class Example:
 
     @property
     def patch_id(self) -> str:
-        """The Sentinel-2 patch name, which the metadata call it by."""
+        """The Sentinel-2 name of the patch, its key in the metadata."""
         return self.names["Sentinel-2"]
 
 
 @dataclass(frozen=True)
 class _About:
-    """What the header of the file says of the example."""
+    """The header of the file."""
 
     patch_id: str
     s1_name: str
@@ -67,9 +67,9 @@ class _About:
 def choose_example(table: PatchTable, seed: int = 0) -> str:
     """Return the name of the patch that a card shows, by a rule that never sees a score.
 
-    Of all patches with three labels or more (or, where there is none, with as many labels as any
-    patch has), it is the one whose SHA-256 of ``seed:patch name`` is the smallest. So the choice
-    depends on names, numbers of labels and the seed, not on the order of the table.
+    Of the patches with at least three labels (or with the most that any patch has, if none has
+    three), it is the one with the smallest SHA-256 of ``seed:name``. So the choice depends on
+    names, label counts and the seed, not on the order of the table.
     """
     num_labels = dict(zip(table.patch_ids, map(len, table.label_names), strict=True))
     enough = min(SEVERAL, max(num_labels.values()))
@@ -78,7 +78,7 @@ def choose_example(table: PatchTable, seed: int = 0) -> str:
 
 
 def predict_example(model: Classifier, dataset: Dataset, patch_id: str) -> Example:
-    """Return what ``model`` says about one patch of ``dataset``, from its raw bands.
+    """Return what ``model`` predicts for one patch of ``dataset``, from its raw bands.
 
     Raises:
         MissingPatchError: If the table or the store lacks the patch.
@@ -97,7 +97,7 @@ def predict_example(model: Classifier, dataset: Dataset, patch_id: str) -> Examp
 def score_bars(
     model: Classifier, bands: Mapping[str, NDArray[Any]], true_labels: tuple[str, ...]
 ) -> tuple[Bar, ...]:
-    """Return what ``model`` says of raw bands, highest score first."""
+    """Return the scores of ``model`` for raw bands, highest first."""
     scores = model.predict({name: bands[name] for name in model.bands if name in bands})
     thresholds = dict(zip(scores.labels, scores.thresholds, strict=True))
     return tuple(
@@ -107,21 +107,16 @@ def score_bars(
 
 
 def picture_bands(bands: BandSet) -> BandSet:
-    """Return the bands that the picture of a patch is made of.
+    """Return the bands that the picture of a patch needs.
 
-    A model that takes any Sentinel-2 band is shown with the true colour of the patch, also where
-    it does not take all of B04, B03, B02 itself; a model of Sentinel-1 alone with the radar.
+    For a model with any Sentinel-2 band this is true colour, even if it does not take B04, B03 and
+    B02 itself; for a model with Sentinel-1 bands only, radar.
     """
     return RGB if bands.of_sensor("Sentinel-2") else S1
 
 
 def example_values(example: Example, bands: BandSet) -> dict[str, Any]:
-    """Return what a template can say of an example.
-
-    Args:
-        example: The example.
-        bands: The bands that the model takes.
-    """
+    """Return the template values about an example, for a model that takes ``bands``."""
     missions = sorted({sensor(band) for band in bands}, reverse=True)
     return {
         "example": {
@@ -140,12 +135,7 @@ def example_values(example: Example, bands: BandSet) -> dict[str, Any]:
 
 
 def draw(example: Example, bands: BandSet) -> bytes:
-    """Return the picture of an example as the bytes of a PNG.
-
-    Args:
-        example: What to draw.
-        bands: The bands that the model takes.
-    """
+    """Return the picture of an example as PNG, for a model that takes ``bands``."""
     from io import BytesIO
 
     pixels = {name: example.bands[name] for name in picture_bands(bands)}
@@ -157,22 +147,22 @@ def draw(example: Example, bands: BandSet) -> bytes:
 
 
 def pack(example: Example) -> bytes:
-    """Return the raw bands of an example, its names and true labels, as safetensors."""
+    """Return the raw bands, names and true labels of an example as safetensors."""
     from safetensors.numpy import save
 
     about = _About(
         example.patch_id, example.names["Sentinel-1"], example.split, example.true_labels
     )
-    # One entry, since safetensors writes several in any order.
+    # One entry, since safetensors writes several in arbitrary order.
     entry = {_ABOUT: json.dumps(asdict(about), ensure_ascii=False, sort_keys=True)}
     return save({name: example.bands[name].copy() for name in sorted(example.bands)}, entry)
 
 
 def unpack(path: Path, model: Classifier) -> Example:
-    """Return the example in a file that `pack` made, predicted again by ``model``.
+    """Return the example in a file that `pack` wrote, predicted again by ``model``.
 
     Raises:
-        ModelFolderError: If the file is damaged or holds no such example.
+        ModelFolderError: If the file is damaged or holds no example.
         RebenError: If the model cannot predict it.
     """
     from safetensors import SafetensorError, safe_open
@@ -189,6 +179,8 @@ def unpack(path: Path, model: Classifier) -> Example:
     about = parse_json(header, _About, f"The header of {path}", ModelFolderError, cure)
     names: dict[Sensor, str] = {"Sentinel-2": about.patch_id, "Sentinel-1": about.s1_name}
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", SuspiciousInputWarning)  # said when the card was written
+        warnings.simplefilter(
+            "ignore", SuspiciousInputWarning
+        )  # warned of when the card was written
         bars = score_bars(model, bands, about.true_labels)
     return Example(names, about.split, bars, about.true_labels, bands)

@@ -1,4 +1,4 @@
-"""Everything that a card is made of, before any of it is put into words."""
+"""What a card is made of: the model that it is about, and everything known about it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,14 +18,13 @@ from reben.spec.bands import BandSet
 
 @dataclass(frozen=True, eq=False)
 class CardSubject:
-    """The model that a card is about, and what is known of where it is from.
+    """The model that a card is about.
 
     Args:
         model: The model.
         name: What messages call it.
-        run: The run that made it; None for a model without one, of whose training next to nothing
-            is known.
-        folder: The folder that it was read from, if it was.
+        run: The run that trained it; None if there is no record of the training.
+        folder: The folder that it was read from, if any.
     """
 
     model: Classifier
@@ -37,17 +36,7 @@ class CardSubject:
     def read(
         cls, source: "Run | Classifier | Path | str", bands: BandSet | str | None = None
     ) -> Self:
-        """Return the subject that a run, a model, or the folder of either is.
-
-        Args:
-            source: A run or its folder (the best model of it is meant), a model folder, the id of
-                a model on the Hub, or a model.
-            bands: Bands in the order of the channels, for older folders that do not tell.
-
-        Raises:
-            RunError: If a run holds no model.
-            ModelError: If the model cannot be loaded.
-        """
+        """Return the subject that ``source`` is or names, see `write_card`."""
         if isinstance(source, Classifier):
             return cls(open_model(source, bands=bands), name_of(source))
         model = open_model(source, "cpu", bands=bands)  # where every reader can compute the same
@@ -59,11 +48,7 @@ class CardSubject:
         return cls(model, str(source), folder=folder)
 
     def require_report(self, report: Report) -> None:
-        """Check that a report is about a model like this one.
-
-        Raises:
-            RunError: If its backbone, bands, labels or calibration are others.
-        """
+        """Raise RunError if a report is about another model or another calibration of it."""
         config = self.model.config
         for what, ours, theirs in (
             ("backbone", config.backbone, report.backbone),
@@ -73,7 +58,7 @@ class CardSubject:
             if ours != theirs:
                 raise RunError(
                     f"The report is about a model with {what} {theirs}; {self.name} has {ours}. "
-                    f"Write its own with: reben evaluate {self.name} --data STORE"
+                    f"Measure it with: reben evaluate {self.name} --data STORE"
                 )
         tuned = report.calibrated
         if tuned is not None and (
@@ -81,40 +66,36 @@ class CardSubject:
             or tuned.calibration.thresholds != config.thresholds
         ):
             raise RunError(
-                f"The report was made when the model had other thresholds or another temperature "
-                f"than {self.name} has now. Measure it again: reben evaluate {self.name} --data "
-                "STORE"
+                "The report was made with other thresholds or another temperature than "
+                f"{self.name} has now. Measure it again: reben evaluate {self.name} --data STORE"
             )
 
     def require_elsewhere(self, out: Path) -> None:
-        """Check that a card does not replace what it is made of.
-
-        Raises:
-            OutputError: If ``out`` is the folder of the model.
-        """
+        """Raise OutputError if ``out`` is the folder of the model itself."""
         if self.folder is not None and self.folder.resolve() == out.resolve():
             raise OutputError(
-                f"{out} holds the model itself, whose card would replace it. Choose another folder."
+                f"{out} holds the model itself, which its card would replace. Choose another "
+                "folder."
             )
 
 
 @dataclass(frozen=True, kw_only=True)
 class CardData:
-    """What stands on a card.
+    """Everything that goes onto a card.
 
     Args:
-        subject: The model, with its run if that is at hand.
-        report: What it reached.
+        subject: The model and its run.
+        report: Its results.
         example: The patch that the card shows.
         name: The model's name.
-        licence: Licence of the weights, as the Hub names it.
-        seed: What the example was chosen by.
-        made_up: Whether the patches of training or test are no measurements.
-        hub_id: The model's id on the Hub, if it is to have one.
-        origin: Where the weights were published first, if this is a card for weights of others.
-        stated: What others say of a training without a run, name -> value.
+        licence: Licence of the weights, by its identifier on the Hub.
+        seed: Seed of the choice of the example.
+        made_up: Whether patches of training or test are synthetic.
+        hub_id: The model's id on the Hub, if it will have one.
+        origin: Where the weights were first published, if somewhere else.
+        stated: What others state about a training without a run, name -> value.
         branding: Names, links and pictures.
-        figures: Names of the pictures of results that lie in the folder.
+        figures: Names of the plots in the folder.
     """
 
     subject: CardSubject
@@ -132,6 +113,6 @@ class CardData:
 
     @property
     def num_train(self) -> int | None:
-        """How many patches the model was trained on; None if nobody recorded it."""
+        """The number of patches that the model was trained on; None if not recorded."""
         run = self.subject.run
         return None if run is None else int(run.summary["num_train"])

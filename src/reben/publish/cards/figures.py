@@ -1,12 +1,12 @@
 """The example picture of a card: a patch as colours, beside its scores as bars.
 
-Two ways to colour a patch, each with one fixed stretch, so that two pictures can be compared:
+There are two ways to colour a patch, each with a fixed stretch, so that pictures can be compared:
 
 - true colour: B04, B03, B02 as red, green, blue. Digital numbers 0 to 2000 (reflectance 0 to
-  0.2) become 0 to 1, then gamma 1/1.5 lifts the dark end. Brighter pixels are cut at white.
-- radar: VV from -19 to -1 dB as red, VH from -26 to -8 dB as green, and their ratio, which in dB
-  is the difference VV - VH, from 0 to 15 dB as blue. Averaged over 3 x 3 pixels, as linear
-  power, against speckle.
+  0.2) become 0 to 1, then gamma 1/1.5 lifts the dark end. Brighter pixels become white.
+- radar: VV from -19 to -1 dB as red, VH from -26 to -8 dB as green, and their ratio (in dB the
+  difference VV - VH) from 0 to 15 dB as blue. Averaged over 3 x 3 pixels of linear power, to
+  reduce speckle.
 """
 
 from collections.abc import Mapping, Sequence
@@ -44,13 +44,13 @@ _TRUE, _OTHER, _TRACK = "#0b7a4b", "#9fb3c8", "#eef2f6"
 
 @dataclass(frozen=True)
 class Bar:
-    """One line of the score picture.
+    """One bar of the picture of scores.
 
     Args:
         label: Name of the label.
         score: Its score, 0 to 1.
-        is_true: Whether the patch really has it.
-        threshold: The score above which the model says that it has.
+        is_true: Whether the patch has it.
+        threshold: The score above which the model predicts it.
     """
 
     label: str
@@ -60,22 +60,22 @@ class Bar:
 
 
 def colour_patch(bands: Mapping[str, Pixels]) -> tuple[Image.Image, str]:
-    """Return a patch in colours, 120 x 120 pixels, and the sentence that says how it was made.
+    """Return a patch in colours, 120 x 120 pixels, and a caption that says how they were made.
 
     Args:
-        bands: Band name -> [120, 120], digital numbers (Sentinel-2) or dB (Sentinel-1), raw. True
-            colour is made wherever B04, B03 and B02 are there, radar otherwise.
+        bands: Band name -> [120, 120], raw digital numbers (Sentinel-2) or dB (Sentinel-1). True
+            colour is preferred over radar.
 
     Raises:
-        BandsMismatchError: If neither B04, B03, B02 nor VV, VH are there.
+        BandsMismatchError: If neither B04, B03, B02 nor VV, VH are given.
     """
     if not RGB.missing_from(bands):
         stacked = np.stack([np.asarray(bands[name], np.float32) for name in RGB], axis=-1)
         return to_image(stretch(stacked, 0, _WHITE_AT) ** (1 / _GAMMA)), TRUE_COLOUR
     if S1.missing_from(bands):
         raise BandsMismatchError(
-            f"A picture of a patch needs B04, B03, B02 or VV, VH; there is {', '.join(bands)}. "
-            "Pass the missing bands; the model does not have to take them."
+            f"A picture of a patch needs B04, B03, B02 or VV, VH; the patch has "
+            f"{', '.join(bands)}. Pass the missing bands; the model does not have to take them."
         )
     radar = (_without_speckle(np.asarray(bands[name], np.float32)) for name in S1)
     return to_image(colour_radar(*radar)), RADAR
@@ -84,12 +84,12 @@ def colour_patch(bands: Mapping[str, Pixels]) -> tuple[Image.Image, str]:
 def draw_example(
     patch: Image.Image, bars: Sequence[Bar], *, title: str, caption: str
 ) -> Image.Image:
-    """Return the picture of a card: the patch at the left, the bars at the right.
+    """Return the picture of a card: the patch on the left, the bars on the right.
 
     Args:
         patch: The patch in colours, 120 x 120 pixels; drawn at six times that size.
-        bars: One a label, in the order they shall have from the top.
-        title: Which patch it is.
+        bars: The bars, from top to bottom.
+        title: The name of the patch.
         caption: How the colours were made.
     """
     side = PATCH_PIXELS * _ZOOM
@@ -110,18 +110,8 @@ def draw_example(
     return picture
 
 
-def patch_of_picture(picture: Image.Image) -> Image.Image:
-    """Return the part of a picture by `draw_example` that shows the patch, at its drawn size.
-
-    Args:
-        picture: The picture of a card.
-    """
-    side, top = PATCH_PIXELS * _ZOOM, _MARGIN + 56
-    return picture.crop((_MARGIN, top, _MARGIN + side, top + side))
-
-
 def _without_speckle(backscatter_db: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Return the 3 x 3 mean, formed in linear power, in dB; edges repeat the nearest pixel."""
+    """Return the 3 x 3 mean of linear power in dB; edges repeat the nearest pixel."""
     power = np.pad(10 ** (backscatter_db / 10), 1, mode="edge")
     height, width = backscatter_db.shape
     shifted = [power[y : y + height, x : x + width] for y in range(3) for x in range(3)]
@@ -129,7 +119,6 @@ def _without_speckle(backscatter_db: npt.NDArray[np.float32]) -> npt.NDArray[np.
 
 
 def _draw_scale(draw: ImageDraw.ImageDraw, *, left: int, top: int, side: int) -> None:
-    """Draw a bar of 300 m with its name, and say where north is."""
     metres = 300
     length = side * metres // PATCH_METRES
     draw.rectangle((left, top + 8, left + length, top + 14), fill=_INK)
@@ -139,7 +128,6 @@ def _draw_scale(draw: ImageDraw.ImageDraw, *, left: int, top: int, side: int) ->
 
 
 def _draw_legend(draw: ImageDraw.ImageDraw, left: int, top: int) -> None:
-    """Say what the colours of the bars mean."""
     for colour, text, start in ((_TRUE, "true label", left), (_OTHER, "other label", left + 170)):
         draw.rounded_rectangle((start, top + 5, start + 20, top + 25), 4, fill=colour)
         draw.text((start + 30, top), text, _INK, load_font(24))
@@ -149,7 +137,7 @@ def _draw_legend(draw: ImageDraw.ImageDraw, left: int, top: int) -> None:
 
 
 def _draw_bar(draw: ImageDraw.ImageDraw, bar: Bar, left: int, top: int) -> None:
-    """Draw one label, its bar on a pale track, and its score."""
+    """Draw one label, its bar on a pale track and its score."""
     middle = top + _ROW // 2
     colour = _TRUE if bar.is_true else _INK
     lines = wrap(bar.label, load_font(22), _LABEL_WIDTH - 20)
@@ -176,7 +164,7 @@ def _draw_bar(draw: ImageDraw.ImageDraw, bar: Bar, left: int, top: int) -> None:
 def _name_thresholds(
     draw: ImageDraw.ImageDraw, bars: Sequence[Bar], left: int, bottom: int
 ) -> None:
-    """Write what the dotted line is: its value where all labels share one."""
+    """Name the dotted line: by its value if all labels share one."""
     thresholds = [bar.threshold for bar in bars]
     text = f"{thresholds[0]:g}" if len(set(thresholds)) == 1 else "threshold"
     middle = left + round(_BAR_WIDTH * sum(thresholds) / len(thresholds))

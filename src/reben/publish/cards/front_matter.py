@@ -1,7 +1,4 @@
-"""The front matter of a card: YAML that the Hub reads, made with huggingface_hub's own classes.
-
-With the licences as the Hub names them; any other word it shows as no licence at all.
-"""
+"""The front matter of a card, built with huggingface_hub's own classes, and the Hub's licences."""
 
 import difflib
 from collections.abc import Mapping
@@ -20,12 +17,12 @@ _WIDGET_LABELS = 5  # those with the highest scores
 
 
 def front_matter(values: Mapping[str, Any]) -> str:
-    """Return the YAML at the head of a card, without the lines of dashes.
+    """Return the front matter of a card as YAML, without the lines of dashes.
 
     The figures of the model-index are rounded like all figures on the card.
 
     Args:
-        values: What the template of the card is filled with.
+        values: The values that fill the template of the card.
     """
     sensors = [name.lower() for name in values["sensors"]]
     optional = {
@@ -111,7 +108,7 @@ Source: documentation of the Hub, "Licenses", and the licences that its search o
 
 
 class _Default(str):
-    """A default that can be told from the same word when a caller gives it."""
+    """A default that can be told from an equal value that a caller passes."""
 
     __slots__ = ()
 
@@ -120,19 +117,21 @@ DEFAULT_LICENCE = _Default("mit")
 
 
 def one_licence(licence: str | None, license: str | None) -> str:
-    """Return the licence that a caller gave in British or in American spelling.
+    """Return the licence that was given in British or in American spelling.
 
     Raises:
-        ConfigError: If both are given, or neither.
+        ConfigError: If both or neither were given.
     """
     if license is not None and not isinstance(licence, _Default | None):
         raise ConfigError(
-            f"licence {licence!r} and license {license!r} are one setting in two spellings. Give "
-            "one of them."
+            f"licence {licence!r} and license {license!r} are two spellings of one setting. Pass "
+            "only one of them."
         )
     found = licence if license is None else license
     if found is None:
-        raise ConfigError("Which licence do the weights have? Give it, for example licence='mit'.")
+        raise ConfigError(
+            "The licence of the weights is missing. Pass it, for example licence='mit'."
+        )
     return str(found)
 
 
@@ -140,7 +139,7 @@ def require_licence(name: str) -> str:
     """Return ``name`` if the Hub knows a licence of that identifier.
 
     Raises:
-        ConfigError: If it does not; the message names similar ones.
+        ConfigError: If it does not; the message suggests similar ones.
 
     Example:
         >>> require_licence("mit")

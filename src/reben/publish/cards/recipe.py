@@ -18,7 +18,7 @@ from reben.support.json_files import read_json
 
 @dataclass(frozen=True)
 class TableRow:
-    """One row of a table of two columns; the value of some is shown in the typewriter face."""
+    """One row of a table of two columns; some values are set as code."""
 
     name: str
     value: str
@@ -27,7 +27,7 @@ class TableRow:
 
 @dataclass(frozen=True)
 class ChangedSetting:
-    """One setting that is not the paper's."""
+    """One setting that differs from the paper."""
 
     name: str
     paper: str
@@ -48,7 +48,7 @@ class _Commit:
 
 @dataclass(frozen=True)
 class _Environment:
-    """What `environment.json` of a run says that a card tells."""
+    """What a card tells of the `environment.json` of a run."""
 
     python: str
     system: str
@@ -58,13 +58,13 @@ class _Environment:
 
 
 def training_values(run: Run) -> dict[str, Any]:
-    """Return what a template can say of a training that left a record; no path is among it.
+    """Return the template values about a recorded training; they contain no paths.
 
     Raises:
-        RunError: If the record of the run is not complete.
+        RunError: If the record of the run is incomplete.
     """
-    found = _read_environment(run)
-    config = run.config
+    config, cure = run.config, "The run is incomplete; train again."
+    found = read_json(run.path / ENVIRONMENT_FILE, _Environment, RunError, cure)
     private = {"store": None, "label_table": None}
     try:
         return {
@@ -78,27 +78,26 @@ def training_values(run: Run) -> dict[str, Any]:
         }
     except KeyError as error:
         raise RunError(
-            f"The record of the run {run.path} has no {error}, so its card cannot be written. "
-            "Train again with this version of reben."
+            f"The record of the run {run.path} lacks {error}, which its card needs. Train again "
+            "with this version of reben."
         ) from None
 
 
 def unrecorded_values(config: ModelConfig, stated: Mapping[str, str]) -> dict[str, Any]:
-    """Return what a template can say of a training without a record.
+    """Return the template values about a training without a record.
 
     Args:
         config: The config of the model.
-        stated: What others say of the training, name -> value.
+        stated: What others state about the training, name -> value.
     """
-    told = ("drop_rate", "drop_path_rate")
     return {
         "run": None,
         "config": None,
         "base_model": None,
         "recipe": [
             *(
-                TableRow(SETTINGS[name].card, f"{getattr(config, name):g}, as its config says")
-                for name in told
+                TableRow(SETTINGS[name].card, f"{getattr(config, name):g} (from its config)")
+                for name in ("drop_rate", "drop_path_rate")
             ),
             *(TableRow(name, str(value)) for name, value in stated.items()),
         ],
@@ -111,7 +110,7 @@ def unrecorded_values(config: ModelConfig, stated: Mapping[str, str]) -> dict[st
 def base_model(config: TrainConfig) -> str | None:
     """Return the Hub id of the model whose weights a training started from, if it has one.
 
-    A folder here is none, even if its path looks like one.
+    A folder on this machine does not count, even if its path looks like an id.
     """
     if config.init is None or Path(config.init).exists() or not is_hub_id(config.init):
         return None
@@ -119,7 +118,7 @@ def base_model(config: TrainConfig) -> str | None:
 
 
 def format_seconds(seconds: float) -> str:
-    """Return a duration in the units that people use for it.
+    """Return a duration in units that suit it.
 
     Example:
         >>> format_seconds(8.25), format_seconds(340), format_seconds(86_400)
@@ -133,13 +132,8 @@ def format_seconds(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
-def _read_environment(run: Run) -> _Environment:
-    cure = "The run is not complete; train again."
-    return read_json(run.path / ENVIRONMENT_FILE, _Environment, RunError, cure)
-
-
 def _environment_rows(found: _Environment) -> Iterator[TableRow]:
-    """Yield the software that a run was done with."""
+    """Yield the software that a run used."""
     yield TableRow("Python", found.python)
     yield from (TableRow(name, version) for name, version in found.packages.items() if version)
     if found.git is not None:
@@ -150,24 +144,24 @@ def _environment_rows(found: _Environment) -> Iterator[TableRow]:
 
 
 def _recipe(run: Run, device: _Device) -> Iterator[TableRow]:
-    """Yield what was set, and what became of it."""
+    """Yield what was set and what came of it."""
     config, summary = run.config, run.summary
     filters = "; ".join(f"{name}: {value}" for name, value in summary["filters"].items())
     yield TableRow("Training patches", thousands(summary["num_train"]))
     yield TableRow("Validation patches", thousands(summary["num_validation"]))
-    yield TableRow("Chosen by", filters or "no filter")
+    yield TableRow("Filters", filters or "none")
     yield TableRow("Fingerprint of names and labels", summary["data"]["fingerprint"], is_code=True)
-    yield TableRow("Start", _start(config, has_new_head=summary.get("new_head", False)))
+    yield TableRow("Initial weights", _start(config, has_new_head=summary.get("new_head", False)))
     yield TableRow("Loss", _loss(config))
     yield TableRow("Optimiser", f"AdamW, weight decay {config.weight_decay:g} on all weights")
     yield TableRow("Learning rate", _schedule(config, summary["warmup_steps"]))
     yield TableRow("Batch size", thousands(config.batch_size))
     steps, total = (thousands(summary[name]) for name in ("steps", "total_steps"))
-    yield TableRow("Steps", f"{steps} run of the {total} that the schedule was made for")
+    yield TableRow("Steps", f"{steps} of the {total} in the schedule")
     yield TableRow("Augmentation", _augmentation(config))
     for name in ("drop_rate", "drop_path_rate"):
         taken = name not in summary["not_applied"]
-        rate = f"{getattr(config, name):g}" if taken else "none: the backbone takes none"
+        rate = f"{getattr(config, name):g}" if taken else "none: the backbone does not support it"
         yield TableRow(SETTINGS[name].card, rate)
     yield from _option_rows(config)
     yield TableRow("Seed", str(config.seed))
@@ -184,18 +178,16 @@ def _differences(config: TrainConfig) -> Iterator[ChangedSetting]:
 
 
 def _unknown(stated: Mapping[str, str]) -> str:
-    """Return in words what is not known of the training of a model without a run."""
+    """Return in words what is unknown about a training without a record."""
     if stated:
         names = ", ".join(stated)
-        first = f"What stands there as {names} is what others state; reben could not verify it. "
-        first += "Nothing else is known here."
+        known = f"{names}: as stated by others; reben could not verify it. Nothing else is known."
     else:
-        first = (
-            "Nothing else is known here: neither epochs, batch size, learning rate, schedule, "
-            "optimiser, loss, augmentation and seed, nor hardware, software, and the patches it "
-            "was trained on."
+        known = (
+            "Nothing else is known: neither epochs, batch size, learning rate, schedule, "
+            "optimiser, loss, augmentation and seed, nor hardware, software and training patches."
         )
-    return f"{first} So what differs from the recipe of the BigEarthNet v2.0 paper cannot be told."
+    return f"{known} How it differs from the recipe of the BigEarthNet v2.0 paper is unknown."
 
 
 def _devices(config: TrainConfig, device: _Device) -> str:
@@ -206,25 +198,22 @@ def _devices(config: TrainConfig, device: _Device) -> str:
 
 
 def _schedule(config: TrainConfig, warmup_steps: int) -> str:
-    lowest = f"{LOWEST_PART:.0%} of it"
-    rise = (
-        f"a linear warm-up of {thousands(warmup_steps)} steps from {lowest}, then"
-        if warmup_steps
-        else "no warm-up,"
-    )
-    return f"{config.learning_rate:g} at most; {rise} a cosine down to {lowest}"
+    lowest = f"{LOWEST_PART:.0%} of the peak"
+    warmup = f"linear warm-up over {thousands(warmup_steps)} steps from {lowest}"
+    start = warmup if warmup_steps else "no warm-up"
+    return f"peak {config.learning_rate:g}; {start}; cosine decay to {lowest}"
 
 
 def _start(config: TrainConfig, *, has_new_head: bool) -> str:
     if config.init is not None:
-        head = "; the classification head is new, since the labels are others"
-        return f"the weights of {_first_weights(config)}{head if has_new_head else ''}"
-    return "timm's pretrained weights" if config.pretrained else "random weights"
+        head = "; the classification head is new, since the labels differ"
+        return f"those of {_first_weights(config)}{head if has_new_head else ''}"
+    return "timm's pretrained weights" if config.pretrained else "random"
 
 
 def _first_weights(config: TrainConfig) -> str:
     known = base_model(config)
-    # The path of a folder says nothing to readers, and may say too much of a machine.
+    # The path of a folder tells readers nothing, and may tell too much about a machine.
     return known or f"{Path(config.init or '').name}, which is not on the Hub"
 
 
@@ -240,7 +229,7 @@ def _loss(config: TrainConfig) -> str:
     }
     parts = [kinds[config.loss], "mean over the labels"]
     if config.class_weights:
-        parts.append("presence weighted by how rare a label is")
+        parts.append("presence weighted by the rarity of a label")
     if config.label_smoothing:
         parts.append(f"label smoothing {config.label_smoothing:g}")
     return ", ".join(parts)
@@ -249,18 +238,18 @@ def _loss(config: TrainConfig) -> str:
 def _augmentation(config: TrainConfig) -> str:
     done = []
     if config.flips:
-        done.append("flips left to right and top to bottom, each with probability one half")
+        done.append("horizontal and vertical flips, each with probability 0.5")
     if config.turns:
-        done.append("turns by 0, 90, 180 or 270 degrees")
+        done.append("rotations by 0, 90, 180 or 270 degrees")
     if config.band_dropout:
         done.append(f"bands set to their mean with probability {config.band_dropout:g}")
     return "; ".join(done) or "none"
 
 
 def _option_rows(config: TrainConfig) -> Iterator[TableRow]:
-    """Yield what is off unless it was asked for."""
+    """Yield what is off by default."""
     if config.freeze_backbone:
-        yield TableRow("Trained weights", "those of the classification head alone")
+        yield TableRow("Trained weights", "classification head only")
     if config.ema_decay is not None:
         text = f"exponential moving average of the weights, decay {config.ema_decay:g}"
         yield TableRow("Published weights", text)
@@ -276,7 +265,7 @@ def _shown(value: object) -> str:
     if isinstance(value, int):
         return thousands(value)
     if isinstance(value, tuple):
-        return f"{len(value)} own ones" if value else "the 19"
+        return f"{len(value)} own labels" if value else "the 19"
     if value is None:
         return "none"
     return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,12 +1,12 @@
-"""`card.json`: what a card was filled with, and how its own sections read when it was written.
+"""`card.json`: the values that filled a card, and checksums of the sections that reben wrote.
 
-A template marks what reben writes with comments, which no reader sees::
+A template marks these sections with comments, which are invisible on the rendered page::
 
     <!-- reben:begin results -->
     Measured on ...
     <!-- reben:end results -->
 
-The check compares these sections with the record. Whatever stands outside them is the author's.
+The check compares them with the record. Everything outside is the author's.
 """
 
 import hashlib
@@ -27,7 +27,7 @@ from reben.support.json_files import read_json
 
 RECORD_FILE = "card.json"
 MARKER = "<!-- model card by reben -->"
-"""What stands in every card that reben wrote, so that it may replace its own folder."""
+"""In every card that reben wrote, so that it may replace its own folder."""
 _SECTION = re.compile(
     r"^<!-- reben:begin ([\w-]+) -->[ \t]*\n(.*?)^<!-- reben:end \1 -->[ \t]*$",
     re.DOTALL | re.MULTILINE,
@@ -43,10 +43,10 @@ class CardRecord:
     Args:
         reben_version: The version that wrote it.
         template: SHA-256 of its template.
-        values: What the template was filled with.
-        front_matter: What reben wrote into the front matter.
-        sections: Name of a section -> SHA-256 of its text.
-        files: Name of a picture or of the example -> its SHA-256.
+        values: The values that filled the template.
+        front_matter: The fields that reben wrote.
+        sections: Section -> SHA-256 of its text.
+        files: Picture or example -> SHA-256 of the file.
     """
 
     reben_version: str
@@ -71,10 +71,10 @@ class CardRecord:
         return json.dumps(asdict(self), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
     def render(self) -> tuple[dict[str, Any], dict[str, str] | None]:
-        """Return front matter and sections as they follow from the values.
+        """Return the front matter and sections that follow from the values.
 
-        What another version of reben wrote is returned as it is in the record, and sections of
-        another template not at all: only their checksums are known.
+        If another version of reben wrote the card, the front matter is the recorded one. Sections
+        are None if that version or another template wrote them: only checksums are known then.
 
         Raises:
             ConfigError: If the values do not fit the template.
@@ -92,15 +92,15 @@ def make_card(
 ) -> tuple[str, CardRecord]:
     """Return a card and its record.
 
-    If the template marks no section, all of its text is one.
+    If the template marks no sections, all of its text is one section.
 
     Args:
-        values: What the template is filled with.
+        values: The values that fill the template.
         template: The template.
         files: Pictures and example of the card.
 
     Raises:
-        ConfigError: If the template cannot be filled, or its marks do not fit together.
+        ConfigError: If the template cannot be filled or its section marks do not match.
     """
     head, text = front_matter(values), fill(values, template)
     if not _MARK.search(text):
@@ -116,14 +116,11 @@ def make_card(
         sections={name: sha256(section.encode()) for name, section in sections.items()},
         files={name: sha256(content) for name, content in files.items()},
     )
-    return f"---\n{head}\n---\n\n{MARKER}\n\n{text}", record
+    return f"---\n{head}\n---\n\n{MARKER}\n\n{text.rstrip()}\n", record
 
 
 def read_sections(text: str) -> tuple[dict[str, str], str | None]:
-    """Return name -> text of each section, and what is wrong with the marks, if anything is.
-
-    Spaces at the ends of lines do not count.
-    """
+    """Return the sections, name -> text, and what is wrong with the marks, if anything."""
     found = [
         (match[1], "\n".join(line.rstrip() for line in match[2].strip().splitlines()))
         for match in _SECTION.finditer(text)
@@ -132,15 +129,15 @@ def read_sections(text: str) -> tuple[dict[str, str], str | None]:
     if len(dict(found)) < len(found):
         fault = "two sections have the same name"
     elif len(_MARK.findall(text)) != 2 * len(found):
-        fault = "a section has no begin or no end, or lies in another one"
+        fault = "a section lacks its begin or end, or is inside another one"
     return dict(found), fault
 
 
 def without_sections(text: str) -> str:
-    """Return what stands outside of all sections."""
+    """Return the text outside all sections."""
     return _SECTION.sub("", text)
 
 
 def sha256(content: bytes) -> str:
-    """Return the checksum of some content."""
+    """Return the checksum of ``content`` in hexadecimal."""
     return hashlib.sha256(content).hexdigest()

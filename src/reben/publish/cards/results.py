@@ -1,11 +1,10 @@
 """The results on a card: tables of figures with intervals, and what calibration changed."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from reben.learn.metrics.bootstrap import Interval, Intervals
-from reben.learn.metrics.classification import Metrics
+from reben.learn.metrics.classification import Figures, Metrics
 from reben.learn.report import Report
 from reben.model.config import DEFAULT_THRESHOLD, ModelConfig
 from reben.publish.markdown import number, patches, thousands
@@ -25,41 +24,24 @@ TUNED = ("f1", "precision", "recall", "accuracy")
 _SPACE = "\u00a0"  # so that an interval stays in one line of its cell
 
 
-@dataclass(frozen=True)
-class Uncertainty:
-    """Which intervals a card shows, and what has to be said of them.
-
-    Args:
-        intervals: The intervals; None if the report has none.
-        sentences: Why there are none by tile, or why not to trust those that there are.
-    """
-
-    intervals: Intervals | None
-    sentences: tuple[str, ...]
-
-
 def result_values(config: ModelConfig, report: Report) -> dict[str, Any]:
-    """Return what a template can say of the results of a model."""
-    found = uncertainty(report)
-    own = found.intervals
+    """Return the template values about the results of a model."""
+    own, caveats = intervals_shown(report)
     tuned = None if report.calibrated is None else report.calibrated.metrics
+    kind = own and {"unit": own.unit, "rounds": own.rounds, "num_units": own.num_units}
     return {
         "report": _summary(report),
         "filters": "; ".join(f"{key}: {value}" for key, value in report.filters.items()),
-        "uncertainty": {
-            "intervals": own
-            and {"unit": own.unit, "rounds": own.rounds, "num_units": own.num_units},
-            "sentences": found.sentences,
-        },
-        "how_sure": how_sure(found),
-        "overall": _overall_rows(report, own),
+        "uncertainty": {"intervals": kind, "sentences": caveats},
+        "how_sure": _how_sure(own, caveats),
+        "overall": _mean_rows(report.metrics, METRICS, own),
         "per_class": _label_rows(report, own),
         "tuned_on": config.tuned_on,
         "calibration": (*_tuning(config, report), *_calibration_error(report)),
         "own_thresholds": _has_own_thresholds(config),
         "thresholds": _threshold_rows(config, tuned),
-        "tuned": None if tuned is None else _tuned_rows(tuned),
-        "extremes": commonest_and_rarest(report),
+        "tuned": tuned and _mean_rows(tuned, TUNED),
+        "extremes": _commonest_and_rarest(report),
     }
 
 
@@ -73,48 +55,55 @@ def _summary(report: Report) -> dict[str, Any]:
     return {name: to_plain(getattr(report, name)) for name in names}
 
 
-def uncertainty(report: Report) -> Uncertainty:
-    """Return the intervals by tile if there are any, else those by patch."""
-    sentences: list[str] = []
+def intervals_shown(report: Report) -> tuple[Intervals | None, list[str]]:
+    """Return the intervals by tile if there are any, else those by patch, and their caveats."""
+    caveats: list[str] = []
     for by in ("tile", "patch"):
         found = report.intervals.get(by)
         if found is None:
             continue
         if found.macro:
-            return Uncertainty(found, (*sentences, *([found.caution] if found.caution else [])))
-        sentences.append(f"There are no intervals by {by}: {found.reason}")
-    return Uncertainty(None, tuple(sentences))
+            return found, [*caveats, *([found.caution] if found.caution else [])]
+        caveats.append(f"There are no intervals by {by}: {found.reason}")
+    return None, caveats
 
 
-def how_sure(found: Uncertainty) -> str:
-    """Return in words what the intervals of a card are from; empty if there is nothing to say."""
-    own = found.intervals
+def _how_sure(own: Intervals | None, caveats: Iterable[str]) -> str:
+    """Return in words where the intervals come from and what they leave out."""
     if own is None:
-        return " ".join(found.sentences)
-    resamples = f"The intervals are from {thousands(own.rounds)} resamples of"
+        return " ".join(caveats)
+    resamples = f"The intervals come from {thousands(own.rounds)} bootstrap resamples of"
     if own.unit == "tile":
         first = (
-            f"{resamples} whole tiles of the Sentinel-2 grid ({thousands(own.num_units)} of them), "
+            f"{resamples} whole tiles of the Sentinel-2 grid ({thousands(own.num_units)} tiles), "
             "since patches of one tile are not independent."
         )
     else:
         first = (
-            f"{resamples} single patches. Patches that are neighbours are not independent, so "
-            "these intervals are too narrow."
+            f"{resamples} single patches. Neighbouring patches are not independent, so these "
+            "intervals are too narrow."
         )
-    return " ".join((first, *found.sentences, "They say nothing of another seed of the training."))
+    last = "They do not cover how results vary between trainings with different seeds."
+    return " ".join((first, *caveats, last))
 
 
-def _overall_rows(report: Report, own: Intervals | None) -> list[dict[str, str]]:
+def _cells(figures: Figures, keys: Iterable[str]) -> dict[str, str]:
+    return {key: number(getattr(figures, key)) for key in keys}
+
+
+def _mean_rows(
+    metrics: Metrics, keys: Iterable[str], own: Intervals | None = None
+) -> list[dict[str, str]]:
+    """Return macro and micro figures, with their intervals if there are any."""
     return [
         {
-            "name": title,
-            "macro": number(getattr(report.macro, key)),
+            "name": METRICS[key],
+            "macro": number(getattr(metrics.macro, key)),
             "macro_interval": _interval(own.macro.get(key)) if own else "",
-            "micro": number(getattr(report.micro, key)),
+            "micro": number(getattr(metrics.micro, key)),
             "micro_interval": _interval(own.micro.get(key)) if own else "",
         }
-        for key, title in METRICS.items()
+        for key in keys
     ]
 
 
@@ -124,31 +113,20 @@ def _label_rows(report: Report, own: Intervals | None) -> list[dict[str, Any]]:
             "label": label,
             "support": report.per_class[label].support,
             "interval": _interval(own.average_precision.get(label)) if own else "",
-            **{key: number(getattr(report.per_class[label], key)) for key in METRICS},
+            **_cells(report.per_class[label], METRICS),
         }
         for label in report.labels
     ]
 
 
-def _tuned_rows(metrics: Metrics) -> list[dict[str, str]]:
-    return [
-        {
-            "name": METRICS[key],
-            "macro": number(getattr(metrics.macro, key)),
-            "micro": number(getattr(metrics.micro, key)),
-        }
-        for key in TUNED
-    ]
-
-
 def _threshold_rows(config: ModelConfig, metrics: Metrics | None) -> list[dict[str, str]]:
-    """Return each label's threshold, with its figures there if they were measured."""
+    """Return the threshold of each label, with its figures there if they were measured."""
     measured: Mapping[str, Any] = {} if metrics is None else metrics.per_class
     return [
         {
             "label": label,
             "threshold": number(threshold),
-            **{key: number(getattr(measured[label], key)) for key in TUNED if label in measured},
+            **(_cells(measured[label], TUNED) if label in measured else {}),
         }
         for label, threshold in zip(config.labels, config.thresholds, strict=True)
     ]
@@ -158,8 +136,8 @@ def _has_own_thresholds(config: ModelConfig) -> bool:
     return any(threshold != DEFAULT_THRESHOLD for threshold in config.thresholds)
 
 
-def commonest_and_rarest(report: Report) -> tuple[tuple[str, int], tuple[str, int]] | None:
-    """Return the labels that most and fewest patches have, absent ones left out; None if alike."""
+def _commonest_and_rarest(report: Report) -> tuple[tuple[str, int], tuple[str, int]] | None:
+    """Return the labels of most and of fewest patches, without absent ones; None if all tie."""
     counts = {
         label: own.support for label, own in report.per_class.items() if label not in report.absent
     }
@@ -170,23 +148,23 @@ def commonest_and_rarest(report: Report) -> tuple[tuple[str, int], tuple[str, in
 
 
 def _tuning(config: ModelConfig, report: Report) -> Iterator[str]:
-    """Yield in words what a model was tuned to, and on what."""
+    """Yield in words what a model was calibrated to, and on what."""
     temperature, on = number(config.temperature), config.tuned_on
     if on is not None:
         yield (
-            f"The model carries a temperature of {temperature} and a threshold for each label, "
-            f"tuned on {patches(on.num_patches)} of the {on.split} split. Its logits are divided "
-            "by that temperature before the sigmoid."
+            f"The model has a temperature of {temperature} and a threshold for each label, tuned "
+            f"on {patches(on.num_patches)} of the {on.split} split. Logits are divided by the "
+            "temperature before the sigmoid."
         )
         if on.kept:
             kept = "; ".join(on.kept)
-            yield f"No patch there has {kept}; the threshold of what is missing is the default."
+            yield f"None of these patches has {kept}, so the default threshold is kept there."
         if report.calibrated is None:
-            yield f"What it reaches with them was not measured. {report.why_not_calibrated or ''}"
+            yield f"Its results with them were not measured. {report.why_not_calibrated or ''}"
     elif _has_own_thresholds(config) or config.temperature != 1:
         yield (
-            f"The model carries a temperature of {temperature} and thresholds of its own; what "
-            "they were tuned on is not recorded."
+            f"The model has a temperature of {temperature} and thresholds of its own; what they "
+            "were tuned on is not recorded."
         )
     else:
         yield (
@@ -196,7 +174,6 @@ def _tuning(config: ModelConfig, report: Report) -> Iterator[str]:
 
 
 def _calibration_error(report: Report) -> Iterator[str]:
-    """Yield in words how far scores are probabilities, if that was measured."""
     if report.reliability is None:
         return
     tuned = ""
@@ -205,8 +182,8 @@ def _calibration_error(report: Report) -> Iterator[str]:
         tuned = f" and {own} at the model's own"
     yield (
         "The expected calibration error is "
-        f"{number(report.reliability.expected_error)} at temperature 1{tuned}: the mean distance "
-        "between a score and the share of labels with that score that are really there."
+        f"{number(report.reliability.expected_error)} at temperature 1{tuned}: the mean gap "
+        "between a score and how often labels with that score are true."
     )
 
 

@@ -1,4 +1,4 @@
-"""In what JSON differs from what it should be, field by field."""
+"""Compare JSON values field by field."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -7,13 +7,13 @@ _LONGEST = 70
 
 
 def differences(there: Any, right: Any, path: str, *, more: bool = False) -> Iterator[str]:  # noqa: ANN401 - JSON
-    """Yield in words where ``there`` is not ``right``.
+    """Yield, in words, where ``there`` differs from ``right``.
 
     Args:
-        there: What stands there.
-        right: What should.
+        there: The value to check.
+        right: What it should be.
         path: What messages call it.
-        more: Whether objects may have further fields.
+        more: Whether objects may have additional fields.
 
     Example:
         >>> list(differences({"a": [1, 2]}, {"a": [1, 3]}, "card"))
@@ -26,7 +26,7 @@ def differences(there: Any, right: Any, path: str, *, more: bool = False) -> Ite
             else:
                 yield f"{path} lacks {key}"
         for key in () if more else sorted(there.keys() - right.keys()):
-            yield f"{path} has {key}, which should not be there"
+            yield f"{path} has an unexpected {key}"
     elif isinstance(there, list) and isinstance(right, list) and len(there) == len(right):
         for place, (value, wanted) in enumerate(zip(there, right, strict=True)):
             yield from differences(value, wanted, f"{path}[{place}]", more=more)

@@ -1,4 +1,4 @@
-"""What is asked of every card: front matter, pictures, nothing left to be filled in."""
+"""Checks for every card: front matter, pictures, unfilled placeholders."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -36,7 +36,7 @@ _PLACEHOLDER = re.compile(
     """,
     re.VERBOSE,
 )
-"""What templates leave where something is to be filled in; <BR> and its like are HTML."""
+"""What templates leave where something must be filled in; <BR> and the like are HTML."""
 
 
 @dataclass(frozen=True)
@@ -44,9 +44,9 @@ class CardProblem:
     """One thing that is wrong with a card, or that cannot be verified.
 
     Args:
-        where: The file, with the section or field in it.
-        what: What is there, and what should be.
-        severity: ``error`` if the card must not be published so, else ``warning``.
+        where: The file, and the section or field in it.
+        what: What it says and what it should say.
+        severity: ``error`` if the card must not be published like this, else ``warning``.
     """
 
     where: str
@@ -79,14 +79,16 @@ class CardText:
         content = content.removeprefix("\ufeff").replace("\r\n", "\n")
         match = _HEAD.match(content)
         if match is None:
-            reason = "there is no front matter: no block of YAML between lines of dashes"
+            reason = (
+                "the front matter is missing: there is no block of YAML between lines of dashes"
+            )
             return cls({}, reason, content)
         head, trouble = _parse_head(match[1], content)
         return cls(head, trouble, content[match.end() :])
 
     @property
     def pictures(self) -> tuple[str, ...]:
-        """What the text shows as pictures: paths in the folder, or addresses."""
+        """The pictures that the text shows: paths in the folder, or addresses."""
         prose = _FENCE.sub("", _COMMENT.sub("", self.text))
         return (*_PICTURE.findall(prose), *_HTML_PICTURE.findall(prose))
 
@@ -97,16 +99,19 @@ def _parse_head(block: str, content: str) -> tuple[dict[str, Any], str | None]:
     except yaml.YAMLError as error:
         return {}, f"the front matter is not valid YAML: {' '.join(str(error).split())}"
     if not isinstance(head, dict):
-        return {}, "the front matter holds no fields"
+        return {}, "the front matter has no fields"
     try:
         ModelCard(content)  # as the Hub's client reads it
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        return head, f"the front matter cannot be used: {type(error).__name__} {first_line(error)}"
+        return (
+            head,
+            f"the Hub cannot use the front matter: {type(error).__name__} {first_line(error)}",
+        )
     return head, None
 
 
 def check_page(folder: Path, card: CardText) -> Iterator[CardProblem]:
-    """Yield what is wrong with any card, whoever wrote it."""
+    """Yield what is wrong with a card, whoever wrote it."""
     if card.trouble is not None:
         yield CardProblem(CARD_FILE, card.trouble)
     yield from _check_head(card.head)
@@ -114,7 +119,7 @@ def check_page(folder: Path, card: CardText) -> Iterator[CardProblem]:
 
 
 def check_placeholders(card: CardText, known: Mapping[str, Any]) -> Iterator[CardProblem]:
-    """Yield what was left to be filled in, outside of blocks of code.
+    """Yield unfilled placeholders outside sections and blocks of code.
 
     Args:
         card: The card.
@@ -123,7 +128,7 @@ def check_placeholders(card: CardText, known: Mapping[str, Any]) -> Iterator[Car
     free = [_added(value, known.get(name)) for name, value in card.head.items()]
     text = _FENCE.sub("", _COMMENT.sub("", without_sections(card.text)))
     for word in dict.fromkeys(_PLACEHOLDER.findall(f"{text}\n{free}")):
-        yield CardProblem(CARD_FILE, f"the placeholder {word!r} was left", "warning")
+        yield CardProblem(CARD_FILE, f"the placeholder {word!r} was not filled in", "warning")
 
 
 def _added(there: object, known: object) -> object:
@@ -136,21 +141,21 @@ def _added(there: object, known: object) -> object:
 def _check_head(head: Mapping[str, Any]) -> Iterator[CardProblem]:
     licence = head.get("license")
     if not licence:
-        yield CardProblem(HEAD, "there is no license, the licence of the weights")
+        yield CardProblem(HEAD, "license is missing: the licence of the weights")
     elif not isinstance(licence, str) or licence not in LICENCES:
-        yield CardProblem(HEAD, f"license {licence!r} is no identifier that the Hub knows")
+        yield CardProblem(HEAD, f"license {licence!r} is not an identifier that the Hub knows")
     for name, what in _FIELDS.items():
         if not head.get(name):
-            yield CardProblem(HEAD, f"there is no {name}, {what}", "warning")
+            yield CardProblem(HEAD, f"{name} is missing: {what}", "warning")
     task = head.get("pipeline_tag")
     if task and task != "image-classification":
         yield CardProblem(
-            HEAD, f"pipeline_tag is {task!r} and should be image-classification", "warning"
+            HEAD, f"pipeline_tag is {task!r}; it should be image-classification", "warning"
         )
 
 
 def _check_pictures(folder: Path, card: CardText) -> Iterator[CardProblem]:
-    """Yield which pictures are not there, or are none."""
+    """Yield pictures that are missing or cannot be read."""
     widgets = card.head.get("widget")
     named = [
         entry.get("src")
@@ -167,12 +172,12 @@ def _check_picture(folder: Path, path: str) -> Iterator[CardProblem]:
 
     file = folder / path
     if not file.resolve().is_relative_to(folder.resolve()):
-        yield CardProblem(path, "the card shows a picture outside of its folder")
+        yield CardProblem(path, "the card shows a picture outside its folder")
     elif not file.is_file():
-        yield CardProblem(path, "the card shows this picture, and it is not there")
+        yield CardProblem(path, "the card shows this picture, but it is missing")
     else:
         try:
             with Image.open(file) as picture:
                 picture.load()
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-            yield CardProblem(path, f"it is no picture: {first_line(error)}")
+            yield CardProblem(path, f"it is not a readable picture: {first_line(error)}")

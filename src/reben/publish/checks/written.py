@@ -1,7 +1,7 @@
-"""Whether a card that reben wrote still says what its model, report and example say.
+"""Checks for a card that reben wrote: does it still agree with its model, report and example?
 
-Its record, `card.json`, is compared with what follows from the other files of the folder, and the
-sections and the front matter of the card with what follows from the record.
+The record, `card.json`, is compared with what follows from the other files in the folder; sections
+and front matter are compared with what follows from the record.
 """
 
 from collections.abc import Iterator, Mapping
@@ -24,16 +24,16 @@ from reben.publish.checks.page import HEAD, CardProblem, CardText
 from reben.publish.mlm_fields import CARD_FILE
 
 TOLERANCE = 1e-3
-"""How far scores may be from those on the card: other machines round otherwise."""
+"""How far scores may be from those on the card, since machines round differently."""
 _WORDED = frozenset(
     ("warning", "how_sure", "calibration", "recipe", "unknown", "caption", "bands_in_words")
 )
-"""Values that are sentences, which another version of reben may word otherwise."""
+"""Values that are sentences, which another version of reben may word differently."""
 
 
 @dataclass(frozen=True)
 class Written:
-    """A card, its record, and what lies beside them and can be read."""
+    """A card, its record, and the files beside them, as far as they can be read."""
 
     folder: Path
     card: CardText
@@ -43,26 +43,26 @@ class Written:
 
 
 def check_written(found: Written) -> Iterator[CardProblem]:
-    """Yield where a card that reben wrote is not as it should be."""
+    """Yield what is wrong with a card that reben wrote."""
     yield from _check_record(found)
     yield from _check_files(found)
     yield from _check_text(found)
 
 
 def _check_record(found: Written) -> Iterator[CardProblem]:
-    """Yield where the record says other things than config, weights, report and example."""
+    """Yield where the record disagrees with config, weights, report and example."""
     try:
         for source, fresh in _recomputed(found):
             yield from _compare(found.record, source, as_json(fresh))
         yield from _check_example(found)
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         yield CardProblem(
-            RECORD_FILE, f"a value is missing or of another kind: {type(error).__name__} {error}"
+            RECORD_FILE, f"a value is missing or has the wrong type: {type(error).__name__} {error}"
         )
 
 
 def _recomputed(found: Written) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield a file, and the values that follow from it."""
+    """Yield files, each with the values that follow from it."""
     stored, model, report = found.record.values, found.model, found.report
     if model is None:
         return
@@ -77,7 +77,7 @@ def _recomputed(found: Written) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _compare(record: CardRecord, source: str, fresh: Mapping[str, Any]) -> Iterator[CardProblem]:
-    """Yield the first difference of each value."""
+    """Yield the first difference in each value."""
     same_version = record.reben_version == version("reben")
     for name, right in fresh.items():
         if same_version or (name in record.values and name not in _WORDED):
@@ -87,17 +87,17 @@ def _compare(record: CardRecord, source: str, fresh: Mapping[str, Any]) -> Itera
 
 
 def _check_example(found: Written) -> Iterator[CardProblem]:
-    """Yield in what the example is not what the model says of its raw bands."""
+    """Yield where the example differs from what the model predicts for its raw bands."""
     file, model = found.folder / EXAMPLE_FILE, found.model
     if not file.is_file():
-        yield CardProblem(EXAMPLE_FILE, "it is not there, so the example cannot be predicted again")
+        yield CardProblem(EXAMPLE_FILE, "it is missing, so the example cannot be predicted again")
         return
     if model is None:
         return
     try:
         fresh = as_json(example_values(unpack(file, model), model.bands))
     except RebenError as error:
-        yield CardProblem(EXAMPLE_FILE, f"the example cannot be predicted again: {error}")
+        yield CardProblem(EXAMPLE_FILE, f"the example could not be predicted again: {error}")
         return
     stored = found.record.values["example"]["bars"]
     right = {bar["label"]: bar["score"] for bar in fresh["example"]["bars"]}
@@ -107,10 +107,10 @@ def _check_example(found: Written) -> Iterator[CardProblem]:
         if not abs(there[worst] - right[worst]) <= TOLERANCE:
             yield CardProblem(
                 RECORD_FILE,
-                f"the score of {worst} is {there[worst]}; the model says {right[worst]:.4f} of the "
-                f"raw bands in {EXAMPLE_FILE}",
+                f"the score of {worst} is {there[worst]}; the model predicts {right[worst]:.4f} "
+                f"from the raw bands in {EXAMPLE_FILE}",
             )
-        # Scores that are only rounded otherwise stay as they are, in the order of the card.
+        # Scores that are only rounded differently stay as on the card, in its order.
         true = {bar["label"]: bar["is_true"] for bar in fresh["example"]["bars"]}
         ranked = sorted(there, key=lambda label: -there[label])
         fresh["example"]["bars"] = [
@@ -120,27 +120,27 @@ def _check_example(found: Written) -> Iterator[CardProblem]:
 
 
 def _check_files(found: Written) -> Iterator[CardProblem]:
-    """Yield pictures and examples that are others than those that the card was written with."""
+    """Yield pictures and examples that were changed since the card was written."""
     for name, checksum in found.record.files.items():
         file = found.folder / name
         inside = file.resolve().is_relative_to(found.folder.resolve())
         if inside and file.is_file() and sha256(file.read_bytes()) != checksum:
-            yield CardProblem(name, "it is not the file that the card was written with")
+            yield CardProblem(name, "it was changed since the card was written")
 
 
 def _check_text(found: Written) -> Iterator[CardProblem]:
-    """Yield where front matter and sections are not what follows from the record."""
+    """Yield where front matter and sections do not follow from the record."""
     record = found.record
     try:
         head, texts = record.render()
     except (ConfigError, KeyError, TypeError, AttributeError, ValueError) as error:
-        yield CardProblem(RECORD_FILE, f"no card can be written from it: {error}")
+        yield CardProblem(RECORD_FILE, f"the card could not be rendered from it: {error}")
         return
     if record.reben_version != version("reben"):
         yield CardProblem(
             RECORD_FILE,
             f"reben {record.reben_version} wrote the card; this is {version('reben')}, which can "
-            "only tell whether its sections are as they were. Write the card again to renew it",
+            "only tell whether sections were changed since. Write the card again to update it",
             "warning",
         )
     yield from _check_head(found.card.head, head)
@@ -148,28 +148,28 @@ def _check_text(found: Written) -> Iterator[CardProblem]:
 
 
 def _check_sections(found: Written, texts: Mapping[str, str] | None) -> Iterator[CardProblem]:
-    """Yield sections that are not as reben wrote them; without texts, by their checksums."""
+    """Yield sections that reben did not write like this; without texts, by their checksums."""
     there, fault = read_sections(found.card.text)
     if fault is not None:
-        yield CardProblem(CARD_FILE, f"the marks of sections do not fit together: {fault}")
+        yield CardProblem(CARD_FILE, f"the section marks do not match: {fault}")
     checksums = found.record.sections
     for name in texts or checksums:
         where = f"{CARD_FILE}, section {name}"
         if name not in there:
-            yield CardProblem(where, "it is not there")
+            yield CardProblem(where, "it is missing")
         elif texts is not None and there[name] != texts[name]:
             yield CardProblem(where, _first_difference(there[name], texts[name]))
         elif texts is None and sha256(there[name].encode()) != checksums[name]:
-            yield CardProblem(where, "it is not as reben wrote it")
+            yield CardProblem(where, "it was changed since reben wrote it")
     for name in there.keys() - (texts or checksums).keys():
-        yield CardProblem(f"{CARD_FILE}, section {name}", "reben wrote no such section")
+        yield CardProblem(f"{CARD_FILE}, section {name}", "reben did not write this section")
 
 
 def _check_head(there: Mapping[str, Any], right: Mapping[str, Any]) -> Iterator[CardProblem]:
-    """Yield fields of the front matter that are not reben's; lists may hold more."""
+    """Yield fields of the front matter that differ from reben's; lists may hold more."""
     for name, value in right.items():
         if name not in there:
-            yield CardProblem(HEAD, f"there is no {name}")
+            yield CardProblem(HEAD, f"{name} is missing")
         elif name == "model-index" and isinstance(there[name], list) and len(there[name]) == 1:
             yield from _check_model_index(there[name][0], value[0])
         elif isinstance(value, list) and isinstance(there[name], list):
@@ -204,4 +204,4 @@ def _first_difference(there: str, right: str) -> str:
     line, wanted = next(pair for pair in lines if pair[0] != pair[1])
     same = next((i for i, (a, b) in enumerate(zip(line, wanted, strict=False)) if a != b), 0)
     start = max(0, same - 30)
-    return f"{shown(line[start:])} stands there; it should be {shown(wanted[start:])}"
+    return f"it says {shown(line[start:])}; it should say {shown(wanted[start:])}"
