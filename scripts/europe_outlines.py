@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""Make the outlines of Europe that the map of the demo page is drawn from.
+"""Draw the map of Europe that the demo page marks places on.
 
-    python scripts/europe_outlines.py countries-50m.json src/reben/app/demo/europe.json
+    python scripts/europe_outlines.py countries-50m.json src/reben/app/demo/europe.svg
 
 Input: countries-50m.json of the npm package world-atlas 2.0.2, which is Natural Earth 4.1, 1:50m,
-as TopoJSON. Natural Earth is in the public domain. Needs shapely.
+as TopoJSON. Natural Earth is in the public domain. Needs shapely and
+reben.
 """
 
 import json
@@ -13,6 +14,10 @@ from pathlib import Path
 
 from shapely import LineString, MultiPolygon, Polygon, box, make_valid
 
+from reben.app.demo.locator import HEIGHT, WIDTH, project
+
+Ring = list[tuple[float, float]]
+"""Longitudes and latitudes."""
 WINDOW = box(-30.0, 30.0, 65.0, 75.0)
 TOLERANCE = 0.035  # degrees: less than a pixel of the map that is drawn
 SMALLEST = 0.02  # square degrees; smaller islands are left out, smaller countries are not
@@ -32,8 +37,8 @@ def main(source: Path, target: Path) -> None:
     arcs = [_decode(arc, topology["transform"]) for arc in topology["arcs"]]
     # A border is simplified once, for the countries on both of its sides.
     arcs = [list(LineString(arc).simplify(TOLERANCE).coords) for arc in arcs]
-    countries: dict[str, list[list[int]]] = {name: [] for name in COUNTRIES}
-    land: list[list[int]] = []
+    countries: dict[str, list[Ring]] = {name: [] for name in COUNTRIES}
+    land: list[Ring] = []
     for geometry in topology["objects"]["countries"]["geometries"]:
         name = geometry["properties"]["name"]
         rings = _rings(geometry, arcs)
@@ -44,8 +49,33 @@ def main(source: Path, target: Path) -> None:
     missing = [name for name, rings in countries.items() if not rings]
     if missing:
         sys.exit(f"No outline of {', '.join(missing)}.")
-    content = {"source": SOURCE, "unit": "0.01 degree", "countries": countries, "land": land}
-    target.write_text(json.dumps(content, separators=(",", ":")) + "\n", encoding="utf-8")
+    target.write_text(_svg(countries, land), encoding="utf-8")
+
+
+def _svg(countries: dict[str, list[Ring]], land: list[Ring]) -> str:
+    """Return the map: sea, land, the ten countries of the data set, meridians and parallels."""
+    lines = [[(float(m), p / 2) for p in range(56, 161)] for m in range(-30, 51, 10)]
+    lines += [[(m / 2, float(p)) for m in range(-80, 121)] for p in range(30, 81, 10)]
+    parts = [
+        f"<metadata>{SOURCE}</metadata>",
+        f'<rect class="sea" width="{WIDTH}" height="{HEIGHT}"/>',
+        f'<path class="land" d="{_closed(land)}"/>',
+        *(
+            f'<path class="country" data-name="{name}" d="{_closed(rings)}"/>'
+            for name, rings in countries.items()
+        ),
+        f'<path class="graticule" d="{"".join(map(_path, lines))}"/>',
+    ]
+    return "\n".join(parts) + "\n"
+
+
+def _closed(rings: list[Ring]) -> str:
+    return "".join(f"{_path(ring)}Z" for ring in rings)
+
+
+def _path(points: Ring) -> str:
+    pixels = [project(*point) for point in points]
+    return "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in pixels)
 
 
 def _decode(arc: list[list[int]], transform: dict[str, list[float]]) -> list[tuple[float, float]]:
@@ -59,8 +89,8 @@ def _decode(arc: list[list[int]], transform: dict[str, list[float]]) -> list[tup
     return points
 
 
-def _rings(geometry: dict, arcs: list) -> list[list[int]]:
-    """Return the outer rings of a country inside the window, each as x0, y0, dx1, dy1, ..."""
+def _rings(geometry: dict, arcs: list) -> list[Ring]:
+    """Return the outer rings of a country inside the window."""
     if geometry["type"] is None or "arcs" not in geometry:
         return []
     many = geometry["arcs"] if geometry["type"] == "MultiPolygon" else [geometry["arcs"]]
@@ -73,7 +103,7 @@ def _rings(geometry: dict, arcs: list) -> list[list[int]]:
             shapes += [part for part in parts if isinstance(part, Polygon) and not part.is_empty]
     shapes.sort(key=lambda shape: -shape.area)
     kept = shapes[:1] + [shape for shape in shapes[1:] if shape.area >= SMALLEST]
-    return [_packed(shape) for shape in kept]
+    return [[(round(x, 2), round(y, 2)) for x, y in shape.exterior.coords[:-1]] for shape in kept]
 
 
 def _joined(numbers: list[int], arcs: list) -> list[tuple[float, float]]:
@@ -93,16 +123,6 @@ def _unwrapped(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
         unwrapped.append((x + turn, y))
         last = x
     return unwrapped
-
-
-def _packed(shape: Polygon) -> list[int]:
-    packed: list[int] = []
-    last_x = last_y = 0
-    for x, y in shape.exterior.coords[:-1]:
-        grid_x, grid_y = round(100 * x), round(100 * y)
-        packed += [grid_x - last_x, grid_y - last_y]
-        last_x, last_y = grid_x, grid_y
-    return packed
 
 
 if __name__ == "__main__":

@@ -1,10 +1,9 @@
 """Where a patch or a cell lies: in degrees, in words, and on a map of Europe.
 
-The map is drawn here from outlines that come with reben, so no server is asked. Its projection is
-Lambert's azimuthal equal-area one about 52° N, 10° E, on a sphere.
+The map comes with reben, so no server is asked; ``scripts/europe_outlines.py`` drew it. Its
+projection is Lambert's azimuthal equal-area one about 52° N, 10° E, on a sphere.
 """
 
-import json
 from functools import cache
 from html import escape
 from importlib.resources import files
@@ -17,9 +16,8 @@ from reben.support.extras import optional
 
 _LEFT, _RIGHT, _BOTTOM, _TOP = -2.25e6, 2.05e6, -1.75e6, 2.25e6
 """What is shown, in metres from the middle of the projection."""
-_WIDTH, _HEIGHT = 430, 400
-_MERIDIANS = range(-30, 51, 10)
-_PARALLELS = range(30, 81, 10)
+WIDTH, HEIGHT = 430, 400
+"""Of the map, in pixels."""
 
 
 def centre_of(place: Bounds) -> tuple[float, float]:
@@ -65,7 +63,7 @@ def describe_place(place: Bounds) -> list[tuple[str, str]]:
 def project(longitude: float, latitude: float) -> tuple[float, float]:
     """Return where a point lies on the map: pixels from the left and from the top."""
     x, y = _projection()(longitude, latitude)
-    return (x - _LEFT) / (_RIGHT - _LEFT) * _WIDTH, (_TOP - y) / (_TOP - _BOTTOM) * _HEIGHT
+    return (x - _LEFT) / (_RIGHT - _LEFT) * WIDTH, (_TOP - y) / (_TOP - _BOTTOM) * HEIGHT
 
 
 def draw_locator(place: Bounds, where: str) -> str:
@@ -82,11 +80,11 @@ def draw_locator(place: Bounds, where: str) -> str:
         f'<g class="here"><circle class="halo" cx="{x:.1f}" cy="{y:.1f}" r="15"/>'
         f'<circle class="dot" cx="{x:.1f}" cy="{y:.1f}" r="5.5"/></g>'
     )
-    if not (0 <= x <= _WIDTH and 0 <= y <= _HEIGHT):
+    if not (0 <= x <= WIDTH and 0 <= y <= HEIGHT):
         text, mark = f"{text} That is outside this map.", ""
     return (
-        f'<svg class="locator" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" '
-        f'aria-label="{escape(text)}">{_outlines()}{mark}</svg>'
+        f'<svg class="locator" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
+        f'aria-label="{escape(text)}">{_europe()}{mark}</svg>'
     )
 
 
@@ -100,45 +98,5 @@ def _projection() -> Any:  # noqa: ANN401 - pyproj is optional
 
 
 @cache
-def outlines() -> tuple[str, dict[str, list[list[tuple[float, float]]]]]:
-    """Return where the outlines are from, and country -> rings of (longitude, latitude).
-
-    Land that is in none of the ten countries of the data set is under the name ``""``.
-    """
-    text = files("reben.app.demo").joinpath("europe.json").read_text(encoding="utf-8")
-    content = json.loads(text)
-    shapes = {name: [_unpack(r) for r in rings] for name, rings in content["countries"].items()}
-    shapes[""] = [_unpack(ring) for ring in content["land"]]
-    return content["source"], shapes
-
-
-def _unpack(packed: list[int]) -> list[tuple[float, float]]:
-    points, x, y = [], 0, 0
-    for step_x, step_y in zip(packed[::2], packed[1::2], strict=True):
-        x, y = x + step_x, y + step_y
-        points.append((x / 100, y / 100))
-    return points
-
-
-@cache
-def _outlines() -> str:
-    shapes = outlines()[1]
-    parts = [f'<rect class="sea" width="{_WIDTH}" height="{_HEIGHT}"/>']
-    parts.append(f'<path class="land" d="{_closed(shapes[""])}"/>')
-    for name, rings in shapes.items():
-        if name:
-            parts.append(f'<path class="country" d="{_closed(rings)}"/>')
-    lines = [[(float(m), p / 2) for p in range(56, 161)] for m in _MERIDIANS]
-    lines += [[(m / 2, float(p)) for m in range(-80, 121)] for p in _PARALLELS]
-    path = "".join(_path(line) for line in lines)
-    parts.append(f'<path class="graticule" d="{path}"/>')
-    return "".join(parts)
-
-
-def _closed(rings: list[list[tuple[float, float]]]) -> str:
-    return "".join(f"{_path(ring)}Z" for ring in rings)
-
-
-def _path(points: list[tuple[float, float]]) -> str:
-    pixels = [project(*point) for point in points]
-    return "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in pixels)
+def _europe() -> str:
+    return files("reben.app.demo").joinpath("europe.svg").read_text(encoding="utf-8")
