@@ -186,7 +186,7 @@ def test_a_python_without_pip_is_told(tmp_path, cache, pip):
 
 def test_a_command_that_cannot_start_is_told(tmp_path, cache, monkeypatch):
     monkeypatch.setattr(sample, "_PIP_DOWNLOAD", (str(tmp_path / "no python"),))
-    with pytest.raises(DownloadError, match="pip cannot be started"):
+    with pytest.raises(DownloadError, match="pip does not start"):
         fetch_sample(tmp_path / "a")
 
 

@@ -1,7 +1,7 @@
-"""The data set's archives from Zenodo: resumed where they broke off, verified, retried.
+"""Download the data set's archives from Zenodo: resumed, retried, verified.
 
-Which files there are, how large they are and their MD5 sums stand in the record's own JSON, which
-is read at run time. A file lies beside its place as a part until it is whole and right.
+Names, sizes and MD5 sums of the files are read from the record's JSON. A file gets its name when
+it is complete and its sum is right; until then it is a hidden ``.part`` beside it.
 """
 
 import hashlib
@@ -31,15 +31,15 @@ PARTS = {
     "reference_maps": "Reference_Maps",
     "metadata": "metadata",
 }
-"""The words for parts of the data set, and how the names of their files begin."""
+"""Parts of the data set -> how the names of their files start."""
 
 Progress = Callable[[str, int, int], None]
-"""Called with the name of a file, the bytes there are, and the bytes it has."""
+"""Called with the name of a file, the bytes there are, and its size."""
 
 _CHUNK_BYTES = 1 << 20
 _TIMEOUT_SECONDS = 60
 _TRANSIENT = {408, 425, 429, 500, 502, 503, 504}
-_BY_HAND = "Check the connection, or fetch the files by hand from the record's page."
+_BY_HAND = "Check the connection, or download the files by hand from the record's page."
 
 logger = logging.getLogger(__name__)
 
@@ -56,18 +56,18 @@ class RemoteFile:
 
 @dataclass(frozen=True)
 class Patience:
-    """How often to try again without any progress, and how long to wait before.
+    """How often to try again, and how long to wait before.
 
     Args:
-        tries: Tries in a row that bring not a single byte, before giving up.
-        seconds: Wait before the second try; it doubles with each further one, up to a minute.
+        tries: Attempts in a row without a single byte before giving up.
+        seconds: Wait before the second attempt; it doubles with each further one, up to a minute.
     """
 
     tries: int = 8
     seconds: float = 1.0
 
     def wait(self, attempt: int, at_least: float = 0.0) -> None:
-        """Sleep before try number ``attempt``, counted from 1."""
+        """Sleep after attempt number ``attempt``, counted from 1."""
         pause = min(60.0, self.seconds * 2 ** (attempt - 1))
         time.sleep(max(at_least, pause * random.uniform(0.5, 1.0)))  # noqa: S311 - no secret
 
@@ -80,22 +80,22 @@ def download(
     patience: Patience | None = None,
     progress: Progress | None = None,
 ) -> list[Path]:
-    """Fetch the files of the data set into ``folder`` and return where they are.
+    """Download the files of the data set into ``folder`` and return their paths.
 
-    A file that is there whole is not fetched again; one that broke off is resumed.
+    Complete files are not downloaded again; partial ones are resumed.
 
     Args:
-        folder: Where to put the files; made if it is not there.
-        only: Words of `PARTS`; all files of the record by default.
-        record_url: Address of the record's JSON.
+        folder: Folder for the files; created if necessary.
+        only: Keys of `PARTS`; by default all files of the record.
+        record_url: URL of the record's JSON.
         patience: How often to try again.
-        progress: Called often with name, bytes there, bytes in all.
+        progress: Called often with name, bytes there, size.
 
     Raises:
         ConfigError: If a word of ``only`` is unknown.
-        DownloadError: If the record or a file could not be downloaded; what came so far is kept.
-        ChecksumError: If a file is wrong even after it was fetched anew.
-        OutputError: If there is no space, or the folder cannot be written.
+        DownloadError: If the record or a file could not be downloaded; what arrived is kept.
+        ChecksumError: If a file is wrong even after a second download.
+        OutputError: If the disk is full, or the folder cannot be written.
     """
     folder = Path(folder)
     with _Session(patience, progress) as session:
@@ -122,9 +122,9 @@ def stream(
     patience: Patience | None = None,
     progress: Progress | None = None,
 ) -> None:
-    """Write one file of the data set to ``sink`` while it comes, for example into a pipe.
+    """Write one file of the data set to ``sink`` as it arrives, for example into a pipe.
 
-    Connections that break off are resumed. Nothing is kept on disk.
+    Broken connections are resumed. Nothing is kept on disk.
 
     Raises:
         ConfigError: If ``only`` does not name exactly one file.
@@ -135,13 +135,13 @@ def stream(
         files = session.list_files(record_url, only)
         if len(files) != 1:
             names = ", ".join(file.name for file in files)
-            raise ConfigError(f"Only one file at a time goes into a pipe; {names} were asked for.")
+            raise ConfigError(f"Only one file at a time goes into a pipe, not {names}.")
         digest = hashlib.md5(usedforsecurity=False)
         for chunk in session.read(files[0]):
             sink.write(chunk)
             digest.update(chunk)
     if digest.hexdigest() != files[0].md5:
-        raise _wrong_sum(files[0], digest.hexdigest(), "Do not use what was made of it.")
+        raise _wrong_sum(files[0], digest.hexdigest(), "Do not use what was made from it.")
 
 
 def remote_files(
@@ -167,8 +167,8 @@ def _is_there(path: Path, file: RemoteFile) -> bool:
     if size == file.size:
         return True
     raise OutputError(
-        f"{path} is there with {size} bytes, but the record's file has {file.size}. "
-        "Move it away, or choose another folder."
+        f"{path} has {size} bytes, but the file in the record has {file.size}. Move it away, or "
+        "choose another folder."
     )
 
 
@@ -180,8 +180,8 @@ def _require_space(folder: Path, files: Iterable[RemoteFile]) -> None:
     free = shutil.disk_usage(folder).free
     if needed > free:
         raise OutputError(
-            f"{needed / 1e9:.1f} GB are still to come and {free / 1e9:.1f} GB are free in "
-            f"{folder}. Free some space, choose another folder, or fetch less with --only."
+            f"The download needs {needed / 1e9:.1f} GB, and {folder} has {free / 1e9:.1f} GB free. "
+            "Free some space, choose another folder, or download less with --only."
         )
 
 
@@ -207,7 +207,7 @@ class _Record:
 
 
 class _BrokenOffError(Exception):
-    """A request that may be tried again, with the seconds that the server asks to wait."""
+    """A request that may be tried again after ``pause`` seconds."""
 
     def __init__(self, reason: str, pause: float = 0.0) -> None:
         super().__init__(reason)
@@ -215,13 +215,13 @@ class _BrokenOffError(Exception):
 
 
 class _Session:
-    """A connection to the server of a record, used with patience."""
+    """A connection to the server of a record."""
 
     def __init__(self, patience: Patience | None, progress: Progress | None) -> None:
         import httpx
 
         trusted = httpx.create_ssl_context()
-        trusted.load_default_certs()  # those of the machine as well
+        trusted.load_default_certs()  # the machine's as well
         self._patience = patience or Patience()
         self._progress = progress
         self._client = httpx.Client(
@@ -258,12 +258,12 @@ class _Session:
         return [file for file in files if file.name.startswith(starts)]
 
     def save(self, file: RemoteFile, folder: Path) -> None:
-        """Fetch what ``folder`` lacks of a file, and put it into its place if its sum is right."""
+        """Download the rest of a file into ``folder``; name it if its sum is right."""
         part = _part(folder, file)
         try:
             found = self._complete(file, part)
             if found != file.md5:
-                logger.warning("%s came with a wrong MD5 sum; it is fetched anew.", file.name)
+                logger.warning("%s arrived with a wrong MD5 sum; downloading it again.", file.name)
                 part.unlink()
                 found = self._complete(file, part)
             if found == file.md5:
@@ -277,7 +277,7 @@ class _Session:
         raise _wrong_sum(file, found, "Try again later.")
 
     def _complete(self, file: RemoteFile, part: Path) -> str:
-        """Fetch what a part of a file lacks, and return the MD5 sum of all of it."""
+        """Download the rest of a file, and return the MD5 sum of all of it."""
         digest = hashlib.md5(usedforsecurity=False)
         with part.open("ab+") as kept:
             if kept.tell() > file.size:
@@ -291,7 +291,7 @@ class _Session:
         return digest.hexdigest()
 
     def read(self, file: RemoteFile, there: int = 0) -> Iterator[bytes]:
-        """Yield bytes ``there`` to the end of a file, through any number of breaks."""
+        """Yield a file from byte ``there`` to its end, however often the connection breaks."""
         attempt = 0
         while there < file.size:
             before, broken = there, _BrokenOffError("the connection broke off")
@@ -309,8 +309,8 @@ class _Session:
             if attempt >= self._patience.tries:
                 raise DownloadError(
                     f"{file.name} broke off after {there} of {file.size} bytes, and {attempt} "
-                    f"tries brought nothing more: {broken}. What came is kept: the same command "
-                    "goes on."
+                    f"attempts brought nothing more: {broken}. What arrived is kept; run the same "
+                    "command to go on."
                 )
             logger.info("%s: %s after %d bytes; trying again.", file.name, broken, there)
             self._patience.wait(attempt, broken.pause)
@@ -318,7 +318,7 @@ class _Session:
     def _read_once(self, file: RemoteFile, there: int) -> Iterator[bytes]:
         headers = {"Range": f"bytes={there}-"} if there else {}
         with self._open(file.url, headers | {"Accept-Encoding": "identity"}) as response:
-            skip = there if response.status_code == 200 else 0  # the server knows no ranges
+            skip = there if response.status_code == 200 else 0  # a server without ranges
             left = file.size - there
             for chunk in response.iter_raw():
                 wanted = chunk[skip:][:left]
@@ -347,7 +347,7 @@ class _Session:
 
     @contextmanager
     def _open(self, url: str, headers: Mapping[str, str]) -> Iterator["httpx.Response"]:
-        """Yield what the server answers; `_BrokenOffError` if it may help to try again."""
+        """Yield the server's answer; raise `_BrokenOffError` if trying again may help."""
         import httpx
 
         try:
@@ -360,7 +360,7 @@ class _Session:
                     raise _BrokenOffError(reason, float(asked) if asked.isdigit() else 0.0)
                 yield response
         except (httpx.UnsupportedProtocol, httpx.InvalidURL) as error:
-            raise DownloadError(f"{url!r} is not an address on the web.") from error
+            raise DownloadError(f"{url!r} is not a web address.") from error
         except httpx.HTTPError as error:
             raise _BrokenOffError(str(error) or type(error).__name__) from error
 
@@ -370,11 +370,11 @@ def _remote_file(entry: _ListedFile, record: str) -> RemoteFile:
     kind, _, md5 = entry.checksum.rpartition(":")
     url = entry.links.get("content") or entry.links.get("self")
     if Path(name).name != name or name.startswith(".") or "\\" in name:
-        problem = f"a file may not be called {name!r}"
+        problem = f"a file must not be called {name!r}"
     elif kind not in {"", "md5"} or len(md5) != 32:
         problem = f"{name} has no MD5 sum but {entry.checksum!r}"
     elif not url:
-        problem = f"{name} has no address"
+        problem = f"{name} has no URL"
     else:
         return RemoteFile(name, entry.size, md5.lower(), url)
     raise DownloadError(f"{record} cannot be used: {problem}. {_BY_HAND}")

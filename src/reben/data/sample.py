@@ -1,7 +1,8 @@
-"""The real sample: 24 patch pairs of BigEarthNet v2.0, fetched, verified and unpacked.
+"""The real sample: 24 patch pairs of BigEarthNet v2.0, downloaded, verified and unpacked.
 
-The Python package configilm 0.7.1 carries them as test data. pip downloads its wheel, alone, into
-a cache; nothing is unpacked before its checksum is right, and nothing of its code is ever used.
+The Python package configilm 0.7.1 holds them as test data. pip downloads its wheel, without
+dependencies, into a cache. Nothing is unpacked before the checksum is verified, and none of its
+code is used.
 
 Source: package configilm 0.7.1 (MIT) on the Python Package Index; the patches are from Zenodo
 record 10891137 (CDLA-Permissive-1.0).
@@ -38,7 +39,7 @@ _PIP_DOWNLOAD = (
     "download",
     "--no-deps",
     "--only-binary=:all:",
-    # Its metadata allow no Python from 3.12 on. That is about its code; only data are taken.
+    # Its metadata exclude Python 3.12 and later, but only its data are used.
     "--python-version=3.11",
     "--no-input",
     "--disable-pip-version-check",
@@ -73,14 +74,14 @@ https://github.com/lhackel-tub/ConfigILM
 
 
 def fetch_sample(folder: str | Path, *, wheel: str | Path | None = None) -> Path:
-    """Return ``folder`` as a store of 24 real patch pairs with their metadata.
+    """Write 24 real patch pairs with their metadata into a store, and return its folder.
 
-    A folder that holds the sample already is left as it is, and nothing is downloaded. The wheel
-    is kept in the folder that REBEN_CACHE names, else in the user's cache.
+    If the folder holds the sample already, nothing happens. The wheel is kept in the folder that
+    REBEN_CACHE names, or in the user's cache.
 
     Args:
-        folder: Where the store shall lie: a new or an empty folder.
-        wheel: A file `WHEEL_NAME` that is on this machine already; None downloads it with pip.
+        folder: A new or empty folder for the store.
+        wheel: The file `WHEEL_NAME`, if it is on this machine; by default pip downloads it.
 
     Raises:
         OutputError: If the folder holds something else, or cannot be written.
@@ -104,7 +105,7 @@ def fetch_sample(folder: str | Path, *, wheel: str | Path | None = None) -> Path
 
 
 def cache_folder() -> Path:
-    """Return where downloads are kept: REBEN_CACHE, else ``reben`` in the user's cache folder."""
+    """Return the folder for downloads: REBEN_CACHE, or ``reben`` in the user's cache folder."""
     if chosen := os.environ.get("REBEN_CACHE"):
         return Path(chosen).expanduser()
     if caches := os.environ.get("XDG_CACHE_HOME"):
@@ -127,7 +128,7 @@ def _cached_wheel() -> Path:
     if cached.is_file():
         if _sha256(cached) == WHEEL_SHA256:
             return cached
-        _LOG.warning("%s has a wrong checksum and is downloaded again.", cached)
+        _LOG.warning("%s has a wrong checksum; downloading it again.", cached)
     try:
         cached.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".download.", dir=cached.parent) as temporary:
@@ -154,10 +155,10 @@ def _download(wheel: Path) -> None:
             check=False,
         )
     except OSError as error:
-        raise _download_error(f"pip cannot be started: {error.strerror or error}") from error
+        raise _download_error(f"pip does not start: {error.strerror or error}") from error
     if done.returncode:
         reason = _last_line(done.stderr) or f"pip ended with {done.returncode}"
-        # pip ends with "no matching distribution" where in truth it reached no index.
+        # pip says "no matching distribution" even if it reached no index.
         prefix = "no connection to the package index; " if "Retrying (" in done.stderr else ""
         raise _download_error(prefix + reason)
     if not wheel.is_file():
@@ -172,8 +173,8 @@ def _last_line(text: str) -> str:
 
 def _download_error(reason: str) -> DownloadError:
     return DownloadError(
-        f"Cannot download configilm 0.7.1, which carries the sample: {reason.rstrip('.')}. "
-        f"Check network and pip, or get {WHEEL_NAME} on another machine and name the file: "
+        f"Could not download configilm 0.7.1, which holds the sample: {reason.rstrip('.')}. "
+        f"Check network and pip, or get {WHEEL_NAME} on another machine and pass the file: "
         "reben sample DIR --from-wheel FILE (in Python: wheel=FILE)."
     )
 
@@ -187,7 +188,7 @@ def _check_wheel(wheel: Path) -> None:
         ) from error
     if found != WHEEL_SHA256:
         raise ChecksumError(
-            f"{wheel.name} is not the wheel that carries the sample: its sha256 is {found} and "
+            f"{wheel.name} is not the wheel that holds the sample: its sha256 is {found} and "
             f"should be {WHEEL_SHA256}. Nothing was unpacked. Get {WHEEL_NAME} from the "
             "Python Package Index: pip download --no-deps configilm==0.7.1 --python-version=3.11 "
             "--only-binary=:all:"

@@ -1,9 +1,9 @@
-"""A made-up data set of any size, file by file in the layout of BigEarthNet v2.0.
+"""A synthetic data set of any size, file by file in the layout of BigEarthNet v2.0.
 
-It is for trying code, not for training models that see the Earth: places, pictures and labels are
-invented. Labels follow from the reference maps by the data set's own rule, and the pictures from
-the maps, so a model can learn them. The same number and seed give the same files, byte for byte,
-with one version of numpy, pyarrow and zlib.
+It is meant for testing code, not for training models of the Earth: places, images and labels are
+invented. Labels follow from the reference maps by the data set's own rule, and images from the
+maps, so a model can learn them. The same number and seed give the same files, byte for byte, with
+the same versions of numpy, pyarrow and zlib.
 
 Source: layout of the archives and tables in Zenodo record 10891137.
 """
@@ -31,7 +31,7 @@ from reben.spec.patches import PATCH_METRES, PATCH_PIXELS, SPLITS, reference_map
 from reben.support.atomic import atomic_folder
 
 LEAST_PATCHES = 6
-"""Fewer do not make three splits of different places."""
+"""The fewest that make three splits of different places."""
 
 _SCHEMA = pa.schema(
     {
@@ -47,10 +47,10 @@ _SCHEMA = pa.schema(
     metadata={MADE_UP_KEY: b"reben synthesize"},
 )
 _COVERED_SHARE = 69_450 / 549_488
-"""Share of the patches that the data set lists apart, for snow, cloud or shadow."""
+"""Share of patches with snow, cloud or shadow in the data set."""
 _SNOWY_MONTHS = {11, 12, 1, 2, 3, 4}
 _ON_LAND, _ON_DATE, _ON_PATCH, _WEATHER = 1, 2, 3, 4
-"""What a random number is for; together with place and seed it decides the number."""
+"""What a random number is for: part of its seed, with place and seed of the data set."""
 
 
 def synthesize(
@@ -60,28 +60,28 @@ def synthesize(
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> Path:
-    """Write a made-up data set and return its folder.
+    """Write a synthetic data set and return its folder.
 
     The folder gets BigEarthNet-S2, BigEarthNet-S1 and Reference_Maps with a GeoTIFF for each band
-    and map, and the two metadata tables. It appears when all of it is written.
+    and map, and the two metadata tables. It appears when everything is written.
 
     Args:
-        folder: Where: a new or an empty folder.
-        num_patches: How many patch pairs, 6 or more; a pair takes about 0.32 MB.
+        folder: A new or empty folder.
+        num_patches: Number of patch pairs, 6 or more; a pair takes about 0.32 MB.
         seed: Another seed gives another landscape. 0 or more.
-        progress: Called after each patch with how many are done, and how many there are.
+        progress: Called after each patch with patches done and patches in all.
 
     Raises:
-        ConfigError: If the number or the seed cannot be.
-        OutputError: If the folder holds something, or cannot be written.
+        ConfigError: If the number or the seed is out of range.
+        OutputError: If the folder is not empty, or cannot be written.
     """
     if not LEAST_PATCHES <= num_patches <= MOST_PATCHES:
         raise ConfigError(
-            f"Cannot make {num_patches} patches. Ask for {LEAST_PATCHES} (three splits of "
-            f"different places need them) to {MOST_PATCHES}."
+            f"num_patches must be {LEAST_PATCHES} (for three splits of different places) to "
+            f"{MOST_PATCHES}, not {num_patches}."
         )
     if seed < 0:
-        raise ConfigError(f"The seed is {seed}; it must be 0 or more.")
+        raise ConfigError(f"seed must be at least 0, not {seed}.")
     folder = Path(folder)
     rows: dict[Weather, list[dict[str, Any]]] = {"clear": [], "snow": [], "cloud": []}
     with atomic_folder(folder) as temporary:
@@ -101,7 +101,7 @@ def synthesize(
 def _make_patches(
     sites: Sequence[Site], weather: Sequence[Weather], seed: int
 ) -> Iterable[tuple[Site, NDArray[np.uint16], dict[str, NDArray[Any]]]]:
-    """Yield each site with its map and its bands; one landscape at a time is in memory."""
+    """Yield each site with its map and bands, holding one landscape at a time."""
     pairs = zip(sites, weather, strict=True)
     for tile, of_tile in groupby(pairs, key=lambda pair: pair[0].tile):
         number = TILES.index(tile)
@@ -125,7 +125,7 @@ def _make_patches(
 
 
 def _plan_weather(sites: Sequence[Site], seed: int) -> list[Weather]:
-    """Return the weather of each site: covered ones lie together and are alike in all splits."""
+    """Return the weather of each site: covered ones lie together, equally often in all splits."""
     fronts = [
         Noise(np.random.default_rng([seed, _WEATHER, number]), 5) for number in range(len(TILES))
     ]

@@ -1,9 +1,9 @@
-"""Made-up land cover: a map of CORINE codes for a whole tile, cut into patches.
+"""Synthetic land cover: a map of CORINE codes for a whole tile, cut into patches.
 
 Irregular regions (a warped Voronoi mosaic) get codes by smooth fields of relief, wetness,
-settlement and woodland, so that kinds of land keep company as they do outdoors. Sea, shore, lakes
-and rivers are drawn over them. Every value depends on its place alone, so neighbouring patches
-fit together and any patch can be made by itself.
+settlement and woodland, so that kinds of land occur together as they do outdoors. Sea, shore,
+lakes and rivers are drawn over them. Every value depends only on its place, so neighbouring
+patches fit together and any patch can be made on its own.
 
 The likelihoods are invented; they give all 19 labels, some often and some rarely.
 """
@@ -24,11 +24,9 @@ _UNIT = 315 / 151
 
 
 class Noise:
-    """A smooth field of mean 0 and standard deviation 1.
+    """A smooth field of mean 0 and standard deviation 1 over an endless plane.
 
-    Args:
-        random: Where the values come from.
-        spacing: Distance of independent values, in pixels; hills are about twice as wide.
+    ``spacing`` is the distance of independent values, in pixels; hills are about twice as wide.
     """
 
     def __init__(self, random: np.random.Generator, spacing: float) -> None:
@@ -36,25 +34,20 @@ class Noise:
         self._lattice = random.standard_normal((_PERIOD, _PERIOD), np.float32) * np.float32(_UNIT)
 
     def at(self, rows: NDArray[Any], columns: NDArray[Any]) -> NDArray[np.float32]:
-        """Return the values of all crossings of ``rows`` [H] and ``columns`` [W], [H, W]."""
+        """Return the values at ``rows`` [H] and ``columns`` [W], [H, W]."""
         near = _crop(_crop(self._lattice, rows / self.spacing).T, columns / self.spacing).T
         along = _interpolate(near, rows / self.spacing)
         return _interpolate(along.T, columns / self.spacing).T
 
 
 class Hills:
-    """Fields of several widths, one on top of the other.
-
-    Args:
-        random: Where the values come from.
-        octaves: Spacing in pixels -> height.
-    """
+    """A sum of fields; ``octaves`` is spacing in pixels -> height."""
 
     def __init__(self, random: np.random.Generator, octaves: dict[float, float]) -> None:
         self._octaves = [(Noise(random, spacing), height) for spacing, height in octaves.items()]
 
     def at(self, rows: NDArray[Any], columns: NDArray[Any]) -> NDArray[np.float32]:
-        """Return the values of all crossings of ``rows`` [H] and ``columns`` [W], [H, W]."""
+        """Return the values at ``rows`` [H] and ``columns`` [W], [H, W]."""
         total = np.zeros((len(rows), len(columns)), np.float32)
         for noise, height in self._octaves:
             total += np.float32(height) * noise.at(rows, columns)
@@ -93,13 +86,13 @@ _REGION = 74
 """Distance of region centres, in pixels."""
 _MARGIN = 4
 _SHORE = 2000
-"""How far the shore is from the middle of the tile, in pixels."""
+"""Distance of the shore from the middle of the tile, in pixels."""
 _LEAST_LABELLED = 0.75
-"""The data set holds no patch of which less is labelled."""
+"""Smallest labelled share of a patch in the data set."""
 
 
 class Cover(NamedTuple):
-    """How likely a code is: its log weight, and what each field of the landscape adds to it."""
+    """How likely a code is: a log weight, and what each field of the landscape adds to it."""
 
     weight: float
     relief: float = 0
@@ -140,7 +133,7 @@ COVERS: dict[int, Cover] = {
     411: Cover(-2.3, wet=1.4, relief=-0.4),
     412: Cover(-1.6, wet=1.5, biomes=("atlantic", "boreal")),
 }
-"""CORINE code -> likelihood of a region; a code with biomes grows in these alone."""
+"""CORINE code -> likelihood for a region; a code with biomes occurs only in these."""
 
 _BIOME_BONUS: dict[Biome, dict[int, float]] = {
     "alpine": {211: -0.9, 231: 0.6, 312: 0.7, 321: 1.0},
@@ -156,12 +149,12 @@ _LABELLED_INSTEAD = {124: 121, 131: 121, 142: 112, 332: 333, _FLATS: _SALT_MARSH
 
 
 class Ground(NamedTuple):
-    """What lies on one patch.
+    """The ground of one patch.
 
     Args:
         codes: CORINE codes, uint16 [120, 120].
-        regions: Number of the region that each pixel belongs to, int64 [120, 120].
-        slope: Steepness towards the south-east, where the sun stands; about -1 to 1, [120, 120].
+        regions: Number of the region of each pixel, int64 [120, 120].
+        slope: Steepness towards the sun in the south-east; about -1 to 1, [120, 120].
     """
 
     codes: NDArray[np.uint16]
@@ -172,10 +165,7 @@ class Ground(NamedTuple):
 class Landscape:
     """The land cover of one tile.
 
-    Args:
-        random: Where all its values come from.
-        biome: What grows there.
-        sea: Direction of the sea in degrees clockwise from east; None for a tile inland.
+    ``sea`` is the direction of the sea in degrees clockwise from east; None for a tile inland.
     """
 
     def __init__(self, random: np.random.Generator, biome: Biome, sea: float | None) -> None:
@@ -197,11 +187,11 @@ class Landscape:
 
     @property
     def num_regions(self) -> int:
-        """How many regions the tile has; their numbers run from 0."""
+        """Number of regions; they are numbered from 0."""
         return self._side * self._side
 
     def ground(self, column: int, row: int) -> Ground:
-        """Return what lies on the patch at ``column``, ``row`` of the tile."""
+        """Return the ground of the patch at ``column``, ``row`` of the tile."""
         rows, columns = _pixels(row), _pixels(column)
         regions = self._regions(rows, columns)
         codes = self._region_codes[regions]
@@ -243,7 +233,7 @@ class Landscape:
     def _regions(self, rows: NDArray[Any], columns: NDArray[Any]) -> NDArray[np.int64]:
         """Return the region of each pixel: the one with the nearest centre after warping.
 
-        Two by two pixels are alike, which takes a quarter of the time.
+        Blocks of two by two pixels are in one region, which takes a quarter of the time.
         """
         rows, columns = rows[::2] + np.float32(0.5), columns[::2] + np.float32(0.5)
         y = (rows[:, None] + self._warp[0].at(rows, columns)) / np.float32(_REGION) + _MARGIN
@@ -294,12 +284,10 @@ class Landscape:
 
 
 def offshore(direction: float, rows: NDArray[Any], columns: NDArray[Any]) -> NDArray[Any]:
-    """Return the distance from the line that the shore winds about, in pixels, positive at sea.
+    """Return the distance from the mean line of the shore, in pixels, positive at sea.
 
-    Args:
-        direction: Where the sea lies, in degrees clockwise from east.
-        rows: Pixels from the northern edge of the tile.
-        columns: Pixels from its western edge, of a shape that goes with ``rows``.
+    ``direction`` is that of the sea, in degrees clockwise from east; ``rows`` and ``columns`` are
+    pixels from the northern and western edge of the tile.
     """
     angle = math.radians(direction)
     middle = TILE_PATCHES * PATCH_PIXELS / 2
@@ -315,5 +303,4 @@ _UNLABELLED = np.array(
 
 
 def _pixels(position: int) -> NDArray[np.float32]:
-    """Return the coordinates of the pixels of a patch in its tile."""
     return (position * PATCH_PIXELS + np.arange(PATCH_PIXELS)).astype(np.float32)

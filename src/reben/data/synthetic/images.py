@@ -1,8 +1,8 @@
-"""Made-up images: what Sentinel-2 and Sentinel-1 measure of a landscape on one date.
+"""Synthetic images: what Sentinel-2 and Sentinel-1 measure of a landscape on one date.
 
-The mixture of materials varies from region to region, from field to field and from place to
-place. Season, sun, haze, wind and soil moisture are those of the date; speckle and noise those of
-the patch. Bands of 20 m and 60 m are means of the 10 m field.
+The mixture of materials varies between regions, fields and places. Season, sun, haze, wind and
+soil moisture depend on the date, speckle and noise on the patch. Bands of 20 m and 60 m are means
+of the 10 m field.
 """
 
 import math
@@ -26,7 +26,7 @@ _FIELD_PIXELS = (19, 8)
 _NUM_FIELDS = 1024
 _TEXTURES: tuple[dict[float, float], ...] = ({2.2: 1}, {3: 0.6, 7: 0.8}, {5: 1})
 _SHADOW = (9, -13)
-"""From a shadow to its cloud, in pixels: the sun stands in the south-east."""
+"""From a shadow to its cloud, in pixels: the sun is in the south-east."""
 _LOOKS_OF_SPECKLE = 5
 _ABSENT = -30.0
 _ZERO = np.zeros((), np.float32)
@@ -49,14 +49,7 @@ _IS_WATER = np.array([code >= 511 for code in LOOKS])
 
 
 class SyntheticImages:
-    """One date over one tile.
-
-    Args:
-        random: Where the season's and the regions' values come from.
-        num_regions: How many regions the landscape has.
-        month: 1 to 12.
-        biome: What grows there; it decides when it is green.
-    """
+    """The images of one tile on one date in a month (1 to 12); the biome tells when it is green."""
 
     def __init__(
         self, random: np.random.Generator, num_regions: int, month: int, biome: Biome
@@ -81,14 +74,9 @@ class SyntheticImages:
         random: np.random.Generator,
         weather: Weather = "clear",
     ) -> dict[str, NDArray[Any]]:
-        """Return all bands of one patch at native size: S2 uint16 [h, w], VV and VH float32 dB.
+        """Return all bands of the patch at ``column``, ``row`` of the tile, at native size.
 
-        Args:
-            ground: What lies there.
-            column: Position in the tile, counted in patches from the west.
-            row: Position in the tile, counted in patches from the north.
-            random: Where noise and speckle come from.
-            weather: Whether snow or clouds cover some of it.
+        Sentinel-2 is uint16 [h, w], VV and VH float32 in dB. ``random`` gives noise and speckle.
         """
         rows = (row * PATCH_PIXELS + np.arange(PATCH_PIXELS)).astype(np.float32)
         columns = (column * PATCH_PIXELS + np.arange(PATCH_PIXELS)).astype(np.float32)
@@ -126,7 +114,7 @@ class SyntheticImages:
         by_region, by_field = 0.9 * _REGION_SPREAD.take(looks), 0.6 * _FIELD_SPREAD.take(looks)
         first, second = (by_region * regions[..., i] + by_field * fields[..., i] for i in (-2, -1))
         shift = np.where(_IS_WATER, self._wind_db, self._moisture_db).astype(np.float32)
-        # VH follows VV, with something of its own.
+        # VH follows VV in part.
         return {
             "VV": (_VV_DB + shift).take(looks) + first,
             "VH": (_VH_DB + shift).take(looks) + 0.7 * first + 0.6 * second,
@@ -139,7 +127,7 @@ class SyntheticImages:
         fields: NDArray[np.float32],
         texture: NDArray[np.float32],
     ) -> NDArray[np.float32]:
-        """Return how much of each pixel each material takes up, [H, W, materials]."""
+        """Return the share of each material in each pixel, [H, W, materials]."""
         count = len(_NAMES)
         shares = _SHARES.take(looks, axis=0)
         shares += _REGION_SPREAD.take(looks)[..., None] * regions[..., :count]
@@ -170,7 +158,7 @@ def _greenness(month: int) -> float:
 
 
 def _materials_in(month: int, biome: Biome) -> NDArray[np.float32]:
-    """Return the spectra of the materials in that season, [materials, 12]."""
+    """Return the spectra of the materials in a month, [materials, 12]."""
     spectra = {name: np.array(values, np.float32) for name, values in MATERIALS.items()}
     leafy = min(1.0, max(0.3, (_greenness(month) + 0.05) / 0.6))
     lush = 0.6 + 0.4 * _greenness(month)
@@ -185,7 +173,7 @@ def _materials_in(month: int, biome: Biome) -> NDArray[np.float32]:
 def _fields(
     regions: NDArray[np.int64], rows: NDArray[np.float32], columns: NDArray[np.float32]
 ) -> NDArray[np.int64]:
-    """Return the number of the field that each pixel lies in; fields are turned by region."""
+    """Return the number of the field of each pixel; each region turns its fields."""
     angle = np.float32(2.4) * (regions % 977).astype(np.float32)
     cos, sin = np.cos(angle), np.sin(angle)
     length, width = _FIELD_PIXELS
@@ -208,7 +196,7 @@ def _cover_with_snow(
 def _cover_with_clouds(
     optical: NDArray[np.float32], veil: NDArray[np.float32], shade: NDArray[np.float32]
 ) -> None:
-    # Clouds go on from patch to patch, except where a patch would have next to none.
+    # Clouds continue from patch to patch, unless a patch would have next to none.
     least = min(0.1, float(np.quantile(veil, 0.85)))
     optical[shade > least + 0.1] *= np.float32(0.55)
     _blend(optical, np.array(CLOUD, np.float32), np.clip(1.6 * (veil - least), 0, 0.95))
@@ -225,7 +213,7 @@ def _sample(
 ) -> NDArray[np.uint16]:
     """Return the means over the pixels of a band, with the sensor's noise."""
     step = PATCH_PIXELS // side
-    # Slices are added much faster than short axes are averaged.
+    # Adding slices is much faster than averaging short axes.
     means = sum((field[i::step, j::step] for i in range(step) for j in range(step)), start=_ZERO)
     means = means / np.float32(step * step)
     noise = random.standard_normal((side, side), np.float32)

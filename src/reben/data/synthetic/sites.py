@@ -1,4 +1,4 @@
-"""Where made-up patches lie: tiles of ten countries, blocks of patches, splits, dates, names.
+"""Sites of synthetic patches: tiles of ten countries, blocks of patches, splits, dates, names.
 
 A block is a group of neighbouring patches. All patches of a block, on all dates, are in one split,
 so that no split sees the places of another.
@@ -26,8 +26,8 @@ class Tile(NamedTuple):
         name: Without the leading T.
         country: Where most of it lies.
         biome: What grows there.
-        orbit: Relative orbit that sees it; made up.
-        sea: Direction of the sea in degrees clockwise from east, where it has one.
+        orbit: Relative orbit; made up.
+        sea: Direction of the sea in degrees clockwise from east, if it has one.
     """
 
     name: str
@@ -51,7 +51,7 @@ TILES = (
     Tile("33UUP", "Austria", "alpine", "R022"),
     Tile("29SPC", "Portugal", "mediterranean", "R037"),
 )
-"""The first ones are the most unlike each other, for data sets that have only a few."""
+"""The first ones differ most, for data sets with few patches."""
 
 _CELL = 6
 """Side length of the cell that a block lies in, in patches."""
@@ -66,15 +66,7 @@ _CYCLE: Sequence[Split] = (
 
 @dataclass(frozen=True)
 class Site:
-    """One patch pair to make: where, when, what for.
-
-    Args:
-        tile: Where.
-        date: Which of the tile's dates, 0 to 5.
-        split: What for.
-        sentinel2: Its Sentinel-2 name.
-        sentinel1: Its Sentinel-1 name.
-    """
+    """One patch pair to make; ``date`` is which of the tile's dates, 0 to 5."""
 
     tile: Tile
     date: int
@@ -94,7 +86,7 @@ class Site:
 
     @property
     def block(self) -> tuple[str, int, int]:
-        """The place that all belongs to one split: tile and cell."""
+        """Tile and cell, which belong to one split."""
         return self.tile.name, self.column // _CELL, self.row // _CELL
 
 
@@ -135,9 +127,10 @@ def plan_sites(num_patches: int, seed: int, tiles: Sequence[Tile] = TILES) -> li
 
 
 def _order_cells(tile: Tile, random: np.random.Generator) -> list[int]:
-    """Return the cells of a tile in the order of their use; those on the coast rather early.
+    """Return the cells of a tile in the order of their use.
 
-    Some classes grow only there, and even small data sets should have them.
+    Those on the coast come early: some classes occur only there, and small data sets should have
+    them.
     """
     order = random.random(_CELLS * _CELLS)
     if tile.sea is not None:
@@ -149,7 +142,7 @@ def _order_cells(tile: Tile, random: np.random.Generator) -> list[int]:
 
 
 def _places(num_tiles: int, block_size: int) -> Iterator[tuple[int, int, int, tuple[int, int]]]:
-    """Yield tile, number of the visit to it, date, and position in the cell, block by block."""
+    """Yield tile, number of the visit to it, date, and position in the cell, by block."""
     width = math.ceil(math.sqrt(block_size))
     inside = [(i % width, i // width) for i in range(block_size)]
     for round_ in range(_DATES):
@@ -160,7 +153,7 @@ def _places(num_tiles: int, block_size: int) -> Iterator[tuple[int, int, int, tu
 
 
 def _time_of(number: int, tile: Tile, date: int, random: np.random.Generator) -> datetime:
-    """Return when a tile was seen: June 2017 to May 2018, at half past ten by the sun."""
+    """Return when a tile was seen: June 2017 to May 2018, at half past ten solar time."""
     month = (5 * number + 2 * date) % 12
     first = datetime(2017 + (month + 5) // 12, (month + 5) % 12 + 1, 1)
     longitude = 6 * int(tile.name[:2]) - 183

@@ -1,9 +1,9 @@
-"""Made-up surfaces: the spectra of materials, and what each CORINE class is made of.
+"""Synthetic surfaces: the spectra of materials, and the materials of each CORINE class.
 
 Every class is a mixture of a few materials. Forest types look alike to radar, and towns look like
 bare soil in the optical bands, so both sensors together tell more than either alone.
 
-The figures are invented, in the range that such surfaces have. Their mixture comes near the
+The figures are invented, within the range of such surfaces. Their mixture is close to the
 published means over the data set.
 """
 
@@ -37,11 +37,11 @@ class Look(NamedTuple):
     """What a class looks like.
 
     Args:
-        materials: Names and shares of what it is made of.
+        materials: Material -> share.
         vv_db: Mean backscatter in VV, in dB.
         vh_db: Mean backscatter in VH, in dB.
         fields: How much the mixture differs from field to field.
-        regions: How much it differs from region to region; the radar's spread grows with it.
+        regions: How much it differs from region to region, and how much radar varies.
         texture: How much it differs from place to place within a field.
     """
 
