@@ -142,6 +142,7 @@ def encode(  # noqa: PLR0913
     replace(record, values=counts, written_since_boot="").write(store)
     error = error_of(report, strict=strict, is_stopped=run.is_stopped)
     if error is not None:
+        error.report = report
         raise error
     return report
 

@@ -131,7 +131,8 @@ def summarise_store(path: str | Path) -> StoreSummary:
     files = [file for file in files if file.is_file()]
     table = PatchTable.read(*files, labels=None) if files else None
     there = set(names)
-    patch_ids = table.patch_ids if table else []
+    patch_ids, s1_names = (table.patch_ids, table.s1_names) if table else ([], [])
+    count: Callable[[str], dict[str, int]] = table.counts if table else lambda _: {}
     counted = Counter(kinds)
     in_order = [kind for kind in (*KINDS, OTHER) if counted[kind]]
     return StoreSummary(
@@ -141,12 +142,12 @@ def summarise_store(path: str | Path) -> StoreSummary:
         samples={kind: _facts(store, first[kind]) for kind in in_order},
         metadata=tuple(file.name for file in files),
         num_patches=len(patch_ids),
-        splits=_ordered(table, "split", SPLITS),
-        clear_splits=_ordered(_clear(table), "split", SPLITS),
-        countries=table.counts("country") if table else {},
-        labels=_ordered(table, "labels", table.labels if table else LABELS),
-        missing_sentinel2=_absent(patch_ids, there),
-        missing_sentinel1=_absent(table.s1_names if table else [], there),
+        splits=_in_order(count("split"), SPLITS),
+        clear_splits=_in_order(_clear_counts(table) if table else {}, SPLITS),
+        countries=count("country"),
+        labels=_in_order(count("labels"), table.labels if table else LABELS),
+        missing_sentinel2=tuple(name for name in patch_ids if name not in there),
+        missing_sentinel1=tuple(name for name in s1_names if name not in there),
         num_unlisted=counted[SENTINEL2.name] - len(there.intersection(patch_ids)),
     )
 
@@ -156,20 +157,15 @@ def _facts(store: Store, name: str) -> tuple[TensorFacts, ...]:
     return tuple(TensorFacts(key, tensor.shape, str(tensor.dtype)) for key, tensor in tensors)
 
 
-def _clear(table: PatchTable | None) -> PatchTable | None:
+def _clear_counts(table: PatchTable) -> dict[str, int]:
     try:
-        return table.filter(snow=False, cloud=False) if table else None
+        return table.filter(snow=False, cloud=False).counts("split")
     except EmptySplitError:
-        return None
+        return {}
 
 
-def _ordered(table: PatchTable | None, column: str, order: Iterable[str]) -> dict[str, int]:
-    counts = table.counts(column) if table else {}
+def _in_order(counts: Mapping[str, int], order: Iterable[str]) -> dict[str, int]:
     return {value: counts.get(value, 0) for value in order}
-
-
-def _absent(names: Iterable[str], there: set[str]) -> tuple[str, ...]:
-    return tuple(name for name in names if name not in there)
 
 
 def verify_store(

@@ -93,11 +93,7 @@ def fetch_sample(folder: str | Path, *, wheel: str | Path | None = None) -> Path
         _LOG.info("%s holds the sample already.", folder)
         return folder
     require_free(folder)
-    if wheel is None:
-        wheel = _cached_wheel()
-    else:
-        wheel = Path(wheel)
-        _check_wheel(wheel)
+    wheel = _cached_wheel() if wheel is None else _checked(Path(wheel))
     with atomic_folder(folder) as temporary:
         _unpack(wheel, temporary)
     _LOG.info("Unpacked 24 patch pairs into %s.", folder)
@@ -114,13 +110,12 @@ def cache_folder() -> Path:
 
 
 def _holds_sample(folder: Path) -> bool:
-    notice = folder / NOTICE_FILE
     try:
-        return all((folder / name).is_file() for name in _MEMBERS.values()) and (
-            notice.read_text(encoding="utf-8", errors="replace").startswith(_NOTICE_TITLE)
-        )
+        notice = (folder / NOTICE_FILE).read_text(encoding="utf-8", errors="replace")
     except OSError:
         return False
+    is_whole = all((folder / name).is_file() for name in _MEMBERS.values())
+    return is_whole and notice.startswith(_NOTICE_TITLE)
 
 
 def _cached_wheel() -> Path:
@@ -134,8 +129,7 @@ def _cached_wheel() -> Path:
         with tempfile.TemporaryDirectory(prefix=".download.", dir=cached.parent) as temporary:
             downloaded = Path(temporary) / WHEEL_NAME
             _download(downloaded)
-            _check_wheel(downloaded)
-            downloaded.replace(cached)
+            _checked(downloaded).replace(cached)
     except (DownloadError, OutputError):
         raise
     except OSError as error:
@@ -179,7 +173,7 @@ def _download_error(reason: str) -> DownloadError:
     )
 
 
-def _check_wheel(wheel: Path) -> None:
+def _checked(wheel: Path) -> Path:
     try:
         found = _sha256(wheel)
     except OSError as error:
@@ -193,6 +187,7 @@ def _check_wheel(wheel: Path) -> None:
             "Python Package Index: pip download --no-deps configilm==0.7.1 --python-version=3.11 "
             "--only-binary=:all:"
         )
+    return wheel
 
 
 def _sha256(path: Path) -> str:

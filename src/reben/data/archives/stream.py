@@ -4,13 +4,13 @@ The compression is recognised by the first bytes, not by the name, so archives m
 a pipe.
 """
 
-import os
 import queue
 import re
 import threading
 import zlib
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import suppress
+from io import FileIO
 from pathlib import Path
 from typing import IO, cast
 
@@ -105,41 +105,33 @@ class RawStream:
 
     def __init__(self, parts: Sequence[Path] | int) -> None:
         self.num_read = 0
-        self._parts = [] if isinstance(parts, int) else list(parts)
-        self._descriptor = parts if isinstance(parts, int) else -1
-        self._owned = False
+        self._parts: list[Path | int] = [parts] if isinstance(parts, int) else list(parts)
+        self._file: FileIO | None = None
 
     def read(self, size: int = CHUNK_BYTES) -> bytes:
         """Return up to ``size`` bytes; none at the end. Raise `ArchiveError` if reading fails."""
         try:
-            while True:
-                if self._descriptor >= 0:
-                    content = os.read(self._descriptor, size)
-                    if content or not self._owned:
-                        self.num_read += len(content)
-                        return content
-                    self.close()
-                if not self._parts:
-                    return b""
-                part = self._parts.pop(0)
-                self._descriptor, self._owned = os.open(part, os.O_RDONLY), True
+            while self._file is not None or self._parts:
+                if self._file is None:
+                    part = self._parts.pop(0)
+                    self._file = FileIO(part, closefd=not isinstance(part, int))
+                if content := self._file.read(size):
+                    self.num_read += len(content)
+                    return content
+                self.close()
         except OSError as error:
             raise ArchiveError(f"Cannot read the archive: {error}. Try again.") from error
+        return b""
 
     def close(self) -> None:
         """Close the part that is open."""
-        if self._owned:
-            os.close(self._descriptor)
-            self._descriptor, self._owned = -1, False
+        if self._file is not None:
+            self._file.close()
+            self._file = None
 
 
 def decompress(raw: RawStream, name: str) -> Generator[bytes]:
-    """Yield the bytes of an archive, decompressed, and close it; ``name`` is for error messages.
-
-    Raises:
-        ArchiveError: If the bytes are damaged, end too early, or are compressed otherwise than
-            with gzip or zstd.
-    """
+    """Yield the bytes of an archive, decompressed, and close it; ``name`` is for error messages."""
     try:
         yield from _decompress(raw, name)
     finally:

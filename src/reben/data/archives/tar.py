@@ -85,11 +85,6 @@ def read_members(
 
     Concatenated archives are read as one.
 
-    Args:
-        chunks: The bytes of the archive, in pieces of any size.
-        archive: What it is called in error messages.
-        wants: Asked for every file.
-
     Raises:
         ArchiveError: If the bytes are not a tar archive, damaged or end too early; if a member is
             a link or a device, or its name leads out of the archive's folder.

@@ -33,14 +33,10 @@ _log = logging.getLogger(__name__)
 
 
 class FoundInputs(NamedTuple):
-    """What a folder holds to be encoded.
-
-    Args:
-        inputs: Kind -> folder or archive.
-        metadata: Metadata tables.
-    """
+    """What a folder holds to be encoded."""
 
     inputs: dict[str, Path]
+    """Kind -> folder or archive."""
     metadata: list[Path]
 
 
@@ -48,16 +44,11 @@ def find_inputs(folder: Path, given: Collection[str]) -> FoundInputs:
     """Return the inputs at or below a folder, and log them.
 
     Archives and folders with the published names are taken first; without them, the folder in
-    which all patches of a kind lie.
-
-    Args:
-        folder: Where to look.
-        given: The kinds that need not be looked for.
+    which all patches of a kind lie. Kinds that are ``given`` are not looked for.
 
     Raises:
         ConfigError: If the folder holds no input, or more than one for a kind, or if a download
             into it is not finished.
-        EncodeError: If a folder cannot be listed.
     """
     if not folder.is_dir():
         raise ConfigError(

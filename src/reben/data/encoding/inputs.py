@@ -28,14 +28,7 @@ _ROWS_AT_ONCE = 10_000
 
 @dataclass(frozen=True)
 class EncodeInput:
-    """A folder, an archive of one or several parts, or stdin.
-
-    Args:
-        kind: What its patch folders hold.
-        name: Its name, without the folders above it.
-        folder: Its path, if it is a folder.
-        parts: Its files in order, if it is an archive.
-    """
+    """A folder, an archive of one or several files, or else stdin."""
 
     kind: Kind
     name: str
@@ -44,11 +37,7 @@ class EncodeInput:
 
     @classmethod
     def find(cls, kind: Kind, path: Path) -> Self:
-        """Return the input at ``path``.
-
-        Raises:
-            ArchiveError: If nothing is there, or a part of an archive is missing.
-        """
+        """Return the input at ``path``; `ArchiveError` if it or a part of it is missing."""
         if str(path) == PIPE:
             if sys.stdin is None or stat.S_ISCHR(os.fstat(sys.stdin.fileno()).st_mode):
                 raise ArchiveError(
@@ -81,9 +70,6 @@ class FolderScan:
 
     Of patches with the same name the first one counts, whatever the number of processes: the
     others are left for `late_jobs`, which are done after everything else.
-
-    Raises:
-        EncodeError: If a folder cannot be listed.
     """
 
     def __init__(
@@ -138,17 +124,14 @@ class FolderScan:
 
 @dataclass(frozen=True)
 class Selection:
-    """What to encode.
-
-    Args:
-        wanted: Kind -> names of patch folders; empty if everything is wanted.
-        asked: The filters, as the store's record keeps them.
-        listed: The patches of the metadata that pass the filters.
-    """
+    """What to encode."""
 
     wanted: dict[str, NameSet] = field(default_factory=dict)
+    """Kind -> names of patch folders; empty if everything is wanted."""
     asked: dict[str, Any] = field(default_factory=dict)
+    """The filters, as the store's record keeps them."""
     listed: "PatchTable | None" = None
+    """The patches of the metadata that pass the filters."""
 
     def folders(self, kind: Kind) -> Iterator[str]:
         """Yield the names of the patch folders of a kind that the metadata list."""
@@ -165,12 +148,7 @@ def select(
     countries: Sequence[str] | None,
     limit: int | None,
 ) -> Selection:
-    """Return what the filters select by metadata files; everything if there is no filter.
-
-    Raises:
-        ConfigError: If there are filters and no metadata, or the limit is below one.
-        MetadataError: If no patch is left, or a filter has an impossible value.
-    """
+    """Return what the filters select by metadata files; everything if there is no filter."""
     asked = {"split": split, "countries": countries and list(countries), "limit": limit}
     asked = {name: value for name, value in asked.items() if value is not None}
     if not files:
@@ -201,12 +179,8 @@ def select(
 def keep_metadata(files: Iterable[str | Path], store: Path) -> list[Path]:
     """Copy metadata files into a store's folder; return all metadata files there.
 
-    The two files of the data set keep their names; any other becomes ``metadata.parquet``.
-
-    Raises:
-        MetadataError: If a file is not a metadata table, if two would get the same name, or if
-            the store has another one of that name.
-        OutputError: If a file cannot be written.
+    The two files of the data set keep their names; any other becomes ``metadata.parquet``. Two of
+    the same name are a `MetadataError`.
     """
     paths = [Path(file) for file in files]
     if not paths and not any(store.glob("*.parquet")):

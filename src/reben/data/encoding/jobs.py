@@ -98,19 +98,12 @@ class FolderJob:
 
 @dataclass(frozen=True)
 class ArchiveJob:
-    """Encode the patches of an archive.
-
-    Args:
-        kind: What its patch folders hold.
-        name: What it is called in messages.
-        parts: Its files, in order; none for stdin.
-        wanted: Names of the patch folders to encode; all if None.
-        there: Names of the values that were in the store when the encoding began.
-    """
+    """Encode the wanted patches of an archive (None: all) that the store did not have."""
 
     kind: str
     name: str
     parts: tuple[Path, ...]
+    """Its files, in order; none for stdin."""
     wanted: NameSet | None
     there: NameSet
 
@@ -217,19 +210,13 @@ def do_jobs(
 ) -> Generator[Step]:
     """Do jobs and yield what was done; an archive that breaks off does not stop the others.
 
-    What a process committed stays valid, however it ends.
-
-    Args:
-        jobs: Archives come first, since each keeps a process busy to its end.
-        store: Folder of the store.
-        num_processes: Processes that share the jobs; with 1 it is this one.
-        strict: Whether a failure ends a batch, so that it is reported at once.
-        pipe: Descriptor that an archive without files is read from.
-        executor: Does the jobs instead, on this machine.
+    Archives come first, since each keeps a process busy to its end. With one process it is this
+    one. With ``strict`` a failure ends a batch, so that it is reported at once. An archive without
+    files is read from the descriptor ``pipe``.
 
     Raises:
         OutputError: If the store cannot be written.
-        EncodeError: If a process dies.
+        EncodeError: If a process dies; what it committed stays valid.
     """
     if num_processes == 1 and executor is None:
         with ValueWriter(store) as writer:

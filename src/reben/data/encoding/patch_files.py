@@ -22,17 +22,11 @@ class PatchFilesError(Exception):
 
 @dataclass
 class PatchFiles:
-    """The files of one patch, or of one folder with TIFFs that should be a patch.
-
-    Args:
-        name: Name of its folder.
-        files: Tensor -> content of its file.
-        problem: Why it cannot be used, if so.
-        num_bytes: Size of the files.
-    """
+    """The files of one patch, or why it cannot be used."""
 
     name: str
     files: dict[str, bytes] = field(default_factory=dict)
+    """Tensor -> content of its file."""
     problem: str | None = None
     num_bytes: int = 0
 
@@ -52,11 +46,7 @@ class PatchFiles:
             self.problem = self.problem or f"there are two different files {file}"
 
     def value(self, kind: Kind) -> bytes:
-        """Return the value that the files make.
-
-        Raises:
-            PatchFilesError: If a file is missing, damaged, or of the wrong size or dtype.
-        """
+        """Return the value that the files make; raise `PatchFilesError` if they make none."""
         if self.problem is not None:
             raise PatchFilesError(self.problem)
         missing = [tensor for tensor in kind.sizes if tensor not in self.files]
@@ -68,11 +58,7 @@ class PatchFiles:
         return b"".join([kind.header, *pixels])
 
     def agrees(self, kind: Kind, value: bytes) -> bool:
-        """Tell whether a value holds the pixels of these files, which need not be all.
-
-        Raises:
-            PatchFilesError: If a file is damaged.
-        """
+        """Tell whether a value holds the pixels of these files, which need not be all."""
         position = len(kind.header)
         for tensor, side in kind.sizes.items():
             end = position + side * side * kind.dtype.itemsize
@@ -100,8 +86,7 @@ def _read_tensor(kind: Kind, tensor: str, content: bytes) -> bytes | memoryview:
 def tensor_of(kind: Kind, patch: str, file: str) -> str | None:
     """Return which tensor a file in the folder of a patch holds; None if it is not a TIFF.
 
-    Raises:
-        PatchFilesError: If it is a TIFF that does not belong there.
+    A TIFF that does not belong there is a `PatchFilesError`.
     """
     found = match_band_file(file)
     if found is not None and found.patch == patch and found.tensor in kind.sizes:
@@ -164,17 +149,8 @@ def patches_of_archive(
     """Yield the patches of a tar archive, each as soon as its folder is complete and left.
 
     Patches that stay incomplete come last. A patch whose folder comes again later is yielded
-    again.
-
-    Args:
-        chunks: The bytes of the tar archive.
-        archive: What it is called in error messages.
-        kind: What its patch folders hold.
-        wants: Tells by its name whether to read a patch; asked once for each folder.
-
-    Raises:
-        ArchiveError: If the archive is damaged or cannot be trusted, after the patches that were
-            complete by then.
+    again. ``wants`` is asked once for each folder. If the archive is damaged or cannot be trusted,
+    the patches that were complete come before the `ArchiveError`.
     """
     grouping = _Grouping(kind, wants)
     try:

@@ -118,14 +118,7 @@ class Tally:
 
 
 def error_of(report: EncodeReport, *, strict: bool, is_stopped: bool) -> EncodeError | None:
-    """Return the error that a report calls for, with the report attached, or None."""
-    error = _error_of(report, strict=strict, is_stopped=is_stopped)
-    if error is not None:
-        error.report = report
-    return error
-
-
-def _error_of(report: EncodeReport, *, strict: bool, is_stopped: bool) -> EncodeError | None:
+    """Return the error that a report calls for, or None."""
     num_failed = sum(report.failed.values())
     if report.broken:
         more = f" {num_failed} patches were left out as well." if num_failed else ""
@@ -134,9 +127,8 @@ def _error_of(report: EncodeReport, *, strict: bool, is_stopped: bool) -> Encode
         first = report.failures[0]
         if is_stopped:
             return EncodeError(f"Stopped at {first.name}: {first.reason}. The store is valid.")
-        num_seen = num_failed + sum(
-            sum(counts.values()) for counts in (report.new, report.there, report.same)
-        )
+        counted = (report.new, report.there, report.same, report.failed)
+        num_seen = sum(sum(counts.values()) for counts in counted)
         return EncodeError(
             f"{num_failed} of {num_seen} patches were left out, the first one {first.name}: "
             f"{first.reason}. All are listed in encode-report.json in the store. Repair the files "

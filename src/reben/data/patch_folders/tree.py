@@ -53,12 +53,9 @@ class _Waiting(NamedTuple):
 class FolderWalk:
     """Finds folders at any depth, each of them once, however many paths and links lead to it.
 
-    Patch folders are neither listed nor entered. Links to folders are followed, unless they lead
-    to a folder above them. Hidden folders are skipped.
-
-    Args:
-        is_patch: Tells by its name whether a folder is a patch.
-        error: The error to raise if a folder cannot be listed.
+    Folders whose name ``is_patch`` are neither listed nor entered. Links to folders are followed,
+    unless they lead to a folder above them. Hidden folders are skipped. If a folder cannot be
+    listed, ``error`` is raised.
     """
 
     def __init__(self, is_patch: Callable[[str], bool], error: type[RebenError]) -> None:
@@ -70,11 +67,7 @@ class FolderWalk:
         self._linked: set[_Id] = set()
 
     def below(self, root: Path) -> Iterator[Folder]:
-        """Yield ``root`` and the folders below it, sorted by name in each folder.
-
-        Raises:
-            RebenError: The ``error`` that was chosen.
-        """
+        """Yield ``root`` and the folders below it, sorted by name in each folder."""
         try:
             yield from self._below(root)
         except OSError as error:
@@ -151,16 +144,12 @@ def _is_folder(entry: "os.DirEntry[str]") -> bool:
 
 @dataclass(frozen=True)
 class PatchPlace:
-    """Where the files of one patch are.
-
-    Args:
-        name: Name of its folder or file.
-        paths: Its folder, or the folders of both sensors, or the one file with all its bands.
-        problem: Why it cannot be read, if that is known already.
-    """
+    """Where the files of one patch are, or why it cannot be read."""
 
     name: str
+    """Name of its folder or file."""
     paths: tuple[str, ...]
+    """Its folder, or the folders of both sensors, or the one file with all its bands."""
     problem: RebenError | None = None
 
     @property

@@ -82,11 +82,7 @@ _lock = threading.Lock()
 
 
 def shared_environment(path: Path) -> Environment:
-    """Return the read-only environment of the store in folder ``path``, opened if necessary.
-
-    Raises:
-        StoreError: If it cannot be opened.
-    """
+    """Return the read-only environment of the store in folder ``path``, opened if necessary."""
     with _lock:
         return _open_shared(path.resolve())
 
@@ -97,9 +93,6 @@ def read_transaction(path: Path) -> Iterator[tuple[lmdb.Transaction, Environment
 
     Values are views into the mapped file, valid until the end of the block. A thread that wants to
     close the environment waits for that. Keep the environment to avoid opening it again.
-
-    Raises:
-        StoreError: If it cannot be opened.
     """
     with ExitStack() as stack:
         with _lock:
@@ -147,13 +140,10 @@ def open_lmdb(
     sync: bool = True,
     map_size: int = 1 << 24,
 ) -> lmdb.Environment:
-    """Open an environment in folder ``path``.
+    """Open an environment in folder ``path``; raise `StoreError` if that fails.
 
     Without ``sync``, a commit does not wait for the disk: it survives the process, but not a
     failure of the machine.
-
-    Raises:
-        StoreError: If it cannot be opened.
     """
     try:
         return lmdb.open(
@@ -184,11 +174,7 @@ _NO_PAGE = 2**64 - 1
 
 
 def stored_names(folder: Path) -> Iterator[str]:
-    """Yield all names in the store in ``folder``, in byte order.
-
-    Raises:
-        StoreError: If it cannot be opened, or is damaged.
-    """
+    """Yield all names in the store in ``folder``, in byte order."""
     # As long as a reader is registered, no writer reuses a page of what it could read.
     with read_transaction(folder), (folder / DATA_FILE).open("rb", buffering=0) as file:
         try:

@@ -74,8 +74,8 @@ class StoreRecord:
         """Return the record in a store's folder, or an empty one.
 
         Raises:
-            StoreError: If it is damaged or of a later version than this reben knows, or if the
-                machine went down while the store was being written.
+            StoreError: If it is damaged or of a later version, or if the machine went down while
+                the store was being written.
         """
         path = folder / RECORD_FILE
         if not path.exists():

@@ -49,11 +49,7 @@ class TensorPlace(NamedTuple):
 
 
 def blob_layout(blob: Any, name: str) -> Mapping[str, TensorPlace]:  # noqa: ANN401 - a buffer
-    """Return where the tensors of a safetensors blob lie; ``name`` is for error messages.
-
-    Raises:
-        StoreError: If the blob is damaged: no header, or tensors that lie outside of it.
-    """
+    """Return where the tensors of a safetensors blob lie; raise `StoreError` if it is damaged."""
     length = int.from_bytes(bytes(blob[:8]), "little") if len(blob) >= 8 else -1
     if not 2 <= length <= min(_MAX_HEADER, len(blob) - 8):
         raise StoreError(f"The value of {name} is damaged: it is not a safetensors blob.")

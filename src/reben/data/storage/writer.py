@@ -27,35 +27,23 @@ _MAX_GROWTH = 1 << 32
 
 
 class StoredValues(NamedTuple):
-    """What became of the values of a commit.
-
-    Args:
-        num_new: Values that were written.
-        num_bytes: Their size.
-        same: Names under which the store had the same value.
-        different: Names under which it had another value, which was kept.
-    """
+    """What became of the values of a commit."""
 
     num_new: int
     num_bytes: int
+    """Size of the new ones."""
     same: tuple[str, ...]
+    """Names under which the store had the same value."""
     different: tuple[str, ...]
+    """Names under which it had another value, which was kept."""
 
 
 class ValueWriter:
     """Collects values and writes them in one transaction; use it as a context manager.
 
     Leaving the context drops what was not committed. What was committed stays valid whatever
-    happens to the process afterwards.
-
-    Args:
-        path: Folder of the store; created if necessary.
-        sync: Whether a commit waits for the disk. If not, only `flushing` makes it survive a
-            failure of the machine.
-
-    Raises:
-        OutputError: If the folder cannot be written.
-        StoreError: If it holds a file that is not a store.
+    happens to the process afterwards. If commits do not wait for the disk (``sync``), only
+    `flushing` makes them survive a failure of the machine.
     """
 
     def __init__(self, path: Path, *, sync: bool = False) -> None:
@@ -89,11 +77,7 @@ class ValueWriter:
         self.pending_bytes += len(value)
 
     def commit(self) -> StoredValues:
-        """Write what was added, except values whose name is taken.
-
-        Raises:
-            OutputError: If it cannot be written; the store keeps what was committed before.
-        """
+        """Write what was added, except values whose name is taken."""
         self._pending.sort(key=lambda pair: pair[0])
         while True:
             try:
@@ -163,10 +147,7 @@ class Flush:
 def flushing(path: Path) -> Iterator[Flush]:
     """Ask the system now and then, while the block runs, to write a file to disk.
 
-    Leaving the block waits until all of the file is on disk.
-
-    Raises:
-        OutputError: On leaving, if the disk refuses the file.
+    Leaving the block waits until all of the file is on disk; `OutputError` if the disk refuses it.
     """
     descriptor = os.open(path, os.O_RDWR)
     flush, stopped = Flush(), threading.Event()
