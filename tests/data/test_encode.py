@@ -550,7 +550,7 @@ def test_other_metadata_than_the_stores_are_refused(tree, metadata, tmp_path):
 
 def test_metadata_that_are_no_table_are_refused_before_anything_is_encoded(tree, tmp_path):
     (tmp_path / "x.parquet").write_text("x")
-    with pytest.raises(MetadataError, match="not a parquet file"):
+    with pytest.raises(MetadataError, match="not a readable parquet file"):
         encode(tmp_path / "store", **tree, metadata=[tmp_path / "x.parquet"])
     assert read_values(tmp_path / "store") == {}
 
