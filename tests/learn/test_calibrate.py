@@ -102,8 +102,8 @@ def test_tuned_figures_are_refused_on_the_patches_they_were_tuned_on(validation)
     tuned = calibrate_predictions(validation)
 
     assert why_not_calibrated(subject(calibration=tuned)) is None
-    assert "flatter" in why_not_calibrated(subject(calibration=tuned, split="validation"))
-    assert "flatter" in why_not_calibrated(subject(calibration=tuned, fingerprint="cd34"))
+    assert "too good" in why_not_calibrated(subject(calibration=tuned, split="validation"))
+    assert "too good" in why_not_calibrated(subject(calibration=tuned, fingerprint="cd34"))
     assert "not calibrated" in why_not_calibrated(subject())
 
 
@@ -170,4 +170,4 @@ def test_a_report_on_the_tuning_patches_says_why_it_has_no_tuned_figures(model, 
     report = evaluate(model, dataset["validation"], rounds=0)
 
     assert report.calibrated is None
-    assert "flatter" in report.why_not_calibrated
+    assert "too good" in report.why_not_calibrated

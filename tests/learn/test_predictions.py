@@ -151,7 +151,7 @@ def test_a_place_that_cannot_be_written_is_an_error(tmp_path):
         ({"labels": np.zeros((5, 18), np.uint8)}, LabelsError, "belong together"),
         ({"label_names": (*LABELS[:-1], LABELS[0])}, LabelsError, "twice"),
         ({"tiles": ("33UUP",)}, ConfigError, "1 tiles for 5"),
-        ({"patch_ids": ("a",) * 5}, ConfigError, "1 have own names"),
+        ({"patch_ids": ("a",) * 5}, ConfigError, "have only 1 names"),
     ],
 )
 def test_values_that_cannot_be_are_an_error(changes, error, words):

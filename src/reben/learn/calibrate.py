@@ -1,12 +1,12 @@
 """Calibration: a temperature and thresholds that fit a model to the validation split.
 
-Two things are tuned, and neither touches the weights. The temperature divides all logits, so that
-scores come nearer to probabilities; it minimises the cross-entropy. The thresholds say from which
-score on a label counts as present; each maximises the F1 of its label.
+The weights do not change. The temperature divides all logits, so that scores approximate
+probabilities; it minimises the cross-entropy. The thresholds say above which score a label counts
+as present; each maximises the F1 of its label.
 
-Calibrated scores are ``sigmoid(logits / temperature)``. At temperature 1, which every model has
-until it is calibrated, scores are those of the published models bit for bit. The comparable
-figures of a report (threshold 0.5, temperature 1) never depend on a calibration.
+Calibrated scores are ``sigmoid(logits / temperature)``. Before calibration the temperature is 1,
+and scores equal those of the published models bit for bit. The comparable figures of a report
+(threshold 0.5, temperature 1) never depend on a calibration.
 
 Axes: N patches, K labels.
 """
@@ -33,10 +33,9 @@ _LARGEST_LOGIT = 17.0  # float32 scores of larger ones are 1
 def calibrate_predictions(predictions: Predictions) -> Calibration:
     """Return the temperature and thresholds that fit predictions best.
 
-    Thresholds are exact: every distinct score is tried. The threshold lies half way between the
-    lowest score that is found and the next one below. Among thresholds of the same F1 it is the
-    one nearest to 0.5, and of two equally near the higher one. A label that no patch has keeps
-    0.5, and is named.
+    Every distinct score is tried as a threshold. The threshold lies half way to the next lower
+    score; among equally good ones the one nearest to 0.5 wins, and of two equally near ones the
+    higher. A label without patches keeps 0.5 and is named in ``kept``.
 
     Raises:
         ConfigError: If the patches are of the test split, on which nothing may be tuned.
@@ -46,8 +45,8 @@ def calibrate_predictions(predictions: Predictions) -> Calibration:
     temperature = fit_temperature(predictions.scores, predictions.labels)
     if not _LOWEST < temperature < _HIGHEST:
         _logger.warning(
-            "The temperature ended at %g, the end of its range: scores of this model say next to "
-            "nothing of probabilities, or %d patches are too few to tell.",
+            "The temperature is %g, the end of its range: the scores of this model say next to "
+            "nothing about probabilities, or %d patches are too few to tell.",
             temperature,
             len(predictions),
         )
@@ -73,24 +72,16 @@ def calibrate_predictions(predictions: Predictions) -> Calibration:
 
 
 def require_tunable(split: str) -> None:
-    """Check that patches of the test split are not among those of ``split``.
-
-    Raises:
-        ConfigError: If they are.
-    """
+    """Raise ConfigError if the test split is among ``split``."""
     if "test" in split.split(", "):
         raise ConfigError(
-            f"Nothing may be tuned on the split {split}: figures of test patches that thresholds "
-            "were tuned on say nothing of other patches. Calibrate on the validation split."
+            f"Nothing may be tuned on the split {split}: figures of patches that thresholds were "
+            "tuned on say nothing about other patches. Calibrate on the validation split."
         )
 
 
 def best_threshold(scores: NDArray[Any], labels: NDArray[Any]) -> float:
-    """Return the threshold that maximises F1; a label is found where its score is greater.
-
-    Args:
-        scores: Scores of one label, [N], 0..1.
-        labels: Zeros and ones, [N], at least one of them one.
+    """Return the threshold that maximises the F1 of one label, from scores and labels, [N].
 
     Example:
         >>> best_threshold(np.array([0.9, 0.3, 0.1]), np.array([1, 1, 0]))
@@ -109,12 +100,8 @@ def best_threshold(scores: NDArray[Any], labels: NDArray[Any]) -> float:
 def fit_temperature(scores: NDArray[Any], labels: NDArray[Any]) -> float:
     """Return the temperature, 0.05 to 20, that minimises the cross-entropy.
 
-    The cross-entropy is convex in one over the temperature, so its minimum is where its slope is
-    zero, and halving finds it.
-
-    Args:
-        scores: Scores at temperature 1, [N, K].
-        labels: Zeros and ones, [N, K].
+    The cross-entropy is convex in one over the temperature, so bisection finds where its slope is
+    zero. Scores [N, K] are those at temperature 1.
     """
     logits = logits_of(scores)
     real = labels.astype(np.float64)
@@ -136,27 +123,21 @@ def fit_temperature(scores: NDArray[Any], labels: NDArray[Any]) -> float:
 
 
 def logits_of(scores: NDArray[Any]) -> NDArray[np.float64]:
-    """Return the logits behind scores, as far as float32 scores tell: at most 17 either way."""
+    """Return the logits of scores, within what float32 scores tell: -17 to 17."""
     safe = np.clip(scores.astype(np.float64), 1e-30, 1 - 1e-12)
     logits = np.log(safe) - np.log1p(-safe)
     return np.asarray(np.clip(logits, -_LARGEST_LOGIT, _LARGEST_LOGIT), np.float64)
 
 
 def at_temperature(scores: NDArray[Any], temperature: float) -> NDArray[np.float32]:
-    """Return scores as they are at another temperature, float32, same shape.
-
-    Temperature 1 gives the same scores bit for bit.
-    """
+    """Return scores at another temperature, float32; 1 gives the same scores bit for bit."""
     if temperature == 1:
         return np.asarray(scores, np.float32)
     return (1 / (1 + np.exp(-logits_of(scores) / temperature))).astype(np.float32)
 
 
 def why_not_calibrated(subject: Subject) -> str | None:
-    """Return why tuned figures of predictions would say nothing; None if they do.
-
-    Thresholds that were tuned on patches fit these patches, so figures on them flatter.
-    """
+    """Return why figures at the tuned thresholds would mislead; None if they do not."""
     calibration = subject.calibration
     if calibration is None:
         return "The model was not calibrated."
@@ -164,7 +145,7 @@ def why_not_calibrated(subject: Subject) -> str | None:
     if shared or calibration.fingerprint == subject.fingerprint:
         return (
             f"The model was calibrated on the {calibration.split} split, so its tuned figures on "
-            f"the {subject.split} split would flatter."
+            f"the {subject.split} split would be too good."
         )
     return None
 

@@ -1,4 +1,4 @@
-"""A model and the patches of a split -> predictions -> a report."""
+"""A model and the patches of a split to a report: predictions, figures, calibration."""
 
 from collections.abc import Callable
 
@@ -37,17 +37,17 @@ def evaluate(
     rounds: int = ROUNDS,
     progress: Callable[[int, int], None] | None = None,
 ) -> Report:
-    """Return what a model reaches on the patches of a data set.
+    """Return the report of a model on the patches of a data set.
 
-    The threshold is 0.5, as in the published figures, whatever thresholds the model has; what it
-    reaches at its own stands in `Report.calibrated`.
+    The threshold is 0.5, as in the published figures; those at the model's own thresholds are in
+    `Report.calibrated`.
 
     Args:
         model: Whatever `reben.open_model` takes. A copy that is optimised for inference does the
             work, see `predict_dataset`.
         dataset: The patches, for example ``dataset["test"]``; read with the bands of the model.
-        batch_size: Patches to predict at a time; beyond rounding it does not change the figures.
-        rounds: Resamples for the intervals; none are drawn if it is 0.
+        batch_size: Patches to predict at a time; it changes figures only by rounding.
+        rounds: Resamples for the intervals; 0 leaves the intervals out.
         progress: Called as ``progress(done, total)`` after each batch, counted in patches.
 
     Raises:
@@ -73,7 +73,7 @@ def calibrate(
     batch_size: int = 64,
     progress: Callable[[int, int], None] | None = None,
 ) -> Calibration:
-    """Return the temperature and thresholds that fit a model best; the model is not changed.
+    """Return the temperature and thresholds that fit a model best; it is not changed.
 
     Args:
         model: As for `evaluate`.
@@ -82,7 +82,7 @@ def calibrate(
         progress: Called as ``progress(done, total)`` after each batch, counted in patches.
 
     Raises:
-        ConfigError: If patches of the test split are among them.
+        ConfigError: If the patches include the test split.
         RebenError: As `evaluate` does.
 
     Example:
@@ -103,16 +103,16 @@ def measure(
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> Report:
-    """Return the report of predictions. No model is needed.
+    """Return the report of predictions, without the model.
 
     Args:
         predictions: Scores and labels.
-        rounds: Resamples for the intervals; none are drawn if it is 0.
-        seed: What the resamples follow from.
+        rounds: Resamples for the intervals; 0 leaves the intervals out.
+        seed: Seed of the resamples.
         progress: Called as ``progress(done, total)``, counted in resamples.
 
     Raises:
-        ConfigError: If a setting cannot be.
+        ConfigError: If ``rounds`` is negative.
     """
     subject, names = predictions.subject, predictions.label_names
     scores, labels = predictions.scores, predictions.labels

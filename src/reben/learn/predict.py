@@ -1,4 +1,4 @@
-"""A model and the patches of a split -> predictions, on one process or on several.
+"""A model and the patches of a split to predictions, in one process or several.
 
 Axes: B patches of a batch, N patches, K labels.
 """
@@ -33,27 +33,24 @@ def predict_dataset(
 ) -> Predictions:
     """Return the scores of a model for the patches of a data set, in the order of its table.
 
-    Where torch.distributed runs, each process predicts its own part, and every one returns all:
-    no patch is predicted twice and none is lost, whatever the number of processes.
+    Under torch.distributed each process predicts its own share, each patch exactly once, and all
+    of them return the scores of all patches.
 
     Args:
         model: As for `evaluate`.
         dataset: The patches; read with the bands of the model.
         batch_size: Patches to predict at a time, in each process.
-        optimise: Whether a copy of the model, made quicker by
-            `reben.model.inference.optimise_for_inference`, does the work. Its logits are within
-            1e-4 of those of ``model``, which is not changed. An instance of a class of your own
-            that derives from `Classifier` is always used as it is.
+        optimise: Whether to predict with a copy from `reben.optimise_for_inference`, whose logits
+            are within 1e-4 of the model's. A subclass of `Classifier` is always used as it is.
         name: What to call the model; by default its run, folder, id, or what it is made of.
-        progress: Called as ``progress(done, total)`` after each batch, counted in the patches of
-            this process.
+        progress: Called as ``progress(done, total)`` after each batch, in patches of this process.
 
     Raises:
         RebenError: As `evaluate` does.
     """
     classifier = open_model(model)
     if not len(dataset):
-        raise EmptySplitError("There is no patch to evaluate on. Choose another split or filter.")
+        raise EmptySplitError("There is no patch to evaluate. Choose another split or filter.")
     dataset.table.multi_hot(classifier.labels)  # before hours of prediction, not after
     subject = _describe(name or name_of(model), classifier, dataset)
     rank, size = rank_and_size()
@@ -67,9 +64,9 @@ def predict_dataset(
 
 @contextmanager
 def joined_processes() -> Iterator[bool]:
-    """Join the processes that torchrun started, if it did; yield whether this is the first.
+    """Join the processes that torchrun started, if any; yield whether this is the first one.
 
-    Only the first one has to compute figures and to write them.
+    Only the first one computes figures and writes them.
     """
     alone = int(os.environ.get("WORLD_SIZE", "1")) == 1 or distributed.is_initialized()
     if not alone:
@@ -99,11 +96,7 @@ def _predict(
     batch_size: int,
     progress: Callable[[int, int], None] | None,
 ) -> NDArray[np.float32]:
-    """Return the scores of one process, float32 [N, K]; N may be 0 for one of many processes.
-
-    Raises:
-        ConfigError: If the memory of the device is full.
-    """
+    """Return the scores of this process, float32 [N, K]; N is 0 if others have all patches."""
     scores, done = [torch.empty(0, len(classifier.labels))], 0
     loader = Loader(dataset, classifier.preprocess, batch_size, labels=classifier.labels)
     try:

@@ -1,8 +1,8 @@
-"""Predictions: what a model says of the patches of a split, as a file to compute figures from.
+"""Predictions: the scores of a model for the patches of a split, and their file.
 
-A parquet file with one row a patch: ``patch_id``, ``country``, ``tile``, ``month``, a column
-``score: <label>`` and a column ``label: <label>`` for each label. What the file is about stands in
-the metadata of its schema, under the key ``reben``, as JSON.
+A parquet file with one row per patch: ``patch_id``, ``country``, ``tile``, ``month``, and for each
+label ``score: <label>`` and ``label: <label>``. The metadata of its schema say, as JSON under the
+key ``reben``, which model and which patches these are.
 
 Axes: N patches, K labels.
 """
@@ -43,21 +43,22 @@ _KNOWN = {
     "countries": ("country", pa.string()),
     "tiles": ("tile", pa.string()),
     "months": ("month", pa.uint8()),
-}  # fields that may be None: their columns, and of which type those are
+}
+"""Fields that may be None -> column and type."""
 
 
 @dataclass(frozen=True)
 class Subject:
-    """What predictions are about.
+    """Which model and patches predictions are about.
 
     Args:
         name: Name of the model: its run, folder, id on the Hub, or what it is made of.
         backbone: Name of its timm architecture.
         bands: Its bands, in the order of the channels.
-        split: The split; several ones are separated by commas.
+        split: The split, or several separated by commas.
         fingerprint: SHA-256 of the names and labels of the patches.
-        filters: What else the patches were chosen by.
-        calibration: What the model was tuned to, if it was.
+        filters: Other criteria that the patches were selected by.
+        calibration: Temperature and thresholds of the model, if it was calibrated.
     """
 
     name: str
@@ -85,8 +86,7 @@ class Predictions:
 
     Raises:
         EmptySplitError: If there is no patch.
-        LabelsError: If shapes do not belong together, a label is named twice, or is neither zero
-            nor one.
+        LabelsError: If shapes do not match, a label is named twice, or is not zero or one.
         ConfigError: If a score is NaN or outside 0..1, or a patch occurs twice.
     """
 
@@ -116,7 +116,7 @@ class Predictions:
             if known is not None and len(known) != shape[0]:
                 raise ConfigError(f"There are {len(known)} {name} for {shape[0]} patches.")
         if len(set(self.patch_ids)) != shape[0]:
-            raise ConfigError(f"Of {shape[0]} patches {len(set(self.patch_ids))} have own names.")
+            raise ConfigError(f"{shape[0]} patches have only {len(set(self.patch_ids))} names.")
         check_values(self.scores, self.labels)
 
     def __len__(self) -> int:
@@ -190,8 +190,8 @@ class Predictions:
         """Return the predictions that `save` wrote.
 
         Raises:
-            RunError: If the file cannot be read or is none of reben's.
-            RebenError: If values in it cannot be, as at construction.
+            RunError: If the file cannot be read or was not written by reben.
+            RebenError: If values in it are invalid, as at construction.
         """
         cure = "Write predictions with: reben evaluate MODEL --data STORE --out FOLDER"
         try:
@@ -244,14 +244,14 @@ def require_same_patches(first: Predictions, second: Predictions) -> None:
     if first.label_names != second.label_names:
         odd = sorted(set(first.label_names) ^ set(second.label_names))
         raise LabelsError(
-            f"{first.subject.name} and {second.subject.name} have other labels: "
+            f"{first.subject.name} and {second.subject.name} have different labels: "
             f"{'; '.join(odd) or 'the same ones in another order'}."
         )
     if first.patch_ids != second.patch_ids or (first.labels != second.labels).any():
         raise ConfigError(
             f"{first.subject.name} was measured on {len(first)} patches and {second.subject.name} "
-            f"on {len(second)}, and they are not the same, have other labels, or come in another "
-            "order. Evaluate both models on the same split of the same store."
+            f"on {len(second)}, and these differ in names, labels or order. Evaluate both models "
+            "on the same split of the same store."
         )
 
 

@@ -1,4 +1,4 @@
-"""Reports: what a model reached on the patches of a split, as a file that can be read again."""
+"""Reports: the figures of a model on the patches of a split, and their file."""
 
 import json
 from collections.abc import Mapping
@@ -35,13 +35,12 @@ def _now() -> str:
 
 @dataclass(frozen=True)
 class Calibrated:
-    """What a model reaches at the temperature and thresholds it was calibrated to.
+    """The figures of a model at its calibrated temperature and thresholds.
 
     Args:
-        calibration: Temperature and thresholds, and the patches they were tuned on, which are
-            others than those of the report.
+        calibration: Temperature and thresholds, tuned on other patches than the report's.
         metrics: The figures at these thresholds.
-        reliability: How far scores are probabilities at this temperature.
+        reliability: How close scores are to probabilities at this temperature.
     """
 
     calibration: Calibration
@@ -51,7 +50,7 @@ class Calibrated:
 
 @dataclass(frozen=True)
 class Report:
-    """What a model reached on the patches of a split.
+    """The figures of a model on the patches of a split.
 
     Args:
         name: Name of the model: its run, folder, id on the Hub, or what it is made of.
@@ -59,19 +58,19 @@ class Report:
         bands: Its bands, in the order of the channels.
         labels: Its labels, in the order of the outputs.
         split: The split, as the data set names it; several ones are separated by commas.
-        num_patches: Patches that were measured on.
+        num_patches: Number of patches.
         fingerprint: SHA-256 of the names and labels of these patches.
         metrics: The figures.
-        filters: What else the patches were chosen by, such as country or month.
+        filters: Other criteria that the patches were selected by, such as country or month.
         threshold: A label counts as found where its score is greater than this.
         reben_version: The version that measured.
         created: When, in ISO 8601, UTC.
-        intervals: How sure the figures are, with ``tile`` or ``patch`` resampled.
+        intervals: Bootstrap intervals, with ``tile`` or ``patch`` resampled.
         breakdowns: Figures by country, month and number of labels.
         co_occurrence: Which labels occur together.
-        curves: Label -> precision against recall; labels that no patch has are left out.
-        reliability: How far scores are probabilities, at temperature 1.
-        calibrated: The same figures after calibration; None if there are none.
+        curves: Label -> precision over recall, without the labels that no patch has.
+        reliability: How close scores are to probabilities, at temperature 1.
+        calibrated: The figures after calibration, if there are any.
         why_not_calibrated: Why there are none.
     """
 
