@@ -69,7 +69,7 @@ def test_check_of_a_whole_card_leaves_with_0_and_says_so(written, capsys):
     assert run(["card", written, "--check"]) == 0
     said = capsys.readouterr()
     assert said.out == ""
-    assert "the card says what its report, config and weights say" in said.err
+    assert "the card agrees with its report, config and weights" in said.err
 
 
 def test_check_lists_problems_and_leaves_with_1(written, tmp_path, capsys):
@@ -136,7 +136,7 @@ def test_an_own_template_is_filled(trained, tmp_path):
         (["--out", "x"], "Say the model"),
         (["--check"], "Say the folder to check"),
         (["--out", "x", "--from", "org/name"], "--data STORE"),
-        (["run", "--out", "x", "--from", "org/name"], "measured by itself"),
+        (["run", "--out", "x", "--from", "org/name"], "takes neither a model nor"),
         (["run", "--out", "x", "--affiliations", "nobody"], "Could not read affiliations"),
     ],
 )

@@ -1,9 +1,4 @@
-"""The verb of model cards: card, which writes them, and checks them.
-
-The verbs of the Hugging Face Hub: push, hub.
-
-The verb that writes models in another format: export.
-"""
+"""The verbs that publish models: card, push, hub, export."""
 
 import sys
 from collections.abc import Iterator
@@ -53,25 +48,25 @@ def card(  # noqa: PLR0913 - all but the first are flags
 ) -> None:
     """Write a folder that is ready for the Hub: weights, config, model card, example, figures.
 
-    With --check nothing is written: the folder is compared with itself, and the exit code is 1 if
-    the card says anything else than its report, config and weights. Text outside of the sections
-    that reben marked is yours and is left alone.
+    With --check nothing is written: the card is compared with its report, config and weights, and
+    the exit code is 1 if they disagree. Text outside the sections that reben marked is yours and
+    is not checked.
 
     Args:
         model: A run folder, a model folder, or the name of a model on the Hub; with --check the
             folder of a card.
-        out: Folder to write; one that an earlier call wrote is replaced, any other is refused.
-        report: The report to tell of, or its folder. Default: report-test in the run.
+        out: Folder to write. A card folder is replaced; any other folder must be empty.
+        report: The report that the card shows, or its folder. Default: report-test in the run.
         data: Store to take the example from. Default: the one that the run was trained on.
         check: Check a card folder instead of writing one.
-        hub_id: The id that the model has or will have on the Hub: owner/name.
+        hub_id: The id that the model has or will have on the Hub, owner/name.
         licence: Licence of the weights, by its identifier on the Hub.
         affiliations: Names, links and pictures to show: a TOML or JSON file, or bigearth.
-        template: A Jinja template of your own for the text of the card.
-        figures: Draw pictures of the results, which needs matplotlib.
-        seed: What the choice of the example patch follows from.
+        template: Your own Jinja template for the text of the card.
+        figures: Plot the results, which needs matplotlib.
+        seed: Seed of the choice of the example patch.
         bands: Bands of the model in their order, for a published model whose name does not say.
-        from_: Write a new card for this model on the Hub, which is fetched and measured on --data.
+        from_: Write a new card for this model on the Hub, after measuring it on --data.
         as_json: Write the result as JSON.
     """
     if check:
@@ -90,8 +85,8 @@ def card(  # noqa: PLR0913 - all but the first are flags
     if from_ is not None:
         if model is not None or report is not None:
             raise ConfigError(
-                f"--from {from_} is fetched and measured by itself. Leave the model and --report "
-                "out, or leave --from out."
+                f"--from {from_} fetches a model and measures it, so it takes neither a model nor "
+                "--report. Leave them out, or leave --from out."
             )
         folder = _recard(from_, data, place, options)
     else:
@@ -104,7 +99,7 @@ def card(  # noqa: PLR0913 - all but the first are flags
 
 
 def _check(folder: str, *, as_json: bool) -> None:
-    """Say what is wrong with a card folder, and leave with 1 if there is an error."""
+    """Print what is wrong with a card folder; exit with 1 if there is an error."""
     from reben.publish.check import check_card
 
     if not Path(folder).is_dir():
@@ -120,7 +115,7 @@ def _check(folder: str, *, as_json: bool) -> None:
     if problems:
         talk(f"{folder}: {_count(errors, 'error')}, {_count(warnings, 'warning')}.")
     else:
-        talk(f"{folder}: the card says what its report, config and weights say.")
+        talk(f"{folder}: the card agrees with its report, config and weights.")
     if errors:
         sys.exit(1)
 
@@ -161,8 +156,8 @@ def _find_report(model: str, report: Path | None) -> "Report":
     run = open_run(model)
     if run is None:
         raise ConfigError(
-            f"{model} is no run, so nothing tells which report its card is about. Name it: "
-            "--report FILE. Write one with: reben evaluate "
+            f"{model} is not a run, so the report for its card must be named: --report FILE. "
+            "Write one with: reben evaluate "
             f"{model} --data STORE --out FOLDER"
         )
     return run.report()
