@@ -27,8 +27,9 @@ class PredictOptions:
         num_workers: Threads of each process that read ahead.
         geometry: Whether the table says where patches lie; that needs pyproj.
         strict: Whether the first bad patch ends the work. Otherwise bad ones are left out.
-        overwrite: Whether to replace a file that is there.
-        restart: Whether to throw away what an interrupted call left, rather than to go on.
+        overwrite: Whether to replace the table if it exists, and unfinished parts that were made
+            with other settings.
+        restart: Whether to begin anew, without the parts that an interrupted call left.
         part_size: Patches in a part; by default such that all devices have something to do.
         name: What to call the model in the table.
     """

@@ -158,7 +158,7 @@ def _run(  # noqa: PLR0913, PLR0917 - those of the two above
     parts = TableProgress(out)
     if options.restart:
         parts.remove()
-    size = parts.begin(manifest, kept=("part_size",))["part_size"]
+    size = parts.begin(manifest, replace=options.overwrite, kept=("part_size",))["part_size"]
     job = PatchJob(source, out, what, size, thresholds, options)
     sizes = [min(size, total - first) for first in range(0, total, size)]
     resumed = sum(length for number, length in enumerate(sizes) if parts.num_done(number) == length)

@@ -97,6 +97,27 @@ def test_one_tiff_of_several_bands_is_shown_by_name_of_its_bands(model, tmp_path
     assert [row["score"] for row in shown] == pytest.approx([score for _, score in expected])
 
 
+@pytest.mark.parametrize("flag", ["--threads", "--workers"])
+def test_threads_that_read_ahead_have_a_name_and_an_older_one(flag, model, store, tmp_path, capsys):
+    words = ["predict", model, store, "--split", "test", "--out", str(tmp_path / "t.csv")]
+    assert run([*words, flag, "0"]) == 0
+    assert run([*words, flag, "-1"]) == 2
+    assert "Must be >= 0" in capsys.readouterr().err
+
+
+def test_overwrite_begins_anew_where_parts_were_made_with_other_settings(
+    model, store, tmp_path, capsys
+):
+    out = tmp_path / "t.csv"
+    words = ["predict", model, store, "--out", str(out)]
+    manifest = tmp_path / ".t.csv.parts" / "manifest.json"
+    manifest.parent.mkdir()
+    manifest.write_text('{"part_size": 4}')
+    assert run(words) == 2
+    assert "used other settings" in capsys.readouterr().err
+    assert run([*words, "--overwrite"]) == 0
+
+
 def test_threshold_decides_which_labels_are_above(model, store, capsys):
     words = ["predict", model, store, "--patch", made_up.patch_id(3), "--json"]
     for threshold, count in (("0", 19), ("1", 0)):
@@ -149,7 +170,7 @@ def test_embed_writes_the_embeddings_of_the_model(model, store, tmp_path, capsys
         (["--out", "t.csv", "--patch", "x"], "--patch has no effect here"),
         (["--out", "t.csv", "--top", "3"], "--top has no effect here"),
         (["--out", "t.csv", "--band-names", "B02"], "is a store, which holds bands by name"),
-        (["--out", "t.xlsx"], "No format is known by the ending '.xlsx'"),
+        (["--out", "t.xlsx"], "No table format has the ending '.xlsx'"),
         (["--out", "t.csv", "--split", "tset"], "'tset'"),
     ],
 )
@@ -170,7 +191,7 @@ def test_flags_of_stores_are_refused_for_files(model, files, capsys):
 
 def test_a_store_is_the_only_input(model, store, files, capsys):
     assert run(["predict", model, store, str(files["s2"]), "--out", "t.csv"]) == 2
-    assert "A store is the only input" in capsys.readouterr().err
+    assert "A store must be the only input" in capsys.readouterr().err
 
 
 def test_nothing_to_predict_is_said(model, capsys):
