@@ -72,6 +72,7 @@ def test_scenes_of_a_list_are_done_and_those_that_fail_are_named(folder, tmp_pat
         (["product"], "--out FILE"),
         (["--list", "x"], "needs --out-dir"),
         (["product", "--list", "x", "--out-dir", "y"], "leave PRODUCT"),
+        (["product", "--out", "x.tif", "--processes", "2"], "belong to --list"),
         (["product", "--out", "x.tif", "--workers", "2"], "belong to --list"),
         (["--list", "x", "--out-dir", "y", "--bands", "rgb"], "cannot be used with --list"),
     ],

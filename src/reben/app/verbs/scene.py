@@ -1,4 +1,4 @@
-"""The verb that puts models to use on whole Sentinel scenes: predict-scene."""
+"""The verb that runs models on whole Sentinel scenes: predict-scene."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from reben.app.flags import AsJson, AtLeastOne, Share, Switch
+from reben.app.flags import AsJson, AtLeastOne, Share, Switch, formerly
 from reben.app.terminal import print_json, print_table, print_text, progress_bar, talk
 from reben.errors import ConfigError, SceneError
 
@@ -54,7 +54,7 @@ class ManyFlags:
     """File with one product on a line; behind a tab may stand a Sentinel-1 product."""
     out_dir: Path | None = None
     """Folder for the outputs of --list, each called like its product."""
-    workers: AtLeastOne = 1
+    processes: Annotated[AtLeastOne, formerly("--workers")] = 1
     """Processes of this machine that share the scenes of --list."""
     dask: str | None = None
     """Address of a Dask scheduler whose workers do the scenes of --list."""
@@ -78,8 +78,8 @@ def predict_scene(  # noqa: PLR0913 - all but the first two are flags
 ) -> None:
     """Predict a whole Sentinel scene into a GeoTIFF with one band for each class.
 
-    An interrupted command goes on where it was when it is given again. With --list, scenes that
-    are finished are skipped, and those that fail are named at the end while the others are done.
+    Repeat an interrupted command to continue it. With --list, finished scenes are skipped, and
+    those that fail are named at the end, after the others are done.
 
     Args:
         model: A run folder, a model folder, or the name of a model on the Hub.
@@ -106,7 +106,7 @@ def predict_scene(  # noqa: PLR0913 - all but the first two are flags
     if product is None or out is None:
         raise ConfigError("Name a product and --out FILE, or many with --list and --out-dir.")
     if many != _NOT_MANY:
-        raise ConfigError("--out-dir, --workers and --dask belong to --list.")
+        raise ConfigError("--out-dir, --processes and --dask belong to --list.")
     from reben.model.open import name_of, open_model
     from reben.predict.scene import predict_scene as predict
 
@@ -169,7 +169,7 @@ def _predict_many(
             read_list(many.list_file),
             many.out_dir,
             options=options,
-            num_workers=many.workers,
+            num_workers=many.processes,
             dask=many.dask,
             progress=progress,
         )
