@@ -1,5 +1,7 @@
 """A scene's scores on the page: what is read, what is refused, which cell is which."""
 
+import re
+
 import numpy as np
 import pytest
 from markupsafe import escape
@@ -72,6 +74,15 @@ def test_the_class_map_has_the_colour_of_the_highest_score(scene):
         colour = "#" + bytes(pixels[row, column, :3]).hex()
         assert (colour, pixels[row, column, 3]) == (COLOURS[label], 255)
     assert pixels[1, 3, 3] == 0
+
+
+def test_labels_without_a_corine_colour_have_colours_of_their_own_on_map_and_legend():
+    scene = SceneScores("x", scores(), ("mine", "yours", "Pastures"), (0.5,) * 3, None, {})
+    known = np.asarray(scene.class_map())[scene.is_known][:, :3]
+    on_map = {"#" + bytes(pixel).hex() for pixel in known}
+    in_legend = set(re.findall("background:(#[0-9a-f]{6})", draw("legend", scene)))
+    assert on_map == in_legend
+    assert len(on_map) == 3
 
 
 def test_shares_count_the_cells_that_have_scores(scene):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from jinja2 import Environment, StrictUndefined
 
-from reben.app.demo.pictures import colour_of, enlarge, png_address
+from reben.app.demo.pictures import colours_of, enlarge, png_address
 
 if TYPE_CHECKING:
     from jinja2.environment import TemplateModule
@@ -27,6 +27,6 @@ def _macros() -> "TemplateModule":
     environment = Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined
     )
-    environment.globals.update(png=png_address, enlarge=enlarge, colour_of=colour_of)
+    environment.globals.update(png=png_address, enlarge=enlarge, colours_of=colours_of)
     text = files("reben.app.demo").joinpath("markup.html.jinja").read_text(encoding="utf-8")
     return environment.from_string(text).module

@@ -16,9 +16,8 @@ import reben
 from reben.app.demo.answers import LabelScore, PatchResult
 from reben.app.demo.locator import centre_of
 from reben.app.demo.patches import ShownPatch
-from reben.app.demo.pictures import PatchView, draw_views, png_bytes
+from reben.app.demo.pictures import PatchView, colours_of, draw_views, png_bytes
 from reben.data.pictures import fit_font, load_font, wrap
-from reben.spec.labels import COLOURS
 
 _KEPT = 60
 _PREFIX = "result-"
@@ -111,9 +110,11 @@ def _draw_result(
     _draw_views(card, [view for view in views if view.image is not None], top)
     left = _MARGIN + _LARGE + 56
     true_labels: Collection[str] = patch.true_labels or ()
+    colours = colours_of(result.labels)
     for position, row in enumerate(result.rows):
         middle = top + position * _ROW + _ROW // 2
-        _draw_row(draw, row, row.label in true_labels, left=left, middle=middle)
+        is_true = row.label in true_labels
+        _draw_row(draw, row, colours[row.label], (left, middle), is_true=is_true)
     foot = "dashed: threshold" + ("" if patch.true_labels is None else "; T: true label")
     draw.text((left, top + len(result.labels) * _ROW + 10), foot, _SOFT, load_font(18))
     return card
@@ -136,21 +137,27 @@ def _draw_views(card: Image.Image, views: Sequence[PatchView], top: int) -> None
 
 
 def _draw_row(
-    draw: ImageDraw.ImageDraw, row: LabelScore, is_true: bool, *, left: int, middle: int
+    draw: ImageDraw.ImageDraw,
+    row: LabelScore,
+    colour: str,
+    place: tuple[int, int],
+    *,
+    is_true: bool,
 ) -> None:
+    left, middle = place
     ink, fill = (_INK, _ABOVE) if row.is_above else (_SOFT, _BELOW)
     swatch = (left, middle - 9, left + 18, middle + 9)
-    draw.rounded_rectangle(swatch, 3, COLOURS.get(row.label, _TRACK), "#00000060")
+    draw.rounded_rectangle(swatch, 3, colour, "#00000060")
     lines = wrap(row.label, load_font(20), _LABEL - 40)
     font = load_font(20 if len(lines) == 1 else 16)
     for number, line in enumerate(lines):
         y = middle + round((number - (len(lines) - 1) / 2) * 18)
         draw.text((left + 30, y), line, ink, font, anchor="lm")
     start = left + _LABEL
-    for length, colour in ((_BAR, _TRACK), (round(_BAR * row.score), fill)):
+    for length, ground in ((_BAR, _TRACK), (round(_BAR * row.score), fill)):
         if length > 1:
             bar = (start, middle - 9, start + length, middle + 9)
-            draw.rounded_rectangle(bar, min(4, length // 2), colour)
+            draw.rounded_rectangle(bar, min(4, length // 2), ground)
     mark = start + round(_BAR * row.threshold)
     for y in range(middle - 13, middle + 13, 6):
         draw.line((mark, y, mark, y + 3), _INK, 2)

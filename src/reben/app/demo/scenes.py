@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageColor
+from PIL import Image
 
 from reben.app.demo.answers import PatchResult
 from reben.app.demo.locator import describe_place
-from reben.app.demo.pictures import colour_of
+from reben.data.pictures import label_colours
 from reben.data.tiff.tags import STARTS
 from reben.errors import UploadError
 from reben.model.config import DEFAULT_THRESHOLD
@@ -68,9 +68,8 @@ class SceneScores:
 
     def class_map(self) -> Image.Image:
         """Return the label with the highest score of each cell, in CORINE colours, RGBA."""
-        colours = np.array([ImageColor.getrgb(colour_of(name)) for name in self.labels], np.uint8)
         alpha = np.where(self.is_known, 255, 0).astype(np.uint8)
-        return Image.fromarray(np.dstack([colours[self.best], alpha]), "RGBA")
+        return Image.fromarray(np.dstack([label_colours(self.labels)[self.best], alpha]), "RGBA")
 
     def shares(self) -> list[tuple[str, float]]:
         """Return the labels that are the highest of any cell, with their share of the cells."""
