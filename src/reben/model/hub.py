@@ -1,7 +1,7 @@
-"""The Hugging Face Hub: files of models fetched into its cache, and its refusals in our words.
+"""The Hugging Face Hub: files of models fetched into its cache, and its errors in our words.
 
-Everything goes through the Hub's own client, which knows the cache, the token of the user and
-the environment (``HF_HOME``, ``HF_TOKEN``, ``HF_ENDPOINT``, ``HF_HUB_OFFLINE``).
+Everything goes through the Hub's own client, which knows the cache, the user's token and the
+environment (``HF_HOME``, ``HF_TOKEN``, ``HF_ENDPOINT``, ``HF_HUB_OFFLINE``).
 """
 
 import logging
@@ -31,27 +31,28 @@ _log = logging.getLogger(__name__)
 _Answer = TypeVar("_Answer")
 
 WAITS = (1.0, 2.0, 4.0)
-"""Seconds before each further attempt at what may be asked again."""
+"""Seconds before each further attempt."""
 _HUB_ID = re.compile(r"(?!.*(--|\.\.))\w([\w.-]*\w)?/\w([\w.-]*\w)?(?<!\.git)", re.ASCII)
 _LONGEST_ID = 96
 _TOKEN = re.compile(r"[!-~]+")
 _LOOKS_LIKE_TOKEN = re.compile(r"\b(hf_|api_org_)\w{6,}")
-_KINDS: dict[int, type[HubError]] = {
-    401: HubAuthError,
-    403: HubAuthError,
-    404: HubNotFoundError,
-    409: HubConflictError,
-    412: HubConflictError,
+_ANSWERS: dict[int, tuple[type[HubError], str]] = {
+    401: (
+        HubAuthError,
+        "Without a valid token the Hub does not say whether a repository is private or missing. "
+        "Check the name; if it is private, log in with: hf auth login (or set HF_TOKEN)",
+    ),
+    403: (
+        HubAuthError,
+        "The token has no right to do this: use one with write access, of an account that may "
+        "write there.",
+    ),
+    404: (HubNotFoundError, "Check the name and the revision."),
+    409: (HubConflictError, "Look at what is there, and choose another name."),
+    412: (HubConflictError, "Look at what is there, and try again."),
 }
-_ADVICE = {
-    401: "Without a valid token it does not tell whether a repository is private or not there. "
-    "Check the name; if it is private, log in with: hf auth login (or set HF_TOKEN)",
-    403: "The token has not the right to do this: use one that may write, of an account that may "
-    "write there.",
-    404: "Check the name and the revision.",
-    409: "Look at what stands there, and choose another name.",
-    412: "Look at what stands there, and try again.",
-}
+_BUSY = (HubConnectionError, "The Hub itself has a problem: try again later.")
+_OTHER = (HubError, "Follow what it says, and try again.")
 
 
 def is_hub_id(name: str) -> bool:
@@ -64,22 +65,28 @@ def is_hub_id(name: str) -> bool:
     return len(name) <= _LONGEST_ID and _HUB_ID.fullmatch(name) is not None
 
 
+def require_hub_id(name: str) -> None:
+    """Check that ``name`` has the form of a repository's id."""
+    if not is_hub_id(name):
+        raise ConfigError(
+            f"{name!r} is not the id of a repository on the Hub, which has the form owner/name "
+            "with letters, digits, single dashes, dots and underscores, for example "
+            "my-org/resnet50-s2-v1.0."
+        )
+
+
 def split_revision(name: str, revision: str | None = None) -> tuple[str, str | None]:
     """Return the id and the revision of ``owner/name[@revision]``.
 
-    Args:
-        name: The id, with or without a revision behind it.
-        revision: The revision, if it was given apart.
-
     Raises:
-        ConfigError: If the two name different revisions.
+        ConfigError: If ``revision`` is another one.
 
     Example:
         >>> split_revision("my-org/resnet50-s2@v1"), split_revision("my-org/resnet50-s2")
         (('my-org/resnet50-s2', 'v1'), ('my-org/resnet50-s2', None))
     """
-    repository, at, named = name.partition("@")
-    if not (at and named and is_hub_id(repository)):
+    repository, _, named = name.partition("@")
+    if not (named and is_hub_id(repository)):
         return name, revision
     if revision not in (None, named):
         raise ConfigError(f"{name} names another revision than {revision}. Name one of them.")
@@ -90,11 +97,11 @@ def checked_token(token: str | bool | None) -> str | None:
     """Return the token that the Hub client would use, or None if there is none.
 
     Args:
-        token: A token; False for none; else the one from the usual places.
+        token: A token; False for none; None for the one from the usual places.
 
     Raises:
-        HubAuthError: If it holds characters that no token has. Sent as it is, it would appear in
-            the client's message about them.
+        HubAuthError: If it holds characters that no token has. The client would show it in its
+            message about them.
     """
     from huggingface_hub import get_token
 
@@ -102,70 +109,61 @@ def checked_token(token: str | bool | None) -> str | None:
     if found is not None and not _TOKEN.fullmatch(found):
         raise HubAuthError(
             "The token for the Hub holds blanks, line ends or other characters that no token has. "
-            "Copy it again, without what stands around it."
+            "Copy it again, without what is around it."
         )
     return found
 
 
 @contextmanager
 def in_our_words(asked: str) -> Iterator[None]:
-    """Turn the errors of the Hub client into ours while the block runs.
-
-    Args:
-        asked: What is being done, as the beginning of a message.
-
-    Raises:
-        HubError: In place of what the client raises.
-    """
+    """Turn the errors of the Hub client into ours; ``asked`` begins their messages."""
     from huggingface_hub.errors import HfHubHTTPError
 
-    # That of httpx or of httpx2, by the version of the client.
+    # That of httpx or of httpx2, depending on the version of the client.
     transport = cast("type[Exception]", HfHubHTTPError.__bases__[0])
     try:
         yield
     except RebenError:
         raise
     except (transport, OSError, RuntimeError, JSONDecodeError) as error:
-        # RuntimeError comes from threads and from Xet, JSONDecodeError from an answer cut short.
-        raise explain(error, asked) from error
+        # RuntimeError comes from threads and from Xet, JSONDecodeError from a truncated answer.
+        raise _explain(error, asked) from error
 
 
-def explain(error: BaseException, asked: str) -> HubError:
-    """Return the error of ours that fits one of the Hub client, with what to do about it."""
+def _explain(error: BaseException, asked: str) -> HubError:
+    """Return our error for one of the Hub client, with what to do about it."""
     from huggingface_hub.errors import LocalEntryNotFoundError, OfflineModeIsEnabled
 
     if isinstance(error, LocalEntryNotFoundError | RuntimeError) and error.__cause__ is not None:
-        return explain(error.__cause__, asked)
+        return _explain(error.__cause__, asked)
     if isinstance(error, OfflineModeIsEnabled):
         return HubConnectionError(
             f"{asked}: the client is set to work offline. Unset HF_HUB_OFFLINE to reach the Hub."
         )
     if isinstance(error, PermissionError) and error.errno is None:  # of Xet, the Hub's storage
-        return HubAuthError(f"{asked}: the Hub's storage refuses the token. {_ADVICE[403]}")
+        return HubAuthError(f"{asked}: the Hub's storage refuses the token. {_ANSWERS[403][1]}")
+    said = _LOOKS_LIKE_TOKEN.sub("[token]", first_line(error))
     if _is_of_this_machine(error):
-        return HubError(f"{asked}: this machine refuses: {first_line(error)}.")
+        return HubError(f"{asked}: this machine refuses: {said}.")
     response = getattr(error, "response", None)
     if response is None:
         return HubConnectionError(
-            f"{asked}: the connection to the Hub failed ({type(error).__name__}: "
-            f"{_without_tokens(first_line(error))}). Check the network, and try again."
+            f"{asked}: the connection to the Hub failed ({type(error).__name__}: {said}). Check "
+            "the network, and try again."
         )
     status = int(response.status_code)
-    said = _without_tokens(response.headers.get("X-Error-Message") or first_line(error))
-    kind = _KINDS.get(status, HubError)
-    if _is_busy(status):
-        kind = HubConnectionError
-    return kind(f"{asked}: the Hub answers {status} ({said.rstrip('.')}). {_advice(status, said)}")
+    said = _LOOKS_LIKE_TOKEN.sub("[token]", response.headers.get("X-Error-Message") or said)
+    is_busy = status in (408, 429) or status >= 500
+    kind, advice = _BUSY if is_busy else _ANSWERS.get(status, _OTHER)
+    if status == 401 and "credentials" in said.lower():
+        advice = "The token is not valid (any more): make a new one and log in with: hf auth login"
+    return kind(f"{asked}: the Hub answers {status} ({said.rstrip('.')}). {advice}")
 
 
 def ask(call: Callable[[], _Answer], asked: str) -> _Answer:
-    """Return what a call of the Hub client gives; where the Hub or the network fails, call again.
+    """Return the result of a call of the Hub client; call again if the Hub or the network fails.
 
-    Only for calls that change nothing, or nothing more when they are made twice.
-
-    Args:
-        call: The call.
-        asked: What it does, as the beginning of a message.
+    Only for calls that change nothing, or that the Hub refuses the second time.
 
     Raises:
         HubError: If the Hub refuses, or if the last attempt fails too.
@@ -203,9 +201,8 @@ def fetch_file(name: str, file: str, hub: dict[str, Any]) -> Path | None:
 
     checked_token(hub.get("token"))
     download = partial(hf_hub_download, name, file, **hub)
-    asked = f"There is no folder {name}; fetching {file} of {name} from the Hub"
     try:
-        return Path(ask(download, asked))
+        return Path(ask(download, f"There is no folder {name}; fetching {file} from the Hub"))
     except HubNotFoundError as error:
         if isinstance(error.__cause__, EntryNotFoundError):
             return None
@@ -214,9 +211,13 @@ def fetch_file(name: str, file: str, hub: dict[str, Any]) -> Path | None:
         cause = error.__cause__
         if not isinstance(cause, LocalEntryNotFoundError):
             return _cached(name, file, hub, error)
-        if cause.__cause__ is None or _is_offline(cause.__cause__):
-            raise _not_cached(name, cause) from error
-        raise
+        if cause.__cause__ is not None and not _is_final(cause.__cause__):
+            raise
+        raise ModelFolderError(
+            f"There is no folder {name}, the Hub's cache does not hold such a model whole, and "
+            f"the client is set to work offline: {first_line(cause)}. Fetch it once with the "
+            "network on."
+        ) from error
     except HubError as error:
         if isinstance(error.__cause__, OSError) and _is_of_this_machine(error.__cause__):
             place = hub.get("cache_dir") or constants.HF_HUB_CACHE
@@ -225,11 +226,7 @@ def fetch_file(name: str, file: str, hub: dict[str, Any]) -> Path | None:
 
 
 def list_files(name: str, revision: str, token: str | bool | None) -> list[str]:
-    """Return the paths of the files of a repository at a revision.
-
-    Raises:
-        HubError: If the Hub refuses or cannot be reached.
-    """
+    """Return the paths of the files of a repository at a revision."""
     from huggingface_hub import HfApi
 
     call = partial(HfApi().list_repo_files, name, revision=revision, token=token)
@@ -237,7 +234,7 @@ def list_files(name: str, revision: str, token: str | bool | None) -> list[str]:
 
 
 def _cached(name: str, file: str, hub: dict[str, Any], error: HubConnectionError) -> Path:
-    """Return what the cache holds, after the connection broke down; the client does not look."""
+    """Return the file in the cache after the connection broke down: the client does not look."""
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
@@ -249,58 +246,14 @@ def _cached(name: str, file: str, hub: dict[str, Any], error: HubConnectionError
     return path
 
 
-def _not_cached(name: str, error: Exception) -> ModelFolderError:
-    return ModelFolderError(
-        f"There is no folder {name}, the Hub's cache does not hold such a model whole, and the "
-        f"Hub is not to be asked: {first_line(error)}. Fetch it once with the network on."
-    )
-
-
-def _advice(status: int, said: str) -> str:
-    """Return what to do about an answer."""
-    if status == 401 and "credentials" in said.lower():
-        return "The token is not valid (any more): make a new one and log in with: hf auth login"
-    if _is_busy(status):
-        return "That is the Hub's own trouble: try again later."
-    return _ADVICE.get(status, "See what it says, and try again.")
-
-
-def _is_busy(status: int) -> bool:
-    return status in (408, 429) or status >= 500
-
-
 def _is_final(error: BaseException | None) -> bool:
-    """Tell whether asking again is of no use, or has been done by the client already."""
-    from huggingface_hub.errors import LocalEntryNotFoundError
+    """Tell whether asking again is of no use, or the client has done so already."""
+    from huggingface_hub.errors import LocalEntryNotFoundError, OfflineModeIsEnabled
 
-    return isinstance(error, LocalEntryNotFoundError) or _is_offline(error)
-
-
-def _is_offline(error: BaseException | None) -> bool:
-    from huggingface_hub.errors import OfflineModeIsEnabled
-
-    return isinstance(error, OfflineModeIsEnabled)
+    return isinstance(error, LocalEntryNotFoundError | OfflineModeIsEnabled)
 
 
 def _is_of_this_machine(error: BaseException) -> bool:
     """Tell whether the operating system refused something that is not the network."""
     network = isinstance(error, ConnectionError | TimeoutError) or hasattr(error, "response")
     return isinstance(error, OSError) and error.errno is not None and not network
-
-
-def _without_tokens(text: str) -> str:
-    return _LOOKS_LIKE_TOKEN.sub("[token]", text)
-
-
-def require_hub_id(name: str) -> None:
-    """Check that ``name`` can be the name of a repository.
-
-    Raises:
-        ConfigError: If it cannot.
-    """
-    if not is_hub_id(name):
-        raise ConfigError(
-            f"{name!r} is no name of a repository on the Hub, which has the form owner/name with "
-            "letters, digits, single dashes, dots and underscores, for example "
-            "my-org/resnet50-s2-v1.0."
-        )
