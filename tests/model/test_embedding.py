@@ -110,12 +110,12 @@ def test_many_say_what_is_wrong_when_they_come_to_it(model):
         next(scores)
     with pytest.raises(PatchShapeError, match="Got 2 patches"):
         next(model.predict_many([stacked(patches(2))]))
-    with pytest.raises(ConfigError, match="batch of 0"):
+    with pytest.raises(ConfigError, match="batch_size must be at least 1, not 0"):
         next(model.embed_many(patches(1), batch_size=0))
 
 
 def test_a_network_that_hides_its_features_is_refused_by_name(model, monkeypatch):
     assert pooled_features(torch.nn.Flatten(), torch.zeros(1, 3, 4, 4)) is None
     monkeypatch.setattr("reben.model.classifier.pooled_features", lambda *_: None)
-    with pytest.raises(ConfigError, match="test_resnet does not give"):
+    with pytest.raises(ConfigError, match="test_resnet does not expose"):
         model.embed(made_up.patch(0))

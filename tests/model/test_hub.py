@@ -260,9 +260,7 @@ def test_what_fails_once_is_asked_again(published, model, request_, what):
 
 
 @pytest.mark.parametrize("request_", ["HEAD .*/config.json", "GET .*/config.json", "GET /storage"])
-@pytest.mark.parametrize(
-    ("what", "said"), [(503, "503.*has a problem"), ("drop", "connection")]
-)
+@pytest.mark.parametrize(("what", "said"), [(503, "503.*has a problem"), ("drop", "connection")])
 def test_what_keeps_failing_is_an_error_that_says_so(published, request_, what, said, no_waiting):
     published.fault(request_, what, times=99)
     with pytest.raises(HubConnectionError, match=rf"no folder someone/tiny-v1.*{said}.*try again"):

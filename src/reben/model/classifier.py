@@ -19,7 +19,7 @@ from reben.data.preprocess import NamedBands, Preprocess, check_bands, warn_of_s
 from reben.errors import ConfigError, PatchShapeError
 from reben.model.backbone import build_backbone, pooled_features
 from reben.model.config import ModelConfig
-from reben.model.folder import read_model, write_model
+from reben.model.folder import load_weights, read_model, write_model
 from reben.model.scores import Scores
 from reben.spec.bands import BandSet
 from reben.spec.labels import LABELS
@@ -27,7 +27,7 @@ from reben.spec.statistics import Statistics, Upsampling, published_statistics
 
 
 class _VisionModel(nn.Module):
-    """The network under the name that published weights know it by."""
+    """The network, under the name that it has in published weights."""
 
     def __init__(self, vision_encoder: nn.Module) -> None:
         super().__init__()
@@ -41,7 +41,7 @@ class _VisionModel(nn.Module):
 def evaluation_mode(model: nn.Module) -> Iterator[None]:
     """Switch off dropout and the like; afterwards each module is in the mode it was in.
 
-    Mode by mode, since a frozen batch norm is in eval mode within a network that trains.
+    A frozen batch norm is in eval mode within a network that trains.
     """
     training = [module for module in model.modules() if module.training]
     if training:
@@ -78,7 +78,7 @@ class Classifier(nn.Module):
     Raises:
         BackboneError: If timm does not know the architecture or cannot build it.
         BandsError: If a band is unknown or repeated.
-        ConfigError: If another value cannot be.
+        ConfigError: If another value is invalid.
 
     Example:
         >>> model = Classifier("test_resnet", "rgb")
@@ -157,7 +157,7 @@ class Classifier(nn.Module):
 
         Args:
             x_BCHW: Normalised images, float32 [B, C, H, W], channels in the order of `bands`, as
-                `Preprocess` makes them. For raw values there is `predict`.
+                `Preprocess` makes them. For raw values use `predict`.
 
         Returns:
             Scores before the sigmoid, [B, K], in the order of `labels`.
@@ -167,17 +167,17 @@ class Classifier(nn.Module):
     def predict(self, bands: NamedBands) -> Scores:
         """Return the scores of one patch or of several, from raw values.
 
-        Dropout and the like are off, whatever mode the model is in. Scores are those at the
-        temperature of the model, which is 1 until it is calibrated; logits are never divided.
+        Dropout and the like are off, whatever mode the model is in. Scores are at the model's
+        temperature, which is 1 until it is calibrated; logits are never divided by it.
 
         Args:
             bands: Band -> raw values, array or tensor at native size, [h, w] for one patch or
                 [B, h, w] for several: digital numbers without BOA offset (Sentinel-2), dB
-                (Sentinel-1). Any key order; bands that the model does not take are left out.
+                (Sentinel-1). Any key order; bands that the model does not take are ignored.
 
         Raises:
             BandsError: If bands are not named, unknown or missing.
-            PatchShapeError: If a band has not its native size.
+            PatchShapeError: If a band is not of its native size.
             PixelValueError: If values are not finite, of a wrong dtype, or in a wrong unit.
 
         Warns:
@@ -191,12 +191,12 @@ class Classifier(nn.Module):
         """Yield the scores of each patch, in order; patches are taken as they are needed.
 
         Args:
-            patches: Each the bands of one patch, as `predict` takes them.
-            batch_size: Patches that go through the network together. It changes time and memory,
-                and scores by no more than rounding.
+            patches: Each the bands of one patch, as for `predict`.
+            batch_size: Patches that go through the network together. It affects time and memory,
+                and the scores only by rounding.
 
         Raises:
-            RebenError: As `predict` does, when it comes to the patch that is wrong.
+            RebenError: As `predict` does, when the faulty patch is reached.
 
         Example:
             >>> model = Classifier("test_resnet", "rgb")
@@ -209,9 +209,10 @@ class Classifier(nn.Module):
             yield from (scores[row] for row in range(len(scores)))
 
     def embed(self, bands: NamedBands) -> NDArray[np.float32]:
-        """Return what the network knows of a patch before its head decides on labels.
+        """Return the embedding of a patch, for example for similarity search.
 
-        Patches that look alike have embeddings that point into like directions.
+        It is what the network computes before its head: similar patches have embeddings of
+        similar direction.
 
         Args:
             bands: As `predict` takes them.
@@ -221,7 +222,7 @@ class Classifier(nn.Module):
 
         Raises:
             RebenError: As `predict` does.
-            ConfigError: If the architecture does not give the features before its head.
+            ConfigError: If the architecture does not expose the features before its head.
         """
         features_BD = self.embed_images(self._images_of(bands))
         return features_BD[0] if self._is_one(bands) else features_BD
@@ -252,14 +253,14 @@ class Classifier(nn.Module):
             images_BCHW: As for `forward`; moved to where the weights are.
 
         Raises:
-            ConfigError: If the architecture does not give the features before its head.
+            ConfigError: If the architecture does not expose the features before its head.
         """
         with evaluation_mode(self), torch.inference_mode():
             features_BD = pooled_features(self.model.vision_encoder, images_BCHW.to(self.device))
         if features_BD is None:
             raise ConfigError(
-                f"{self.config.backbone} does not give the features before its head. "
-                "Choose another architecture to embed patches with."
+                f"{self.config.backbone} does not expose the features before its head. Choose "
+                "another architecture to embed patches with."
             )
         return np.asarray(features_BD.float().cpu().numpy())
 
@@ -273,19 +274,19 @@ class Classifier(nn.Module):
 
     def _batches_of(self, patches: Iterable[NamedBands], batch_size: int) -> Iterator[Tensor]:
         if batch_size < 1:
-            raise ConfigError(f"A batch of {batch_size} patches cannot be. Take one at least.")
+            raise ConfigError(f"batch_size must be at least 1, not {batch_size}.")
         coming = iter(patches)
         while images := [self._images_of(bands) for bands in islice(coming, batch_size)]:
             several = next((len(one) for one in images if len(one) != 1), None)
             if several is not None:
                 raise PatchShapeError(
-                    f"Got {several} patches where one belongs. Yield them one by one, [h, w] each, "
-                    "or give the batch to predict or embed."
+                    f"Got {several} patches instead of one. Yield them one by one, [h, w] each, "
+                    "or pass the batch to predict or embed."
                 )
             yield torch.cat(images)
 
     def fingerprint(self) -> str:
-        """Return what tells models apart: the SHA-256 of config and weights, as 64 hex digits."""
+        """Return the SHA-256 of config and weights, as 64 hexadecimal digits."""
         digest = hashlib.sha256(self.config.to_json().encode())
         for name, tensor in sorted(self.state_dict().items()):
             digest.update(name.encode())
@@ -299,7 +300,7 @@ class Classifier(nn.Module):
         The reference stack (ConfigILM) loads the folder too and gives the same logits.
 
         Raises:
-            OutputError: If the folder cannot be written; files that stood there are unchanged.
+            OutputError: If the folder cannot be written; files that were there are unchanged.
         """
         return write_model(Path(folder), self.config, self.state_dict())
 
@@ -321,12 +322,12 @@ class Classifier(nn.Module):
             name: A model folder, a run folder, or the id of a model on the Hugging Face Hub,
                 ``owner/name`` or ``owner/name@revision``.
             revision: Branch, tag or commit on the Hub, if the id does not name it.
-            bands: The bands in the order of the channels, for older folders that do not tell.
+            bands: The bands in the order of the channels, for an older config that does not say.
             device: Where to put the weights; the CPU by default. See `reben.open_model`, which
                 puts them on an accelerator.
             cache_dir: Cache of the Hub client, if not the usual one.
             token: Token for the Hub, if not the usual one.
-            local_files_only: Whether to use the Hub's cache alone and not the network.
+            local_files_only: Whether to use the Hub's cache only, without the network.
 
         Raises:
             ModelFolderError: If there is no such folder or repository, or it holds no model.
@@ -348,5 +349,5 @@ class Classifier(nn.Module):
             },
         )
         model = cls.from_config(config)
-        weights.load_into(model)
+        load_weights(model, weights, name)
         return model.to(device or "cpu").eval()

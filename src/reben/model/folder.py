@@ -1,7 +1,9 @@
-"""Model folders: ``config.json`` and ``model.safetensors``, here or on the Hugging Face Hub."""
+"""Model folders and run folders here, and models on the Hub: found, read and written.
+
+A model is ``config.json`` and ``model.safetensors``; a run holds its best one in ``best/``.
+"""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -24,97 +26,10 @@ if TYPE_CHECKING:
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
 SUMMARY_FILE = "summary.json"
-"""The file that tells a run folder from others."""
+"""The file that a folder is known as a run by."""
 BEST_FOLDER = "best"
-"""The folder in a run folder that holds its best model."""
+"""The folder of a run that holds its best model."""
 _PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
-
-
-@dataclass(frozen=True)
-class Weights:
-    """Weights by name, with where they come from."""
-
-    tensors: "Mapping[str, Tensor]"
-    source: str
-
-    def load_into(self, model: "nn.Module") -> None:
-        """Put the weights into ``model``: all of them, and nothing else.
-
-        Raises:
-            WeightsMismatchError: If one is missing, left over, or of another shape.
-        """
-        wanted = model.state_dict()
-        missing = [name for name in wanted if name not in self.tensors]
-        extra = [name for name in self.tensors if name not in wanted]
-        reshaped = [
-            f"{name} {tuple(self.tensors[name].shape)} instead of {tuple(wanted[name].shape)}"
-            for name in wanted
-            if name in self.tensors and self.tensors[name].shape != wanted[name].shape
-        ]
-        if missing or extra or reshaped:
-            raise WeightsMismatchError(
-                f"The weights in {self.source} are not those of the model that its config "
-                f"describes. Missing: {_listed(missing)}. Left over: {_listed(extra)}. Of another "
-                f"shape: {_listed(reshaped)}. Nothing was loaded."
-            )
-        model.load_state_dict(dict(self.tensors), strict=True)
-
-
-def write_model(folder: Path, config: ModelConfig, weights: "Mapping[str, Tensor]") -> Path:
-    """Write config and weights into ``folder``, each whole or not at all, and return it.
-
-    Raises:
-        OutputError: If the folder cannot be written.
-    """
-    from safetensors.torch import save
-
-    tensors = {name: tensor.detach().cpu().clone() for name, tensor in weights.items()}
-    content = save(
-        {name: tensor.contiguous() for name, tensor in tensors.items()}, {"format": "pt"}
-    )
-    with (
-        atomic_file(folder / WEIGHTS_FILE) as weights_path,
-        atomic_file(folder / CONFIG_FILE) as config_path,
-    ):
-        weights_path.write_bytes(content)
-        config_path.write_text(config.to_json(), encoding="utf-8")
-    return folder
-
-
-def read_model(
-    name: str | Path, *, hub: Mapping[str, Any], bands: BandSet | None = None
-) -> tuple[ModelConfig, Weights]:
-    """Return config and weights of a model folder, of the best model of a run, or of the Hub's.
-
-    Args:
-        name: A model folder, a run folder, or ``owner/name[@revision]``.
-        hub: ``revision``, ``cache_dir``, ``token``, ``local_files_only`` for the Hub client.
-        bands: The bands in the order of the channels, for older folders that do not tell.
-
-    Raises:
-        ModelFolderError: If there is no such folder or repository, or it holds no model.
-        RunError: If a run holds no model yet.
-        HubError: If the Hub refuses (`HubAuthError`) or cannot be reached (`HubConnectionError`).
-        ConfigError: If the config cannot be understood, or a revision of a folder is asked for.
-        BandsError: If nothing says the order of the bands, or ``bands`` contradict it.
-        UnsafeWeightsError: If there are only pickled weights.
-    """
-    folder, called = _find_model(name, hub)
-    if not (folder / CONFIG_FILE).is_file():
-        raise ModelFolderError(f"{name} holds no {CONFIG_FILE}, so it is no model.")
-    config = read_config(folder / CONFIG_FILE, name=called, bands=bands)
-    return config, Weights(_read_weights(folder, name), str(name))
-
-
-def run_folder(path: str | Path) -> Path | None:
-    """Return the run folder that ``path`` is, or is the folder ``best`` of; None if neither."""
-    folder = Path(path)
-    if (folder / SUMMARY_FILE).is_file():
-        return folder
-    resolved = folder.resolve()
-    if resolved.name == BEST_FOLDER and (resolved.parent / SUMMARY_FILE).is_file():
-        return folder.parent if folder.name == BEST_FOLDER else resolved.parent
-    return None
 
 
 class RunLike(Protocol):
@@ -129,23 +44,30 @@ def place_of(model: RunLike | str | Path) -> str:
     """Return the folder or the id on the Hub that a model is read from.
 
     Raises:
-        ConfigError: If it is none of the things that name a model.
+        ConfigError: If ``model`` is neither.
     """
     place = model if isinstance(model, str | Path) else getattr(model, "best", None)
     if not isinstance(place, str | Path):
         raise ConfigError(
-            f"A {type(model).__name__} does not name a model. Pass a run, a folder, or the id of "
-            "a model on the Hugging Face Hub; save a classifier first: save_pretrained(folder)."
+            f"{type(model).__name__} does not name a model. Pass a run, a folder, or the id of a "
+            "model on the Hugging Face Hub; save a classifier first: save_pretrained(folder)."
         )
     return str(place)
 
 
-def require_best(run: Path, status: str = "unknown") -> Path:
-    """Return the folder of the best model of a run.
+def run_folder(path: str | Path) -> Path | None:
+    """Return the run folder that ``path`` is, or is the folder ``best`` of; None if neither."""
+    folder = Path(path)
+    if (folder / SUMMARY_FILE).is_file():
+        return folder
+    resolved = folder.resolve()
+    if resolved.name == BEST_FOLDER and (resolved.parent / SUMMARY_FILE).is_file():
+        return folder.parent if folder.name == BEST_FOLDER else resolved.parent
+    return None
 
-    Raises:
-        RunError: If it holds no model yet.
-    """
+
+def require_best(run: Path, status: str = "unknown") -> Path:
+    """Return the folder of the best model of a run, or raise a RunError if it has none yet."""
     folder = run / BEST_FOLDER
     if not (folder / CONFIG_FILE).is_file():
         raise RunError(
@@ -153,6 +75,26 @@ def require_best(run: Path, status: str = "unknown") -> Path:
             "train.log may tell why. Train again."
         )
     return folder
+
+
+def read_model(
+    name: str | Path, *, hub: Mapping[str, Any], bands: BandSet | None = None
+) -> "tuple[ModelConfig, dict[str, Tensor]]":
+    """Return config and weights of a model.
+
+    Args:
+        name: A model folder, a run folder, or ``owner/name[@revision]``.
+        hub: ``revision``, ``cache_dir``, ``token``, ``local_files_only`` for the Hub client.
+        bands: The bands in the order of the channels, for an older config that does not tell.
+
+    Raises:
+        RebenError: As `Classifier.from_pretrained` does.
+    """
+    folder, called = _find_model(name, hub)
+    if not (folder / CONFIG_FILE).is_file():
+        raise ModelFolderError(f"{name} holds no {CONFIG_FILE}, so it is no model.")
+    config = read_config(folder / CONFIG_FILE, name=called, bands=bands)
+    return config, _read_weights(folder, name)
 
 
 def _find_model(name: str | Path, hub: Mapping[str, Any]) -> tuple[Path, str]:
@@ -173,38 +115,12 @@ def _find_model(name: str | Path, hub: Mapping[str, Any]) -> tuple[Path, str]:
     return folder, published_name(folder)
 
 
-def _read_weights(folder: Path, name: str | Path) -> "dict[str, Tensor]":
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    path = folder / WEIGHTS_FILE
-    if not path.is_file():
-        _refuse_pickled(name, [file.name for file in folder.iterdir()])
-        raise ModelFolderError(f"{name} holds no {WEIGHTS_FILE}, so it is no model.")
-    try:
-        tensors: dict[str, Tensor] = load_file(path)
-    except (SafetensorError, OSError) as error:
-        with path.open("rb") as file:
-            start = file.read(2)
-        if start == b"PK" or start[:1] == b"\x80":
-            raise _unsafe(name, f"{WEIGHTS_FILE}, which is a pickle under a wrong name") from None
-        raise ModelFolderError(f"{path} is damaged: {error}. Fetch it again.") from None
-    return tensors
-
-
-def _unsafe(name: str | Path, what: str) -> UnsafeWeightsError:
-    return UnsafeWeightsError(
-        f"{name} holds only pickled weights ({what}). Opening a pickle can run any code, so reben "
-        f"does not. Ask the authors for {WEIGHTS_FILE}, or convert it where you trust it."
-    )
-
-
 def fetch_model(name: str, hub: Mapping[str, Any]) -> Path:
     """Return the local folder of a model on the Hub, its config and weights fetched into it."""
     name, revision = split_revision(name, hub.get("revision"))
     if not is_hub_id(name):
         raise ModelFolderError(
-            f"There is no folder {name}, and it is no id of a model on the Hugging Face Hub, "
+            f"There is no folder {name}, and it is not the id of a model on the Hugging Face Hub, "
             "which has the form owner/name."
         )
     config = fetch_file(name, CONFIG_FILE, {**hub, "revision": revision})
@@ -213,7 +129,7 @@ def fetch_model(name: str, hub: Mapping[str, Any]) -> Path:
             f"{name} on the Hub holds no {CONFIG_FILE}, so it is no model that reben can open."
         )
     folder = config.parent
-    at_commit = {**hub, "revision": folder.name}  # the very same one, whatever is pushed meanwhile
+    at_commit = {**hub, "revision": folder.name}  # the same one, whatever is pushed meanwhile
     try:
         weights = fetch_file(name, WEIGHTS_FILE, at_commit)
     except ModelFolderError:
@@ -227,15 +143,73 @@ def fetch_model(name: str, hub: Mapping[str, Any]) -> Path:
     return folder
 
 
-def _refuse_pickled(name: str | Path, files: Iterable[str]) -> None:
-    """Check that there are no pickled weights among files, where there are no others.
+def _read_weights(folder: Path, name: str | Path) -> "dict[str, Tensor]":
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
 
-    Raises:
-        UnsafeWeightsError: If there are.
-    """
+    path = folder / WEIGHTS_FILE
+    if not path.is_file():
+        _refuse_pickled(name, [file.name for file in folder.iterdir()])
+        raise ModelFolderError(f"{name} holds no {WEIGHTS_FILE}, so it is no model.")
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        with path.open("rb") as file:
+            start = file.read(2)
+        if start == b"PK" or start[:1] == b"\x80":
+            raise _unsafe(name, f"{WEIGHTS_FILE}, which is a pickle under a wrong name") from None
+        raise ModelFolderError(f"{path} is damaged: {error}. Fetch it again.") from None
+
+
+def _refuse_pickled(name: str | Path, files: Iterable[str]) -> None:
+    """Say so if the weights are among ``files`` as a pickle."""
     pickled = sorted(file for file in files if file.endswith(_PICKLED))
     if pickled:
         raise _unsafe(name, _listed(pickled))
+
+
+def _unsafe(name: str | Path, what: str) -> UnsafeWeightsError:
+    return UnsafeWeightsError(
+        f"{name} holds only pickled weights ({what}). Opening a pickle can run any code, so reben "
+        f"does not. Ask the authors for {WEIGHTS_FILE}, or convert it where you trust it."
+    )
+
+
+def load_weights(model: "nn.Module", weights: "Mapping[str, Tensor]", source: str | Path) -> None:
+    """Put weights into ``model``: all of them, and nothing else.
+
+    Raises:
+        WeightsMismatchError: If one is missing, left over, or of another shape.
+    """
+    wanted = model.state_dict()
+    missing = [name for name in wanted if name not in weights]
+    extra = [name for name in weights if name not in wanted]
+    reshaped = [
+        f"{name} {tuple(weights[name].shape)} instead of {tuple(wanted[name].shape)}"
+        for name in wanted
+        if name in weights and weights[name].shape != wanted[name].shape
+    ]
+    if missing or extra or reshaped:
+        raise WeightsMismatchError(
+            f"The weights in {source} do not fit the model that its config describes. Missing: "
+            f"{_listed(missing)}. Left over: {_listed(extra)}. Of another shape: "
+            f"{_listed(reshaped)}. Nothing was loaded."
+        )
+    model.load_state_dict(dict(weights), strict=True)
+
+
+def write_model(folder: Path, config: ModelConfig, weights: "Mapping[str, Tensor]") -> Path:
+    """Write config and weights into ``folder``, each whole or not at all, and return it."""
+    from safetensors.torch import save
+
+    tensors = {name: value.detach().cpu().clone().contiguous() for name, value in weights.items()}
+    with (
+        atomic_file(folder / WEIGHTS_FILE) as weights_path,
+        atomic_file(folder / CONFIG_FILE) as config_path,
+    ):
+        weights_path.write_bytes(save(tensors, {"format": "pt"}))
+        config_path.write_text(config.to_json(), encoding="utf-8")
+    return folder
 
 
 def _listed(names: list[str], most: int = 8) -> str:

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import torch
 
-from reben.errors import BandsMismatchError, ConfigError, first_line
+from reben.errors import ConfigError, first_line
 from reben.model.classifier import Classifier
 from reben.model.folder import RunLike, place_of, run_folder
-from reben.model.published import published_name
+from reben.model.published import published_name, require_bands
 from reben.spec.bands import BandSet
 
 ModelLike = Classifier | RunLike | str | Path
@@ -58,11 +58,7 @@ def open_model(
             f"A classifier that is open has no revision {revision}. Leave revision out, or give "
             "the id of a model on the Hub."
         )
-    if bands is not None and BandSet.parse(bands).names != model.bands.names:
-        raise BandsMismatchError(
-            f"The model takes {model.bands}; bands= says {bands}. Leave bands= out: the model "
-            "knows its bands."
-        )
+    require_bands(model.config, None if bands is None else BandSet.parse(bands), name_of(model))
     return model if device == "auto" else model.to(pick_device(device))
 
 

@@ -1,7 +1,7 @@
-"""Configs of classifiers that were published before reben: the only place that knows them.
+"""Configs of reben, and of classifiers that were published before it.
 
-Their ``config.json`` has a number of channels and neither bands, statistics nor label names. The
-order of the channels depends on the version, which stands in the name alone
+The older ``config.json`` has a number of channels and neither bands, statistics nor label names.
+The order of the channels depends on the version, which only the name tells
 (``<timm name>-<band config>-<version>``, for example ``resnet50-s2-v0.1.1``). A wrong order gives
 confident nonsense and no error, so where the name does not say it, reben asks.
 
@@ -57,11 +57,7 @@ def is_published_config(values: Mapping[str, Any]) -> bool:
 
 
 def published_name(folder: Path) -> str:
-    """Return the name that a model folder goes by.
-
-    That is the folder's own name, or, inside the cache of the Hugging Face Hub, where folders are
-    named by commit, the name of the repository.
-    """
+    """Return the name of a model folder; in the Hub's cache, the name of the repository."""
     resolved = folder.absolute()
     if resolved.parent.name == "snapshots":
         match = _CACHE_FOLDER.fullmatch(resolved.parent.parent.name)
@@ -71,16 +67,11 @@ def published_name(folder: Path) -> str:
 
 
 def read_config(path: Path, *, name: str, bands: BandSet | None = None) -> ModelConfig:
-    """Return the config in a file, of reben or from before it.
-
-    Args:
-        path: The file.
-        name: The name of the model, which can tell the order of the bands.
-        bands: The bands in the order of the channels, where nothing else tells.
+    """Return the config in a file, of reben or older; see `config_of_published`.
 
     Raises:
-        ModelFolderError: If the file is no JSON object.
-        ConfigError: If a key is missing or has a value that cannot be.
+        ModelFolderError: If the file is not a JSON object.
+        ConfigError: If a key is missing or has an invalid value.
         BandsError: If nothing tells the bands, one is unknown, or ``bands`` contradict the config.
     """
     values = read_json(path, dict[str, Any], ModelFolderError, CURE)
@@ -88,18 +79,23 @@ def read_config(path: Path, *, name: str, bands: BandSet | None = None) -> Model
         config = parse_config(values, name=name, bands=bands)
     except (ConfigError, UnknownBandError) as error:
         raise type(error)(f"{path}: {error}") from None
+    require_bands(config, bands, name)
+    return config
+
+
+def require_bands(config: ModelConfig, bands: BandSet | None, name: str) -> None:
+    """Check that ``bands``, if given, are those of a model."""
     if bands is not None and bands.names != config.bands.names:
         raise BandsMismatchError(
             f"{name} was trained with {config.bands}; bands= says {bands}. Leave bands= out: "
             "the model knows its bands."
         )
-    return config
 
 
 def parse_config(
     values: Mapping[str, Any], *, name: str, bands: BandSet | None = None
 ) -> ModelConfig:
-    """Return the config that ``values`` are, of reben or from before it; see `read_config`."""
+    """Return the config that ``values`` are, of reben or older; see `config_of_published`."""
     if is_published_config(values):
         return config_of_published(values, name=name, bands=bands)
     return ModelConfig.from_dict(values)
@@ -112,14 +108,14 @@ def config_of_published(
 
     Args:
         values: The content of its ``config.json``.
-        name: Its name, which tells the version and with it the order of the bands.
-        bands: The bands in the order of the channels, where the name does not tell.
+        name: Its name, which tells the version and so the order of the bands.
+        bands: The bands in the order of the channels, if the name does not tell.
 
     Raises:
         AmbiguousBandsError: If neither the name nor ``bands`` gives the order.
-        BandsMismatchError: If the channels are not as many as the bands, or the name and
+        BandsMismatchError: If the number of channels is not that of the bands, or the name and
             ``bands`` contradict each other.
-        ConfigError: If a key is missing.
+        ConfigError: If a key is missing or has an invalid value.
     """
     found = check_values(values, _PublishedFile, f"The config of {name}", ConfigError, CURE)
     if found.classes != len(LABELS):
@@ -150,8 +146,8 @@ def _bands(name: str, channels: int, given: BandSet | None) -> BandSet:
         raise AmbiguousBandsError(_why_ambiguous(name, channels))
     if len(bands) != channels:
         raise BandsMismatchError(
-            f"{name} takes {channels} channels; {len(bands)} bands were named: {bands}. Name as "
-            "many bands as channels, in the order that the model was trained with."
+            f"{name} takes {channels} channels; {len(bands)} bands were named: {bands}. Name one "
+            "band for each channel, in the order that the model was trained with."
         )
     return bands
 
@@ -178,7 +174,7 @@ def _why_ambiguous(name: str, channels: int) -> str:
         else f"No published model has {channels} channels"
     )
     return (
-        f"Nothing says in which order {name!r} wants its {channels} channels: its config names no "
+        f"Nothing says in which order {name!r} takes its {channels} channels: its config names no "
         f"bands, and its name does not end in -s1, -s2 or -all and a known version such as "
         f"-v0.2.0. {orders}. A wrong order gives confident nonsense and no error, so reben does "
         'not guess: pass bands=, for example bands="B04,B03,B02", in the order of the training.'
