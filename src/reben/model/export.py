@@ -1,20 +1,18 @@
 """ONNX: a classifier as one file that runs without reben and without torch.
 
-Raw bands go in by name, each at its native size; scores and logits come out. Upsampling and
-normalisation are in the file, and so are the names of bands and labels, as metadata.
+Raw bands go in by name, each at its native size; scores and logits come out. The file includes
+upsampling and normalisation, and the names of bands and labels as metadata.
 """
 
 import logging
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
 import torch
 
-from reben.errors import ConfigError, ExportError, MissingExtraError, first_line
+from reben.errors import ConfigError, ExportError, first_line
 from reben.model.classifier import Classifier
 from reben.model.inference import InferenceClassifier
 from reben.model.onnx_graph import (
@@ -27,6 +25,7 @@ from reben.model.onnx_graph import (
 )
 from reben.model.open import ModelLike, open_model
 from reben.support.atomic import atomic_file
+from reben.support.extras import optional
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,7 +34,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 OPSET = 18
-"""The version of the ONNX operators that files use by default: ONNX Runtime 1.14 and later."""
+"""The default version of the ONNX operators, for ONNX Runtime 1.14 and later."""
 TOLERANCE = 1e-4
 """How far a logit or a score of the file may be from that of the model."""
 ORDINARY_LOGIT = 10.0
@@ -49,7 +48,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class OnnxFile:
-    """What `export_onnx` wrote.
+    """The file that `export_onnx` wrote.
 
     Args:
         path: The file.
@@ -58,8 +57,7 @@ class OnnxFile:
         outputs: Its outputs, in order.
         num_bytes: Its size.
         max_difference: Highest |difference| between its logits or scores and those of the model
-            on random patches, in ONNX Runtime, logits beyond 10 brought to 10 first; None if that
-            is not installed.
+            on random patches, logits beyond 10 scaled to 10 first; None without ONNX Runtime.
     """
 
     path: Path
@@ -77,28 +75,29 @@ def export_onnx(
     opset: int = OPSET,
     sentinel2_dtype: Sentinel2Dtype = "float32",
 ) -> OnnxFile:
-    """Write a classifier as an ONNX file, check it, and return what it is.
+    """Write a classifier as an ONNX file, check it, and return its description.
 
-    The file has one input a band, named like it: raw values [batch, h, w] at native size, digital
-    numbers without BOA offset (Sentinel-2), dB (Sentinel-1). Its outputs are ``scores`` and
-    ``logits``, float32 [batch, labels]. Values are not checked in it as `Classifier.predict`
-    does. Where ONNX Runtime is installed, random patches go through file and model, and the file
-    is kept only if logits and scores agree within 1e-4 (logits beyond 10: within 1e-5 of their
-    size). ``model`` itself is not changed.
+    The file has one input for each band, named after it: raw values [batch, h, w] at native size,
+    digital numbers without BOA offset (Sentinel-2), dB (Sentinel-1). Its outputs are ``scores``
+    and ``logits``, float32 [batch, labels]. It does not check values as `Classifier.predict` does.
+    If ONNX Runtime is installed, random patches go through file and model, and the file is kept
+    only if logits and scores agree within 1e-4 (logits beyond 10: within 1e-5 of their size).
+    ``model`` itself is not changed.
 
     Args:
         model: Whatever `reben.open_model` takes.
-        out: The file to write; one that stands there is replaced once the new one is checked.
+        out: The file to write; an existing one is replaced once the new one is checked.
         opset: Version of the ONNX operators, at least 18.
         sentinel2_dtype: What Sentinel-2 bands are given as.
 
     Raises:
         MissingExtraError: If onnx or onnxscript is not installed.
-        ConfigError: If a setting cannot be, or the classifier was optimised for inference.
-        ExportError: If ONNX cannot express the model, or the file does not say what it says.
+        ConfigError: If a setting is invalid, or the classifier was optimised for inference.
+        ExportError: If ONNX cannot express the model, or the file gives other scores.
         OutputError: If the file cannot be written.
     """
-    _require_onnx()
+    for package in ("onnx", "onnxscript"):
+        optional(package, "onnx", "Export to ONNX")
     model = open_model(model)
     _check_settings(model, opset, sentinel2_dtype)
     graph = RawBandsToScores(model)
@@ -128,25 +127,13 @@ def export_onnx(
     )
 
 
-def _require_onnx() -> None:
-    try:
-        import onnx
-        import onnxscript
-    except ImportError as error:
-        raise MissingExtraError(
-            f"Export to ONNX needs onnx and onnxscript, and {error.name} is not installed. "
-            'Install them with: pip install "reben[onnx]"'
-        ) from error
-    del onnx, onnxscript
-
-
 def _check_settings(model: Classifier, opset: int, sentinel2_dtype: str) -> None:
     import onnx
 
     if isinstance(model, InferenceClassifier):
         raise ConfigError(
             "A classifier that was optimised for inference cannot be exported. Export the one "
-            "that it was made from; ONNX Runtime optimises by itself."
+            "that it was made from: ONNX Runtime optimises by itself."
         )
     newest = onnx.defs.onnx_opset_version()
     if not OPSET <= opset <= newest:
@@ -169,11 +156,13 @@ def _check_settings(model: Classifier, opset: int, sentinel2_dtype: str) -> None
 def _translate(
     graph: RawBandsToScores, opset: int, sentinel2_dtype: torch.dtype, name: str
 ) -> "ModelProto":
-    """Return the graph in ONNX, of the version of operators that was asked for."""
+    """Return the graph in ONNX, in the opset that was asked for."""
     bands = graph.random_bands(2, sentinel2_dtype)  # a batch of one would be taken for fixed
     batch = torch.export.Dim("batch")
     try:
-        with _only_warnings_that_matter():
+        with warnings.catch_warnings():
+            # Every input has as many patches; torch would rather name each axis by itself.
+            warnings.filterwarnings("ignore", "# The axis name: batch will not be", UserWarning)
             program = torch.onnx.export(
                 graph,
                 tuple(bands.values()),
@@ -191,22 +180,13 @@ def _translate(
             "Nothing was written. Try a newer torch and onnxscript, or another backbone."
         ) from error
     proto: ModelProto = program.model_proto  # type: ignore[union-attr]
-    found = {entry.domain: entry.version for entry in proto.opset_import}
-    if found.get("") != opset:
+    found = {entry.domain: entry.version for entry in proto.opset_import}.get("")
+    if found != opset:
         raise ExportError(
-            f"{name} came out in opset {found.get('')} instead of {opset}: torch "
-            f"{torch.__version__} and onnxscript cannot convert it. Ask for that opset instead."
+            f"{name} came out in opset {found} instead of {opset}: torch {torch.__version__} and "
+            "onnxscript cannot convert it. Ask for that opset instead."
         )
     return proto
-
-
-@contextmanager
-def _only_warnings_that_matter() -> Iterator[None]:
-    """Drop the warnings of the exporter that say nothing about the file."""
-    with warnings.catch_warnings():
-        # Every input has the same number of patches; torch would rather name each axis by itself.
-        warnings.filterwarnings("ignore", "# The axis name: batch will not be used", UserWarning)
-        yield
 
 
 def _check(proto: "ModelProto", name: str) -> None:
@@ -220,7 +200,7 @@ def _check(proto: "ModelProto", name: str) -> None:
 
 
 def _difference(graph: RawBandsToScores, path: Path, sentinel2_dtype: torch.dtype) -> float | None:
-    """Return how far the outputs of the file are from those of the model, if that can be told."""
+    """Return how far the outputs of the file are from the model's; None without ONNX Runtime."""
     try:
         import onnxruntime
     except ImportError:
@@ -229,9 +209,7 @@ def _difference(graph: RawBandsToScores, path: Path, sentinel2_dtype: torch.dtyp
             'Install it with: pip install "reben[onnx]"'
         )
         return None
-    batches = [
-        graph.random_bands(number, sentinel2_dtype, seed=number) for number in _PATCHES_OF_CHECK
-    ]
+    batches = [graph.random_bands(n, sentinel2_dtype, seed=n) for n in _PATCHES_OF_CHECK]
     try:
         session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
         found = [
@@ -253,7 +231,7 @@ def _difference(graph: RawBandsToScores, path: Path, sentinel2_dtype: torch.dtyp
 
 
 def _highest_difference(ours: "Tensor", theirs: "NDArray[np.float32]") -> float:
-    """Return the highest |difference|, smaller for huge logits; infinite if one is no number."""
+    """Return the highest |difference|, scaled down for huge logits; infinite for NaN."""
     size = (ours.abs() / ORDINARY_LOGIT).clamp(min=1)
     difference = ((ours - torch.from_numpy(theirs)).abs() / size).max().item()
     return difference if difference == difference else float("inf")  # noqa: PLR0124 - NaN

@@ -1,13 +1,11 @@
-"""The network as ONNX sees it: raw bands by name in, scores and logits out.
+"""The network as ONNX has it: raw bands by name in, scores and logits out; and its metadata.
 
 Axes: B patches, h rows, w columns of a band at native size, K labels.
-
-What an ONNX file says of itself: bands, units, statistics, labels, thresholds.
 """
 
 import copy
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
@@ -17,10 +15,14 @@ from reben.model.classifier import Classifier, scores_of
 from reben.spec.bands import PIXEL_METRES, native_size, sensor
 
 if TYPE_CHECKING:
-    from onnx import GraphProto, ModelProto, NodeProto
+    from onnx import ModelProto
 
 SCORES = "scores"
 LOGITS = "logits"
+Sentinel2Dtype = Literal["float32", "uint16"]
+"""The type of the Sentinel-2 inputs of a file; Sentinel-1 inputs are always float32."""
+FORMAT = "1"
+"""Version of the properties of a file; it grows when a key changes its meaning."""
 
 
 class RawBandsToScores(nn.Module):
@@ -47,13 +49,7 @@ class RawBandsToScores(nn.Module):
     def random_bands(
         self, num_patches: int, sentinel2_dtype: torch.dtype, seed: int = 0
     ) -> dict[str, Tensor]:
-        """Return made-up raw values, within about two standard deviations of the means.
-
-        Args:
-            num_patches: How many patches.
-            sentinel2_dtype: What Sentinel-2 bands are of; their values are whole numbers.
-            seed: What they follow from.
-        """
+        """Return made-up raw values, within about two standard deviations of the means."""
         generator = torch.Generator().manual_seed(seed)
         statistics, bands = self.preprocess.statistics, {}
         for name in self.bands:
@@ -66,45 +62,21 @@ class RawBandsToScores(nn.Module):
         return bands
 
 
-Sentinel2Dtype = Literal["float32", "uint16"]
-"""What the Sentinel-2 inputs of a file are of; Sentinel-1 inputs are float32 always."""
-FORMAT = "1"
-"""Version of the properties of a file; it grows when a key changes its meaning."""
-
-
-def remove_traces(proto: "ModelProto") -> None:
-    """Take out what the exporter notes of the machine: paths of source files, stack traces."""
-    proto.doc_string = ""
-    for function in proto.functions:
-        function.doc_string = ""
-        del function.metadata_props[:]
-        _remove_of_nodes(function.node)
-    _remove_of_graph(proto.graph)
-
-
-def _remove_of_graph(graph: "GraphProto") -> None:
-    parts = (graph, *graph.input, *graph.output, *graph.value_info, *graph.initializer)
-    for part in parts:
-        part.doc_string = ""
-        del part.metadata_props[:]
-    _remove_of_nodes(graph.node)
-
-
-def _remove_of_nodes(nodes: Iterable["NodeProto"]) -> None:
-    for node in nodes:
-        node.doc_string = ""
-        del node.metadata_props[:]
-        for attribute in node.attribute:
-            attribute.doc_string = ""
-            inside = [attribute.g] if attribute.HasField("g") else attribute.graphs
-            for graph in inside:  # branches and bodies of loops
-                _remove_of_graph(graph)
+def remove_traces(part: Any) -> None:  # noqa: ANN401 - any message of ONNX
+    """Remove what the exporter notes of this machine: paths of source files, stack traces."""
+    for name in ("doc_string", "metadata_props"):
+        if name in part.DESCRIPTOR.fields_by_name:
+            part.ClearField(name)
+    for field, value in part.ListFields():
+        if field.message_type is not None:
+            for inner in [value] if hasattr(value, "ListFields") else value:
+                remove_traces(inner)
 
 
 def describe(
     proto: "ModelProto", model: Classifier, sentinel2_dtype: Sentinel2Dtype, opset: int
 ) -> None:
-    """Put what the model is into the file: as properties, and as words at inputs and outputs."""
+    """Describe the model in the file: as properties, and in words at its inputs."""
     from onnx.helper import set_model_props
 
     proto.producer_name = "reben"
@@ -117,15 +89,9 @@ def describe(
 
 
 def metadata(model: Classifier, sentinel2_dtype: Sentinel2Dtype, opset: int) -> dict[str, str]:
-    """Return the properties of an ONNX file: name -> text, lists and mappings as JSON.
-
-    Args:
-        model: The classifier.
-        sentinel2_dtype: What Sentinel-2 bands are given as.
-        opset: Version of the ONNX operators.
-    """
+    """Return the properties of an ONNX file: name -> text, lists and mappings as JSON."""
     config, statistics = model.config, model.config.statistics
-    values: Mapping[str, Any] = {
+    lists: Mapping[str, Any] = {
         "bands": list(model.bands),
         "units": {name: _unit(name) for name in model.bands},
         "native_sizes": {name: native_size(name) for name in model.bands},
@@ -135,7 +101,8 @@ def metadata(model: Classifier, sentinel2_dtype: Sentinel2Dtype, opset: int) -> 
         "labels": list(model.labels),
         "thresholds": list(config.thresholds),
     }
-    plain = {
+    return {
+        **{key: json.dumps(value, ensure_ascii=False) for key, value in lists.items()},
         "format": FORMAT,
         "backbone": config.backbone,
         "statistics_source": statistics.source,
@@ -145,10 +112,6 @@ def metadata(model: Classifier, sentinel2_dtype: Sentinel2Dtype, opset: int) -> 
         "sentinel2_dtype": sentinel2_dtype,
         "opset": str(opset),
         "reben_version": config.reben_version,
-    }
-    return {
-        **{key: json.dumps(value, ensure_ascii=False) for key, value in values.items()},
-        **plain,
     }
 
 
