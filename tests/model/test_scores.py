@@ -49,5 +49,5 @@ def test_a_label_gives_its_score():
     ("values", "logits"), [(np.zeros(3), np.zeros((1, 3))), (np.zeros(2), np.zeros(2))]
 )
 def test_what_does_not_belong_together_is_refused(values, logits):
-    with pytest.raises(ConfigError, match="belong together"):
+    with pytest.raises(ConfigError, match="do not match"):
         Scores(values.astype(np.float32), logits.astype(np.float32), LABELS, (0.5, 0.5, 0.5))

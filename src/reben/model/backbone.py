@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 
 class Backbone(NamedTuple):
-    """A network and the settings that it does not know."""
+    """A network and the settings that it does not take."""
 
     network: nn.Module
     not_applied: tuple[str, ...]
@@ -43,10 +43,9 @@ def build_backbone(  # noqa: PLR0913 - all after the first are named
         name: Name of a timm architecture, with or without a tag of pretrained weights.
         num_channels: Channels of the input.
         num_classes: Outputs.
-        image_size: Side length of the input in pixels; passed where the architecture is built for
-            one size.
-        drop_rate: Dropout before the head, 0 to 1; passed where the architecture takes it.
-        drop_path_rate: Stochastic depth, 0 to 1; passed where the architecture takes it.
+        image_size: Side length of the input in pixels, for architectures that are built for one.
+        drop_rate: Dropout before the head, 0 to 1.
+        drop_path_rate: Stochastic depth, 0 to 1.
         pretrained: Whether to load ImageNet weights, which timm adapts to the channels.
 
     Raises:
@@ -80,11 +79,7 @@ def build_backbone(  # noqa: PLR0913 - all after the first are named
 
 
 def require_architecture(name: str) -> None:
-    """Check that timm knows the architecture ``name``.
-
-    Raises:
-        BackboneError: If it does not; the message names similar ones.
-    """
+    """Check that timm knows an architecture; the BackboneError names similar ones."""
     architecture = name.split(".", 1)[0]
     if not timm.is_model(architecture):
         similar = difflib.get_close_matches(architecture, timm.list_models(), n=3, cutoff=0.5)
@@ -112,7 +107,7 @@ def _parameters(name: str) -> set[str]:
 
 
 def _config_fields(network_class: type) -> set[str]:
-    """Return the fields of the config dataclasses that a class takes its further settings by."""
+    """Return the fields of the config dataclasses that the constructor of a class takes."""
     kinds = typing.get_type_hints(network_class.__init__).values()  # type: ignore[misc]
     alternatives = [kind for hint in kinds for kind in (typing.get_args(hint) or (hint,))]
     configs = [kind for kind in alternatives if dataclasses.is_dataclass(kind)]
@@ -120,14 +115,14 @@ def _config_fields(network_class: type) -> set[str]:
 
 
 def _require_logits(name: str, settings: dict[str, Any], image_size: int) -> None:
-    """Check with shapes alone that the network takes the images and returns one logit a class."""
+    """Check by shapes alone that the network takes the images and returns one logit per class."""
     shape = (1, settings["in_chans"], image_size, image_size)
     try:
         with torch.device("meta"), torch.no_grad():
             network = timm.create_model(name, pretrained=False, **settings).eval()
             logits = network(torch.empty(shape))
         found = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
-    except Exception as error:  # timm's architectures raise whatever they like
+    except Exception as error:  # timm's architectures raise errors of every kind
         raise BackboneError(
             f"timm cannot build {name} for {settings['in_chans']} channels of {image_size} x "
             f"{image_size} pixels: {first_line(error)}. Choose another image size or backbone."
@@ -135,17 +130,12 @@ def _require_logits(name: str, settings: dict[str, Any], image_size: int) -> Non
     if found != (1, settings["num_classes"]):
         raise BackboneError(
             f"{name} returns {found} for one image and {settings['num_classes']} classes, not one "
-            "logit a class. Choose a backbone with a classification head."
+            "logit per class. Choose a backbone with a classification head."
         )
 
 
 def pooled_features(network: nn.Module, x_BCHW: torch.Tensor) -> torch.Tensor | None:
-    """Return what a network knows of images before its head, [B, D], or None if it does not tell.
-
-    Args:
-        network: A timm network, in the mode that is wanted.
-        x_BCHW: Normalised images, float32 [B, C, H, W].
-    """
+    """Return the pooled features before the head, [B, D]; None if the network has none to give."""
     features = getattr(network, "forward_features", None)
     head = getattr(network, "forward_head", None)
     if features is None or head is None or "pre_logits" not in inspect.signature(head).parameters:

@@ -110,18 +110,17 @@ class Classifier(nn.Module):
             drop_rate=drop_rate,
             drop_path_rate=drop_path_rate,
         )
-        super().__init__()
         self._build(config, pretrained=pretrained)
 
     @classmethod
     def from_config(cls, config: ModelConfig, *, pretrained: bool = False) -> Self:
-        """Return a new classifier, in train mode, of the kind that ``config`` describes."""
+        """Return a new classifier, in train mode, as ``config`` describes it."""
         model = cls.__new__(cls)
-        nn.Module.__init__(model)
         model._build(config, pretrained=pretrained)
         return model
 
     def _build(self, config: ModelConfig, *, pretrained: bool) -> None:
+        nn.Module.__init__(self)
         backbone = build_backbone(
             config.backbone,
             num_channels=config.channels,
@@ -247,14 +246,7 @@ class Classifier(nn.Module):
         return Scores(scores, logits, self.labels, self.config.thresholds)
 
     def embed_images(self, images_BCHW: Tensor) -> NDArray[np.float32]:
-        """Return the embeddings of normalised images, float32 [B, D]; see `embed`.
-
-        Args:
-            images_BCHW: As for `forward`; moved to where the weights are.
-
-        Raises:
-            ConfigError: If the architecture does not expose the features before its head.
-        """
+        """Return the embeddings of normalised images, float32 [B, D]; see `embed`."""
         with evaluation_mode(self), torch.inference_mode():
             features_BD = pooled_features(self.model.vision_encoder, images_BCHW.to(self.device))
         if features_BD is None:

@@ -1,13 +1,13 @@
-"""What a model is, apart from its weights: architecture, bands, statistics, labels, thresholds.
+"""A model apart from its weights: architecture, bands, statistics, labels, thresholds.
 
-Written as a flat ``config.json`` that holds the keys of the published classifiers with the values
-that their loader expects, and reben's own beside them, which that loader ignores.
+Written as a flat ``config.json`` with the keys of the published classifiers, whose loader ignores
+those that reben adds.
 """
 
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from importlib.metadata import version
 from typing import Annotated, Any, Self
 
@@ -41,11 +41,11 @@ _VISION_LANGUAGE_KEYS: Mapping[str, Any] = {
     "v_dropout_rate": 0.25,
     "visual_features_out": 512,
 }
-"""Keys of the published format that mean nothing for a classifier, with their published values."""
+"""Keys of the published format that a classifier does not use, with their published values."""
 
 
 CURE = "Fetch the model again, or save it again with Classifier.save_pretrained."
-"""What to do about a config that is not right."""
+"""What to do about an invalid config."""
 
 Side = Annotated[int, Ge(1), Le(1 << 13)]
 """Side length of an image in pixels."""
@@ -94,7 +94,7 @@ class ModelConfig:
         reben_version: The version that wrote the config.
 
     Raises:
-        ConfigError: If a value cannot be, or a band has no statistics.
+        ConfigError: If a value is invalid, or a band has no statistics.
     """
 
     backbone: str
@@ -180,7 +180,7 @@ class ModelConfig:
         """Return the config that `to_dict` wrote. Unknown keys are ignored.
 
         Raises:
-            ConfigError: If a key is missing, has a value that cannot be, or contradicts another.
+            ConfigError: If a key is missing, has an invalid value, or contradicts another.
             UnknownBandError: If a band is unknown.
         """
         found = check_values(values, _ConfigFile, "The config", ConfigError, CURE)
@@ -216,11 +216,10 @@ class ModelConfig:
         )
 
     def _tuned_on(self) -> dict[str, Any] | None:
-        """Return the patches of the calibration; what came of it has keys of its own."""
+        """Return the patches of the calibration; its results have keys of their own."""
         if self.tuned_on is None:
             return None
-        kept_apart = ("temperature", "thresholds")
-        return {k: v for k, v in asdict(self.tuned_on).items() if k not in kept_apart}
+        return {field.name: getattr(self.tuned_on, field.name) for field in fields(_TunedOn)}
 
     def to_json(self) -> str:
         """Return `to_dict` as JSON text."""

@@ -1,4 +1,4 @@
-"""Scores with their names: what a model says of a patch, or of several.
+"""Scores by name: the result of a model for one patch or several.
 
 Axes: B patches, K labels.
 """
@@ -36,16 +36,16 @@ class Scores:
     thresholds: tuple[float, ...]
 
     def __post_init__(self) -> None:
-        """Check that shapes and names belong together."""
+        """Check that shapes and names match."""
         if self.values.ndim not in (1, 2) or self.values.shape != self.logits.shape:
             raise ConfigError(
-                f"Scores of shape {self.values.shape} and logits of shape {self.logits.shape} "
-                "do not belong together."
+                f"Scores of shape {self.values.shape} do not match logits of shape "
+                f"{self.logits.shape}."
             )
         if not self.values.shape[-1] == len(self.labels) == len(self.thresholds):
             raise ConfigError(
-                f"{self.values.shape[-1]} scores, {len(self.labels)} labels and "
-                f"{len(self.thresholds)} thresholds do not belong together."
+                f"{self.values.shape[-1]} scores do not match {len(self.labels)} labels and "
+                f"{len(self.thresholds)} thresholds."
             )
 
     def __len__(self) -> int:
@@ -79,7 +79,7 @@ class Scores:
         return [(self.labels[i], _short(self.values[i])) for i in order]
 
     def above(self, threshold: float | None = None) -> list[Any]:
-        """Return the labels whose score is greater than a threshold, highest score first.
+        """Return the labels whose score exceeds a threshold, highest score first.
 
         Args:
             threshold: One threshold for all labels, 0 to 1; by default each label's own.

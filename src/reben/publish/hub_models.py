@@ -1,4 +1,4 @@
-"""The models of an organisation on the Hub: bands, architecture and figures, as they tell them."""
+"""The models of an organisation on the Hub, with bands, architecture and figures."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -18,7 +18,7 @@ from reben.support.json_files import read_json
 
 @dataclass(frozen=True)
 class Entry:
-    """A model on the Hub; what it does not tell is None, and ``remark`` says why.
+    """A model on the Hub; what is unknown is None, and ``remark`` says why.
 
     Args:
         model: Its id, ``owner/name``.
@@ -29,7 +29,7 @@ class Entry:
         measured_on: The data set and split of that figure.
         private: Whether it is private.
         updated: When it was last changed, ISO 8601.
-        remark: Why something is not known.
+        remark: Why something is unknown.
     """
 
     model: str
@@ -58,8 +58,8 @@ def list_models(owner: str, *, token: str | bool | None = None) -> tuple[Entry, 
         token: Token for the Hub, if not the usual one.
 
     Raises:
-        ConfigError: If the name cannot be that of an owner.
-        HubNotFoundError: If there is nothing of that owner to be seen.
+        ConfigError: If the name is not that of an owner.
+        HubNotFoundError: If the token sees no model of that owner.
         HubError: If the Hub refuses or cannot be reached.
     """
     from huggingface_hub import HfApi
@@ -90,7 +90,6 @@ def _rank(entry: Entry) -> tuple[bool, float, str]:
 
 
 def _entry(model: Any, token: str | bool | None) -> Entry:  # noqa: ANN401 - of the Hub client
-    """Return what a model tells of itself."""
     architecture, bands, doubt = _contract(model.id, model.sha, token)
     found = _average_precision(model.card_data)
     remarks = [doubt, "" if found else "no average precision in the model-index of its card"]
@@ -110,7 +109,7 @@ def _entry(model: Any, token: str | bool | None) -> Entry:  # noqa: ANN401 - of 
 def _contract(
     name: str, commit: str, token: str | bool | None
 ) -> tuple[str | None, tuple[str, ...] | None, str]:
-    """Return architecture and bands by the config of a model, and why one of them is not known."""
+    """Return architecture and bands by the config of a model, and why one of them is unknown."""
     path = fetch_file(name, CONFIG_FILE, {"revision": commit, "token": token})
     if path is None:
         return None, None, f"no {CONFIG_FILE}"
@@ -131,10 +130,7 @@ def _contract(
 
 
 def _average_precision(card: Any) -> tuple[float, str] | None:  # noqa: ANN401 - of the Hub client
-    """Return the macro average precision of a card, and what it was measured on.
-
-    That of a test split goes before others.
-    """
+    """Return the macro average precision of a card and its data, preferably of a test split."""
     results = [
         result
         for result in getattr(card, "eval_results", None) or ()
