@@ -182,7 +182,7 @@ def stored_names(folder: Path) -> Iterator[str]:
             for key in _walk(file, page_bytes, root):
                 yield key.decode()
         except (struct.error, ValueError) as error:
-            raise StoreError(f"The store {folder} is damaged: {error}. Encode it anew.") from error
+            raise StoreError(f"The store {folder} is damaged: {error}. Encode it again.") from error
 
 
 def _read_meta(file: IO[bytes], folder: Path) -> tuple[int, int]:
@@ -195,7 +195,7 @@ def _read_meta(file: IO[bytes], folder: Path) -> tuple[int, int]:
         if (magic, version) != (_MAGIC, _VERSION):
             raise StoreError(
                 f"The store {folder} is of LMDB data version {version}; this reben reads names "
-                f"from version {_VERSION}. Encode it anew."
+                f"from version {_VERSION}. Encode it again."
             )
     root = max(metas, key=lambda meta: meta[4])[3]
     return page_bytes, root
