@@ -353,7 +353,7 @@ def test_a_band_that_the_store_lacks_is_an_error(tiny, tmp_path):
 def test_a_folder_that_is_not_empty_is_refused(dataset, tiny, tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
 
-    with pytest.raises(OutputError, match=r"not empty.*Choose another folder, or delete"):
+    with pytest.raises(OutputError, match=r"not empty: it holds notes\.txt.*Choose a new folder"):
         train(tiny(), dataset, tmp_path)
     assert [file.name for file in tmp_path.iterdir()] == ["notes.txt"]
 
@@ -361,7 +361,7 @@ def test_a_folder_that_is_not_empty_is_refused(dataset, tiny, tmp_path):
 def test_a_file_in_the_place_of_the_folder_is_refused(dataset, tiny, tmp_path):
     (tmp_path / "run").write_text("mine")
 
-    with pytest.raises(OutputError, match="run exists; a run never overwrites"):
+    with pytest.raises(OutputError, match="there already and is no folder"):
         train(tiny(), dataset, tmp_path / "run")
 
 

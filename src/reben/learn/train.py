@@ -23,7 +23,7 @@ from reben.learn.training.checkpoints import (
 )
 from reben.learn.training.environment import describe_environment
 from reben.learn.training.optimiser import default_warmup, require_schedule
-from reben.support.atomic import output_error, write_text
+from reben.support.atomic import output_error, require_free, write_text
 
 if TYPE_CHECKING:
     import torch
@@ -166,14 +166,12 @@ def _facts(
 
 
 def _require_new(out: Path) -> None:
-    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
-        return
-    is_run = (out / CONFIG_FILE).is_file()
-    raise OutputError(
-        f"{out} exists{' and is not empty' if out.is_dir() else ''}; a run never overwrites "
-        "anything. Choose another folder, or delete this one."
-        + (f" To resume an interrupted run: reben train --resume {out}" if is_run else "")
-    )
+    if (out / CONFIG_FILE).is_file():
+        raise OutputError(
+            f"{out} holds a run already, which is never overwritten. Choose another folder, or "
+            f"resume it: reben train --resume {out}"
+        )
+    require_free(out)
 
 
 def _begin(config: TrainConfig, device: "torch.device", recorder: "RunRecorder") -> None:
@@ -225,11 +223,11 @@ def _run(
     pauses = Pauses(config.checkpoint_minutes, fabric.device, recorder.say)
     if recorder.writes:
         recorder.loggers = build_loggers(loggers, recorder.folder, config)
+    training.place(fabric)
+    loop = Loop(training, loaders, recorder, pauses, run_facts(config, dataset))
+    if checkpoint is not None:
+        loop.resume(checkpoint)
     try:
-        training.place(fabric)
-        loop = Loop(training, loaders, recorder, pauses, run_facts(config, dataset))
-        if checkpoint is not None:
-            loop.resume(checkpoint)
         with pauses.interruptible():
             loop.run()
     except KeyboardInterrupt:

@@ -279,6 +279,29 @@ def test_a_damaged_checkpoint_is_an_error_that_names_what_is_wrong(
         train(settings(), dataset, tmp_path / "run", resume=True)
 
 
+@pytest.mark.parametrize("change", ["missing", "another shape"])
+def test_a_checkpoint_that_does_not_fit_the_model_leaves_the_run_as_it_is(
+    dataset, undisturbed, tmp_path, change
+):
+    file = last(unfinished(undisturbed, tmp_path / "run"))
+    tensors, state = load_file(file), json.dumps(state_in(file))
+    if change == "missing":
+        del tensors[
+            next(name for name in tensors if name.startswith("model.") and name.endswith(".weight"))
+        ]
+    else:
+        name = next(name for name in tensors if name.startswith("optimiser.0.exp_avg"))
+        tensors[name] = tensors[name].flatten()[:3]
+    save_file(tensors, file, {"reben": state})
+    before = {path: path.read_bytes() for path in (tmp_path / "run").glob("*.*")}
+
+    with pytest.raises(RunError, match=r"last.ckpt does not fit the model: .*environment\.json"):
+        train(settings(), dataset, tmp_path / "run", resume=True)
+
+    del before[tmp_path / "run" / "train.log"]
+    assert before == {path: path.read_bytes() for path in before}
+
+
 def test_a_checkpoint_that_is_cut_off_is_an_error(dataset, undisturbed, tmp_path):
     file = last(unfinished(undisturbed, tmp_path / "run"))
     file.write_bytes(file.read_bytes()[:500])
@@ -288,7 +311,7 @@ def test_a_checkpoint_that_is_cut_off_is_an_error(dataset, undisturbed, tmp_path
 
 
 def test_a_new_run_is_not_written_over_one_that_can_go_on(dataset, undisturbed):
-    with pytest.raises(OSError, match="To resume an interrupted run: reben train --resume"):
+    with pytest.raises(OSError, match="resume it: reben train --resume"):
         train(settings(), dataset, undisturbed)
 
 

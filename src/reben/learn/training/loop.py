@@ -18,9 +18,10 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from reben.data.loader import Batch, Loader
-from reben.errors import TrainingError
+from reben.errors import RunError, TrainingError, first_line
 from reben.learn.distributed import gather_rows, num_ranks, rank_and_size, sum_over_ranks
 from reben.learn.metrics.classification import compute_metrics
+from reben.learn.run import ENVIRONMENT_FILE
 from reben.learn.training.augment import drop_bands, turn_at_random
 from reben.learn.training.checkpoints import State, keep_best, read_state, save_checkpoint
 from reben.learn.training.hardware import to_device
@@ -206,10 +207,16 @@ class Loop:
         """Continue where a checkpoint was written.
 
         Raises:
-            RunError: If the checkpoint is damaged.
+            RunError: If the checkpoint is damaged, or does not fit the model.
         """
         state = read_state(checkpoint)
-        self.training.load_tensors(load_file(checkpoint))
+        try:
+            self.training.load_tensors(load_file(checkpoint))
+        except (RuntimeError, LookupError, ValueError) as error:
+            raise RunError(
+                f"The checkpoint {checkpoint} does not fit the model: {first_line(error)}. Resume "
+                f"with the packages in {ENVIRONMENT_FILE}, or train again."
+            ) from None
         self.training.epoch, self.training.batch = state["epoch"], state["batch"]
         self.training.step = state["step"]
         if rank_and_size()[0] == 0:  # the sum of all ranks counts once

@@ -158,6 +158,8 @@ class Training:
             number, _, kind = name.partition(".")
             # All but the count of steps has the memory layout of its weight.
             like = saved if kind == "step" else weights[int(number)]
+            if saved.shape != like.shape:
+                raise ValueError(f"{kind} of weight {number} has the shape {tuple(saved.shape)}")
             states[int(number)][kind] = torch.empty_like(like).copy_(saved)
         self.optimiser.load_state_dict({**self.optimiser.state_dict(), "state": dict(states)})
 
