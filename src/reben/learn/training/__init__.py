@@ -1,1 +1,1 @@
-"""What training is made of: task, optimiser, checkpoints, records."""
+"""The parts of a training: loop, state, optimiser, losses, checkpoints, record, loggers."""
