@@ -8,9 +8,9 @@ import json
 import logging
 import sys
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Protocol, TextIO
+from typing import Protocol, TextIO
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -38,6 +38,14 @@ class Bar(Protocol):
 def print_json(value: object) -> None:
     """Write ``value`` to stdout as JSON."""
     sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def print_place(what: str, place: object, *, as_json: bool) -> None:
+    """Write where a result is to stdout: one line, or JSON with the name ``what``."""
+    if as_json:
+        print_json({what: str(place)})
+    else:
+        print_text(str(place))
 
 
 def print_text(text: str) -> None:
@@ -169,11 +177,6 @@ def format_bytes(count: float) -> str:
             return f"{count:.1f} {unit}" if unit != "B" else f"{count:.0f} B"
         count /= 1000
     return f"{count:.1f} TB"
-
-
-def rows_of(counts: Mapping[str, Any]) -> list[tuple[str, Any]]:
-    """Return the pairs of a mapping as rows of a table."""
-    return list(counts.items())
 
 
 def ask_yes(question: str) -> bool:

@@ -5,7 +5,7 @@ No Gradio here: every method takes plain values and returns those of the page's 
 
 import logging
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,7 +18,7 @@ from reben.app.demo.patches import Samples, ShownPatch, patch_of_upload
 from reben.app.demo.pictures import draw_views
 from reben.app.demo.results import write_results
 from reben.app.demo.scenes import MOST_BYTES, QUICKLOOK, SceneScores, parse_scene
-from reben.app.demo.uploads import UploadLimits, read_uploaded, take_upload
+from reben.app.demo.uploads import read_uploaded, take_upload
 from reben.errors import RebenError, UploadError
 from reben.model.classifier import Classifier
 from reben.spec.patches import Bounds
@@ -54,23 +54,16 @@ class SceneTab(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class PageState:
-    """A model, and what the page can show of it.
-
-    Args:
-        model: The model.
-        model_name: What it is called.
-        root: The folder of uploads and results.
-        samples: Patches to choose from, if there are any.
-        scene: The scene to begin with, if there is one.
-        limits: How much may be uploaded.
-    """
+    """A model, and what the page can show of it."""
 
     model: Classifier
     model_name: str
     root: Path
+    """The folder of uploads and results."""
     samples: Samples | None = None
+    """Patches to choose from, if there are any."""
     scene: SceneScores | None = None
-    limits: UploadLimits = field(default_factory=UploadLimits)
+    """The scene to begin with, if there is one."""
 
     @property
     def groups(self) -> dict[str, tuple[str, ...]]:
@@ -85,7 +78,7 @@ class PageState:
     def upload(self, paths: Sequence[str] | None) -> PatchTab:
         """Show the patch in uploaded files."""
         files = [Path(path) for path in paths or ()]
-        return self._show(lambda: patch_of_upload(take_upload(files, self.root, self.limits)))
+        return self._show(lambda: patch_of_upload(take_upload(files, self.root)))
 
     def switch(self, patch: ShownPatch | None, kept: Collection[str], bands_html: str) -> PatchTab:
         """Show the same patch with only the groups ``kept`` switched on."""

@@ -15,7 +15,6 @@ from reben.errors import ConfigError
 from reben.support.extras import optional
 
 if TYPE_CHECKING:
-    from reben.app.demo.handlers import PageState
     from reben.model.classifier import Classifier
     from reben.model.open import ModelLike
 
@@ -57,7 +56,10 @@ def serve(  # noqa: PLR0913 - all after the first are named
         ConfigError: If both a scene and a product are named, or the port is taken.
         RebenError: If the model, the store, the scene or the product cannot be opened.
     """
-    from reben.model.open import open_model
+    from reben.app.demo.handlers import PageState
+    from reben.app.demo.patches import Samples
+    from reben.app.demo.scenes import open_scene_result
+    from reben.model.open import name_of, open_model
 
     if scene is not None and product is not None:
         raise ConfigError(
@@ -68,7 +70,12 @@ def serve(  # noqa: PLR0913 - all after the first are named
     with private_folder() as root:
         optional("gradio", "demo", "The demo page")
         classifier = open_model(model, device, bands=bands)
-        state = _open_state(classifier, model, root, data, scene=scene, product=product)
+        name, store = name_of(model), find_store(data)
+        if product is not None:
+            scene = predict_product(classifier, name, product, root)
+        samples = None if store is None else Samples(store)
+        shown = None if scene is None else open_scene_result(scene)
+        state = PageState(classifier, name, root, samples, shown)
         page, address = launch(state, host=host, port=port)
         try:
             with _stopped_by_sigterm(stop):
@@ -91,32 +98,6 @@ def _stopped_by_sigterm(stop: Event) -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _open_state(
-    classifier: "Classifier",
-    model: "ModelLike",
-    root: Path,
-    data: Path | None,
-    *,
-    scene: Path | None,
-    product: Path | None,
-) -> "PageState":
-    from reben.app.demo.handlers import PageState
-    from reben.app.demo.patches import Samples
-    from reben.app.demo.scenes import open_scene_result
-    from reben.model.open import name_of
-
-    name, store = name_of(model), find_store(data)
-    if product is not None:
-        scene = predict_product(classifier, name, product, root)
-    return PageState(
-        model=classifier,
-        model_name=name,
-        root=root,
-        samples=None if store is None else Samples(store),
-        scene=None if scene is None else open_scene_result(scene),
-    )
-
-
 def find_store(data: Path | None) -> Path | None:
     """Return the store to choose patches from: the one named, else the real sample if there."""
     sample = DEFAULT_STORE.expanduser()
@@ -124,14 +105,7 @@ def find_store(data: Path | None) -> Path | None:
 
 
 def predict_product(classifier: "Classifier", name: str, product: Path, root: Path) -> Path:
-    """Predict a product into a new folder in ``root``, and return the folder.
-
-    Args:
-        classifier: The model.
-        name: What it is called.
-        product: A Sentinel-2 product.
-        root: The private folder.
-    """
+    """Predict a product with the model called ``name`` into a new folder in ``root``; return it."""
     from reben.app.demo.scenes import QUICKLOOK
     from reben.predict.scene import predict_scene
 

@@ -36,25 +36,18 @@ _NEAR_METRES = 120.0
 
 @dataclass(frozen=True)
 class UploadLimits:
-    """How much is taken.
-
-    Args:
-        files: Files at a time.
-        file_bytes: Bytes of one of them.
-        pixels: Pixels of one band; a patch has 14,400.
-        members: Files and folders in a zip.
-        member_bytes: Bytes of one of them, unpacked.
-        total_bytes: Bytes of all of them, unpacked.
-        ratio: How many times smaller than unpacked a file in a zip may be.
-    """
+    """How much is taken; sizes are in bytes, those in a zip are unpacked."""
 
     files: int = 30
     file_bytes: int = 16 << 20
     pixels: int = 1 << 20
+    """Of one band; a patch has 14,400."""
     members: int = 200
+    """Files and folders in a zip."""
     member_bytes: int = 8 << 20
     total_bytes: int = 64 << 20
     ratio: int = 200
+    """How many times smaller than unpacked a file in a zip may be."""
 
 
 @dataclass(eq=False)

@@ -13,10 +13,10 @@ from reben.app.terminal import (
     Bar,
     format_bytes,
     print_json,
+    print_place,
     print_table,
     print_text,
     progress_bar,
-    rows_of,
     talk,
 )
 from reben.errors import ConfigError, EncodeError, StoreError
@@ -44,7 +44,7 @@ def sample(folder: Path, /, *, from_wheel: Path | None = None, as_json: AsJson =
 
     store = fetch_sample(folder, wheel=from_wheel)
     talk("24 real patch pairs of BigEarthNet v2.0; origin and licence are in NOTICE.")
-    _print_place("store", store, as_json=as_json)
+    print_place("store", store, as_json=as_json)
 
 
 def synthesize(folder: Path, /, *, patches: int, seed: int = 0, as_json: AsJson = False) -> None:
@@ -60,7 +60,7 @@ def synthesize(folder: Path, /, *, patches: int, seed: int = 0, as_json: AsJson 
 
     with progress_bar("patches") as progress:
         tree = make(folder, num_patches=patches, seed=seed, progress=progress)
-    _print_place("tree", tree, as_json=as_json)
+    print_place("tree", tree, as_json=as_json)
 
 
 def inspect(store: Path, /, *, verify: Switch = False, as_json: AsJson = False) -> None:
@@ -105,13 +105,6 @@ def _print_verification(found: "Verification") -> None:
         print_text(f"... and {found.num_problems - _SHOWN} more; --json lists them")
 
 
-def _print_place(what: str, folder: Path, *, as_json: bool) -> None:
-    if as_json:
-        print_json({what: str(folder)})
-    else:
-        print_text(str(folder))
-
-
 def _print_summary(summary: "StoreSummary") -> None:
     print_text(f"{summary.path}: {format_bytes(summary.num_bytes)}")
     samples = {
@@ -127,8 +120,8 @@ def _print_summary(summary: "StoreSummary") -> None:
     print_text(f"\n{summary.num_patches} patches are listed in {files}.")
     splits = [(name, count, summary.clear_splits[name]) for name, count in summary.splits.items()]
     print_table(("split", "patches>", "without snow, cloud, shadow>"), splits)
-    print_table(("country", "patches>"), rows_of(summary.countries))
-    print_table(("label", "patches>"), rows_of(summary.labels))
+    print_table(("country", "patches>"), list(summary.countries.items()))
+    print_table(("label", "patches>"), list(summary.labels.items()))
     for mission, names in (
         ("Sentinel-2", summary.missing_sentinel2),
         ("Sentinel-1", summary.missing_sentinel1),

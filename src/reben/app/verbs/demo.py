@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 from reben.app.flags import AsJson
-from reben.app.terminal import print_json, print_text, talk
+from reben.app.terminal import print_place, talk
 from reben.errors import ConfigError
 
 
@@ -22,7 +22,7 @@ def demo(  # noqa: PLR0913 - all but the first are flags
     space: Path | None = None,
     as_json: AsJson = False,
 ) -> None:
-    """Open a page in which a model can be tried on patches and scenes, or write it as a Space.
+    """Open a page to try a model on patches and scenes, or write it as a Space.
 
     The page needs no network. It answers on this machine only, unless --host says otherwise.
 
@@ -45,18 +45,24 @@ def demo(  # noqa: PLR0913 - all but the first are flags
 
     chosen = model or DEFAULT_MODEL
     if space is not None:
-        _write_space(space, chosen, data, bands, other=(scene, product, port), as_json=as_json)
+        from reben.app.demo.space import write_space
+
+        if any(given is not None for given in (scene, product, port)):
+            raise ConfigError(
+                "--space writes a folder and opens no page. Leave --scene, --product and --port "
+                "out."
+            )
+        folder = write_space(space, chosen, bands=bands, data=data)
+        talk("Upload the folder as a Space; try it first with: python app.py")
+        print_place("folder", folder, as_json=as_json)
         return
 
     def on_start(address: str) -> None:
-        if as_json:
-            print_json({"address": address})
-        else:
-            print_text(address)
-        sys.stdout.flush()  # whoever reads a pipe waits for this line, not for the end
+        print_place("address", address, as_json=as_json)
+        sys.stdout.flush()  # a reader of a pipe waits for this line, not for the end
         talk("Ctrl-C stops it.")
         if host not in LOOPBACK:
-            talk(f"It listens on {host}: whoever reaches this machine can use it.")
+            talk(f"It listens on {host}: everyone who can reach this machine can use it.")
 
     serve(
         chosen,
@@ -69,27 +75,3 @@ def demo(  # noqa: PLR0913 - all but the first are flags
         port=port,
         on_start=on_start,
     )
-
-
-def _write_space(
-    space: Path,
-    model: str,
-    data: Path | None,
-    bands: str | None,
-    *,
-    other: tuple[object, ...],
-    as_json: bool,
-) -> None:
-    from reben.app.demo.space import write_space
-
-    if any(value is not None for value in other):
-        raise ConfigError(
-            "--space writes a folder and opens nothing, so --scene, --product and --port have no "
-            "place beside it. Leave them out."
-        )
-    folder = write_space(space, model, bands=bands, data=data)
-    talk("Upload the folder as a Space; try it first with: python app.py")
-    if as_json:
-        print_json({"folder": str(folder)})
-    else:
-        print_text(str(folder))

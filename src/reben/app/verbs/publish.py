@@ -15,6 +15,7 @@ from reben.app.terminal import (
     can_ask,
     format_bytes,
     print_json,
+    print_place,
     print_table,
     print_text,
     progress_bar,
@@ -92,10 +93,7 @@ def card(  # noqa: PLR0913 - all but the first are flags
     else:
         folder = _write(_given(model, "the model"), place, report, data, options)
     talk(f"The card is {folder / 'README.md'}; the folder loads with Classifier.from_pretrained.")
-    if as_json:
-        print_json({"folder": str(folder)})
-    else:
-        print_text(str(folder))
+    print_place("folder", folder, as_json=as_json)
 
 
 def _check(folder: str, *, as_json: bool) -> None:
