@@ -339,7 +339,7 @@ def test_a_file_that_the_repository_ignores_stops_the_push(hub, token, folder):
 
 def test_front_matter_that_the_hub_does_not_take_is_said_so(hub, token, folder):
     (folder / "README.md").write_bytes(b"---\ntags: [x]\n---\n")
-    with pytest.raises(CardError, match=r'"license" is required.*empty, so far as is known'):
+    with pytest.raises(CardError, match=r'"license" is required.*seems to be empty'):
         push(folder, NAME)
     assert without_attributes(hub.files(NAME)) == {}
 
@@ -429,7 +429,9 @@ def test_a_name_that_is_taken_by_what_the_token_cannot_see_is_a_clash(hub, folde
 
 def test_a_repository_that_somebody_else_makes_this_moment_is_a_clash(hub, folder, token):
     hub.before["POST /api/repos/create"] = lambda: hub.repository(NAME, {"README.md": b"theirs"})
-    with pytest.raises(HubConflictError, match=r"409.*somebody else made.*another name"):
+    with pytest.raises(
+        HubConflictError, match=r"409.*somebody else has just created.*another name"
+    ):
         push(folder, NAME)
     assert hub.files(NAME)["README.md"] == b"theirs"
 
@@ -438,7 +440,7 @@ def test_a_public_repository_made_this_moment_does_not_take_what_shall_be_privat
     hub, folder, token
 ):
     hub.before["POST /api/repos/create"] = lambda: hub.repository(NAME)
-    with pytest.raises(HubConflictError, match="is there and public"):
+    with pytest.raises(HubConflictError, match="exists and is public"):
         push(folder, NAME, private=True)
     assert without_attributes(hub.files(NAME)) == {}
 
@@ -446,7 +448,7 @@ def test_a_public_repository_made_this_moment_does_not_take_what_shall_be_privat
 def test_a_public_repository_does_not_take_what_shall_be_private(hub, token, folder):
     push(folder, NAME)
     (folder / "README.md").write_bytes(CARD + b"Secret.\n")
-    with pytest.raises(HubConflictError, match="is there and public"):
+    with pytest.raises(HubConflictError, match="exists and is public"):
         push(folder, NAME, private=True, confirm=yes)
     assert hub.files(NAME)["README.md"] == CARD
 
@@ -565,7 +567,7 @@ def test_a_tag_that_keeps_failing_says_that_the_files_are_there(hub, token, fold
 def test_a_commit_that_cannot_be_looked_for_is_said_to_be_uncertain(hub, token, folder):
     hub.before["POST .*/commit/"] = lambda: hub.fault("GET", 503, times=99)
     hub.fault("POST .*/commit/", "lose")
-    with pytest.raises(HubConnectionError, match=r"could not be seen.*commits nothing twice"):
+    with pytest.raises(HubConnectionError, match=r"could not be checked.*commits nothing twice"):
         push(folder, NAME)
     hub.faults.clear()
     assert push(folder, NAME).outcome == "unchanged"

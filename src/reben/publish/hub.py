@@ -1,7 +1,7 @@
 """Push: a card folder becomes one commit on the Hugging Face Hub, or nothing at all.
 
-What fails is tried again only where that is safe: the content of large files is named by its hash,
-and a commit names the one that it follows, so that the Hub refuses it a second time.
+Only what is safe to repeat is retried: large files are named by their hash, and a commit names its
+parent, so the Hub refuses a second one.
 """
 
 from collections.abc import Callable, Sequence
@@ -32,14 +32,14 @@ Outcome = Literal["pushed", "unchanged", "declined", "dry run"]
 
 @dataclass(frozen=True)
 class Pushed:
-    """What a push did.
+    """The result of a push.
 
     Args:
-        outcome: ``pushed``; ``unchanged`` if all of it stood there already, so that no commit was
-            made; ``declined`` by whoever was asked; ``dry run``.
-        url: Where the model is, or would be; for a pull request, its page.
-        commit: The commit that holds this content, if there is one.
-        plan: What was, or would have been, done.
+        outcome: ``pushed``; ``unchanged`` if the Hub had the same content already, so that no
+            commit was made; ``declined`` by the user; ``dry run``.
+        url: The page of the model, or of the pull request.
+        commit: The commit that holds this content, if any.
+        plan: What was done, or would have been.
     """
 
     outcome: Outcome
@@ -68,31 +68,30 @@ def push(  # noqa: PLR0913 - all after the second are named
 ) -> Pushed:
     """Push a card folder to the Hub in one commit, and return where it is.
 
-    The folder is checked first. Only the files of a card folder are pushed; others are left out
-    and named in the plan. Files of the repository that the folder does not hold stay there. What
-    stands there already is not sent again, and if all does, no commit is made.
+    The folder is checked first. Only the files of a card folder are pushed; the plan names the
+    others. Files that only the repository holds stay there. Unchanged files are not sent again,
+    and if none changed, no commit is made. Other people's changes are never overwritten.
 
     Args:
         folder: A card folder, as `write_card` makes it.
-        repository: Where to, ``owner/name``; it is made if it is not there.
-        private: Whether to make a new repository private. A public one is then refused.
+        repository: Where to, ``owner/name``; it is created if it does not exist.
+        private: Whether to make a new repository private. An existing public one is then refused.
         create_pr: Whether to open a pull request instead of committing to a branch.
         tag: A tag to set on the commit.
-        revision: The branch to commit to, ``main`` by default; one that is not there starts from
-            main.
-        dry_run: Whether to change nothing on the Hub and only return what would be done.
-        confirm: Asked, with the plan, before anything is changed; nothing is if it says no.
+        revision: The branch to commit to, ``main`` by default; a new one starts from main.
+        dry_run: Whether to change nothing on the Hub and only return the plan.
+        confirm: Called with the plan before anything is changed; nothing is if it returns False.
             Without it, a repository that holds other content is refused.
-        token: A token with the right to write, if not the one from the usual places.
+        token: A token with write access, if not the one from the usual places.
         progress: Called as ``progress(done, total)`` while files are sent, counted in bytes.
 
     Raises:
         CardError: If the folder does not pass the check.
-        ConfigError: If the name cannot be, or the settings contradict each other.
-        HubAuthError: If there is no token, or it has not the right to do this.
-        HubConflictError: If the repository holds other content and nobody is asked, if a name is
-            taken, or if somebody else changes it at the same time.
-        HubConnectionError: If the Hub or the network fails, several times over.
+        ConfigError: If the name is invalid, or the settings contradict each other.
+        HubAuthError: If there is no token, or it has no right to do this.
+        HubConflictError: If the repository holds other content and ``confirm`` is not given, if a
+            name is taken, or if somebody else changes it at the same time.
+        HubConnectionError: If the Hub or the network keeps failing.
 
     Example:
         >>> push("runs/r50-s2/hub", "my-org/resnet50-s2-v1.0").url  # doctest: +SKIP
@@ -123,7 +122,7 @@ def push(  # noqa: PLR0913 - all after the second are named
     if confirm is None and plan.overwrites:
         changed = ", ".join(file.path for file in plan.changes)
         raise HubConflictError(
-            f"{plan.url} is there and holds other content; {changed} would be new or changed. "
+            f"{plan.url} exists and holds other content; {changed} would be new or changed. "
             "Nothing was pushed. To go on, pass confirm=lambda plan: True (--yes), or choose "
             "another name."
         )
@@ -142,12 +141,12 @@ def _require_sense(*, create_pr: bool, tag: str | None, revision: str | None) ->
     """Check that the settings do not contradict each other."""
     if create_pr and revision is not None:
         raise ConfigError(
-            f"A pull request makes a branch of its own, so it cannot go to {revision}. Leave the "
+            f"A pull request makes its own branch, so it cannot go to {revision}. Leave the "
             "branch (--revision) or the pull request (--pr) out."
         )
     if create_pr and tag is not None:
         raise ConfigError(
-            f"The commit of a pull request is not yet that of the model, so it gets no tag "
+            f"The commit of a pull request is not part of the model yet, so it gets no tag "
             f"{tag}. Leave the tag out, and push with it once the pull request is merged."
         )
 
@@ -158,8 +157,8 @@ def _client(token: str | None) -> "HfApi":
     found = checked_token(token)
     if found is None:
         raise HubAuthError(
-            "Pushing needs a token with the right to write, and there is none. Log in with: hf "
-            "auth login (or set HF_TOKEN)"
+            "Pushing needs a token with write access, and there is none. Log in with: hf auth "
+            "login (or set HF_TOKEN)"
         )
     return HfApi(token=found, library_name="reben", library_version=version("reben"))
 
@@ -185,8 +184,8 @@ def _require_writer(api: "HfApi") -> None:
     token = told.get("auth", {}).get("accessToken", {})
     if token.get("role") == "read":
         raise HubAuthError(
-            f"The token of {told.get('name')} may only read. Nothing was pushed. Make one with "
-            f"the right to write at {api.endpoint}/settings/tokens, and log in with: hf auth login"
+            f"The token of {told.get('name')} may only read. Nothing was pushed. Create one with "
+            f"write access at {api.endpoint}/settings/tokens, and log in with: hf auth login"
         )
 
 
@@ -204,7 +203,7 @@ def _make_repository(api: "HfApi", plan: PushPlan, look: Callable[[], PushPlan])
         clash = error
     made = look()
     if made.overwrites or not made.exists:
-        told = "somebody else made this moment" if made.exists else "this token cannot see"
+        told = "somebody else has just created" if made.exists else "this token cannot see"
         raise HubConflictError(
             f"{clash or ''} There is a repository {plan.repository} that {told}. Nothing was "
             "pushed. Choose another name, or look at it and push again.".lstrip()
@@ -213,7 +212,7 @@ def _make_repository(api: "HfApi", plan: PushPlan, look: Callable[[], PushPlan])
 
 
 def _make_commit(api: "HfApi", plan: PushPlan, progress: _Progress | None) -> tuple[str, str]:
-    """Make the branch if need be, and one commit of all changes; return commit and page."""
+    """Make the branch if needed, and one commit of all changes; return commit and page."""
     name = plan.repository
     try:
         if not plan.branch_exists:
@@ -228,8 +227,8 @@ def _make_commit(api: "HfApi", plan: PushPlan, progress: _Progress | None) -> tu
         if plan.exists:
             raise
         raise type(error)(
-            f"{error} The repository {plan.url} was made before that and is empty, so far as is "
-            f"known. Push again to go on from there, or delete it at {plan.url}/settings"
+            f"{error} The repository {plan.url} was created before that and seems to be empty. "
+            f"Push again to go on from there, or delete it at {plan.url}/settings"
         ) from error
 
 
@@ -286,7 +285,7 @@ def _send_files(
 ) -> None:
     """Send the content of large files, which is no part of the repository until it is committed.
 
-    The client sends again what fails; content that arrived is not sent twice.
+    The client retries; content that arrived is not sent twice.
     """
     large = [[one] for one in additions if one.upload_info.size >= _LARGE_BYTES]
     small = [one for one in additions if one.upload_info.size < _LARGE_BYTES]
@@ -301,8 +300,8 @@ def _send_files(
     ignored = [one.path_in_repo for one in additions if getattr(one, "_should_ignore", False)]
     if ignored:
         raise CardError(
-            f"The .gitignore of {repository} names {', '.join(ignored)}, which would be left "
-            "out without a word. Nothing was committed. Take them out of it first."
+            f"The .gitignore of {repository} names {', '.join(ignored)}, which the Hub would drop "
+            "silently. Nothing was committed. Remove these lines from it first."
         )
 
 
@@ -321,8 +320,8 @@ def _find_commit(
             return str(head), plan.page
     except HubConnectionError as error:
         raise HubConnectionError(
-            f"{lost} Whether the commit is there could not be seen either. Run the same again: it "
-            "looks first, and commits nothing twice."
+            f"{lost} Whether the commit arrived could not be checked either. Run the same again: "
+            "it looks first, and commits nothing twice."
         ) from error
     if isinstance(lost, HubConflictError):
         raise HubConflictError(

@@ -1,4 +1,4 @@
-"""What a push would do: the files of a card folder beside those on the Hub. Nothing is changed."""
+"""The plan of a push: the files of a card folder compared with those on the Hub; read only."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 MAIN = "main"
 ATTRIBUTES = ".gitattributes"
-"""What the Hub itself puts into a new repository."""
+"""The file that the Hub itself puts into a new repository."""
 _LARGEST_BYTES_IN_GIT = 10_000_000  # the Hub keeps larger files by their SHA-256
 
 
 @dataclass(frozen=True)
 class PlannedFile:
-    """A file of the card folder, and what becomes of it."""
+    """A file of the card folder, compared with the Hub."""
 
     path: str
     state: Literal["new", "changed", "same"]
@@ -46,18 +46,18 @@ class PlannedFile:
 
 @dataclass(frozen=True)
 class PushPlan:
-    """What a push would do.
+    """The plan of a push.
 
     Args:
         repository: Where to, ``owner/name``.
         url: Its page.
-        exists: Whether it is there already.
+        exists: Whether it exists already.
         private: Whether it is, or would be made, private.
         branch: The branch to commit to.
-        branch_exists: Whether that is there already; else it starts from main.
+        branch_exists: Whether that exists already; else it starts from main.
         pull_request: Whether to open a pull request instead of committing to the branch.
         tag: The tag to set, if any.
-        tag_exists: Whether it is there already, on the very commit that has this content.
+        tag_exists: Whether it exists already, on the commit that has this content.
         head: The commit that the new one follows; None for a new repository.
         files: The files of the folder.
         stays: Files of the repository that the folder does not hold; they are left there.
@@ -95,7 +95,7 @@ class PushPlan:
 
     @property
     def overwrites(self) -> bool:
-        """Whether this would go where other content is."""
+        """Whether the repository holds other content."""
         others = set(self.stays) - {ATTRIBUTES} or any(file.state != "new" for file in self.files)
         return bool(self.changes and others) and not self.pull_request
 
@@ -213,7 +213,7 @@ def _look_for(
         return False, private
     if private and not info.private:
         raise HubConflictError(
-            f"{repository} is there and public, and a push cannot make it private. Nothing was "
+            f"{repository} exists and is public, and a push cannot make it private. Nothing was "
             f"pushed. Make it private at {api.endpoint}/{repository}/settings, or leave private "
             "(--private) out."
         )
