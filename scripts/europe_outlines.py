@@ -4,8 +4,7 @@
     python scripts/europe_outlines.py countries-50m.json src/reben/app/demo/europe.svg
 
 Input: countries-50m.json of the npm package world-atlas 2.0.2, which is Natural Earth 4.1, 1:50m,
-as TopoJSON. Natural Earth is in the public domain. Needs shapely and
-reben.
+as TopoJSON. Natural Earth is in the public domain. Needs shapely and reben.
 """
 
 import json

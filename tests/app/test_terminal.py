@@ -1,13 +1,14 @@
 """What the terminal shows while work is under way, on a terminal of the test's own."""
 
-import os
 import re
 import subprocess
 import sys
 
 import pytest
 
-pty = pytest.importorskip("pty")
+from at_terminal import run_at_a_terminal
+
+pytest.importorskip("pty")
 
 WORK = """
 import logging, sys, time, warnings
@@ -52,34 +53,8 @@ class Screen:
             self.column += len(piece)
 
 
-def run_at_a_terminal(program):
-    """Return what a program wrote to a terminal as stderr, and to a pipe as stdout."""
-    ours, theirs = pty.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "-c", program],
-        stdout=subprocess.PIPE,
-        stderr=theirs,
-        env=os.environ | {"TERM": "xterm", "COLUMNS": "80"},
-        text=True,
-    )
-    os.close(theirs)
-    shown = b""
-    while True:
-        try:
-            piece = os.read(ours, 4096)
-        except OSError:  # Linux says so at the end of a terminal
-            break
-        if not piece:
-            break
-        shown += piece
-    os.close(ours)
-    out = process.communicate(timeout=60)[0]
-    assert process.returncode == 0, shown.decode()
-    return shown.decode(), out
-
-
 def test_log_lines_warnings_and_messages_stand_above_the_bar_and_never_on_its_line():
-    shown, out = run_at_a_terminal(WORK)
+    shown, out = run_at_a_terminal("-c", WORK)
     screen = Screen()
     for lines in screen.write(shown):
         with_bar = [line for line in lines if "patches" in line]

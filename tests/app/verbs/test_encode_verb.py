@@ -9,6 +9,7 @@ import time
 import numpy as np
 import pytest
 
+from at_terminal import run_at_a_terminal
 from made_up import patch_id, row, s1_name, write_metadata
 from made_up_files import COMPRESS, archive_of, write_archives, write_tree
 from reben.app import cli
@@ -162,27 +163,10 @@ def test_nothing_piped_in_is_said(store):
 @pytest.mark.skipif(not hasattr(os, "openpty"), reason="needs a terminal")
 def test_a_terminal_shows_a_bar_with_rate_and_time_left(tmp_path, store):
     archives = write_archives(tmp_path, NUMBERS, ".tar.gz")
-    ours, theirs = pty.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "reben", *words_for(archives, store)],
-        stderr=theirs,
-        stdout=subprocess.DEVNULL,
-        env=os.environ | {"TERM": "xterm", "COLUMNS": "120"},
-    )
-    os.close(theirs)
-    shown = b""
-    while True:
-        try:
-            piece = os.read(ours, 4096)
-        except OSError:  # Linux says so at the end of a terminal
-            break
-        if not piece:
-            break
-        shown += piece
-    os.close(ours)
-    assert process.wait(timeout=60) == 0
-    assert b"12/12" in shown
-    assert b"/s" in shown
+    words = ("-m", "reben", *words_for(archives, store))
+    shown, _ = run_at_a_terminal(*words, columns=120)
+    assert "12/12" in shown
+    assert "/s" in shown
 
 
 def test_an_interruption_is_said_in_two_lines_and_can_be_resumed(tmp_path, store):

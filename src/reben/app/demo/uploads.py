@@ -230,9 +230,9 @@ def _read_zip(path: Path, limits: UploadLimits) -> Iterator[tuple[str, bytes]]:
     except UploadError:
         raise
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
-        raise UploadError(f"{path.name} is a damaged zip: {error}. Make it anew.") from None
+        raise UploadError(f"{path.name} is a damaged zip: {error}. Zip it again.") from None
     except (OSError, ValueError, OverflowError) as error:
-        raise UploadError(f"Cannot read {path.name} as a zip: {error}. Make it anew.") from None
+        raise UploadError(f"{path.name} is not a readable zip: {error}. Zip it again.") from None
 
 
 def _unpack(archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str) -> bytes:
@@ -259,7 +259,7 @@ def _check_members(members: Sequence[zipfile.ZipInfo], name: str, limits: Upload
         if fault is not None:
             raise UploadError(f"{name} {fault}")
         if member.filename in seen:
-            raise UploadError(f"{name} holds {member.filename} twice. Make it anew.")
+            raise UploadError(f"{name} holds {member.filename} twice. Zip the folder again.")
         seen.add(member.filename)
     total = sum(member.file_size for member in members)
     if total > limits.total_bytes:
