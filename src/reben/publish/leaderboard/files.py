@@ -10,8 +10,8 @@
 
 import csv
 import io
-from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from reben.learn.metrics.bootstrap import Interval
 from reben.publish.cards.results import METRICS
@@ -34,11 +34,11 @@ def write_leaderboard(board: Leaderboard, out: str | Path, *, picture: bool = Tr
     Args:
         board: The leaderboard.
         out: The folder; files of these names in it are replaced.
-        picture: Whether to draw it; without one matplotlib is not needed.
+        picture: Whether to draw it, with matplotlib.
 
     Raises:
         OutputError: If the folder cannot be written.
-        MissingExtraError: If there shall be a picture and matplotlib is not installed.
+        MissingExtraError: If matplotlib is needed and not installed.
     """
     folder = Path(out)
     drawn = draw(board) if picture else None
@@ -66,23 +66,16 @@ def to_markdown(board: Leaderboard) -> str:
 
 
 def to_csv(board: Leaderboard) -> str:
-    """Return a leaderboard as CSV: one line a model, figures with all their digits."""
-    figures = [f"{mean}_{name}" for mean, name in COLUMNS]
-    columns = [
-        "group", "rank", "name", "backbone", "bands", "split", "num_patches", "fingerprint",
-        *(column for name in figures for column in (name, f"{name}_low", f"{name}_high")),
-        "parameters", "gflops", "images_per_second", "device",
-    ]  # fmt: skip
+    """Return a leaderboard as CSV: one line per model, figures with all their digits."""
+    lines = [
+        _csv_line(number, rank, row)
+        for number, group in enumerate(board.groups, start=1)
+        for rank, row in enumerate(group.entries, start=1)
+    ]
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    for number, group in enumerate(board.groups, start=1):
-        for rank, entry in enumerate(group.entries, start=1):
-            report = entry.report
-            about = (_inert(entry.name), _inert(report.backbone), " ".join(report.bands))
-            patches = (_inert(report.split), report.num_patches, report.fingerprint)
-            cost = (entry.parameters, entry.gflops, entry.images_per_second, entry.device)
-            writer.writerow([number, rank, *about, *patches, *_figures(entry), *cost])
+    writer = csv.DictWriter(text, lines[0], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(lines)
     return text.getvalue()
 
 
@@ -110,7 +103,7 @@ def summarise(board: Leaderboard) -> dict[str, object]:
         "groups": [
             {
                 "same_patches": group.same_patches,
-                "models": [_summarise_entry(entry) for entry in group.entries],
+                "models": [_summarise_row(row) for row in group.entries],
                 "differences": [
                     {"first": first, "second": second, "comparison": comparison}
                     for (first, second), comparison in group.comparisons.items()
@@ -123,7 +116,7 @@ def summarise(board: Leaderboard) -> dict[str, object]:
 
 LEGEND = (
     "Row minus column on the same patches, with its 95 % interval. Real means that the interval "
-    "leaves out 0; it says nothing of other seeds of the training."
+    "excludes 0; it says nothing about another training seed."
 )
 
 
@@ -138,42 +131,57 @@ def difference_heading(board: Leaderboard) -> str:
 
 
 def matrix(board: Leaderboard, group: ComparableReports) -> list[list[str]]:
-    """Return the differences as a table of texts, its headings first."""
-    names = [entry.name for entry in group.entries]
-    rows = [["row minus column", *names]]
-    for first in names:
-        cells = []
-        for second in names:
-            found = group.difference(first, second, board.mean, board.figure)
-            if found is None:
-                cells.append("" if first == second else "not known")
-            else:
-                verdict = "real" if found.is_real else "not real"
-                cells.append(
-                    f"{found.value:+.4f} ({found.low:+.4f} to {found.high:+.4f}) {verdict}"
-                )
-        rows.append([first, *cells])
-    return rows
+    """Return the differences as a table of texts, headings first."""
+    names = [row.name for row in group.entries]
+
+    def cell(first: str, second: str) -> str:
+        found = group.difference(first, second, board.mean, board.figure)
+        if found is None:
+            return "" if first == second else "unknown"
+        verdict = "real" if found.is_real else "not real"
+        return f"{found.value:+.4f} ({found.low:+.4f} to {found.high:+.4f}) {verdict}"
+
+    rows = [[first, *(cell(first, second) for second in names)] for first in names]
+    return [["row minus column", *names], *rows]
 
 
-def _summarise_entry(entry: LeaderboardRow) -> dict[str, object]:
-    report = entry.report
+def _about(row: LeaderboardRow) -> dict[str, Any]:
+    """Return what a row says of model and patches."""
+    names = ("backbone", "bands", "split", "num_patches", "fingerprint")
+    return {"name": row.name, **{name: getattr(row.report, name) for name in names}}
+
+
+def _costs(row: LeaderboardRow) -> dict[str, Any]:
+    names = ("parameters", "gflops", "images_per_second", "device")
+    return {name: getattr(row, name) for name in names}
+
+
+def _summarise_row(row: LeaderboardRow) -> dict[str, Any]:
     return {
-        "name": entry.name,
-        "backbone": report.backbone,
-        "bands": report.bands,
-        "split": report.split,
-        "num_patches": report.num_patches,
-        "fingerprint": report.fingerprint,
-        "figures": {mean: {name: entry.figure(mean, name) for name in HEADLINE} for mean in MEANS},
+        **_about(row),
+        "figures": {mean: {name: row.figure(mean, name) for name in HEADLINE} for mean in MEANS},
         "intervals": {
-            mean: {name: entry.interval(mean, name) for name in HEADLINE} for mean in MEANS
+            mean: {name: row.interval(mean, name) for name in HEADLINE} for mean in MEANS
         },
-        "parameters": entry.parameters,
-        "gflops": entry.gflops,
-        "images_per_second": entry.images_per_second,
-        "device": entry.device,
+        **_costs(row),
     }
+
+
+def _csv_line(group: int, rank: int, row: LeaderboardRow) -> dict[str, Any]:
+    about = {name: _inert(value) for name, value in _about(row).items()}
+    line = {"group": group, "rank": rank, **about, "bands": " ".join(row.report.bands)}
+    for mean, name in COLUMNS:
+        interval = row.interval(mean, name)
+        line[f"{mean}_{name}"] = row.figure(mean, name)
+        line[f"{mean}_{name}_low"] = None if interval is None else interval.low
+        line[f"{mean}_{name}_high"] = None if interval is None else interval.high
+    return {**line, **_costs(row)}
+
+
+def _inert(value: object) -> object:
+    """Return ``value``, or text that no spreadsheet takes for a formula."""
+    risky = isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r")
+    return f"'{value}" if risky else value
 
 
 def _table(group: ComparableReports) -> list[list[str]]:
@@ -181,17 +189,19 @@ def _table(group: ComparableReports) -> list[list[str]]:
     rows = [
         ["#", "Model", "Backbone", "Bands", *heads, "Parameters", "GFLOPs", "Images/s", "Device"]
     ]
-    for rank, entry in enumerate(group.entries, start=1):
+    for rank, row in enumerate(group.entries, start=1):
         known = (
-            ("" if entry.parameters is None else f"{entry.parameters:,}"),
-            ("" if entry.gflops is None else f"{entry.gflops:.2f}"),
-            ("" if entry.images_per_second is None else f"{entry.images_per_second:.1f}"),
-            entry.device or "",
-        )
-        cells = [_cell(entry.figure(*c), entry.interval(*c)) for c in COLUMNS]
-        names = (entry.name, entry.report.backbone, shown_bands(entry))
+            _shown(row.parameters, ","), _shown(row.gflops, ".2f"),
+            _shown(row.images_per_second, ".1f"), row.device or "",
+        )  # fmt: skip
+        cells = [_cell(row.figure(*column), row.interval(*column)) for column in COLUMNS]
+        names = (row.name, row.report.backbone, shown_bands(row))
         rows.append([str(rank), *names, *cells, *known])
     return rows
+
+
+def _shown(value: float | None, form: str) -> str:
+    return "" if value is None else format(value, form)
 
 
 def _cell(value: float, interval: Interval | None) -> str:
@@ -204,15 +214,3 @@ def _markdown_table(rows: list[list[str]]) -> str:
     lines = ["| " + " | ".join(map(str, map(escape, row))) + " |" for row in rows]
     lines.insert(1, "|" + "---|" * len(rows[0]))
     return Markdown("\n".join(lines))
-
-
-def _figures(entry: LeaderboardRow) -> Iterator[float | None]:
-    for mean, name in COLUMNS:
-        interval = entry.interval(mean, name)
-        yield entry.figure(mean, name)
-        yield from (None, None) if interval is None else (interval.low, interval.high)
-
-
-def _inert(text: str) -> str:
-    """Return text that no spreadsheet takes for a formula."""
-    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
