@@ -47,17 +47,17 @@ def write_report(
     predictions: Predictions | None = None,
     figures: bool = True,
 ) -> Path:
-    """Write the folder of a report and return it; files that stood there are replaced.
+    """Write the folder of a report and return it; its files are replaced.
 
     Args:
         report: What to write.
         out: The folder.
-        predictions: What the report was computed from, to be kept beside it.
-        figures: Whether to draw pictures; without them matplotlib is not needed.
+        predictions: What the report was computed from, to keep beside it.
+        figures: Whether to draw figures, with matplotlib.
 
     Raises:
         OutputError: If the folder cannot be written.
-        MissingExtraError: If there shall be pictures and matplotlib is not installed.
+        MissingExtraError: If matplotlib is needed and not installed.
     """
     folder = Path(out)
     pictures = draw_all(report) if figures else {}  # before anything is written

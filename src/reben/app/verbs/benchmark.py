@@ -1,4 +1,4 @@
-"""The verb that measures how quick models are: benchmark."""
+"""The verb that measures how fast models are: benchmark."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -32,22 +32,22 @@ def benchmark(  # noqa: PLR0913 - all but the first are flags
         model: A run folder, a model folder, or the name of a model on the Hub.
         backbone: Measure an untrained model of this timm architecture instead.
         bands: Bands of that one, for example s2; or of a published model that does not say.
-        batch_sizes: Patches a call, separated by commas.
+        batch_sizes: Patches per call, separated by commas.
         precision: 32, bf16 or both, separated by a comma.
-        compile: Compile the network, too, which takes up to minutes.
+        compile: Compile the network as well, which can take minutes.
         device: Where to compute: auto (an accelerator if there is one, else the CPU), cpu, cuda,
             cuda:1, mps.
         rounds: Calls to time for each row.
-        out: Write the measurements to this file. As speed.json beside a report, reben compare
-            shows them.
+        out: File to write the measurements to; reben compare shows those in a speed.json beside
+            a report.
         as_json: Write the measurements as JSON.
     """
-    from reben.learn.speed import measure_speed
+    from reben.learn.speed import benchmark as measure
 
     sizes = _numbers(batch_sizes)
     classifier, name = _open(model, backbone, bands, device)
     with progress_bar("rounds") as progress:
-        speed = measure_speed(
+        speed = measure(
             classifier,
             name=name,
             batch_sizes=sizes,
@@ -70,7 +70,7 @@ def _numbers(text: str) -> list[int]:
         return [int(word) for word in text.split(",")]
     except ValueError:
         raise ConfigError(
-            f"--batch-sizes takes whole numbers separated by commas, such as 1,8,32; got {text}."
+            f"--batch-sizes takes whole numbers separated by commas, such as 1,8,32, not {text}."
         ) from None
 
 
@@ -82,7 +82,7 @@ def _open(
     from reben.model.open import name_of, open_model, pick_device
 
     if (model is None) == (backbone is None):
-        raise ConfigError("Say what to measure: a model, or an untrained one with --backbone.")
+        raise ConfigError("Say what to measure: a model, or an untrained one by --backbone.")
     if model is not None:
         return open_model(model, device, bands=bands), name_of(model)
     if bands is None:
@@ -93,7 +93,7 @@ def _open(
 
 def _print_speed(speed: "Speed") -> None:
     print_text(
-        f"{speed.name}: {speed.parameters:,} parameters, {speed.gflops:.2f} GFLOPs a patch of "
+        f"{speed.name}: {speed.parameters:,} parameters, {speed.gflops:.2f} GFLOPs per patch of "
         f"{speed.image_size} x {speed.image_size} pixels and {len(speed.bands)} bands"
     )
     print_text(f"{speed.device}, {speed.threads} threads, PyTorch {speed.torch_version}")
@@ -109,9 +109,7 @@ def _print_speed(speed: "Speed") -> None:
     )  # fmt: skip
     print_table(columns, [_cells(row, eager) for row in speed.measurements])
     if speed.process_peak_bytes is not None:
-        print_text(
-            f"Memory of the process at its highest: {format_bytes(speed.process_peak_bytes)}"
-        )
+        print_text(f"Peak memory of the process: {format_bytes(speed.process_peak_bytes)}")
 
 
 def _cells(row: "Measurement", eager: "dict[tuple[str, int], Measurement]") -> tuple[object, ...]:

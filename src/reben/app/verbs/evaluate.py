@@ -1,8 +1,7 @@
-"""The verbs that measure models: evaluate, calibrate.
+"""The verbs that measure and rank models: evaluate, calibrate, compare."""
 
-The verb that sets reports side by side: compare.
-"""
-
+from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -14,6 +13,9 @@ from reben.errors import ConfigError
 if TYPE_CHECKING:
     from reben.learn.predictions import Predictions
     from reben.learn.report import Report
+
+_Figure = Literal["average_precision", "f1", "precision", "recall", "accuracy"]
+_SHORT = {"average_precision": "AP", "f1": "F1"}
 
 
 def evaluate(  # noqa: PLR0913 - all but the first are flags
@@ -32,26 +34,26 @@ def evaluate(  # noqa: PLR0913 - all but the first are flags
     labels: Path | None = None,
     as_json: AsJson = False,
 ) -> None:
-    """Measure a model on one split of a store, or predictions that were made before.
+    """Measure a model on one split of a store, or measure saved predictions.
 
-    The folder of a report holds report.json, report.html, pictures, and predictions.parquet, from
-    which every figure can be computed again without the model. Under torchrun the patches are
-    shared among the processes, each predicted once.
+    A report is a folder with report.json, report.html, figures and predictions.parquet, from which
+    every figure can be computed again without the model. Under torchrun the processes share the
+    patches.
 
     Args:
         model: A run folder, a model folder, or the name of a model on the Hub.
         data: Folder of the store.
-        predictions: Measure what is in this file; then neither model nor data are needed.
+        predictions: Measure this file of predictions instead of a model.
         split: train, validation or test.
         out: Folder to write the report into. Default: into the run, as report-SPLIT.
         batch_size: Patches to predict at a time; it does not change the figures.
-        rounds: Resamples that the 95 % intervals are from; 0 leaves the intervals out.
-        figures: Draw pictures, which needs matplotlib.
+        rounds: Resamples for the 95 % intervals; 0 leaves the intervals out.
+        figures: Draw figures with matplotlib.
         bands: Bands of the model in their order, for a published model whose name does not say.
         device: Where to compute: auto (an accelerator if there is one, else the CPU), cpu, cuda,
             cuda:1, mps.
-        labels: Table (.csv, .parquet) of the patches and their labels, if they are not those of
-            the metadata. Default: the one that the run was trained on, if it had one.
+        labels: Table (.csv, .parquet) of patches and labels, in place of those of the metadata.
+            Default: the one that the run was trained on, if any.
         as_json: Write the report as JSON.
     """
     from reben.learn.evaluate import joined_processes, measure
@@ -61,8 +63,8 @@ def evaluate(  # noqa: PLR0913 - all but the first are flags
     if predictions is not None:
         if not all(given is None for given in (model, data, bands, labels)):
             raise ConfigError(
-                f"--predictions {predictions} is measured by itself. Leave the model, --data, "
-                "--bands and --labels out, or leave --predictions out."
+                f"--predictions {predictions} is measured by itself. Leave out the model, --data, "
+                "--bands and --labels, or leave out --predictions."
             )
         found = Predictions.load(predictions)
     else:
@@ -80,7 +82,7 @@ def evaluate(  # noqa: PLR0913 - all but the first are flags
         from reben.publish.report_page import PAGE_FILE, write_report
 
         write_report(report, place, predictions=found, figures=figures)
-        talk(f"The report is in {place}; to look at: {place / PAGE_FILE}")
+        talk(f"The report is in {place}; open {place / PAGE_FILE} to read it.")
     if as_json:
         print_json(report.to_dict())
     else:
@@ -102,15 +104,15 @@ def calibrate(  # noqa: PLR0913 - all but the first are flags
 ) -> None:
     """Tune temperature and thresholds of a model on the validation split, into its config.
 
-    The weights stay as they are, and so do the figures at 0.5 that can be compared with published
-    ones. Reports show the tuned figures beside them.
+    The weights do not change, and neither do the figures at 0.5, which are comparable with the
+    published ones. Reports show the tuned figures beside them.
 
     Args:
         model: A run folder, a model folder, or the name of a model on the Hub.
         data: Folder of the store.
         split: validation or train; nothing may be tuned on test.
-        out: Folder to write the calibrated model into. Default: the model's own folder, whose
-            config is replaced; a model on the Hub needs one.
+        out: Folder to write the calibrated model into; a model on the Hub needs one. Default:
+            replace the config in the model's own folder.
         batch_size: Patches to predict at a time; it does not change the result.
         bands: Bands of the model in their order, for a published model whose name does not say.
         device: Where to compute: auto (an accelerator if there is one, else the CPU), cpu, cuda,
@@ -128,7 +130,9 @@ def calibrate(  # noqa: PLR0913 - all but the first are flags
     run = open_run(model)
     own = Path(model) if run is None else run.best
     if out is None and not own.is_dir():
-        raise ConfigError(f"{model} is not a folder here. Say where to write it calibrated: --out.")
+        raise ConfigError(
+            f"{model} is not a local folder. Say where to write the model: --out FOLDER"
+        )
     found = calibrate_predictions(
         _predict_split(model, data, split, (bands, device), batch_size=batch_size, labels=labels)
     )
@@ -138,7 +142,7 @@ def calibrate(  # noqa: PLR0913 - all but the first are flags
         write_text(own / CONFIG_FILE, classifier.config.to_json())
     else:
         classifier.save_pretrained(out)
-    talk(f"The calibrated model is in {out or own}; its weights are what they were.")
+    talk(f"The calibrated model is in {out or own}; its weights are unchanged.")
     if as_json:
         print_json(to_plain(found))
         return
@@ -159,18 +163,14 @@ def _predict_split(
     batch_size: int,
     labels: Path | None,
 ) -> "Predictions":
-    """Return what a model says of the patches of a split.
-
-    Raises:
-        ConfigError: If the model or the data are not named.
-    """
+    """Return the predictions of a model for a split."""
     from reben.data.loader import open_dataset
     from reben.learn.predict import predict_dataset
     from reben.model.open import name_of, open_model
 
     if model is None or data is None:
         missing = "the model" if model is None else "its data: --data STORE"
-        raise ConfigError(f"Name {missing}, or measure a file of predictions: --predictions FILE.")
+        raise ConfigError(f"Name {missing}, or measure a file of predictions: --predictions FILE")
     run = open_run(model)
     bands, device = opening
     classifier = open_model(model, device, bands=bands)
@@ -179,36 +179,30 @@ def _predict_split(
         if run is None
         else run.dataset(data, label_table=labels)
     )
+    name = name_of(model)
     with progress_bar("patches") as progress:
         return predict_dataset(
-            classifier,
-            dataset[split],
-            batch_size=batch_size,
-            name=name_of(model),
-            progress=progress,
+            classifier, dataset[split], batch_size=batch_size, name=name, progress=progress
         )
 
 
-_OF_LABELS = ("average_precision", "f1")
-
-
 def _print_report(report: "Report") -> None:
-    from dataclasses import asdict
-
     print_text(f"{report.name} on {report.num_patches} patches of the {report.split} split")
     columns: tuple[str, ...] = ("figure", "macro>", "micro>")
-    parts = [asdict(report.macro), asdict(report.micro)]
+    parts = [report.macro, report.micro]
     if report.calibrated is not None:
         columns += ("macro, tuned>", "micro, tuned>")
-        tuned = report.calibrated.metrics
-        parts += [asdict(tuned.macro), asdict(tuned.micro)]
-    rows = [(name.replace("_", " "), *(f"{part[name]:.4f}" for part in parts)) for name in parts[0]]
+        parts += [report.calibrated.metrics.macro, report.calibrated.metrics.micro]
+    rows = [
+        (name.replace("_", " "), *(_number(getattr(part, name)) for part in parts))
+        for name in (field.name for field in fields(report.macro))
+    ]
     print_table(columns, rows)
     for line in _describe_intervals(report):
         print_text(line)
     figure_of = report.metrics.figure_of
     labels = [
-        (label, own.support, *(_number(figure_of(label, name)) for name in _OF_LABELS))
+        (label, own.support, *(_number(figure_of(label, name)) for name in _SHORT))
         for label, own in report.per_class.items()
     ]
     print_table(("label", "patches>", "average precision>", "F1>"), labels)
@@ -220,28 +214,19 @@ def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.4f}"
 
 
-def _describe_intervals(report: "Report") -> list[str]:
-    """Return one line for each way of resampling."""
-    lines = []
+def _describe_intervals(report: "Report") -> Iterator[str]:
+    """Yield one line for each kind of intervals."""
     for by, found in report.intervals.items():
         if found.reason is not None:
-            lines.append(f"No 95 % interval by {by}: {found.reason}")
+            yield f"No 95 % interval by {by}: {found.reason}"
             continue
-        words = [
-            f"{means} average precision {interval.low:.4f} to {interval.high:.4f}"
-            for means, interval in (
-                ("macro", found.macro["average_precision"]),
-                ("micro", found.micro["average_precision"]),
-            )
-        ]
+        known = {mean: getattr(found, mean)["average_precision"] for mean in ("macro", "micro")}
+        words = ", ".join(
+            f"{mean} average precision {_number(interval.low)} to {_number(interval.high)}"
+            for mean, interval in known.items()
+        )
         caution = f" {found.caution}" if found.caution else ""
-        lines.append(f"95 % interval by {by} ({found.num_units}): {', '.join(words)}.{caution}")
-    return lines
-
-
-_Figure = Literal["average_precision", "f1", "precision", "recall", "accuracy"]
-
-_SHORT = {"average_precision": "AP", "f1": "F1"}
+        yield f"95 % interval by {by} ({found.num_units}): {words}.{caution}"
 
 
 def compare(  # noqa: PLR0913 - all but the first are flags
@@ -258,18 +243,18 @@ def compare(  # noqa: PLR0913 - all but the first are flags
 ) -> None:
     """Rank models by their reports, and say which differences are real.
 
-    Reports of different patches are ranked in lists of their own.
+    Reports of different patches are ranked in separate lists.
 
     Args:
-        reports: For each model its report, the folder of its report, or its run. Differences are
-            shown for those in whose folders predictions.parquet lies.
-        out: Write leaderboard.md, .csv, .html and .png into this folder.
+        reports: For each model its report, the folder of its report, or its run. Differences need
+            predictions.parquet in that folder.
+        out: Folder to write leaderboard.md, .csv, .html and .png into.
         split: Which report of a run to take.
         figure: The figure to rank by.
         mean: Its mean over the labels.
-        together: Rank reports of different patches in one list all the same.
-        rounds: Bootstrap resamples for each pair of models; 0 leaves the differences out.
-        seed: What the resamples follow from.
+        together: Rank reports of different patches in one list anyway.
+        rounds: Resamples for the differences; 0 leaves the differences out.
+        seed: Seed of the resamples.
         figures: Draw leaderboard.png.
         as_json: Write the leaderboard as JSON.
     """
@@ -297,17 +282,13 @@ def compare(  # noqa: PLR0913 - all but the first are flags
         return
     for note in board.notes:
         talk(note)
+    shown = leaderboard.COLUMNS
     for group in board.groups:
         rows = [
-            (
-                place,
-                entry.name,
-                shown_bands(entry),
-                *(f"{entry.figure(*column):.4f}" for column in leaderboard.COLUMNS),
-            )
-            for place, entry in enumerate(group.entries, start=1)
+            (place, row.name, shown_bands(row), *(_number(row.figure(*c)) for c in shown))
+            for place, row in enumerate(group.entries, start=1)
         ]
-        heads = [f"{mean} {_SHORT.get(name, name)}>" for mean, name in leaderboard.COLUMNS]
+        heads = [f"{mean} {_SHORT.get(name, name)}>" for mean, name in shown]
         print_text(heading(group))
         print_table(("#>", "model", "bands", *heads), rows)
         if group.comparisons:
