@@ -172,7 +172,7 @@ def draw_reliability(report: Report, reliability: Reliability) -> "Figure":
         above.plot(*zip(*points, strict=True), "o-", color=colour, label=label, markersize=4)
         below.stairs(measured.count, np.linspace(0, 1, NUM_BINS + 1), color=colour, linewidth=1.4)
     above.legend(loc="upper left")
-    above.set_ylabel("part that is right")
+    above.set_ylabel("share that is right")
     below.set_ylabel("decisions")
     below.set_xlabel(f"score, {NUM_BINS} bins of equal width")
     below.set_yscale("log")
