@@ -134,9 +134,9 @@ def compare(  # noqa: PLR0913 - all after the first are named
         split: Which report of a run to take.
         mean: Mean of the figure to rank by.
         figure: The figure to rank by and to show the differences of.
-        together: Rank reports of different patches in one list all the same.
-        rounds: Resamples for each pair of models; none are drawn if it is 0.
-        seed: What the resamples follow from.
+        together: Rank reports of different patches in one list anyway.
+        rounds: Resamples for the differences; 0 leaves the differences out.
+        seed: Seed of the resamples.
         progress: Called as ``progress(done, total)``, counted in resamples of all pairs.
 
     Raises:
@@ -147,7 +147,7 @@ def compare(  # noqa: PLR0913 - all after the first are named
         raise ConfigError("There is nothing to compare. Name reports, their folders, or runs.")
     if figure not in FIGURES or mean not in MEANS:
         raise ConfigError(
-            f"No figure {mean} {figure} to rank by. Means: {', '.join(MEANS)}; figures: "
+            f"Models cannot be ranked by {mean} {figure}. Means: {', '.join(MEANS)}; figures: "
             f"{', '.join(FIGURES)}."
         )
 
@@ -203,7 +203,7 @@ def _report_in(place: Path) -> Path:
         return place
     if not (place / REPORT_FILE).is_file():
         raise RunError(
-            f"{place} is no run (it holds no {CONFIG_FILE}) and no folder of a report (no "
+            f"{place} is neither a run (no {CONFIG_FILE}) nor the folder of a report (no "
             f"{REPORT_FILE}). Write one with: reben evaluate MODEL --data STORE --out {place}"
         )
     return place / REPORT_FILE
@@ -215,7 +215,7 @@ def _read_speed(path: Path, report: Report) -> dict[str, Any]:
         raise RunError(
             f"{path} is about {speed.backbone} with bands {', '.join(speed.bands)}, and the report "
             f"beside it about {report.backbone} with {', '.join(report.bands)}. Measure again with "
-            f"reben benchmark MODEL --out {path}, or take the file away."
+            f"reben benchmark MODEL --out {path}, or delete the file."
         )
     return {
         "parameters": speed.parameters,
@@ -310,7 +310,7 @@ def _say_groups(count: int, *, together: bool) -> Iterator[str]:
     different = f"These reports are about {count} different sets of patches or labels"
     if count > 1 and together:
         yield (
-            f"{different} and are ranked together as was asked for; the order says little about "
+            f"{different} and are ranked together, as requested; the order says little about "
             "which model is better."
         )
     elif count > 1:
