@@ -53,7 +53,7 @@ def test_train_writes_its_record_as_json_and_talks_on_stderr(store, tmp_path, ca
 def test_train_never_writes_into_a_folder_that_is_not_empty(store, trained, capsys):
     assert run(["train", "--data", store, "--out", trained, *SETTINGS]) == 1
     said = capsys.readouterr().err
-    assert said.startswith(f"OutputError: {trained} is there already")
+    assert said.startswith(f"OutputError: {trained} holds a run already")
     assert said.count("\n") == 1
 
 
@@ -80,7 +80,7 @@ def test_evaluate_shows_figures_and_absent_labels(trained, store, capsys):
     run(["evaluate", trained, "--data", store])
     shown = capsys.readouterr().out
     assert "average precision" in shown
-    assert "No patch has, so 0 in the macro figures: Agro-forestry areas;" in shown
+    assert "Without a patch, and 0 in the macro figures: Agro-forestry areas;" in shown
 
 
 def test_evaluate_of_an_unknown_split_is_one_line(trained, store, capsys):

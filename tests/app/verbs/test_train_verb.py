@@ -165,7 +165,7 @@ def test_it_is_calibrated_carded_and_used(of_crops, store, tmp_path, capsys):
     capsys.readouterr()
 
     card = (tmp_path / "card" / "README.md").read_text()
-    assert "the classification head is new, since the labels are others" in card
+    assert "the classification head is new, since the labels differ" in card
     words = ["predict", str(tmp_path / "card"), store, "--patch", made_up.patch_id(9), "--json"]
     assert run(words) == 0
     scores = json.loads(capsys.readouterr().out)["scores"]
