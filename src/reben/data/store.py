@@ -31,6 +31,11 @@ if TYPE_CHECKING:
     import lmdb
 
 
+def is_store(path: str | Path) -> bool:
+    """Tell whether a folder is a store."""
+    return (Path(path) / DATA_FILE).is_file()
+
+
 class Store:
     """Patches by name, read-only.
 
@@ -208,7 +213,7 @@ def _is_possible(name: str) -> bool:
 def _store_folder(path: Path) -> Path:
     if path.name == DATA_FILE and path.is_file():
         path = path.parent
-    if (path / DATA_FILE).is_file():
+    if is_store(path):
         return path
     if not path.exists():
         raise StoreError(f"There is no folder {path}. A store is a folder that holds {DATA_FILE}.")

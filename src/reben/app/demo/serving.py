@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from reben.app.demo.server import launch, private_folder
 from reben.app.terminal import progress_bar
-from reben.data.storage.environment import DATA_FILE
+from reben.data.store import is_store
 from reben.errors import ConfigError
 from reben.support.extras import optional
 
@@ -101,7 +101,7 @@ def _stopped_by_sigterm(stop: Event) -> Iterator[None]:
 def find_store(data: Path | None) -> Path | None:
     """Return the store to choose patches from: the one named, else the real sample if there."""
     sample = DEFAULT_STORE.expanduser()
-    return data or (sample if (sample / DATA_FILE).is_file() else None)
+    return data or (sample if is_store(sample) else None)
 
 
 def predict_product(classifier: "Classifier", name: str, product: Path, root: Path) -> Path:

@@ -234,11 +234,11 @@ def _patches_in(
     inputs: tuple[Path, ...], bands: BandSet, files: FileFlags, store: StoreFlags
 ) -> "Dataset | PatchSource":
     """Return the patches that the inputs are."""
-    from reben.data.storage.environment import DATA_FILE
+    from reben.data.store import is_store
 
     if not inputs:
         raise ConfigError("There is nothing to predict. Name patch folders, TIFFs, or a store.")
-    if any((path / DATA_FILE).is_file() for path in inputs):
+    if any(map(is_store, inputs)):
         if len(inputs) > 1:
             raise ConfigError("A store must be the only input. Make a table of each.")
         if files != _NO_FILE_FLAGS:
@@ -250,7 +250,7 @@ def _patches_in(
     if store != _NO_STORE_FLAGS:
         raise ConfigError(
             f"--split, --country and --covered choose patches of a store, and {inputs[0]} is none "
-            f"(it holds no {DATA_FILE}). Leave them out, or encode the files into a store."
+            f"(it holds no data.mdb). Leave them out, or encode the files into a store."
         )
     from reben.predict.patches import find_patches
 
@@ -279,18 +279,18 @@ def _read_one(
     inputs: tuple[Path, ...], patch: str | None, bands: BandSet, flags: FileFlags
 ) -> tuple[dict[str, "NDArray[Any]"], list[str] | None]:
     """Return the raw values of one patch, and its true labels where they are known."""
-    from reben.data.storage.environment import DATA_FILE
+    from reben.data.store import is_store
 
     if not inputs:
         raise ConfigError("There is nothing to predict. Name a patch folder, or a store.")
-    if (inputs[0] / DATA_FILE).is_file():
+    if is_store(inputs[0]):
         if len(inputs) > 1:
             raise ConfigError(f"{inputs[0]} is a store; it must be the only input.")
         return _read_from_store(inputs[0], patch, bands)
     if patch is not None:
         raise ConfigError(
             f"--patch {patch} names a patch of a store, but {inputs[0]} is none (it holds no "
-            f"{DATA_FILE}). Leave --patch out for a patch folder."
+            f"data.mdb). Leave --patch out for a patch folder."
         )
     if inputs[0].is_file() and len(inputs) == 1:
         from reben.data.patch_folders.multiband import read_multiband
