@@ -17,9 +17,6 @@ Share = Annotated[float, Parameter(validator=validators.Number(gte=0, lte=1))]
 def formerly(*names: str) -> Parameter:
     """Return the mark of a flag that was renamed: its old names work, and --help hides them.
 
-    Args:
-        names: The old names.
-
     Example:
         A flag ``--processes`` that was called ``--workers`` before:
 

@@ -220,11 +220,6 @@ def read_masks(
         rows: Rows of its table.
         flips: Whether to flip each left to right and top to bottom, [B, 2].
         masks: Receives the CORINE codes, [B, 120, 120].
-
-    Raises:
-        MissingPatchError: If the store lacks a reference map; the message names it.
-        PatchShapeError: If a map is not of the size of a patch.
-        PixelValueError: If a map is not of dtype uint16.
     """
     for row, (flip_x, flip_y), mask in zip(rows, flips, masks, strict=True):
         name = dataset.table.patch_ids[row] + REFERENCE_MAP_SUFFIX

@@ -125,11 +125,6 @@ def stream(
     """Write one file of the data set to ``sink`` as it arrives, for example into a pipe.
 
     Broken connections are resumed. Nothing is kept on disk.
-
-    Raises:
-        ConfigError: If ``only`` does not name exactly one file.
-        DownloadError: If it could not be downloaded.
-        ChecksumError: If what was written turns out to be wrong; the reader must not use it.
     """
     with _Session(patience, progress) as session:
         files = session.list_files(record_url, only)
@@ -150,12 +145,7 @@ def remote_files(
     only: Iterable[str] | None = None,
     patience: Patience | None = None,
 ) -> list[RemoteFile]:
-    """Return the files of a record.
-
-    Raises:
-        ConfigError: If a word of ``only`` is unknown.
-        DownloadError: If the record could not be downloaded or understood, or lacks a part.
-    """
+    """Return the files of a record."""
     with _Session(patience, None) as session:
         return session.list_files(record_url, only)
 

@@ -118,10 +118,6 @@ def summarise_store(path: str | Path) -> StoreSummary:
     """Return what the store in folder ``path`` holds, by its names and metadata tables.
 
     Values are counted by name; only the first one of each kind is opened.
-
-    Raises:
-        StoreError: If the folder is not a store, or the value that is opened is damaged.
-        MetadataError: If a metadata table in the folder cannot be read.
     """
     store = Store.open(path)
     names = list(store.names())
@@ -180,9 +176,6 @@ def verify_store(
     Args:
         path: The store.
         progress: Called now and then with values read and values in all.
-
-    Raises:
-        StoreError: If the folder is not a store.
     """
     store = Store.open(path)
     total = len(store)

@@ -111,14 +111,6 @@ def check_bands(bands: NamedBands, needed: BandSet) -> dict[str, Tensor]:
     Returns:
         Band -> tensor [B, h, w] in the order of ``needed``, with the dtype of the input.
 
-    Raises:
-        BandsError: If bands are not given by name.
-        UnknownBandError: If a key is not a band.
-        BandsMismatchError: If a needed band is missing.
-        PatchShapeError: If a band is not of its native size, or batch sizes differ.
-        PixelValueError: If values are NaN or infinite, of an unsuitable dtype, or in a wrong unit:
-            Sentinel-2 as reflectances of 0..1, Sentinel-1 as linear power.
-
     Example:
         >>> check_bands({"B04": np.full((120, 120), 0.1)}, BandSet(("B04",)))
         Traceback (most recent call last):

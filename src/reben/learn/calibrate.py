@@ -36,9 +36,6 @@ def calibrate_predictions(predictions: Predictions) -> Calibration:
     Every distinct score is tried as a threshold. The threshold lies half way to the next lower
     score; among equally good ones the one nearest to 0.5 wins, and of two equally near ones the
     higher. A label without patches keeps 0.5 and is named in ``kept``.
-
-    Raises:
-        ConfigError: If the patches are of the test split, on which nothing may be tuned.
     """
     subject = predictions.subject
     require_tunable(subject.split)

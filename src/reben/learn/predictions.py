@@ -235,12 +235,7 @@ class _About(_Head):
 
 
 def require_same_patches(first: Predictions, second: Predictions) -> None:
-    """Check that two sets of predictions are about the same patches, in the same order.
-
-    Raises:
-        LabelsError: If the labels or their order differ.
-        ConfigError: If the patches, their order or their labels differ.
-    """
+    """Check that two sets of predictions are about the same patches, in the same order."""
     if first.label_names != second.label_names:
         odd = sorted(set(first.label_names) ^ set(second.label_names))
         raise LabelsError(
@@ -256,12 +251,7 @@ def require_same_patches(first: Predictions, second: Predictions) -> None:
 
 
 def check_values(scores: NDArray[Any], labels: NDArray[Any]) -> None:
-    """Check that labels are zeros and ones, and scores numbers in 0..1; both [N, K].
-
-    Raises:
-        LabelsError: If a label is neither zero nor one.
-        ConfigError: If a score is NaN or outside 0..1.
-    """
+    """Check that labels are zeros and ones, and scores numbers in 0..1; both [N, K]."""
     if ((labels != 0) & (labels != 1)).any():
         raise LabelsError("Labels are zeros and ones; there are other values among them.")
     nan = np.isnan(scores)

@@ -170,11 +170,7 @@ class Run:
 
 
 def open_unfinished(path: str | Path) -> Run:
-    """Return a run to resume, which may still lack a summary and a model.
-
-    Raises:
-        RunError: If ``path`` is not a run folder, or cannot be read.
-    """
+    """Return a run to resume, which may still lack a summary and a model."""
     folder = Path(path)
     if not (folder / CONFIG_FILE).is_file():
         raise RunError(

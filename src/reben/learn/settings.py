@@ -94,11 +94,7 @@ def documented(kind: _Class) -> _Class:
 
 
 def check_value(name: str, value: object, hint: Any, allowed: Allowed) -> object:  # noqa: ANN401 - a type
-    """Return ``value`` if it has the type ``hint`` and is allowed; an int may stand for a float.
-
-    Raises:
-        ConfigError: If it does not, or is not.
-    """
+    """Return ``value`` if it has the type ``hint`` and is allowed; an int may stand for a float."""
     value = _check_type(name, value, hint)
     if value is not None and not allowed.check(value):
         finite = " and finite" if value == math.inf else ""

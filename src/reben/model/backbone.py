@@ -47,10 +47,6 @@ def build_backbone(  # noqa: PLR0913 - all after the first are named
         drop_rate: Dropout before the head, 0 to 1.
         drop_path_rate: Stochastic depth, 0 to 1.
         pretrained: Whether to load ImageNet weights, which timm adapts to the channels.
-
-    Raises:
-        BackboneError: If timm does not know the architecture, cannot build it for this input, or
-            has no pretrained weights for it.
     """
     require_architecture(name)
     wanted = {"img_size": image_size, "drop_rate": drop_rate, "drop_path_rate": drop_path_rate}

@@ -41,11 +41,7 @@ class RunLike(Protocol):
 
 
 def place_of(model: RunLike | str | Path) -> str:
-    """Return the folder or the id on the Hub that a model is read from.
-
-    Raises:
-        ConfigError: If ``model`` is neither.
-    """
+    """Return the folder or the id on the Hub that a model is read from."""
     place = model if isinstance(model, str | Path) else getattr(model, "best", None)
     if not isinstance(place, str | Path):
         raise ConfigError(
@@ -86,9 +82,6 @@ def read_model(
         name: A model folder, a run folder, or ``owner/name[@revision]``.
         hub: ``revision``, ``cache_dir``, ``token``, ``local_files_only`` for the Hub client.
         bands: The bands in the order of the channels, for an older config that does not tell.
-
-    Raises:
-        RebenError: As `Classifier.from_pretrained` does.
     """
     folder, called = _find_model(name, hub)
     if not (folder / CONFIG_FILE).is_file():
@@ -176,11 +169,7 @@ def _unsafe(name: str | Path, what: str) -> UnsafeWeightsError:
 
 
 def load_weights(model: "nn.Module", weights: "Mapping[str, Tensor]", source: str | Path) -> None:
-    """Put weights into ``model``: all of them, and nothing else.
-
-    Raises:
-        WeightsMismatchError: If one is missing, left over, or of another shape.
-    """
+    """Put weights into ``model``: all of them, and nothing else."""
     wanted = model.state_dict()
     missing = [name for name in wanted if name not in weights]
     extra = [name for name in weights if name not in wanted]

@@ -78,9 +78,6 @@ def require_hub_id(name: str) -> None:
 def split_revision(name: str, revision: str | None = None) -> tuple[str, str | None]:
     """Return the id and the revision of ``owner/name[@revision]``.
 
-    Raises:
-        ConfigError: If ``revision`` is another one.
-
     Example:
         >>> split_revision("my-org/resnet50-s2@v1"), split_revision("my-org/resnet50-s2")
         (('my-org/resnet50-s2', 'v1'), ('my-org/resnet50-s2', None))
@@ -98,10 +95,6 @@ def checked_token(token: str | bool | None) -> str | None:
 
     Args:
         token: A token; False for none; None for the one from the usual places.
-
-    Raises:
-        HubAuthError: If it holds characters that no token has. The client would show it in its
-            message about them.
     """
     from huggingface_hub import get_token
 
@@ -164,9 +157,6 @@ def ask(call: Callable[[], _Answer], asked: str) -> _Answer:
     """Return the result of a call of the Hub client; call again if the Hub or the network fails.
 
     Only for calls that change nothing, or that the Hub refuses the second time.
-
-    Raises:
-        HubError: If the Hub refuses, or if the last attempt fails too.
     """
     for wait in WAITS:
         try:
@@ -190,11 +180,6 @@ def fetch_file(name: str, file: str, hub: dict[str, Any]) -> Path | None:
         name: ``owner/name``.
         file: Its path in the repository.
         hub: ``revision``, ``cache_dir``, ``token``, ``local_files_only`` for the Hub client.
-
-    Raises:
-        ModelFolderError: If there is no such repository or revision, or, offline, not in the cache.
-        HubError: If the Hub refuses or cannot be reached, and the cache does not hold the file.
-        OutputError: If the cache cannot be written.
     """
     from huggingface_hub import constants, hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError

@@ -86,9 +86,6 @@ def pick_device(device: str | torch.device = "auto", *, rank: int | None = None)
         device: ``auto`` is an accelerator if there is one, else the CPU.
         rank: Number of this process among those that share the work of a machine, so that each
             takes an accelerator of its own; by default what torchrun says, if it runs.
-
-    Raises:
-        ConfigError: If the device is unknown, or this machine lacks it.
     """
     accelerator = torch.accelerator.current_accelerator(check_available=True)
     try:

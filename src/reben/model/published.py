@@ -67,13 +67,7 @@ def published_name(folder: Path) -> str:
 
 
 def read_config(path: Path, *, name: str, bands: BandSet | None = None) -> ModelConfig:
-    """Return the config in a file, of reben or older; see `config_of_published`.
-
-    Raises:
-        ModelFolderError: If the file is not a JSON object.
-        ConfigError: If a key is missing or has an invalid value.
-        BandsError: If nothing tells the bands, one is unknown, or ``bands`` contradict the config.
-    """
+    """Return the config in a file, of reben or older; see `config_of_published`."""
     values = read_json(path, dict[str, Any], ModelFolderError, CURE)
     try:
         config = parse_config(values, name=name, bands=bands)
@@ -110,12 +104,6 @@ def config_of_published(
         values: The content of its ``config.json``.
         name: Its name, which tells the version and so the order of the bands.
         bands: The bands in the order of the channels, if the name does not tell.
-
-    Raises:
-        AmbiguousBandsError: If neither the name nor ``bands`` gives the order.
-        BandsMismatchError: If the number of channels is not that of the bands, or the name and
-            ``bands`` contradict each other.
-        ConfigError: If a key is missing or has an invalid value.
     """
     found = check_values(values, _PublishedFile, f"The config of {name}", ConfigError, CURE)
     if found.classes != len(LABELS):

@@ -46,10 +46,6 @@ def write_raster(  # noqa: PLR0913 - all after the second are named
         labels: Names of the K bands.
         dtype: ``float32`` (no data is NaN), or ``uint8``: scores times 200 (no data is 255).
         tags: What else to write into the file.
-
-    Raises:
-        MissingExtraError: If rasterio is not installed.
-        OutputError: If the file cannot be written.
     """
     rasterio = require_rasterio("Writing a GeoTIFF")
     pixels_KYX = np.moveaxis(_stored(scores_YXK, dtype), -1, 0)
@@ -81,11 +77,7 @@ def write_raster(  # noqa: PLR0913 - all after the second are named
 
 
 def read_tags(path: Path) -> dict[str, str]:
-    """Return what `write_raster` wrote into a file as tags; nothing if it is no such file.
-
-    Raises:
-        MissingExtraError: If rasterio is not installed.
-    """
+    """Return what `write_raster` wrote into a file as tags; nothing if it is no such file."""
     rasterio = require_rasterio("Reading a GeoTIFF")
     try:
         with rasterio.open(path) as file:
@@ -96,11 +88,7 @@ def read_tags(path: Path) -> dict[str, str]:
 
 
 def require_dtype(dtype: str) -> Dtype:
-    """Return ``dtype`` if scores can be stored so.
-
-    Raises:
-        ConfigError: If not.
-    """
+    """Return ``dtype`` if scores can be stored so."""
     for known in DTYPES:
         if dtype == known:
             return known
@@ -108,11 +96,7 @@ def require_dtype(dtype: str) -> Dtype:
 
 
 def require_rasterio(what: str) -> "ModuleType":
-    """Return the package rasterio.
-
-    Raises:
-        MissingExtraError: If it is not installed; the message says that ``what`` needs it.
-    """
+    """Return the package rasterio."""
     try:
         import rasterio
         import rasterio.shutil

@@ -79,9 +79,6 @@ def read_list(path: str | Path) -> list[str | tuple[str, str]]:
 
     A tab separates a Sentinel-2 product from a Sentinel-1 product of the same place. Empty lines
     and those that begin with # are left out.
-
-    Raises:
-        ConfigError: If the file cannot be read, or a line holds more than two.
     """
     try:
         lines = Path(path).read_text(encoding="utf-8").splitlines()
@@ -107,11 +104,7 @@ def tasks_of(
     folder: Path,
     options: SceneOptions,
 ) -> list[SceneTask]:
-    """Return one task for each product.
-
-    Raises:
-        ConfigError: If there is none, or two would have the same outputs.
-    """
+    """Return one task for each product."""
     tasks: dict[Path, SceneTask] = {}
     for item in products:
         product, sentinel1 = item if isinstance(item, tuple) else (item, None)
@@ -198,11 +191,7 @@ def _load(model: str | Classifier, device: str | None) -> tuple[Classifier, str]
 
 
 def _require_same(task: SceneTask, model_fingerprint: str) -> None:
-    """Return if a finished output is what this task would make.
-
-    Raises:
-        ConfigError: If it is not; the message says what differs.
-    """
+    """Return if a finished output is what this task would make."""
     settings = task.options.settings
     wanted = {
         "model_fingerprint": model_fingerprint,

@@ -53,25 +53,14 @@ class PatchJob:
 
 
 def predict_here(model: Classifier, job: PatchJob) -> Iterator[int]:
-    """Do all chunks that are not done; yield the number of patches of each batch.
-
-    Raises:
-        PredictError: If a patch is bad and the job is strict; the message names it.
-        ConfigError: If scores are NaN, since the weights are.
-        OutputError: If a chunk cannot be written.
-    """
+    """Do all chunks that are not done; yield the number of patches of each batch."""
     fast = model if isinstance(model, InferenceClassifier) else optimise_for_inference(model)
     for task in job.tasks():
         yield from _predict_chunk(fast, job, task)
 
 
 def predict_in_processes(model: Classifier, job: PatchJob) -> Iterator[int]:
-    """Do the same in several processes, each with a copy of the model on a device of its own.
-
-    Raises:
-        PredictError: If a chunk kills its process twice, or as for `predict_here`.
-        RebenError: As for `predict_here`.
-    """
+    """Do the same in several processes, each with a copy of the model on a device of its own."""
     model.save_pretrained(TableProgress(job.out).model_folder)
     answers = run_tasks(
         _predict_in_worker,

@@ -48,11 +48,7 @@ _SENTINEL2 = re.compile(r"(?P<satellite>S2[A-D])_MSIL2A_(?P<date>\d{8})T\d{6}_.*
 
 
 def colour_bands(available: Sequence[str]) -> tuple[str, ...]:
-    """Return the bands that a picture is made from.
-
-    Raises:
-        BandsMismatchError: If neither B04, B03, B02 nor VV, VH are there.
-    """
+    """Return the bands that a picture is made from."""
     for bands in (RGB, S1):
         if not bands.missing_from(available):
             return bands.names
@@ -183,14 +179,7 @@ class QuicklookPicture:
 def draw_quicklook(
     picture: QuicklookPicture, *, labels: Sequence[str], product: str, model: str
 ) -> Image.Image:
-    """Return the quick look.
-
-    Args:
-        picture: What to show.
-        labels: Names of the scores, in order.
-        product: Name of the product.
-        model: Name of the model.
-    """
+    """Return the quick look."""
     width, height = picture.size
     palette = label_colours(labels)
     legend = list(picture.mosaic.shares(labels).items())

@@ -66,10 +66,6 @@ class _Progress:
             replace: Whether parts with another manifest may be thrown away.
             kept: Keys of positive numbers that keep the values of the earlier run, if there was
                 one, instead of having to agree.
-
-        Raises:
-            ConfigError: If parts have another manifest; the message says what differs.
-            OutputError: If the folder cannot be written.
         """
         path, wanted = self.folder / _MANIFEST_FILE, dict(manifest)
         if self.exists:
@@ -93,11 +89,7 @@ class _Progress:
         return dict(manifest)
 
     def remove(self) -> None:
-        """Remove the folder with all parts.
-
-        Raises:
-            OutputError: If that is not possible.
-        """
+        """Remove the folder with all parts."""
         try:
             # First what makes parts of them, so that a half removed folder is not continued.
             (self.folder / _MANIFEST_FILE).unlink(missing_ok=True)
@@ -137,11 +129,7 @@ class TableProgress(_Progress):
     def write(
         self, number: int, rows: pa.Table, bad: Sequence[Unreadable], suspicious: Suspicious
     ) -> None:
-        """Write chunk ``number``.
-
-        Raises:
-            OutputError: If it cannot be written.
-        """
+        """Write chunk ``number``."""
         kept = rows.replace_schema_metadata(
             {_BAD_KEY: json.dumps(bad), _SUSPICIOUS_KEY: json.dumps(suspicious)}
         )
@@ -162,11 +150,7 @@ class TableProgress(_Progress):
         return total
 
     def assemble(self, num_chunks: int, about: Mapping[str, Any]) -> None:
-        """Put the chunks together into the table, and remove them.
-
-        Raises:
-            OutputError: If the table cannot be written; then the chunks stay.
-        """
+        """Put the chunks together into the table, and remove them."""
         schemas = (pq.read_schema(self.path(number)) for number in range(num_chunks))
         schema = next(schema for schema in schemas if len(schema)).remove_metadata()
         tables = (pq.read_table(self.path(number)) for number in range(num_chunks))
@@ -217,11 +201,7 @@ class SceneProgress(_Progress):
         return [row for row in range(num_rows) if self._load(row) is not None]
 
     def write(self, row: int, part: ScenePart) -> None:
-        """Keep a row of windows, whole or not at all.
-
-        Raises:
-            OutputError: If it cannot be written.
-        """
+        """Keep a row of windows, whole or not at all."""
         content = io.BytesIO()
         arrays = {field.name: getattr(part, field.name) for field in fields(part)}
         np.savez(content, allow_pickle=False, **arrays)

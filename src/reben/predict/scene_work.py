@@ -50,10 +50,6 @@ class SceneWork:
         scene: The scene, which stays open.
         settings: How it is predicted.
         outputs: The files to write.
-
-    Raises:
-        BandsMismatchError: If the scene lacks bands of the model or of the quick look.
-        ProductError: If it is smaller than a window.
     """
 
     def __init__(

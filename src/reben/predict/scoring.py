@@ -45,9 +45,6 @@ class Scorer:
             bands: Band -> [h, W] at native size, as high as a window; no NaN.
             lefts: Where the windows begin, in pixels of 10 m.
 
-        Raises:
-            PixelValueError: If the values of the first windows are in a wrong unit.
-
         Warns:
             SuspiciousInputWarning: Once, if most windows look wrong.
         """

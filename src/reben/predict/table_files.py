@@ -49,10 +49,6 @@ def to_degrees(
         x: Eastings, in the unit of ``crs``; a number or an array of any shape.
         y: Northings, as many.
 
-    Raises:
-        MissingExtraError: If pyproj is not installed.
-        ConfigError: If ``crs`` is no reference system.
-
     Example:
         >>> longitude, latitude = to_degrees(32633, 500_000, 5_000_000)
         >>> round(float(longitude), 3), round(float(latitude), 3)
@@ -71,9 +67,6 @@ def to_rings(crs: int | str, x: ArrayLike, y: ArrayLike) -> list[Ring]:
         crs: As for `to_degrees`.
         x: Eastings of the corners, [polygons, corners], counterclockwise, none repeated.
         y: Northings, as many.
-
-    Raises:
-        RebenError: As for `to_degrees`.
     """
     lon, lat = to_degrees(crs, x, y)
     whole = lon[:, :1] + (lon - lon[:, :1] + 180) % 360 - 180
@@ -104,11 +97,7 @@ def rings_of(bounds: Sequence[Bounds | None]) -> list[Ring | None]:
 
 
 def require_pyproj() -> Any:  # noqa: ANN401 - the module
-    """Return pyproj.
-
-    Raises:
-        MissingExtraError: If it is not installed.
-    """
+    """Return pyproj."""
     optional("pyproj.exceptions", "geo", _GIVING_PLACES)
     return optional("pyproj", "geo", _GIVING_PLACES)
 
@@ -150,11 +139,6 @@ def write_table(path: Path, batches: Iterable[pa.RecordBatch], about: Mapping[st
         path: The file: ``.parquet``, ``.geoparquet``, ``.csv``, ``.geojson`` or ``.jsonl``.
         batches: The rows, at least one batch; all have the columns of the first.
         about: What to say about them, where the format has a place for it.
-
-    Raises:
-        ConfigError: If the ending stands for no format, the format needs places and there are
-            none, or batches differ in their columns.
-        OutputError: If the file cannot be written.
     """
     ending = require_ending(path.suffix)
     coming = iter(batches)
@@ -178,11 +162,7 @@ def write_table(path: Path, batches: Iterable[pa.RecordBatch], about: Mapping[st
 
 
 def require_ending(ending: str) -> str:
-    """Return an ending in lower case if it stands for a format.
-
-    Raises:
-        ConfigError: If it does not.
-    """
+    """Return an ending in lower case if it stands for a format."""
     if ending.lower() not in _FORMATS:
         raise ConfigError(
             f"No table format has the ending {ending!r}. Choose one of {', '.join(_FORMATS)}."

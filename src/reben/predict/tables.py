@@ -44,10 +44,6 @@ def batch_of_scores(
         labels: Names of the K scores.
         thresholds: For each label, the score above which it counts as present; the column
             ``labels`` lists those, the highest score first.
-
-    Raises:
-        ConfigError: If numbers of rows or labels do not belong together, or a name stands for two
-            columns.
     """
     scores = np.asarray(rows.scores, np.float32)
     if scores.shape != (len(rows.ids), len(labels)) or len(labels) != len(thresholds):
@@ -69,11 +65,7 @@ def batch_of_embeddings(
     embeddings: NDArray[np.float32],
     polygons: Sequence[Ring | None] | None = None,
 ) -> pa.RecordBatch:
-    """Return embeddings, float32 [N, D], as columns: id, geometry, embedding.
-
-    Raises:
-        ConfigError: If numbers of rows do not belong together.
-    """
+    """Return embeddings, float32 [N, D], as columns: id, geometry, embedding."""
     columns = _first_columns(ids, polygons)
     flat = pa.array(np.ascontiguousarray(embeddings, np.float32).ravel())
     column = pa.FixedSizeListArray.from_arrays(flat, embeddings.shape[1])

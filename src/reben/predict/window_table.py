@@ -31,10 +31,6 @@ def write_windows(  # noqa: PLR0913 - all after the second are named
     Columns: ``id`` (the name of the product, column and row of the window), ``geometry``,
     ``column``, ``row``, ``bad`` (share of its pixels that are not good), one for each label, and
     ``labels`` (those above their threshold).
-
-    Raises:
-        OutputError: If the file cannot be written.
-        MissingExtraError: If pyproj is not installed.
     """
 
     def batches() -> Iterator[pa.RecordBatch]:
@@ -64,9 +60,6 @@ def footprints(grid: Grid, top: int, columns: Axis, which: NDArray[np.int64]) ->
         top: First row of pixels of the windows.
         columns: Windows along the side from west to east.
         which: Which of them.
-
-    Raises:
-        MissingExtraError: If pyproj is not installed.
     """
     starts = np.array([columns.start(int(window)) for window in which], np.float64)
     left = grid.left + GRID_METRES * starts[:, None]

@@ -160,11 +160,7 @@ class Plan:
 
 
 def require_stride(metres: int) -> int:
-    """Return ``metres`` if windows can be that far apart.
-
-    Raises:
-        ConfigError: If not; the message lists the strides there are.
-    """
+    """Return ``metres`` if windows can be that far apart."""
     candidates = range(STRIDE_METRES, PATCH_METRES + 1, STRIDE_METRES)
     possible = [candidate for candidate in candidates if PATCH_METRES % candidate == 0]
     if metres not in possible:

@@ -30,9 +30,6 @@ class Affiliation:
         name: Its name.
         url: Its page, https.
         logo: The address of its logo, https.
-
-    Raises:
-        ConfigError: If the name is empty or an address is not https.
     """
 
     name: str
@@ -55,9 +52,6 @@ class Pictures:
         sentinel1: Shown for models that take Sentinel-1 bands.
         sentinel2: Shown for models that take Sentinel-2 bands.
         dataset: Shown on every card of the real data set.
-
-    Raises:
-        ConfigError: If an address is not https.
     """
 
     sentinel1: str | None = None

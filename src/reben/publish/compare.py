@@ -171,11 +171,7 @@ def compare(  # noqa: PLR0913 - all after the first are named
 
 
 def _open_row(place: Path, split: str) -> LeaderboardRow:
-    """Return a report with all that is known of its model.
-
-    Raises:
-        RunError: If the report cannot be read, or what lies beside it is about another model.
-    """
+    """Return a report with all that is known of its model."""
     run = None if run_folder(place) is None else Run.open(place)
     if run is not None:
         path, report = run.report_path(split), run.report(split)

@@ -121,11 +121,7 @@ def _one_line(value: object) -> str:
 
 
 def render(template: str, values: dict[str, Any]) -> str:
-    """Return ``template`` filled with ``values``, each escaped where it is interpolated.
-
-    Raises:
-        ConfigError: If the template is not valid Jinja, or uses an unknown value.
-    """
+    """Return ``template`` filled with ``values``, each escaped where it is interpolated."""
     from jinja2 import StrictUndefined, TemplateError
     from jinja2.sandbox import SandboxedEnvironment
 

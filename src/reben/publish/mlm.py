@@ -51,10 +51,6 @@ def mlm_item(  # noqa: PLR0913 - all after the first are named
         num_train: Number of training patches, if known.
         made_up: Whether these are synthetic; such an item has no place on Earth.
         license: American spelling of ``licence``; one of the two is required.
-
-    Raises:
-        ConfigError: If no licence is given, or both spellings.
-        OutputError: If a file cannot be read.
     """
     return item_fields(
         model.config,
@@ -116,10 +112,6 @@ def add_file(folder: str | Path, file: str) -> Path:
     Args:
         folder: The folder that holds ``mlm.json``.
         file: Name of the file in it, for example ``model.onnx``.
-
-    Raises:
-        ModelFolderError: If ``mlm.json`` is missing or invalid.
-        OutputError: If the file cannot be read, or ``mlm.json`` cannot be written.
     """
     path, cure = Path(folder) / MLM_FILE, "Write it again with write_mlm."
     item = read_json(path, dict[str, Any], ModelFolderError, cure)

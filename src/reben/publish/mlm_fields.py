@@ -113,9 +113,6 @@ def item_fields(  # noqa: PLR0913 - all after the third are named
         made_up: Whether these are synthetic; such an item has no place on Earth.
         num_parameters: Number of parameters.
         torch_version: The version of PyTorch that wrote the weights.
-
-    Raises:
-        OutputError: If a file cannot be read.
     """
     bands = [band_fields(band) for band in config.bands]
     sensors = [sensor for sensor in _INSTRUMENTS if config.bands.of_sensor(sensor)]
@@ -294,9 +291,6 @@ def asset_fields(file: str, path: Path, bands: list[dict[str, Any]]) -> tuple[st
     """Return the key of an asset and how it describes a file: roles, size, checksum.
 
     A model card gets no size and no checksum, since authors may add to its text.
-
-    Raises:
-        OutputError: If the file cannot be read.
     """
     asset = ASSETS.get(file) or _Asset(file, file, "application/octet-stream")
     try:

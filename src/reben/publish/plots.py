@@ -48,11 +48,7 @@ _STYLE = {
 
 @contextmanager
 def figure_style() -> Iterator[None]:
-    """Draw in the style of reben's figures while the block runs.
-
-    Raises:
-        MissingExtraError: If matplotlib is not installed.
-    """
+    """Draw in the style of reben's figures while the block runs."""
     try:
         from matplotlib import rc_context
     except ImportError:
@@ -70,9 +66,6 @@ def draw_all(report: Report, only: Collection[str] | None = None) -> "dict[str, 
     Args:
         report: What to draw.
         only: Names of the figures that are wanted; by default all.
-
-    Raises:
-        MissingExtraError: If matplotlib is not installed.
     """
     drawers: dict[str, Callable[[], Figure]] = {"average_precision": partial(draw_bars, report)}
     if report.curves:

@@ -120,15 +120,7 @@ def make_plan(  # noqa: PLR0913 - all after the third are named
     tag: str | None,
     branch: str,
 ) -> PushPlan:
-    """Return what pushing ``folder`` would do.
-
-    Raises:
-        CardError: If the folder holds a link where a file should be, or cannot be read.
-        ConfigError: If the branch is the name of a tag.
-        HubConflictError: If the tag is taken, or the repository is public and should be private.
-        HubNotFoundError: If a pull request is to be opened where there is no repository.
-        HubError: If the Hub refuses or cannot be reached.
-    """
+    """Return what pushing ``folder`` would do."""
     paths, left_out = card_files(folder)
     is_there, is_private = _look_for(api, repository, private=private, pull_request=pull_request)
     branches, tags = references(api, repository) if is_there else ({}, {})
@@ -166,11 +158,7 @@ def make_plan(  # noqa: PLR0913 - all after the third are named
 
 
 def card_files(folder: Path) -> tuple[dict[str, Path], dict[str, str]]:
-    """Return the files to push by their path in the repository, and what is left out -> why.
-
-    Raises:
-        CardError: If a file that would be pushed is a link, or the folder cannot be read.
-    """
+    """Return the files to push by their path in the repository, and what is left out -> why."""
     files: dict[str, Path] = {}
     left_out: dict[str, str] = {}
     figures = folder / FIGURES_FOLDER

@@ -32,11 +32,6 @@ def align(placements: Mapping[str, tuple[str, Placement]]) -> Alignment:
 
     Args:
         placements: Band -> (what it is called in error messages, where its pixels lie).
-
-    Raises:
-        GridError: If a band is rotated, not north-up, too coarse, or in a reference system that is
-            not of metres; if bands do not share one upper-left corner and reference system; if
-            nothing is left of the scene, or its corner is not at a multiple of 10 m.
     """
     crs, corner, first = "", (0.0, 0.0), ""
     pixel_metres: dict[str, int] = {}
@@ -62,11 +57,7 @@ def align(placements: Mapping[str, tuple[str, Placement]]) -> Alignment:
 
 
 def checked_crs(name: str, crs: str) -> str:
-    """Return a reference system as text, if its unit is the metre.
-
-    Raises:
-        GridError: If there is none, it is not projected, or not in metres.
-    """
+    """Return a reference system as text, if its unit is the metre."""
     if not crs:
         raise GridError(
             f"{name} has no coordinate reference system, so its location is unknown. Set it, for "

@@ -38,10 +38,6 @@ class BandArray:
         array: [y, x] with coordinates of pixel centres along both.
         name: Its name in error messages.
         crs: The reference system, if the array itself does not state it.
-
-    Raises:
-        GridError: If it has no coordinates or reference system, or they are not a regular grid.
-        ProductError: If it has more dimensions.
     """
 
     def __init__(self, array: "DataArray", name: str, crs: str = "") -> None:

@@ -63,9 +63,6 @@ def band_files(folder: Path, bands: Iterable[str]) -> dict[str, Path]:
     A file is named by a band if its name, without extension, is the band or ends in it after an
     underscore, dot, dash or space, with or without the pixel size: ``B02.tif``,
     ``T33UUP_20230821_B02_10m.jp2``. If there are several pixel sizes, the native one is used.
-
-    Raises:
-        ProductError: If several files are named by one band.
     """
     wanted = {band.upper(): band for band in bands}
     found: dict[str, dict[int, list[Path]]] = {}

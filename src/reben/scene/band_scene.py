@@ -243,9 +243,6 @@ def mask_of(classes: NDArray[Any], name: str) -> NDArray[np.uint8]:
         classes: Class numbers 0 to 11.
         name: What they are called in error messages.
 
-    Raises:
-        ProductError: If there is another number: then it is no scene classification.
-
     Example:
         >>> mask_of(np.array([[4, 0, 3], [11, 9, 10]], np.uint8), "SCL")
         array([[0, 1, 2],

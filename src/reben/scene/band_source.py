@@ -126,10 +126,6 @@ class BandSources:
             boa_offset: The offset that the user gives.
             where: Where a missing ``{band}`` was looked for.
             about: Facts about the product.
-
-        Raises:
-            UnknownOffsetError: If nothing states the offset of a band.
-            OffsetConflictError: If statements contradict each other and the user does not decide.
         """
         bands = [band for band in sources if band != CLASSIFICATION]
         scaling = {band: decide(band, name, said(band), boa_offset) for band in bands}
@@ -183,11 +179,6 @@ class BandFile:
         name: Its name in error messages.
         index: Which band of the file, from 1.
         expected: The placement by the product's metadata; used if the file does not state it.
-
-    Raises:
-        ProductError: If the file does not exist, is damaged, or has another format.
-        GridError: If it does not lie where the metadata say.
-        MissingExtraError: If rasterio is not installed.
     """
 
     def __init__(
@@ -233,11 +224,7 @@ class BandFile:
         return bool(self._dataset.gcps[0])
 
     def read_rows(self, top: int, height: int) -> NDArray[Any]:
-        """Return rows ``top`` to ``top + height``, [height, width], as stored and read-only.
-
-        Raises:
-            ProductError: If the file is damaged there, or the connection broke.
-        """
+        """Return rows ``top`` to ``top + height``, [height, width], as stored and read-only."""
         step = self._rows_of_block
         wanted = range(top // step, -(-(top + height) // step))
         with self._lock:

@@ -81,9 +81,6 @@ class OffsetAndScale:
             stored: Digital numbers as stored, [h, w].
             name: Their name in error messages.
 
-        Raises:
-            PixelValueError: If they are reflectances of 0..1, not digital numbers.
-
         Example:
             >>> stored = np.array([[0, 990, 1438]], np.uint16)
             >>> OffsetAndScale(-1000, 10_000, "").apply(stored, "B02")
@@ -172,9 +169,6 @@ def statement_of_scale(said: str, scale: float, offset: float | None) -> ScaleSt
     """Return the statement ``reflectance = DN * scale + offset`` in digital numbers.
 
     A scale without an offset states the divisor only.
-
-    Raises:
-        ProductError: If the scale is not positive.
     """
     if not 0 < scale < math.inf or not math.isfinite(offset or 0):
         raise ProductError(f"{said}: the scale must be positive and the offset finite.")
@@ -194,10 +188,6 @@ def decide(
         statements: The statements of its metadata.
         boa_offset: The user's offset. It also decides if metadata contradict each other or are
             wrong, as those of public catalogues sometimes are; then a warning is logged.
-
-    Raises:
-        UnknownOffsetError: If nothing states the offset.
-        OffsetConflictError: If metadata contradict each other and the user does not decide.
     """
     quantification = _agreed(band, product, statements)
     offsets = {item.offset for item in statements if item.offset is not None}

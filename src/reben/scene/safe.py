@@ -51,12 +51,7 @@ class Safe:
 
     @classmethod
     def parse(cls, content: bytes, name: str) -> "Safe":
-        """Return the content of a metadata file.
-
-        Raises:
-            ProductLevelError: If it belongs to a level-1C product.
-            ProductError: If it is damaged or incomplete.
-        """
+        """Return the content of a metadata file."""
         root = parse_metadata(content, name)
         kind = first_text(root, "PRODUCT_TYPE", "PROCESSING_LEVEL") or root.tag
         if "2A" not in kind:
@@ -96,12 +91,7 @@ class Safe:
         )
 
     def scaling_of(self, band: str, boa_offset: float | None) -> OffsetAndScale:
-        """Return offset and scale of a band.
-
-        Raises:
-            OffsetConflictError: If ``boa_offset`` differs from the product's metadata.
-            UnknownOffsetError: If neither the product nor ``boa_offset`` states it.
-        """
+        """Return offset and scale of a band."""
         if self.offsets:
             if band not in self.offsets:
                 raise UnknownOffsetError(

@@ -23,11 +23,6 @@ def parse_metadata(content: bytes, name: str) -> Element:
         content: All bytes of the file.
         name: What the file is called in error messages.
 
-    Raises:
-        ProductError: If it is not well-formed, too large or too deep, or has a document type
-            declaration: entities live there, and no metadata file of a Sentinel product has one.
-        MissingExtraError: If defusedxml is not installed.
-
     Example:
         >>> root = parse_metadata(b'<a xmlns="urn:x"><b unit="m"> 10 </b></a>', "some.xml")
         >>> first_text(root, "b"), root.find("b").attrib
@@ -97,13 +92,7 @@ class SafeFiles:
 
     @classmethod
     def open(cls, path: Path) -> Self:
-        """Return the files of a product in a folder or in a zip, which is not unpacked.
-
-        Raises:
-            ProductLevelError: If it is a level-1C product.
-            ProductError: If it has no metadata file, or is a zip that is damaged or holds several
-                products.
-        """
+        """Return the files of a product in a folder or in a zip, which is not unpacked."""
         folder = path.absolute()
         if path.is_dir():
             if not (folder / METADATA_FILE).is_file():

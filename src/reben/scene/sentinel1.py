@@ -53,10 +53,6 @@ def unit_of(name: str, words: Mapping[str, str], given: Unit | None) -> Unit:
         words: Key -> text of metadata: units, descriptions, tags.
         given: The user's unit.
 
-    Raises:
-        UnknownUnitError: If nothing states it, or metadata state several units, amplitude, or
-            another unit than the user.
-
     Example:
         >>> unit_of("VV.tif", {"description": "sigma0 VV [dB]"}, None)
         'db'
@@ -97,11 +93,6 @@ class WarpedBand:
         grid: The grid of the scene.
         unit: The unit of the source's values.
         band: VV or VH.
-
-    Raises:
-        GridError: If the source does not touch the grid.
-        ProductError: If its values are integers, which are not calibrated.
-        UnknownUnitError: If its values cannot have that unit.
     """
 
     def __init__(self, source: BandSource, grid: Grid, unit: Unit, band: str) -> None:
@@ -293,15 +284,6 @@ def open_sentinel1(
             URL or mapping), or a Dataset with VV and VH.
         grid: The grid of the scene.
         unit: "db" or "linear", if the product does not state it.
-
-    Raises:
-        ConfigError: If the unit is neither.
-        ProductLevelError: If it is not calibrated or in radar geometry.
-        MissingBandError: If VV or VH is missing.
-        UnknownUnitError: If nothing states whether it is in dB, or values cannot have that unit.
-        GridError: If it lies elsewhere.
-        ProductError: If a file cannot be read.
-        MissingExtraError: If rasterio is not installed.
     """
     if unit is not None and unit not in UNITS:
         raise ConfigError(f"sentinel1_unit must be one of {', '.join(UNITS)}, not {unit!r}.")

@@ -58,11 +58,7 @@ class Item:
     base: str
 
     def raster_path(self, href: str) -> str:
-        """Return the path that GDAL opens to read an asset.
-
-        Raises:
-            ProductError: If the address is of a kind that is not read, or the file does not exist.
-        """
+        """Return the path that GDAL opens to read an asset."""
         address = self._address(href)
         scheme = urlsplit(address).scheme.lower()
         if scheme in _WEB:
@@ -114,12 +110,7 @@ def is_web_address(text: str) -> bool:
 
 
 def open_item(item: str | Path | Mapping[Any, Any]) -> Item:
-    """Return a STAC item from its URL, its file, or a mapping.
-
-    Raises:
-        DownloadError: If it could not be fetched.
-        ProductError: If it is not a STAC item.
-    """
+    """Return a STAC item from its URL, its file, or a mapping."""
     if isinstance(item, Mapping):
         return _parse(item, "the STAC item", _self_link(item))
     if isinstance(item, str) and is_web_address(item):

@@ -72,11 +72,7 @@ RADAR_GIGAHERTZ = 5.405
 
 
 def require_band(name: str) -> str:
-    """Return ``name`` if it is a band of a patch.
-
-    Raises:
-        UnknownBandError: If it is not; the message lists the known ones.
-    """
+    """Return ``name`` if it is a band of a patch."""
     if name not in BANDS:
         raise UnknownBandError(f"No band {name!r} in a patch. Bands: {', '.join(BANDS)}.")
     return name

@@ -230,9 +230,6 @@ def tile_corner(tile: str) -> tuple[int, int, int]:
     Args:
         tile: Name of the tile, for example ``33UUP``, with or without a T before it.
 
-    Raises:
-        PatchNameError: If the grid has no such tile.
-
     Example:
         >>> tile_corner("33UUP")
         (32633, 300000, 5400000)
@@ -281,11 +278,7 @@ def is_sentinel1_name(text: str) -> bool:
 
 
 def reference_map_name(patch_id: str) -> str:
-    """Return the name of the reference map of the Sentinel-2 patch ``patch_id``.
-
-    Raises:
-        PatchNameError: If ``patch_id`` is not the name of a Sentinel-2 patch.
-    """
+    """Return the name of the reference map of the Sentinel-2 patch ``patch_id``."""
     _require(_SENTINEL2, patch_id, "Sentinel-2")
     return patch_id + REFERENCE_MAP_SUFFIX
 

@@ -20,9 +20,6 @@ def atomic_file(path: str | Path) -> Iterator[Path]:
 
     Whatever stood at ``path`` stays there untouched until the new file is complete, and for
     good if the block fails. Missing parent folders are made.
-
-    Raises:
-        OutputError: If the operating system refuses to write, for example for want of space.
     """
     path = Path(path)
     try:
@@ -45,11 +42,7 @@ def atomic_file(path: str | Path) -> Iterator[Path]:
 
 
 def write_bytes(path: str | Path, content: bytes) -> None:
-    """Write ``content`` to ``path``, whole or not at all.
-
-    Raises:
-        OutputError: If the operating system refuses to write.
-    """
+    """Write ``content`` to ``path``, whole or not at all."""
     with atomic_file(path) as temporary, temporary.open("wb") as file:
         file.write(content)
         file.flush()
@@ -57,11 +50,7 @@ def write_bytes(path: str | Path, content: bytes) -> None:
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Write ``text`` to ``path`` as UTF-8, whole or not at all.
-
-    Raises:
-        OutputError: If the operating system refuses to write.
-    """
+    """Write ``text`` to ``path`` as UTF-8, whole or not at all."""
     write_bytes(path, text.encode())
 
 
@@ -90,10 +79,6 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
 
     If the block fails or is interrupted, the new folder is removed. Missing parent folders are
     made, and stay.
-
-    Raises:
-        OutputError: If something stands at ``path`` already, other than an empty folder, or if
-            the operating system refuses to write.
     """
     path = Path(path).absolute()
     require_free(path)
@@ -121,11 +106,7 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
 
 
 def require_free(path: Path) -> None:
-    """Return if nothing stands at ``path``, or an empty folder.
-
-    Raises:
-        OutputError: If there is something else; the message says what.
-    """
+    """Return if nothing stands at ``path``, or an empty folder."""
     try:
         if path.is_dir():
             first = min((entry.name for entry in path.iterdir()), default=None)

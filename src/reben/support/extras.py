@@ -13,9 +13,6 @@ def optional(module: str, extra: str, use: str) -> Any:  # noqa: ANN401 - a modu
         module: Its import name, for example ``rasterio`` or ``matplotlib.figure``.
         extra: The extra of reben that installs it.
         use: What needs it, as the beginning of a sentence: ``Reading scenes``.
-
-    Raises:
-        MissingExtraError: If it, or something that it needs, is not installed.
     """
     try:
         return import_module(module)

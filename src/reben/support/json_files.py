@@ -37,10 +37,6 @@ def read_json(path: Path, kind: type[_Kind], error: type[RebenError], cure: str)
         kind: What it must hold. Types are strict: ``"1"`` is no number, ``1`` is a float.
         error: The error to raise.
         cure: What to do about a file that is not right, as a sentence.
-
-    Raises:
-        RebenError: An ``error`` that names file, field, value and cure; also if the file cannot be
-            read or is larger than `MAX_BYTES`.
     """
     try:
         with path.open("rb") as stream:

@@ -28,10 +28,6 @@ def from_plain(kind: type[_Kind], values: object) -> _Kind:
     """Return the dataclass ``kind`` that `to_plain` took apart, after checking every type.
 
     Fields that have a default may be missing, so that files of older versions can be read.
-
-    Raises:
-        TypeError: If a value is of another type than its field.
-        KeyError: If a field without a default is missing.
     """
     return cast("_Kind", _revive(kind, values, kind.__name__))
 

@@ -101,9 +101,6 @@ def score_patch(model: Classifier, bands: Bands, off: Collection[str] = ()) -> P
         model: The model.
         bands: Band -> [h, w], raw values.
         off: Groups to switch off.
-
-    Raises:
-        RebenError: If the bands are not those that the model needs; see `Classifier.predict`.
     """
     groups = groups_of(model.bands)
     off = [name for name in groups if name in off]

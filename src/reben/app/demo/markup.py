@@ -13,12 +13,7 @@ if TYPE_CHECKING:
 
 
 def draw(part: str, *values: object) -> str:
-    """Return one part of the page; whatever is not `markupsafe.Markup` is escaped.
-
-    Args:
-        part: Name of a macro.
-        values: Its arguments.
-    """
+    """Return one part of the page; whatever is not `markupsafe.Markup` is escaped."""
     return str(getattr(_macros(), part)(*values)).strip()
 
 

@@ -39,10 +39,6 @@ class Samples:
 
     Args:
         store: Folder of the store, with its metadata.
-
-    Raises:
-        StoreError: If the folder is not a store.
-        MetadataError: If it has no metadata.
     """
 
     def __init__(self, store: Path) -> None:
@@ -75,11 +71,7 @@ class Samples:
         return min(self._rows, key=rank)
 
     def patch(self, name: str) -> ShownPatch:
-        """Return the patch with the Sentinel-2 name ``name``.
-
-        Raises:
-            MissingPatchError: If it is none of `choices`, or the store lacks it.
-        """
+        """Return the patch with the Sentinel-2 name ``name``."""
         if name not in self._rows:
             raise MissingPatchError(f"{name} is not one of the patches to choose from.")
         row, table = self._rows[name], self._dataset.table

@@ -119,12 +119,7 @@ class SceneScores:
 
 
 def open_scene_result(path: Path) -> SceneScores:
-    """Return the result of `reben predict-scene`: ``scores.tif``, or the folder that holds it.
-
-    Raises:
-        UploadError: If there is no such file, or it is not a raster of scores.
-        MissingExtraError: If rasterio is not installed.
-    """
+    """Return the result of `reben predict-scene`: ``scores.tif``, or the folder that holds it."""
     file = path / "scores.tif" if path.is_dir() else path
     try:
         content = file.read_bytes()
@@ -141,10 +136,6 @@ def parse_scene(content: bytes, name: str, quicklook: bytes | None = None) -> Sc
         content: The bytes of the GeoTIFF.
         name: What it is called in error messages.
         quicklook: The picture that was drawn with it.
-
-    Raises:
-        UploadError: If it is not such a raster, or too large.
-        MissingExtraError: If rasterio is not installed.
     """
     rasterio = optional("rasterio", "demo", "Showing a scene")
     if not content.startswith(STARTS):

@@ -96,9 +96,6 @@ def launch(
         state: What the page shows; its folder is that of `private_folder`.
         host: Address to listen on; 127.0.0.1 is reached from this machine only.
         port: Port to listen on; by default the first free one from 7860 on.
-
-    Raises:
-        ConfigError: If the address or port cannot be listened on.
     """
     from starlette.middleware import Middleware
     from starlette.middleware.trustedhost import TrustedHostMiddleware

@@ -34,11 +34,6 @@ def write_space(
         bands: Bands of the model in their order, for a published model whose name does not say.
         data: Store to take up to 24 sample patches from; by default the real sample, if it is
             there.
-
-    Raises:
-        ConfigError: If the model is neither a folder nor a name on the Hub.
-        OutputError: If ``out`` is there already and not empty, or cannot be written.
-        RebenError: If the model or the store cannot be opened.
     """
     is_local = Path(model).is_dir()
     repository = split_revision(model)[0]

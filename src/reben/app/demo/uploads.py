@@ -130,11 +130,6 @@ def take_upload(
         paths: The files.
         root: The folder of uploads; a file elsewhere is refused.
         limits: How much is taken.
-
-    Raises:
-        UploadError: If the files are not the bands of one patch; the message says why.
-        TiffError: If a file is a damaged TIFF.
-        MissingExtraError: If a TIFF needs rasterio, which is not installed.
     """
     limits = limits or UploadLimits()
     if not paths:
@@ -165,11 +160,7 @@ def take_upload(
 
 
 def read_uploaded(path: Path, root: Path, most_bytes: int) -> bytes:
-    """Return the content of an uploaded file.
-
-    Raises:
-        UploadError: If it is not in ``root``, is not an ordinary file, or is too large.
-    """
+    """Return the content of an uploaded file."""
     if path.is_symlink() or not path.resolve().is_relative_to(root.resolve()):
         raise UploadError(f"{path.name} was not uploaded here. Choose the file again.")
     try:
@@ -213,11 +204,7 @@ def _read_band(
 
 
 def _read_zip(path: Path, limits: UploadLimits) -> Iterator[tuple[str, bytes]]:
-    """Yield name and content of the files in a zip; attributes that macOS adds are left out.
-
-    Raises:
-        UploadError: If it is damaged, or holds what a patch folder does not hold.
-    """
+    """Yield name and content of the files in a zip; attributes that macOS adds are left out."""
     try:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()

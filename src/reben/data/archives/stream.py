@@ -50,9 +50,6 @@ def find_parts(path: Path) -> tuple[Path, ...]:
     Args:
         path: The archive; its first part, for example ``S2.tar.gzaa``; or the start of the names
             of all parts, for example ``S2.tar.gz``.
-
-    Raises:
-        ArchiveError: If nothing is there, or a part between the first and the last is missing.
     """
     match = _PART.fullmatch(path.name)
     is_part = match is not None and not path.name.endswith(_WHOLE)

@@ -84,10 +84,6 @@ def read_members(
     """Yield the files of a tar archive for which ``wants(name, size)`` is true.
 
     Concatenated archives are read as one.
-
-    Raises:
-        ArchiveError: If the bytes are not a tar archive, damaged or end too early; if a member is
-            a link or a device, or its name leads out of the archive's folder.
     """
     stream = _Bytes(chunks)
     for kind, name, size in _read_headers(stream, archive):

@@ -45,10 +45,6 @@ def find_inputs(folder: Path, given: Collection[str]) -> FoundInputs:
 
     Archives and folders with the published names are taken first; without them, the folder in
     which all patches of a kind lie. Kinds that are ``given`` are not looked for.
-
-    Raises:
-        ConfigError: If the folder holds no input, or more than one for a kind, or if a download
-            into it is not finished.
     """
     if not folder.is_dir():
         raise ConfigError(

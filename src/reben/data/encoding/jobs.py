@@ -213,10 +213,6 @@ def do_jobs(
     Archives come first, since each keeps a process busy to its end. With one process it is this
     one. With ``strict`` a failure ends a batch, so that it is reported at once. An archive without
     files is read from the descriptor ``pipe``.
-
-    Raises:
-        OutputError: If the store cannot be written.
-        EncodeError: If a process dies; what it committed stays valid.
     """
     if num_processes == 1 and executor is None:
         with ValueWriter(store) as writer:

@@ -64,15 +64,6 @@ def cut_batches(
     one patch in each. The pieces of a batch differ by at most one patch. A last batch with fewer
     patches than ranks is merged into the one before.
 
-    Args:
-        num_patches: Patches in the epoch.
-        batch_size: Patches in a batch, over all ranks.
-        rank: Which piece of each batch, counted from zero.
-        world_size: Number of ranks.
-
-    Raises:
-        ConfigError: If a rank would get no patch, or there is no such rank.
-
     Example:
         >>> cut_batches(7, 4, rank=1, world_size=2)
         [slice(2, 4, None), slice(6, 7, None)]
@@ -186,9 +177,6 @@ class Epochs(Generic[_Pixels]):
 
         The next iteration starts with the batch that would have come next. After the last batch of
         an epoch it is empty until `set_epoch` names the next epoch.
-
-        Raises:
-            ConfigError: If the number of patches or a setting differs, and with it the order.
         """
         ours = self._settings()
         other = [name for name in ours if state.get(name) != ours[name]]

@@ -57,9 +57,6 @@ def fill_images(dataset: Dataset, preprocess: Preprocess, dtype: torch.dtype) ->
         dataset: The patches, with the bands of ``preprocess``.
         preprocess: Makes images of raw values.
         dtype: Dtype of the images: float32, bfloat16 or float16.
-
-    Raises:
-        ConfigError: If ``dtype`` is none of these.
     """
     if dtype not in _IMAGE_DTYPES:
         raise ConfigError(
@@ -153,13 +150,7 @@ def _take_bands(names: BandSet, num_patches: int, buffers: "Buffers") -> dict[st
 
 
 def read_checked(dataset: Dataset, rows: Sequence[int]) -> dict[str, Tensor]:
-    """Return the raw bands of patches, [B, h, w], after all checks.
-
-    Raises:
-        MissingPatchError: If the store lacks a patch.
-        BandsMismatchError: If a patch lacks a band.
-        PixelsError: If the values of a patch cannot be right; the message names it.
-    """
+    """Return the raw bands of patches, [B, h, w], after all checks."""
     patches = [dataset.patch(row) for row in rows]
     kinds = {tuple((band.dtype, band.shape) for band in patch.values()) for patch in patches}
     if len(kinds) == 1:
@@ -203,9 +194,6 @@ class BandAddresses:
     @contextmanager
     def find(self, rows: Sequence[int]) -> Iterator[NDArray[np.uint64] | None]:
         """Yield where each band of each patch lies, valid until the end of the block.
-
-        Args:
-            rows: Rows of the table.
 
         Yields:
             Addresses of first values, uint64 [B, C]; None if a band is missing or unusual.

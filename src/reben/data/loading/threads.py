@@ -27,10 +27,6 @@ def run_ahead(
         parts: Returns the parts of a job, which threads share.
         num_workers: Number of threads; with zero, each job is done when it is asked for.
         ahead: How many jobs may be under way or done while another one is in use.
-
-    Raises:
-        Exception: Whatever a part raised, when its job's turn comes. The threads end with that, or
-            when the iterator is closed or dropped.
     """
     if not num_workers:
         for job in jobs:

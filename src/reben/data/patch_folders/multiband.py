@@ -52,14 +52,6 @@ def read_multiband(
             descriptions in the file; ``B2`` counts as ``B02``. Names are never guessed from
             positions.
         resample: How bands of 20 m and 60 m are brought back to their size; see `Resample`.
-
-    Raises:
-        BandsMismatchError: If the file does not name its bands, or lacks one that is wanted.
-        PatchShapeError: If the image is not a patch, or with ``exact`` a band has other pixels
-            than repeated ones.
-        PixelValueError: If a band has pixels without data, or a scale or offset.
-        TiffError: If the file is damaged.
-        MissingExtraError: If rasterio is not installed.
     """
     if resample not in RESAMPLES:
         raise ConfigError(f"Unknown resampling {resample!r}. Choose {', '.join(RESAMPLES)}.")

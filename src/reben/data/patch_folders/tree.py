@@ -167,10 +167,6 @@ class PatchTree:
         bands: The bands of the model, which decide whose sensor's folders are patches.
         s1: Folder of the Sentinel-1 patches, for models of both sensors.
         metadata: Tables that tell which of them belongs to which Sentinel-2 patch.
-
-    Raises:
-        ConfigError: If s1 and metadata cannot be used, or one of them is missing.
-        BandsMismatchError: If an input does not exist.
     """
 
     inputs: tuple[Path, ...]
@@ -197,12 +193,7 @@ class PatchTree:
             )
 
     def __iter__(self) -> Iterator[PatchPlace]:
-        """Yield the patches input by input, sorted by name in each folder.
-
-        Raises:
-            BandsMismatchError: If a folder cannot be listed.
-            ConfigError: If a Sentinel-2 patch needs a partner and s1 is not given.
-        """
+        """Yield the patches input by input, sorted by name in each folder."""
         if self.is_pair:
             first, second = sorted(self.inputs, key=lambda path: "Sentinel-1" in _sensors(path))
             yield PatchPlace(first.resolve().name, (str(first), str(second)))

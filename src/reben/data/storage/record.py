@@ -71,12 +71,7 @@ class StoreRecord:
 
     @classmethod
     def read(cls, folder: Path) -> Self:
-        """Return the record in a store's folder, or an empty one.
-
-        Raises:
-            StoreError: If it is damaged or of a later version, or if the machine went down while
-                the store was being written.
-        """
+        """Return the record in a store's folder, or an empty one."""
         path = folder / RECORD_FILE
         if not path.exists():
             return cls((), None, ())

@@ -68,11 +68,6 @@ def read_tiff(path: str | Path) -> NDArray[Any]:
 
     Pixels are never changed: no scaling, no masking of nodata. Treat the array as read-only; it
     mostly is a view of the bytes that were read.
-
-    Raises:
-        TiffError: If the file does not exist, is damaged, or has more than one band.
-        MissingExtraError: If the file is tiled, compressed otherwise than by deflate, or in another
-            way unlike the files of the data set, and rasterio is not installed.
     """
     try:
         with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - a third of the time
@@ -88,10 +83,6 @@ def parse_tiff(content: bytes, name: str) -> NDArray[Any]:
     Args:
         content: All bytes of the file.
         name: What the file is called in error messages.
-
-    Raises:
-        TiffError: If the bytes are damaged, or the image has more than one band.
-        MissingExtraError: If rasterio is needed and not installed.
     """
     dtype, shape, pixels = read_pixels(content, name)
     flat = np.frombuffer(pixels, dtype)
@@ -100,12 +91,7 @@ def parse_tiff(content: bytes, name: str) -> NDArray[Any]:
 
 
 def read_pixels(content: bytes, name: str) -> Strips:
-    """Return the pixels of a single-band TIFF as bytes, little-endian; see `parse_tiff`.
-
-    Raises:
-        TiffError: If the bytes are damaged, or the image has more than one band.
-        MissingExtraError: If rasterio is needed and not installed.
-    """
+    """Return the pixels of a single-band TIFF as bytes, little-endian; see `parse_tiff`."""
     try:
         strips = read_strips(content) if content.startswith(PLAIN_START) else None
         return strips or _read_with_rasterio(content, name)
@@ -118,9 +104,6 @@ def read_strips(content: bytes) -> Strips | None:
 
     Args:
         content: All bytes of the file, which start with `PLAIN_START`.
-
-    Raises:
-        FaultError: If it is a plain TIFF and damaged, or has more than one band.
     """
     plan = _plan(read_directory(content))
     if plan is None:

@@ -129,11 +129,7 @@ class Directory:
         return int(struct.unpack_from(f"{self.order}{field.code}", self.entries, at)[0])
 
     def values(self, tag: int, content: bytes) -> tuple[float, ...]:
-        """Return the numbers of a tag, none if the file lacks it.
-
-        Raises:
-            FaultError: If they lie outside of ``content``, or are too many.
-        """
+        """Return the numbers of a tag, none if the file lacks it."""
         field = self.fields.get(tag)
         if field is None or field.code in ("", "s"):
             return ()
@@ -150,9 +146,6 @@ def read_directory(content: bytes) -> Directory:
 
     Args:
         content: The file, which starts with one of `STARTS`, or the part that holds its tags.
-
-    Raises:
-        FaultError: If the directory does not lie in ``content``.
     """
     magic = content[:4]
     form = _FORMS[magic]
@@ -204,9 +197,6 @@ def read_header(content: bytes, name: str) -> TiffHeader:
     Args:
         content: All bytes of the file.
         name: What the file is called in error messages.
-
-    Raises:
-        TiffError: If it is not a TIFF, or its first directory is damaged.
     """
     if not content.startswith(STARTS):
         raise TiffError(f"{name} is not a TIFF: it starts with other bytes.")
@@ -232,13 +222,7 @@ def read_header(content: bytes, name: str) -> TiffHeader:
 
 
 def read_bounds(path: str | Path) -> Bounds | None:
-    """Return the rectangle that a TIFF covers, or None if the file does not tell.
-
-    Raises:
-        TiffError: If the file cannot be read.
-        MissingExtraError: If its georeferencing is unlike that of the data set, and rasterio, which
-            reads such files, is not installed.
-    """
+    """Return the rectangle that a TIFF covers, or None if the file does not tell."""
     try:
         with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - half a million times
             start = file.read(_START_BYTES)

@@ -23,10 +23,6 @@ def open_with_rasterio(
         file: Its path or its content.
         name: What it is called in error messages.
         use: What needs rasterio, as the beginning of a sentence.
-
-    Raises:
-        TiffError: If rasterio cannot read it, now or inside the block.
-        MissingExtraError: If rasterio is not installed.
     """
     rasterio, errors = (optional(part, "geo", use) for part in ("rasterio", "rasterio.errors"))
     try:

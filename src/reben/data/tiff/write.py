@@ -43,11 +43,7 @@ class GeoTransform(NamedTuple):
 
     @property
     def zone(self) -> str:
-        """The zone's number and hemisphere, for example ``33N``.
-
-        Raises:
-            TiffError: If ``epsg`` is not the code of a UTM zone on WGS 84.
-        """
+        """The zone's number and hemisphere, for example ``33N``."""
         if not is_utm(self.epsg):
             raise TiffError(
                 f"EPSG:{self.epsg} is not a UTM zone on WGS 84. "
@@ -71,9 +67,6 @@ def encode_geotiff(
         nodata: The value that stands for no measurement, if any does.
         deflate: Compress, as the reference maps of the data set are. The bytes then also depend
             on the version of zlib.
-
-    Raises:
-        TiffError: If the pixels are of another shape or dtype, or do not lie in a UTM zone.
     """
     if pixels.ndim != 2 or 0 in pixels.shape or pixels.dtype not in (np.uint16, np.float32):
         raise TiffError(

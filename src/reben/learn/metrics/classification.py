@@ -210,11 +210,6 @@ def compute_metrics(
         label_names: Names of the K labels.
         threshold: A label counts as found where its score is greater than this; one value, or K.
 
-    Raises:
-        EmptySplitError: If there is no patch.
-        LabelsError: If labels, scores and names differ in shape, or a label is not zero or one.
-        ConfigError: If a score or the threshold is NaN or outside 0..1.
-
     Example:
         >>> found = compute_metrics(np.array([[0.9, 0.2], [0.4, 0.1]]), np.eye(2), ("A", "B"))
         >>> found.macro.average_precision, found.per_class["B"].recall

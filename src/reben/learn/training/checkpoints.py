@@ -41,11 +41,7 @@ class State(TypedDict):
 
 
 def save_checkpoint(run: Path, state: State, tensors: Mapping[str, Tensor]) -> None:
-    """Write the last checkpoint of a run.
-
-    Raises:
-        OutputError: If it cannot be written; the one before is unchanged.
-    """
+    """Write the last checkpoint of a run."""
     from safetensors.torch import save
 
     header = {_HEADER: json.dumps(state, ensure_ascii=False, allow_nan=False)}
@@ -54,11 +50,7 @@ def save_checkpoint(run: Path, state: State, tensors: Mapping[str, Tensor]) -> N
 
 
 def keep_best(run: Path) -> None:
-    """Keep the last checkpoint as that of the best epoch.
-
-    Raises:
-        OutputError: If it cannot be written.
-    """
+    """Keep the last checkpoint as that of the best epoch."""
     folder = run / CHECKPOINT_FOLDER
     with atomic_file(folder / BEST_CHECKPOINT) as temporary:
         shutil.copyfile(folder / LAST_CHECKPOINT, temporary)
@@ -71,11 +63,7 @@ def last_checkpoint(run: Path) -> Path | None:
 
 
 def read_state(path: Path) -> State:
-    """Return what a checkpoint holds besides tensors.
-
-    Raises:
-        RunError: If it is damaged, or of another version.
-    """
+    """Return what a checkpoint holds besides tensors."""
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -105,12 +93,7 @@ def run_facts(config: TrainConfig, dataset: Dataset) -> dict[str, str]:
 
 
 def require_same(run: Run, config: TrainConfig, dataset: Dataset) -> None:
-    """Check that a run can be resumed with these settings and data.
-
-    Raises:
-        ConfigError: If a setting differs.
-        RunError: If the data differ, or the checkpoint is another run's.
-    """
+    """Check that a run can be resumed with these settings and data."""
     _refuse(f"The run {run.path}", config.differences_from(run.config))
     fingerprint = run.summary.get("data", {}).get("fingerprint")
     if fingerprint not in (None, dataset.table.fingerprint()):

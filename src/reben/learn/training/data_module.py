@@ -27,13 +27,7 @@ def training_loaders(
     rank: int = 0,
     on_cpu: bool = True,
 ) -> tuple[Loader, Loader]:
-    """Return one rank's batches to train on and to validate on, in host memory.
-
-    Raises:
-        EmptySplitError: If one of the splits has no patch.
-        UnknownLabelError: If a patch has a label that the model does not know.
-        ConfigError: If there are more ranks than patches.
-    """
+    """Return one rank's batches to train on and to validate on, in host memory."""
     settings: dict[str, Any] = {
         "preprocess": copy.deepcopy(classifier.preprocess).cpu(),
         "batch_size": config.batch_size,

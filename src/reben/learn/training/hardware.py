@@ -31,11 +31,7 @@ def choose_channels_last(config: TrainConfig, classifier: "Classifier") -> bool:
 
 
 def build_fabric(config: TrainConfig) -> "Fabric":
-    """Return the Fabric of a training: its processes, devices and number format.
-
-    Raises:
-        ConfigError: If this machine lacks the devices, or they do not support the format.
-    """
+    """Return the Fabric of a training: its processes, devices and number format."""
     from lightning.fabric import Fabric
     from lightning.fabric.utilities.exceptions import MisconfigurationException
 

@@ -21,12 +21,7 @@ LOGGERS = ("wandb", "mlflow", "trackio")
 
 
 def require_loggers(names: Sequence[str]) -> None:
-    """Check that loggers are known and installed.
-
-    Raises:
-        ConfigError: If one is unknown.
-        MissingExtraError: If its package is not installed.
-    """
+    """Check that loggers are known and installed."""
     unknown = [name for name in names if name not in LOGGERS]
     if unknown:
         raise ConfigError(f"Unknown logger {', '.join(unknown)}. Loggers: {', '.join(LOGGERS)}.")

@@ -62,13 +62,7 @@ class Loop:
         self.losses = self._no_losses()
 
     def run(self) -> None:
-        """Train until the epochs or the patience are used up.
-
-        Raises:
-            KeyboardInterrupt: After Ctrl-C, once a checkpoint is written.
-            TrainingError: If a loss is NaN or infinite.
-            OutputError: If the run folder cannot be written.
-        """
+        """Train until the epochs or the patience are used up."""
         training = self.training
         self.recorder.start()
         while training.epoch < self.config.epochs and self.recorder.is_patient:
@@ -84,12 +78,7 @@ class Loop:
                 raise KeyboardInterrupt
 
     def train_epoch(self) -> None:
-        """Train on what is left of the epoch.
-
-        Raises:
-            KeyboardInterrupt: After Ctrl-C, once a checkpoint is written.
-            TrainingError: If a loss is NaN or infinite.
-        """
+        """Train on what is left of the epoch."""
         training, loader = self.training, self.train_loader
         self.recorder.start_epoch()
         loader.set_epoch(training.epoch)
@@ -204,11 +193,7 @@ class Loop:
         self.pauses.saved()
 
     def resume(self, checkpoint: Path) -> None:
-        """Continue where a checkpoint was written.
-
-        Raises:
-            RunError: If the checkpoint is damaged, or does not fit the model.
-        """
+        """Continue where a checkpoint was written."""
         state = read_state(checkpoint)
         try:
             self.training.load_tensors(load_file(checkpoint))

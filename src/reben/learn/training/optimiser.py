@@ -22,9 +22,6 @@ def make_optimiser(classifier: Classifier, config: TrainConfig) -> torch.optim.A
 
     They are one group, or with ``layer_decay`` one for each layer, the head first. ``initial_lr``
     of a group is its peak learning rate.
-
-    Raises:
-        ConfigError: If ``layer_decay`` is set and timm does not know the layers of the backbone.
     """
     weights = [weight for weight in classifier.parameters() if weight.requires_grad]
     groups = [{"params": weights}] if config.layer_decay == 1 else _by_layer(classifier, config)
@@ -55,11 +52,7 @@ def _by_layer(classifier: Classifier, config: TrainConfig) -> list[dict[str, Any
 
 
 def freeze_backbone(classifier: Classifier) -> None:
-    """Let only the classification head learn.
-
-    Raises:
-        ConfigError: If the backbone has no separate head.
-    """
+    """Let only the classification head learn."""
     head = classification_head(classifier)
     weights = [] if head is None else list(head.parameters())
     if not weights:
@@ -94,9 +87,6 @@ def learning_rate_at(step: int, *, total_steps: int, warmup_steps: int, peak: fl
     then falls along half a cosine from ``peak`` at step ``warmup_steps`` to a tenth of it at
     ``total_steps``, and stays there. Without a warm-up it starts at ``peak``.
 
-    Raises:
-        ConfigError: If the run has no step, or the warm-up does not end before the run.
-
     Source: the published training script, whose rates are in tests/golden/lr_schedule.json.
 
     Example:
@@ -115,11 +105,7 @@ def learning_rate_at(step: int, *, total_steps: int, warmup_steps: int, peak: fl
 
 
 def require_schedule(*, total_steps: int, warmup_steps: int) -> None:
-    """Check that the run has a step, and the warm-up ends before it.
-
-    Raises:
-        ConfigError: If not.
-    """
+    """Check that the run has a step, and the warm-up ends before it."""
     if total_steps < 1:
         raise ConfigError(f"A run needs at least one step, not {total_steps} steps.")
     if not 0 <= warmup_steps < total_steps:

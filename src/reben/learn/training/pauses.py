@@ -64,11 +64,7 @@ class LossSum:
         return self.read() if len(self._unread) >= self._every else []
 
     def read(self) -> list[StepLoss]:
-        """Read and return the losses that are still on the device.
-
-        Raises:
-            TrainingError: If one is NaN or infinite.
-        """
+        """Read and return the losses that are still on the device."""
         unread, self._unread = self._unread, []
         found = []
         values = torch.stack([one.total for one in unread]).tolist() if unread else []

@@ -129,11 +129,7 @@ class RunRecorder:
         self._seconds_before = float(self.summary["seconds"])
 
     def say(self, text: str, *, in_file_only: bool = False) -> None:
-        """Add a line to ``train.log`` and to the log of the program.
-
-        Raises:
-            OutputError: If the file cannot be written.
-        """
+        """Add a line to ``train.log`` and to the log of the program."""
         if not self.writes:
             return
         if not in_file_only:
@@ -206,11 +202,7 @@ class RunRecorder:
         )
 
     def finish(self, status: str) -> None:
-        """Write how the run ended: finished, interrupted or failed.
-
-        Raises:
-            OutputError: If the folder cannot be written.
-        """
+        """Write how the run ended: finished, interrupted or failed."""
         is_finished = status == "finished"
         is_early = is_finished and self.summary["epochs_run"] < self._config.epochs
         self.summary |= {"status": status, "stopped_early": is_early}

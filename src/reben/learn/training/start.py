@@ -18,13 +18,7 @@ class Start(NamedTuple):
 
 
 def first_classifier(config: TrainConfig) -> Start:
-    """Return the classifier before the first step.
-
-    Raises:
-        ConfigError: If the model to start from has other bands, images or backbone, or has other
-            labels and no separate head.
-        ModelError: If a model cannot be built or loaded.
-    """
+    """Return the classifier before the first step."""
     classifier = Classifier(
         config.backbone,
         config.band_set,

@@ -32,9 +32,6 @@ class Training:
         warmup_steps: How many of them are the warm-up.
         class_weights: Factors on the loss of labels that are present, [K].
         channels_last: Whether images are channels-last in memory.
-
-    Raises:
-        ConfigError: If the backbone does not support ``freeze_backbone`` or ``layer_decay``.
     """
 
     def __init__(

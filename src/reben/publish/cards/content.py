@@ -31,11 +31,7 @@ _UNITS: dict[Sensor, str] = {"Sentinel-1": "dB", "Sentinel-2": "digital number"}
 
 
 def card_values(data: CardData) -> dict[str, Any]:
-    """Return all values that the template of a card can use, by name.
-
-    Raises:
-        RunError: If the record of the run is incomplete.
-    """
+    """Return all values that the template of a card can use, by name."""
     model, run = data.subject.model, data.subject.run
     values = {
         "reben_version": version("reben"),
@@ -71,11 +67,7 @@ def as_json(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def fill(values: Mapping[str, Any], template: str) -> str:
-    """Return the text of a card, in Markdown.
-
-    Raises:
-        ConfigError: If the template is invalid or uses an unknown value.
-    """
+    """Return the text of a card, in Markdown."""
     branding = from_plain(Branding, values["branding"])
     shown = {
         "affiliations": branding.row(),

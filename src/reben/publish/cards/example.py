@@ -78,12 +78,7 @@ def choose_example(table: PatchTable, seed: int = 0) -> str:
 
 
 def predict_example(model: Classifier, dataset: Dataset, patch_id: str) -> Example:
-    """Return what ``model`` predicts for one patch of ``dataset``, from its raw bands.
-
-    Raises:
-        MissingPatchError: If the table or the store lacks the patch.
-        BandsMismatchError: If the patch lacks a band that the model or the picture needs.
-    """
+    """Return what ``model`` predicts for one patch of ``dataset``, from its raw bands."""
     shown = [name for name in picture_bands(model.bands) if name not in model.bands]
     both = BandSet((*model.bands, *shown))
     bands = dataset.with_bands(both).patch(patch_id)
@@ -159,12 +154,7 @@ def pack(example: Example) -> bytes:
 
 
 def unpack(path: Path, model: Classifier) -> Example:
-    """Return the example in a file that `pack` wrote, predicted again by ``model``.
-
-    Raises:
-        ModelFolderError: If the file is damaged or holds no example.
-        RebenError: If the model cannot predict it.
-    """
+    """Return the example in a file that `pack` wrote, predicted again by ``model``."""
     from safetensors import SafetensorError, safe_open
 
     cure = "Write the card again."

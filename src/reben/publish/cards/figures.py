@@ -65,9 +65,6 @@ def colour_patch(bands: Mapping[str, Pixels]) -> tuple[Image.Image, str]:
     Args:
         bands: Band name -> [120, 120], raw digital numbers (Sentinel-2) or dB (Sentinel-1). True
             colour is preferred over radar.
-
-    Raises:
-        BandsMismatchError: If neither B04, B03, B02 nor VV, VH are given.
     """
     if not RGB.missing_from(bands):
         stacked = np.stack([np.asarray(bands[name], np.float32) for name in RGB], axis=-1)

@@ -117,11 +117,7 @@ DEFAULT_LICENCE = _Default("mit")
 
 
 def one_licence(licence: str | None, license: str | None) -> str:
-    """Return the licence that was given in British or in American spelling.
-
-    Raises:
-        ConfigError: If both or neither were given.
-    """
+    """Return the licence that was given in British or in American spelling."""
     if license is not None and not isinstance(licence, _Default | None):
         raise ConfigError(
             f"licence {licence!r} and license {license!r} are two spellings of one setting. Pass "
@@ -137,9 +133,6 @@ def one_licence(licence: str | None, license: str | None) -> str:
 
 def require_licence(name: str) -> str:
     """Return ``name`` if the Hub knows a licence of that identifier.
-
-    Raises:
-        ConfigError: If it does not; the message suggests similar ones.
 
     Example:
         >>> require_licence("mit")

@@ -58,11 +58,7 @@ class _Environment:
 
 
 def training_values(run: Run) -> dict[str, Any]:
-    """Return the template values about a recorded training; they contain no paths.
-
-    Raises:
-        RunError: If the record of the run is incomplete.
-    """
+    """Return the template values about a recorded training; they contain no paths."""
     config, cure = run.config, "The run is incomplete; train again."
     found = read_json(run.path / ENVIRONMENT_FILE, _Environment, RunError, cure)
     private = {"store": None, "label_table": None}

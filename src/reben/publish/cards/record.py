@@ -58,11 +58,7 @@ class CardRecord:
 
     @classmethod
     def read(cls, folder: Path) -> Self:
-        """Return the record in the folder of a card.
-
-        Raises:
-            ModelFolderError: If it is damaged.
-        """
+        """Return the record in the folder of a card."""
         cure = "Write the card again with: reben card"
         return read_json(folder / RECORD_FILE, cls, ModelFolderError, cure)
 
@@ -75,9 +71,6 @@ class CardRecord:
 
         If another version of reben wrote the card, the front matter is the recorded one. Sections
         are None if that version or another template wrote them: only checksums are known then.
-
-        Raises:
-            ConfigError: If the values do not fit the template.
         """
         if self.reben_version != version("reben"):
             return self.front_matter, None
@@ -93,14 +86,6 @@ def make_card(
     """Return a card and its record.
 
     If the template marks no sections, all of its text is one section.
-
-    Args:
-        values: The values that fill the template.
-        template: The template.
-        files: Pictures and example of the card.
-
-    Raises:
-        ConfigError: If the template cannot be filled or its section marks do not match.
     """
     head, text = front_matter(values), fill(values, template)
     if not _MARK.search(text):

@@ -35,10 +35,6 @@ def write_leaderboard(board: Leaderboard, out: str | Path, *, picture: bool = Tr
         board: The leaderboard.
         out: The folder; files of these names in it are replaced.
         picture: Whether to draw it, with matplotlib.
-
-    Raises:
-        OutputError: If the folder cannot be written.
-        MissingExtraError: If matplotlib is needed and not installed.
     """
     folder = Path(out)
     drawn = draw(board) if picture else None

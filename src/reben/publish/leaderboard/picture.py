@@ -14,11 +14,7 @@ if TYPE_CHECKING:
 
 
 def draw(board: Leaderboard) -> "Figure":
-    """Return a picture of the figure that the board is ranked by: dots, with intervals.
-
-    Raises:
-        MissingExtraError: If matplotlib is not installed.
-    """
+    """Return a picture of the figure that the board is ranked by: dots, with intervals."""
     counts = [len(group.entries) for group in board.groups]
     with figure_style():
         figure = new_figure(8, 1.1 * len(counts) + 0.42 * sum(counts))
