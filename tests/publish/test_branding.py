@@ -100,10 +100,10 @@ def test_addresses_that_are_not_plain_https_are_refused(url):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("affiliations = 3", "Branding.affiliations must be a list"),
-        ("[[affiliations]]\nname = 'A'", "Affiliation.url|affiliations"),
-        ("colour = 'red'", "must be one of affiliations"),
-        ("= =", "does not describe affiliations"),
+        ("affiliations = 3", "us.toml .*affiliations: .*it is 3"),
+        ("[[affiliations]]\nname = 'A'", "affiliations.0.url: Field required"),
+        ("colour = 'red'", "colour: .*may have a list affiliations"),
+        ("= =", "is not TOML"),
         ("[[affiliations]]\nname = ' '\nurl = 'https://example.org'", "has no name"),
     ],
 )

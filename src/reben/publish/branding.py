@@ -1,16 +1,15 @@
 """Whose card it is: names, links and pictures on a card, from a file or a preset."""
 
-import json
 import re
 import tomllib
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
-from reben.errors import ConfigError
+from reben.errors import ConfigError, first_line
 from reben.publish.markdown import Markdown, attribute, escape
-from reben.support.plain_json import from_plain
+from reben.support.json_files import check_values, parse_json
 
 PRESETS = ("bigearth",)
 """Names that `Branding.load` knows."""
@@ -20,6 +19,12 @@ _URL = re.compile(
 INSTALL = "pip install reben"
 """The command on a card that installs reben, unless its `Branding` has another."""
 _LOGO_HEIGHT, _PICTURE_HEIGHT = 40, 160
+_FORM = (
+    "The file may have a list affiliations (name, url, logo), a table pictures (sentinel1, "
+    "sentinel2, dataset), a thumbnail and an install command."
+)
+_NOTHING_ELSE: Any = {"extra": "forbid"}
+"""Makes pydantic refuse unknown keys."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +37,7 @@ class Affiliation:
         logo: The address of its logo, https.
     """
 
+    __pydantic_config__: ClassVar = _NOTHING_ELSE
     name: str
     url: str
     logo: str | None = None
@@ -54,6 +60,7 @@ class Pictures:
         dataset: Shown on every card of the real data set.
     """
 
+    __pydantic_config__: ClassVar = _NOTHING_ELSE
     sentinel1: str | None = None
     sentinel2: str | None = None
     dataset: str | None = None
@@ -82,6 +89,7 @@ class Branding:
         ['TU Berlin', 'RSiM', 'DIMA', 'BigEarth', 'BIFOLD']
     """
 
+    __pydantic_config__: ClassVar = _NOTHING_ELSE
     affiliations: tuple[Affiliation, ...] = ()
     pictures: Pictures = field(default_factory=Pictures)
     thumbnail: str | None = None
@@ -115,15 +123,13 @@ class Branding:
                 f"Could not read affiliations from {source}: {error}. Pass a TOML or JSON file, or "
                 f"a preset: {', '.join(PRESETS)}."
             ) from None
+        if path.name.endswith(".json"):
+            return parse_json(text, cls, str(source), ConfigError, _FORM)
         try:
-            values: Any = json.loads(text) if path.name.endswith(".json") else tomllib.loads(text)
-            return from_plain(cls, values)
-        except (ValueError, KeyError, TypeError) as error:
-            raise ConfigError(
-                f"{source} does not describe affiliations: {error}. It may have a list "
-                "affiliations (name, url, logo), a table pictures (sentinel1, sentinel2, dataset), "
-                "a thumbnail and an install command."
-            ) from None
+            values = tomllib.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise ConfigError(f"{source} is not TOML: {first_line(error)}. {_FORM}") from None
+        return check_values(values, cls, str(source), ConfigError, _FORM)
 
     def row(self) -> Markdown:
         """Return the affiliations as a Markdown table, with logos below the names if any."""

@@ -4,6 +4,7 @@
 yields their answers as they come. Encoding, tables of scores and lists of scenes all use it.
 """
 
+import copy
 import multiprocessing
 import os
 import pickle
@@ -307,7 +308,7 @@ class _Worker(SpawnProcess):
     number = 0
 
     def start(self) -> None:
-        with interrupts_blocked(), main_module_hidden():
+        with _interrupts_blocked(), _main_module_hidden():
             super().start()
 
 
@@ -368,7 +369,8 @@ def _tell(event: _Event) -> None:
 def _portable(error: Exception) -> Exception:
     """Return the error if it survives pickling, else one of the same text; with its traceback."""
     try:
-        pickle.loads(pickle.dumps(error))  # noqa: S301 - our own
+        pickle.dumps(error)
+        copy.copy(error)  # made anew from its arguments, as on the other side
     except Exception:  # noqa: BLE001 - whatever its methods raise
         error = RuntimeError(f"{type(error).__name__}: {error}").with_traceback(error.__traceback__)
     error.add_note("".join(traceback.format_tb(error.__traceback__)))
@@ -389,7 +391,7 @@ def _end_with_parent() -> None:
 
 
 @contextmanager
-def interrupts_blocked() -> Iterator[None]:
+def _interrupts_blocked() -> Iterator[None]:
     """Hold interruptions back, also in processes that are started meanwhile.
 
     Ctrl-C reaches every process of a terminal; it is for the first one to end the others.
@@ -407,7 +409,7 @@ def interrupts_blocked() -> Iterator[None]:
 
 
 @contextmanager
-def main_module_hidden() -> Iterator[None]:
+def _main_module_hidden() -> Iterator[None]:
     """Keep spawned processes from importing the user's program, which they do not need.
 
     It might import torch, or be a script without a guard, which would encode once more.

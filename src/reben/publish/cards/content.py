@@ -7,6 +7,7 @@ from importlib.metadata import metadata, version
 from importlib.resources import files
 from typing import Any
 
+from reben.errors import CardError
 from reben.model.classifier import Classifier
 from reben.publish.branding import Branding
 from reben.publish.cards.example import SEVERAL, example_values
@@ -18,7 +19,8 @@ from reben.spec.bands import PIXEL_METRES, BandSet, Sensor, native_size, sensor
 from reben.spec.extent import COUNTRIES, FIRST_SECOND, LAST_SECOND
 from reben.spec.labels import LABELS
 from reben.spec.patches import PATCH_METRES
-from reben.support.plain_json import from_plain, to_plain
+from reben.support.json_files import check_values
+from reben.support.plain_json import to_plain
 
 DATASET = "BigEarthNet v2.0"
 MADE_UP = "made-up patches in the layout of BigEarthNet v2.0"
@@ -68,7 +70,9 @@ def as_json(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def fill(values: Mapping[str, Any], template: str) -> str:
     """Return the text of a card, in Markdown."""
-    branding = from_plain(Branding, values["branding"])
+    branding = check_values(
+        values["branding"], Branding, "branding in card.json", CardError, "Write the card again."
+    )
     shown = {
         "affiliations": branding.row(),
         "gallery": branding.gallery(set(values["sensors"]), official=values["official"]),
