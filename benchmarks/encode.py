@@ -151,7 +151,7 @@ def measure(job: str, inputs: Path, store: Path, pairs: int, workers: int) -> di
             word for flag, name in INPUTS.items() for word in (flag, str(inputs / (name + ending)))
         ]
         command = [sys.executable, "-m", "reben", "encode", "--out", str(store), "--json"]
-        out, peak = run([*command, *flags, "--workers", str(workers)])
+        out, peak = run([*command, *flags, "--processes", str(workers)])
         report = json.loads(out)
         seconds, pairs = report["seconds"], report["new"]["Sentinel-2"]
         flush_seconds = report["flush_seconds"]

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from reben.errors import ConfigError, MissingExtraError, OutputError
+from reben.errors import ConfigError, OutputError
 from reben.scene.grid import Grid
 from reben.support.atomic import atomic_file
+from reben.support.extras import optional
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -97,15 +98,9 @@ def require_dtype(dtype: str) -> Dtype:
 
 def require_rasterio(what: str) -> "ModuleType":
     """Return the package rasterio."""
-    try:
-        import rasterio
-        import rasterio.shutil
-        import rasterio.warp
-    except ImportError as error:
-        raise MissingExtraError(
-            f'{what} needs rasterio, which is not installed. Run: pip install "reben[geo]"'
-        ) from error
-    module: ModuleType = rasterio
+    for part in ("rasterio.shutil", "rasterio.warp"):
+        optional(part, "geo", what)
+    module: ModuleType = optional("rasterio", "geo", what)
     return module
 
 

@@ -25,8 +25,9 @@ from reben.data.pictures import (
     wrap,
 )
 from reben.errors import BandsMismatchError
-from reben.predict.strips import COVERED, GOOD, NO_DATA, Strip
+from reben.predict.strips import Strip
 from reben.predict.windows import Mosaic
+from reben.scene.band_scene import GOOD, NO_DATA, OBSCURED
 from reben.scene.grid import GRID_METRES, Grid
 from reben.spec.bands import RGB, S1, native_size
 from reben.spec.patches import PATCH_PIXELS
@@ -98,7 +99,7 @@ def shrink_mask(mask: NDArray[np.uint8], factor: int) -> NDArray[np.uint8]:
     height, width = mask.shape
     squares = mask.reshape(height // factor, factor, width // factor, factor)
     most = np.zeros((height // factor, width // factor), np.uint8)
-    for kind in (NO_DATA, COVERED):
+    for kind in (NO_DATA, OBSCURED):
         most[(squares == kind).mean(axis=(1, 3)) > 0.5] = kind
     return most
 

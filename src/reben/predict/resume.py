@@ -179,7 +179,7 @@ class ScenePart:
         colours: Bands of the quick look with fewer pixels, float32 [h, w, bands]; no pixels
             where no quick look is wanted.
         kinds: What most pixels are there, uint8 [h, w], as many pixels as ``colours``: `GOOD`,
-            `NO_DATA` or `COVERED` as in `reben.predict.strips`.
+            `NO_DATA` or `OBSCURED` as in `reben.scene.band_scene`.
         counts: How many pixels are good, without data, and covered, int64 [3].
     """
 

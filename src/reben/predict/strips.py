@@ -13,13 +13,10 @@ from numpy.typing import NDArray
 
 from reben.data.loading.threads import run_ahead
 from reben.predict.windows import Axis
-from reben.scene.band_scene import Scene
+from reben.scene.band_scene import NO_DATA, Scene
 from reben.scene.grid import GRID_METRES
 from reben.spec.bands import PIXEL_METRES
 from reben.spec.patches import PATCH_PIXELS
-
-GOOD, NO_DATA, COVERED = 0, 1, 2
-"""What a mask says of a pixel: usable; nothing measured; cloud, shadow, cirrus or a defect."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +26,7 @@ class Strip:
     Args:
         row: Which row of windows.
         bands: Band -> [h, w] at native size, the full width of the scene; no NaN.
-        mask: uint8 [120, W], `GOOD`, `NO_DATA` or `COVERED`.
+        mask: uint8 [120, W], `GOOD`, `NO_DATA` or `OBSCURED`.
         num_fresh: How many rows of pixels at the lower end no earlier row of windows reads.
     """
 

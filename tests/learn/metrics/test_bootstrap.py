@@ -154,7 +154,7 @@ def test_unknown_tiles_have_no_interval_but_a_reason(whole):
 
 
 def test_few_tiles_bring_a_caution():
-    assert "only 4 tiles" in bootstrap(predicted(40, num_tiles=4), rounds=5).caution
+    assert "Only 4 tiles" in bootstrap(predicted(40, num_tiles=4), rounds=5).caution
     assert bootstrap(predicted(40, num_tiles=20), rounds=5).caution is None
 
 

@@ -237,7 +237,8 @@ def _prepare(
     values = predictions.tiles if by == "tile" else range(len(predictions))
     names, units = np.unique(np.array(values), return_inverse=True)
     if by == "tile" and len(names) < FEW_TILES:
-        caution = f"There are only {len(names)} tiles, so the intervals are too narrow."
+        tiles = "tile" if len(names) == 1 else "tiles"
+        caution = f"Only {len(names)} {tiles}: the intervals are too narrow."
     if len(names) < 2:
         reason = f"All patches are of one {by}, which says nothing about other ones."
     return kind(by, len(names), rounds, level, seed, reason, caution), units.astype(np.int64)
