@@ -110,7 +110,7 @@ def test_rows_and_columns_are_not_mixed_up():
 
 @pytest.mark.parametrize(("height", "width"), [(114, 480), (480, 114)])
 def test_a_scene_smaller_than_a_window_is_refused_and_the_reason_is_said(height, width):
-    reason = rf"{width} x {height} pixels of 10 m; .*120 x 120 \(1200 m\), and none fits"
+    reason = rf"{width} x {height} pixels of 10 m, too few .*120 x 120 \(1200 m\)"
     with pytest.raises(ProductError, match=reason):
         plan_of(height, width, 1200)
 

@@ -1,4 +1,4 @@
-"""Scores of cells as a Cloud-Optimised GeoTIFF: one band for each label, named by it.
+"""Scores of cells as a Cloud-Optimised GeoTIFF: one band per label, named by the label.
 
 Axes: Y rows of cells, X columns of cells, K labels.
 """
@@ -36,17 +36,17 @@ def write_raster(  # noqa: PLR0913 - all after the second are named
     dtype: Dtype,
     tags: Mapping[str, str],
 ) -> None:
-    """Write scores, one pixel for each cell, whole or not at all.
+    """Write scores, one pixel per cell, as a whole or not at all.
 
     Args:
-        path: The file; another that stands there is replaced.
-        scores_YXK: 0 to 1, NaN where there is none. Row 0 is the northernmost.
-        grid: Grid of the scene. Cells begin in its upper left corner; those at the right and the
-            lower edge may reach beyond it.
+        path: The file; an existing one is replaced.
+        scores_YXK: 0 to 1, NaN if masked. Row 0 is the northernmost.
+        grid: Grid of the scene. Cells begin in its upper left corner; those at the right and lower
+            edges may extend beyond it.
         stride_metres: Side length of a cell.
         labels: Names of the K bands.
         dtype: ``float32`` (no data is NaN), or ``uint8``: scores times 200 (no data is 255).
-        tags: What else to write into the file.
+        tags: Further tags of the file.
     """
     rasterio = require_rasterio("Writing a GeoTIFF")
     pixels_KYX = np.moveaxis(_stored(scores_YXK, dtype), -1, 0)

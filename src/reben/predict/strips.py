@@ -1,7 +1,7 @@
-"""A scene read from north to south, as many rows at a time as a window is high.
+"""A scene read from north to south in strips as high as a window.
 
-Rows that two strips share are read once. The next strip is read by a thread while the one before
-is in use, so that reading and computing take turns on nothing.
+Rows that two strips share are read once. A thread reads the next strip while the last one is in
+use, so that reading and computing overlap.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -27,7 +27,7 @@ class Strip:
         row: Which row of windows.
         bands: Band -> [h, w] at native size, the full width of the scene; no NaN.
         mask: uint8 [120, W], `GOOD`, `NO_DATA` or `OBSCURED`.
-        num_fresh: How many rows of pixels at the lower end no earlier row of windows reads.
+        num_fresh: Number of rows of pixels at the lower end that no earlier row of windows reads.
     """
 
     row: int
@@ -43,8 +43,8 @@ class StripReader:
         scene: The scene; nothing else may read from it meanwhile.
         bands: Bands to read.
         rows: Windows along the side from north to south.
-        fill: Band -> the value that takes the place of NaN and of infinite values. Their pixels
-            count as `NO_DATA`, in whichever band they are.
+        fill: Band -> the value that replaces NaN and infinite values. Such pixels count as
+            `NO_DATA`, whichever band they are in.
     """
 
     def __init__(

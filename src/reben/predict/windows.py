@@ -1,16 +1,13 @@
-"""How a scene is cut into windows: pure arithmetic on pixels of 10 m.
+"""How a scene is cut into windows, and how their scores become a mosaic of cells.
 
-The scene is divided into cells of ``stride`` metres, from its upper left corner; at the right and
-at the lower edge they may be smaller. A window is a square of 1200 m that a model looks at. Every
-`stride` metres one begins, as long as it lies inside; where that leaves cells over at the right or
-at the lower edge, one more window is put flush with the edge, so that a model never sees anything
-but pixels of the scene.
+The scene is divided into cells of ``stride`` metres from its upper left corner; at the right and
+lower edges they may be smaller. A window is a square of 1200 m that a model looks at. One begins
+every ``stride`` metres as long as it lies inside; if that leaves cells at the right or lower edge,
+one more window is placed flush with the edge, so that a model sees only pixels of the scene.
 
-A window answers for the cells that lie in it as a whole. At a stride of 1200 m each cell has
-exactly one window, and so has each pixel. With a smaller stride windows overlap, and a cell has
+A window gives scores to the cells that lie in it as a whole. At a stride of 1200 m, each cell has
+exactly one window, and so has each pixel. With a smaller stride, windows overlap and a cell has
 several.
-
-Rows of windows put together: scores of the cells of a scene.
 
 Axes: Y rows of cells, X columns of cells, K labels.
 """
@@ -52,22 +49,22 @@ class Axis:
 
     @property
     def num_cells(self) -> int:
-        """How many cells there are."""
+        """Number of cells."""
         return -(-self.length // self.stride)
 
     @property
     def cells_per_window(self) -> int:
-        """How many cells a window covers, but for one that was put at the edge."""
+        """Number of cells in a window, except one that was placed at the edge."""
         return PATCH_PIXELS // self.stride
 
     @property
     def num_regular(self) -> int:
-        """How many windows lie where the stride puts them: window k begins with cell k."""
+        """Number of windows placed by the stride: window k begins with cell k."""
         return (self.length - PATCH_PIXELS) // self.stride + 1
 
     @property
     def num_windows(self) -> int:
-        """How many windows there are."""
+        """Number of windows."""
         return self.num_regular + bool((self.length - PATCH_PIXELS) % self.stride)
 
     def start(self, window: int) -> int:
@@ -75,11 +72,11 @@ class Axis:
         return min(window * self.stride, self.length - PATCH_PIXELS)
 
     def cell(self, number: int) -> tuple[int, int]:
-        """Return where cell ``number`` starts and where it stops."""
+        """Return start and stop of cell ``number``."""
         return number * self.stride, min((number + 1) * self.stride, self.length)
 
     def cells_of(self, window: int) -> range:
-        """Return the cells that lie in ``window`` as a whole: those it answers for."""
+        """Return the cells that lie in ``window`` as a whole."""
         first = -(-self.start(window) // self.stride)
         regular = window < self.num_regular
         return range(first, first + self.cells_per_window if regular else self.num_cells)
@@ -87,15 +84,15 @@ class Axis:
 
 @dataclass(frozen=True)
 class Window:
-    """A square of 120 by 120 pixels, and the cells that it answers for.
+    """A square of 120 by 120 pixels, and the cells that it gives scores to.
 
     Args:
         row: Its position among the rows of windows, from the north.
         column: Its position among the columns of windows, from the west.
         top: First row of pixels that it reads.
         left: First column of pixels that it reads.
-        cell_rows: Rows of cells that it answers for.
-        cell_columns: Columns of cells that it answers for.
+        cell_rows: Rows of these cells.
+        cell_columns: Columns of these cells.
     """
 
     row: int
@@ -120,29 +117,29 @@ class Plan:
 
     @classmethod
     def of(cls, grid: Grid, stride_metres: int = PATCH_METRES) -> Self:
-        """Return how a scene is cut.
+        """Return the windows and cells of a scene.
 
         Args:
-            grid: Where its pixels lie.
+            grid: Grid of the scene.
             stride_metres: Metres from one cell to the next.
 
         Raises:
-            ConfigError: If the stride does not divide 1200 m or is no multiple of 60 m.
+            ConfigError: If the stride does not divide 1200 m or is not a multiple of 60 m.
             ProductError: If the scene is smaller than a window.
         """
         require_stride(stride_metres)
         if min(grid.width, grid.height) < PATCH_PIXELS:
             raise ProductError(
-                f"The scene has {grid.width} x {grid.height} pixels of {GRID_METRES} m; a model "
-                f"looks at windows of {PATCH_PIXELS} x {PATCH_PIXELS} ({PATCH_METRES} m), and none "
-                "fits. Take a larger cut of the scene."
+                f"The scene has {grid.width} x {grid.height} pixels of {GRID_METRES} m, too few "
+                f"for a window of {PATCH_PIXELS} x {PATCH_PIXELS} ({PATCH_METRES} m). Use a larger "
+                "cut of the scene."
             )
         stride = stride_metres // GRID_METRES
         return cls(Axis(grid.height, stride), Axis(grid.width, stride))
 
     @property
     def num_windows(self) -> int:
-        """How many windows there are."""
+        """Number of windows."""
         return self.rows.num_windows * self.columns.num_windows
 
     def windows(self) -> Iterator[Window]:
@@ -160,7 +157,7 @@ class Plan:
 
 
 def require_stride(metres: int) -> int:
-    """Return ``metres`` if windows can be that far apart."""
+    """Return ``metres`` if it is a possible stride, else raise a ConfigError."""
     candidates = range(STRIDE_METRES, PATCH_METRES + 1, STRIDE_METRES)
     possible = [candidate for candidate in candidates if PATCH_METRES % candidate == 0]
     if metres not in possible:
@@ -178,9 +175,9 @@ class Mosaic:
     Args:
         scores: float32 [Y, X, K], 0 to 1; NaN in cells that are masked.
         colours: Bands of the quick look with fewer pixels, float32 [h, w, bands].
-        kinds: What most pixels are there, uint8 [h, w], as in `reben.predict.strips`.
-        counts: How many pixels are good, without data, and covered, int64 [3].
-        num_masked_windows: How many windows were left out.
+        kinds: The most frequent kind of their pixels, uint8 [h, w], as in a mask of the scene.
+        counts: Numbers of pixels that are good, without data, and obscured, int64 [3].
+        num_masked_windows: Number of windows that were left out.
     """
 
     scores: NDArray[np.float32]
@@ -211,8 +208,8 @@ class Mosaic:
 def put_together(parts: SceneProgress, plan: Plan, max_bad: float) -> Mosaic:
     """Return the mosaic of all parts.
 
-    A cell has the mean of the scores of the windows that cover it and were not left out. It is
-    masked where there is none, and where more than ``max_bad`` of its own pixels are bad.
+    A cell gets the mean score of the windows that cover it and were not left out. It is masked if
+    there is none, or if more than ``max_bad`` of its own pixels are bad.
     """
     rows = [parts.read(row) for row in range(plan.rows.num_windows)]
     num_labels = rows[0].scores.shape[-1]

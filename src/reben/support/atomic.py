@@ -1,7 +1,4 @@
-"""Files that are either whole or not there: written beside their place, then renamed into it.
-
-Folders that are either whole or not there: built beside their place, then renamed into it.
-"""
+"""Files and folders that are complete or absent: made beside their place, then renamed into it."""
 
 import errno
 import os
@@ -18,8 +15,8 @@ from reben.errors import OutputError, RebenError
 def atomic_file(path: str | Path) -> Iterator[Path]:
     """Yield a fresh path beside ``path``; rename it to ``path`` if the block succeeds.
 
-    Whatever stood at ``path`` stays there untouched until the new file is complete, and for
-    good if the block fails. Missing parent folders are made.
+    A file at ``path`` stays untouched until the new one is complete, and for good if the block
+    fails. Missing parent folders are created.
     """
     path = Path(path)
     try:
@@ -42,7 +39,7 @@ def atomic_file(path: str | Path) -> Iterator[Path]:
 
 
 def write_bytes(path: str | Path, content: bytes) -> None:
-    """Write ``content`` to ``path``, whole or not at all."""
+    """Write ``content`` to ``path`` as a whole or not at all."""
     with atomic_file(path) as temporary, temporary.open("wb") as file:
         file.write(content)
         file.flush()
@@ -50,7 +47,7 @@ def write_bytes(path: str | Path, content: bytes) -> None:
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Write ``text`` to ``path`` as UTF-8, whole or not at all."""
+    """Write ``text`` to ``path`` as UTF-8, as a whole or not at all."""
     write_bytes(path, text.encode())
 
 
@@ -62,9 +59,9 @@ def output_error(path: Path, error: OSError) -> OutputError:
         free = shutil.disk_usage(parent).free / 1e6
         return OutputError(
             f"Cannot write {path}: {reason} ({free:.0f} MB are free). "
-            "What stood there before is unchanged. Free some space, or choose another folder."
+            "A previous file there is unchanged. Free some space, or choose another folder."
         )
-    return OutputError(f"Cannot write {path}: {reason}. Choose a folder that you may write to.")
+    return OutputError(f"Cannot write {path}: {reason}. Choose a folder with write permission.")
 
 
 def _umask() -> int:
@@ -78,7 +75,7 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
     """Yield an empty folder beside ``path``; rename it to ``path`` if the block succeeds.
 
     If the block fails or is interrupted, the new folder is removed. Missing parent folders are
-    made, and stay.
+    created and stay.
     """
     path = Path(path).absolute()
     require_free(path)
@@ -89,7 +86,7 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
         raise output_error(path, error) from error
     try:
         yield temporary
-        # mkdtemp makes it private; a new folder's permissions are those of its like.
+        # mkdtemp makes it private; give it the permissions of an ordinary new folder.
         inside = temporary / "permissions"
         inside.mkdir()
         temporary.chmod(inside.stat().st_mode)
@@ -106,17 +103,17 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
 
 
 def require_free(path: Path) -> None:
-    """Return if nothing stands at ``path``, or an empty folder."""
+    """Raise an OutputError unless ``path`` is free or an empty folder."""
     try:
         if path.is_dir():
             first = min((entry.name for entry in path.iterdir()), default=None)
             if first is not None:
                 raise OutputError(
-                    f"{path} is not empty: it holds {first}. Nothing was changed there. "
-                    "Choose a new folder, or empty this one."
+                    f"{path} is not empty: it holds {first}. Nothing was changed. Choose a new "
+                    "folder, or empty this one."
                 )
         elif path.exists() or path.is_symlink():
-            raise OutputError(f"{path} is there already and is no folder. Choose a new folder.")
+            raise OutputError(f"{path} exists and is not a folder. Choose a new folder.")
     except RebenError:
         raise
     except OSError as error:
