@@ -61,7 +61,7 @@ def test_a_folder_with_something_in_it_is_left_alone(tmp_path):
 
 def test_a_file_in_the_place_is_left_alone(tmp_path):
     (tmp_path / "a").write_text("x")
-    with pytest.raises(OutputError, match="is no folder"):
+    with pytest.raises(OutputError, match="is not a folder"):
         make(tmp_path / "a")
     assert (tmp_path / "a").read_text() == "x"
 
