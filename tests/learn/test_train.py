@@ -361,7 +361,7 @@ def test_a_folder_that_is_not_empty_is_refused(dataset, tiny, tmp_path):
 def test_a_file_in_the_place_of_the_folder_is_refused(dataset, tiny, tmp_path):
     (tmp_path / "run").write_text("mine")
 
-    with pytest.raises(OutputError, match="there already and is no folder"):
+    with pytest.raises(OutputError, match="exists and is not a folder"):
         train(tiny(), dataset, tmp_path / "run")
 
 
