@@ -32,7 +32,7 @@ demo: $(STAMPS)/package  ## real patches, end to end: sample, train, evaluate, c
 
 .PHONY: test
 test: sample  ## the default test suite, on the real sample
-	$(ON_SAMPLE) $(BIN)/python -m pytest $(ARGS)
+	$(ON_SAMPLE) $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 ##@ More tests
 
