@@ -1,6 +1,7 @@
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import warnings
@@ -233,6 +234,14 @@ def test_exit_codes_tell_who_can_cure_it(error, code, monkeypatch, capsys):
     assert failing_inspect(monkeypatch, error) == code
     said = capsys.readouterr().err
     assert said in (f"{type(error).__name__}: {error}\n", "Interrupted.\n")
+
+
+def test_a_termination_interrupts_a_verb_and_says_so(monkeypatch, capsys):
+    monkeypatch.setattr(
+        "reben.data.inspection.summarise_store", lambda _: os.kill(os.getpid(), signal.SIGTERM)
+    )
+    assert cli.run(["inspect", "x"]) == 143
+    assert capsys.readouterr().err == "Interrupted by SIGTERM.\n"
 
 
 def test_what_nobody_foresaw_is_not_swallowed(monkeypatch):

@@ -1,7 +1,8 @@
 """The command ``reben``: its verbs, its help, and how it reports errors and interruptions.
 
 Exit codes: 0 done; 1 the machine or the network failed (disk full, download, training), or an
-unforeseen error; 2 the request itself cannot be carried out; 130 interrupted; 141 broken pipe.
+unforeseen error; 2 the request itself cannot be carried out; 130 interrupted by Ctrl-C; 143, 138 and
+129 by SIGTERM, SIGUSR1 and SIGHUP; 141 broken pipe.
 """
 
 import os
@@ -18,6 +19,7 @@ import reben
 from reben.app.terminal import one_line_warnings, talk
 from reben.app.verbs import benchmark, data, demo, evaluate, predict, publish, scene, train
 from reben.errors import RebenError
+from reben.support.signals import exit_code, signals_interrupt
 
 
 class HelpFormatter(DefaultFormatter):
@@ -106,7 +108,7 @@ def run(tokens: Sequence[str]) -> int:
     debug = "--debug" in words[:end]
     words = [word for word in words[:end] if word != "--debug"] + words[end:]
     try:
-        with one_line_warnings():
+        with one_line_warnings(), signals_interrupt():
             app(words)
             sys.stdout.flush()
     except CycloptsError as error:
@@ -121,9 +123,9 @@ def run(tokens: Sequence[str]) -> int:
     except RebenError as error:
         code = 2 if isinstance(error, ValueError | ImportError) else 1
         return _say(error, type(error).__name__, str(error), debug=debug, code=code)
-    except KeyboardInterrupt:
-        talk("Interrupted.")
-        return 130
+    except KeyboardInterrupt as error:
+        talk(" by ".join(("Interrupted", *error.args)) + ".")
+        return exit_code(error)
     return 0
 
 

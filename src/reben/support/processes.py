@@ -27,7 +27,11 @@ from queue import SimpleQueue
 from types import ModuleType
 from typing import Any, Generic, NamedTuple, TypeVar
 
+from reben.support.signals import ENDING
+
 _CGROUP = Path("/sys/fs/cgroup")
+_LEFT_TO_PARENT = {signal.SIGINT, *ENDING} - {signal.SIGTERM}
+"""What workers do not heed: the parent ends them, with SIGTERM."""
 _MOST_ELSEWHERE = 1000
 """Tasks that a foreign executor has at a time; nothing says how many workers it has."""
 
@@ -379,7 +383,8 @@ def _portable(error: Exception) -> Exception:
 
 def belong_to_parent() -> None:
     """Leave interruptions to the process that spawned this one, and end when that one does."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in _LEFT_TO_PARENT:
+        signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
@@ -401,7 +406,7 @@ def _interrupts_blocked() -> Iterator[None]:
         return
     # Starting this helper, which multiprocessing does at need, would let them through again.
     resource_tracker.ensure_running()
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _LEFT_TO_PARENT)
     try:
         yield
     finally:

@@ -1,9 +1,7 @@
 """The page from beginning to end: open model, samples and scene, and serve until stopped."""
 
 import signal
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING
@@ -13,6 +11,7 @@ from reben.app.terminal import progress_bar
 from reben.data.store import is_store
 from reben.errors import ConfigError
 from reben.support.extras import optional
+from reben.support.signals import handled_by
 
 if TYPE_CHECKING:
     from reben.model.classifier import Classifier
@@ -78,24 +77,12 @@ def serve(  # noqa: PLR0913 - all after the first are named
         state = PageState(classifier, name, root, samples, shown)
         page, address = launch(state, host=host, port=port)
         try:
-            with _stopped_by_sigterm(stop):
+            # A termination must not leave the private folder behind.
+            with handled_by(lambda *_: stop.set(), (signal.SIGTERM,)):
                 on_start(address)
                 stop.wait()
         finally:
             page.close(verbose=False)
-
-
-@contextmanager
-def _stopped_by_sigterm(stop: Event) -> Iterator[None]:
-    """Let a termination set ``stop`` while the block runs, so that the private folder goes too."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def find_store(data: Path | None) -> Path | None:
