@@ -22,12 +22,16 @@ def test_a_signal_interrupts_like_ctrl_c_and_has_its_own_exit_code(number, code)
 
 def test_a_signal_that_is_sent_twice_does_not_end_what_the_first_one_began():
     done = []
-    with pytest.raises(SignalInterrupt), signals_interrupt():
+
+    def work():
         try:
             os.kill(os.getpid(), signal.SIGTERM)
         finally:
             os.kill(os.getpid(), signal.SIGTERM)
             done.append("kept")
+
+    with pytest.raises(SignalInterrupt), signals_interrupt():
+        work()
 
     assert done == ["kept"]
 

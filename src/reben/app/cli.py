@@ -1,8 +1,8 @@
 """The command ``reben``: its verbs, its help, and how it reports errors and interruptions.
 
 Exit codes: 0 done; 1 the machine or the network failed (disk full, download, training), or an
-unforeseen error; 2 the request itself cannot be carried out; 130 interrupted by Ctrl-C; 143, 138 and
-129 by SIGTERM, SIGUSR1 and SIGHUP; 141 broken pipe.
+unforeseen error; 2 the request itself cannot be carried out; 130 interrupted by Ctrl-C; 143, 138
+and 129 by SIGTERM, SIGUSR1 and SIGHUP; 141 broken pipe.
 """
 
 import os
