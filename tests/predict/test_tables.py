@@ -5,15 +5,12 @@ import tracemalloc
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-import rasterio.warp
 
-from reben.errors import ConfigError, MissingExtraError
+from reben.errors import ConfigError
 from reben.predict.table_files import (
     from_wkb,
     require_ending,
-    require_pyproj,
     rings_of,
-    to_degrees,
     to_wkb,
     write_table,
 )
@@ -203,19 +200,6 @@ def test_polygons_across_the_date_line_are_in_one_piece():
     assert np.ptp(longitudes) < 0.02
 
 
-def test_degrees_are_those_that_rasterio_finds():
-    x, y = np.array([[399_960.0, 500_000], [610_000, 350_000]]), np.full((2, 2), 5_900_020.0)
-    wanted = rasterio.warp.transform("EPSG:32633", "EPSG:4326", x.ravel(), y.ravel())
-    for found, right in zip(to_degrees("EPSG:32633", x, y), wanted, strict=True):
-        np.testing.assert_allclose(found, np.reshape(right, (2, 2)), atol=1e-9)
-
-
 def test_a_code_of_no_reference_system_is_refused():
     with pytest.raises(ConfigError, match="EPSG:12345678"):
         rings_of([Bounds(12345678, 0, 0, 1, 1)])
-
-
-def test_without_pyproj_the_extra_and_the_way_around_are_named(monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "pyproj", None)
-    with pytest.raises(MissingExtraError, match=r"--no-geometry.*reben\[geo\]"):
-        require_pyproj()

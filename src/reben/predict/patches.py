@@ -9,6 +9,7 @@ from typing import Any
 from reben.data.dataset import Dataset
 from reben.data.patch_folders.multiband import Resample
 from reben.data.patch_folders.tree import PatchTree, parse_paths
+from reben.data.places import require_pyproj
 from reben.errors import ConfigError, OutputError, PredictError
 from reben.model.classifier import Classifier
 from reben.model.open import ModelLike, name_of, open_model
@@ -16,7 +17,7 @@ from reben.predict.patch_inputs import FileSource, PatchSource, StoreSource, Unr
 from reben.predict.patch_options import PredictOptions, PredictOutcome, Progress, listed
 from reben.predict.patch_work import PatchJob, What, predict_here, predict_in_processes
 from reben.predict.resume import TableProgress
-from reben.predict.table_files import require_ending, require_pyproj
+from reben.predict.table_files import require_ending
 from reben.spec.bands import BandSet
 from reben.support.atomic import atomic_file
 

@@ -10,7 +10,6 @@ import json
 import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from functools import lru_cache
 from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,12 +17,12 @@ from typing import Any, Protocol
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from reben.data.places import to_degrees
 from reben.errors import ConfigError
 from reben.spec.patches import Bounds
 from reben.support.atomic import atomic_file
-from reben.support.extras import optional
 
 GEOMETRY = "geometry"
 ABOUT_KEY = "reben"
@@ -37,27 +36,6 @@ is the first."""
 
 
 # Places -----------------------------------------------------------------------------------------
-
-
-def to_degrees(
-    crs: int | str, x: ArrayLike, y: ArrayLike
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return longitudes and latitudes of points, in degrees on WGS 84, of the shape of ``x``.
-
-    Args:
-        crs: Reference system of the points: an EPSG code, or a text that pyproj knows.
-        x: Eastings, in the unit of ``crs``; a number or an array of any shape.
-        y: Northings, as many.
-
-    Example:
-        >>> longitude, latitude = to_degrees(32633, 500_000, 5_000_000)
-        >>> round(float(longitude), 3), round(float(latitude), 3)
-        (15.0, 45.153)
-    """
-    longitudes, latitudes = _transformer(crs).transform(
-        np.asarray(x, np.float64), np.asarray(y, np.float64)
-    )
-    return np.asarray(longitudes), np.asarray(latitudes)
 
 
 def to_rings(crs: int | str, x: ArrayLike, y: ArrayLike) -> list[Ring]:
@@ -94,27 +72,6 @@ def rings_of(bounds: Sequence[Bounds | None]) -> list[Ring | None]:
         for (place, _), ring in zip(members, to_rings(epsg, x, y), strict=True):
             rings[place] = ring
     return rings
-
-
-def require_pyproj() -> Any:  # noqa: ANN401 - the module
-    """Return pyproj."""
-    optional("pyproj.exceptions", "geo", _GIVING_PLACES)
-    return optional("pyproj", "geo", _GIVING_PLACES)
-
-
-_GIVING_PLACES = (
-    "Giving places in longitude and latitude (--no-geometry, geometry=False leave them out)"
-)
-
-
-@lru_cache(maxsize=128)
-def _transformer(crs: int | str) -> Any:  # noqa: ANN401 - pyproj is optional
-    pyproj = require_pyproj()
-    try:
-        return pyproj.Transformer.from_crs(crs, 4326, always_xy=True)
-    except pyproj.exceptions.ProjError as error:
-        name = f"EPSG:{crs}" if isinstance(crs, int) else crs
-        raise ConfigError(f"{name} is not a known reference system: {error}") from error
 
 
 def to_wkb(ring: Ring) -> bytes:

@@ -9,8 +9,8 @@ from html import escape
 from importlib.resources import files
 from typing import Any
 
+from reben.data.places import to_degrees
 from reben.errors import PatchNameError
-from reben.predict.table_files import to_degrees
 from reben.spec.patches import Bounds, Sentinel1Patch, Sentinel2Patch
 from reben.support.extras import optional
 
