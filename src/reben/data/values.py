@@ -1,0 +1,264 @@
+"""What pixels may be: one set of rules for files, stores, arrays and scenes.
+
+A pixel is bad if it is masked, declared to be no data, not finite, or outside the range of its
+sensor. A patch that has few of them is used after they are filled, one with more is refused.
+
+Axes: B patches, h rows and w columns of a band.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from reben.errors import PixelValueError
+from reben.spec.bands import Sensor, sensor
+
+RANGES: Mapping[Sensor, tuple[float, float]] = MappingProxyType(
+    {"Sentinel-1": (-100.0, 50.0), "Sentinel-2": (0.0, 65535.0)}
+)
+"""Least and largest value of a measurement: dB, and digital numbers (reflectance x 10000).
+
+Backscatter of land and sea is -40 to 20 dB; digital numbers are stored as uint16.
+"""
+LARGEST_BAD_SHARE = 0.05
+"""Largest share of bad pixels of a band, or of blank ones, with which a patch is used."""
+
+_LARGEST_REFLECTANCE = 10.0
+_LARGEST_PERCENTAGE = 100.0
+_VISIBLE = frozenset(("B01", "B02", "B03", "B04"))
+_WRAPPED = MappingProxyType(
+    {
+        65535: "which saturated pixels have, and -1 stored without a sign",
+        55537: "which is -9999 stored without a sign",
+        32768: "which is -32768 stored without a sign",
+    }
+)
+_UNITS: Mapping[Sensor, str] = MappingProxyType(
+    {"Sentinel-1": "backscatter in dB", "Sentinel-2": "digital numbers"}
+)
+
+
+def declared_nodata(values: ArrayLike) -> float | None:
+    """Return the value of pixels without data, by the attributes of an array of xarray."""
+    attributes = getattr(values, "attrs", None)
+    if not isinstance(attributes, Mapping):
+        return None
+    nodata = attributes.get("_FillValue", attributes.get("nodata"))
+    return float(nodata) if isinstance(nodata, int | float | np.number) else None
+
+
+def bad_pixels(
+    name: str, pixels: NDArray[Any], nodata: float | None = None
+) -> NDArray[np.bool_] | None:
+    """Tell which pixels hold no measurement; None if all do.
+
+    Args:
+        name: The band.
+        pixels: Its values, of any shape: digital numbers (Sentinel-2), dB (Sentinel-1). Pixels that
+            a masked array masks are bad.
+        nodata: The value that is declared to be no data. A Sentinel-2 file that declares 0 says
+            nothing: those of the data set do, and hold dark pixels of 0 in single bands.
+
+    Example:
+        >>> bad_pixels("VV", np.array([-9999.0, -12.5, np.nan]))
+        array([ True, False,  True])
+    """
+    of = sensor(name)
+    low, high = RANGES[of]
+    values = np.ma.getdata(pixels)
+    bad = np.ma.getmask(pixels)
+    if values.dtype != np.uint16 and not (
+        values.size and values.min() >= low and values.max() <= high  # False for NaN
+    ):
+        with np.errstate(invalid="ignore"):
+            bad = bad | ~((values >= low) & (values <= high))
+    if nodata is not None and not (nodata == 0 and of == "Sentinel-2"):
+        # A file says it in decimals, its pixels are of its own dtype.
+        bad = bad | (values == _as_stored(nodata, values.dtype))
+    return np.asarray(bad) if np.any(bad) else None
+
+
+def _as_stored(nodata: float, dtype: np.dtype[Any]) -> float:
+    if dtype.kind != "f":
+        return nodata
+    with np.errstate(over="ignore"):
+        return float(dtype.type(nodata))
+
+
+def fill_bad(name: str, pixels: NDArray[Any], bad: NDArray[np.bool_]) -> NDArray[Any]:
+    """Return a band whose bad pixels have the median of the others of their patch.
+
+    Args:
+        name: The band.
+        pixels: Its values, [h, w] or [B, h, w].
+        bad: Which of them are bad, same shape.
+
+    Raises:
+        PixelValueError: If more than `LARGEST_BAD_SHARE` of a patch are.
+    """
+    filled = np.ma.getdata(pixels).copy()
+    patches = filled[None] if filled.ndim == 2 else filled
+    for patch, is_bad in zip(patches, bad[None] if bad.ndim == 2 else bad, strict=True):
+        if not is_bad.any():
+            continue
+        if is_bad.mean() > LARGEST_BAD_SHARE:
+            raise PixelValueError(_describe_bad(name, patch, is_bad))
+        patch[is_bad] = np.median(patch[~is_bad]).astype(patch.dtype)
+    return filled
+
+
+def _describe_bad(name: str, patch: NDArray[Any], is_bad: NDArray[np.bool_]) -> str:
+    of = sensor(name)
+    low, high = RANGES[of]
+    found, counts = np.unique(patch[is_bad], return_counts=True)
+    most = f"{found[counts.argmax()]:.6g}"
+    values = most if len(found) == 1 else f"{most} and {len(found) - 1} other values"
+    negative = patch[is_bad] if of == "Sentinel-2" else np.zeros(0)
+    cure = "Fill them, or leave the patch out"
+    if negative.size and (negative >= -1000).all() and (negative < 0).all():
+        cure = "If a BOA offset made them negative, set them to 0; else leave the patch out"
+    return (
+        f"Band {name} has {int(is_bad.sum()):,} pixels without data, of {is_bad.size:,}: masked, "
+        f"declared as no data, NaN, infinite, or no {_UNITS[of]} of {low:g} to {high:g} (their "
+        f"value: {values}). No more than {LARGEST_BAD_SHARE:.0%} are filled. {cure}."
+    )
+
+
+def check_values(
+    bands: Mapping[str, NDArray[Any]], nodata: Mapping[str, float | None] | None = None
+) -> tuple[dict[str, NDArray[Any]], Counter[str]]:
+    """Return the bands with bad pixels filled, and how many patches of each band had some.
+
+    Pixels that training saw as they are stay so: where 0 and saturated numbers are no more than
+    `LARGEST_BAD_SHARE` of a patch, they are not changed.
+
+    Args:
+        bands: Band -> values, [B, h, w] at native size; masked arrays are honoured.
+        nodata: Band -> the value that is declared to be no data.
+
+    Raises:
+        PixelValueError: If values are of a wrong dtype, in another unit, or too many are bad.
+    """
+    declared = nodata or {}
+    filled, largest = {}, {}
+    bad: dict[str, NDArray[np.bool_]] = {}
+    for name, pixels in bands.items():
+        _require_dtype(name, pixels.dtype)
+        found = bad_pixels(name, pixels, declared.get(name))
+        if found is not None:
+            bad[name] = found
+        filled[name] = values = np.ma.getdata(pixels)
+        good = True if found is None else ~found
+        largest[name] = values.max((1, 2), initial=_least(values.dtype), where=good)
+        if sensor(name) == "Sentinel-1":
+            _refuse_linear(name, values.min((1, 2), initial=np.inf, where=good), largest[name])
+    by_sensor = [{name: filled[name] for name in bands if sensor(name) == of} for of in RANGES]
+    _refuse_reflectances(by_sensor[1], largest)
+    filled |= {name: fill_bad(name, bands[name], mask) for name, mask in bad.items()}
+    for one in by_sensor:
+        _refuse_blank(one)
+    _refuse_wrapped(by_sensor[1], largest)
+    return filled, Counter({name: int(mask.any((1, 2)).sum()) for name, mask in bad.items()})
+
+
+def _least(dtype: np.dtype[Any]) -> float:
+    return -np.inf if dtype.kind == "f" else int(np.iinfo(dtype).min)
+
+
+def _require_dtype(name: str, dtype: np.dtype[Any]) -> None:
+    if sensor(name) == "Sentinel-1":
+        if dtype.kind != "f":
+            raise PixelValueError(
+                f"Band {name} has dtype {dtype}; Sentinel-1 backscatter in dB has fractions. Pass "
+                "float32 values in dB, not rounded or digital numbers."
+            )
+    elif dtype.kind not in "fiu" or dtype.itemsize == 1:
+        raise PixelValueError(
+            f"Band {name} has dtype {dtype}, which cannot hold digital numbers (reflectance x "
+            "10000). Pass the original values, not a picture or a mask."
+        )
+
+
+def _refuse_linear(name: str, least: NDArray[Any], largest: NDArray[Any]) -> None:
+    if ((least >= 0) & (largest > 0)).any():
+        raise PixelValueError(
+            f"Band {name} has no negative value: it looks like linear power or amplitude. The "
+            "model needs dB: 10 * log10(power), or 20 * log10(amplitude)."
+        )
+
+
+def _refuse_reflectances(
+    numbers: Mapping[str, NDArray[Any]], largest: Mapping[str, NDArray[Any]]
+) -> None:
+    """Refuse patches of which a band holds reflectances, or all hold reflectances or percent."""
+    if not numbers:
+        return
+    overall = np.max([largest[name].astype(np.float64) for name in numbers], 0)
+    is_float = all(values.dtype.kind == "f" for values in numbers.values())
+    may_refuse_all = is_float or not _VISIBLE.isdisjoint(numbers)
+    for row, top in enumerate(overall.tolist()):
+        dark = [name for name in numbers if 0 < largest[name][row] <= _LARGEST_PERCENTAGE]
+        fractions = [name for name in dark if has_fractions(numbers[name][row])]
+        if _LARGEST_REFLECTANCE < top <= _LARGEST_PERCENTAGE and fractions:
+            raise PixelValueError(
+                f"Sentinel-2 values reach {top:.4g} only: they look like reflectances in percent. "
+                "The model needs digital numbers: multiply by 100."
+            )
+        small = [name for name in fractions if largest[name][row] <= _LARGEST_REFLECTANCE]
+        if 0 < top <= _LARGEST_REFLECTANCE and may_refuse_all:
+            small = list(numbers)
+        if small:
+            reached = max(float(largest[name][row]) for name in small)
+            some = "Sentinel-2 values" if len(small) == len(numbers) else ", ".join(small)
+            raise PixelValueError(
+                f"{some} reach {reached:.4g} only: they look like reflectances of 0..1. The model "
+                "needs digital numbers: multiply by 10000."
+            )
+
+
+def has_fractions(values: NDArray[Any]) -> bool:
+    """Tell whether a small value is neither whole nor the mean of 4 or 36 whole numbers."""
+    if values.dtype.kind != "f":
+        return False
+    times = values[np.isfinite(values)].astype(np.float64) * 36
+    return bool((np.abs(times - np.rint(times)) > 1e-3).any())
+
+
+def _refuse_blank(bands: Mapping[str, NDArray[Any]]) -> None:
+    """Refuse patches with too many pixels that are 0 in all bands, which products fill with."""
+    share: NDArray[np.float64] | None = None
+    for values in bands.values():
+        of_band = np.mean(values == 0, (1, 2))
+        share = of_band if share is None else np.minimum(share, of_band)
+        if not (share > LARGEST_BAD_SHARE).any():
+            return
+    # Where there is no visible band, dark water may well be 0 in all of them.
+    is_optical = any(sensor(name) == "Sentinel-2" for name in bands)
+    if share is None or (share.max() < 1 and is_optical and _VISIBLE.isdisjoint(bands)):
+        return
+    names = ", ".join(bands)
+    raise PixelValueError(
+        f"{share.max():.0%} of the pixels are 0 in {names}, which is no data; no more than "
+        f"{LARGEST_BAD_SHARE:.0%} are taken. Choose a product that covers the whole patch, or "
+        "leave the patch out."
+    )
+
+
+def _refuse_wrapped(
+    numbers: Mapping[str, NDArray[Any]], largest: Mapping[str, NDArray[Any]]
+) -> None:
+    """Refuse bands with too many pixels of a number that stands for something else."""
+    for name, values in numbers.items():
+        if not (largest[name] >= min(_WRAPPED)).any():
+            continue
+        for number, meaning in _WRAPPED.items():
+            share = float(np.mean(values == number, (1, 2)).max())
+            if share > LARGEST_BAD_SHARE:
+                raise PixelValueError(
+                    f"{share:.0%} of band {name} are {number}, {meaning}; no more than "
+                    f"{LARGEST_BAD_SHARE:.0%} are taken. Leave the patch out."
+                )
