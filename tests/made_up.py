@@ -4,6 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from reben.data.identity import DATA_FILE
 from reben.data.metadata import METADATA_FILE
 from reben.data.store import StoreWriter
 from reben.spec.bands import ALL_FULL, native_size, sensor
@@ -15,6 +16,17 @@ LABEL_SETS = (
     ("Urban fabric",),
     ("Mixed forest", "Inland waters", "Broad-leaved forest"),
 )
+
+DESCRIPTION = """\
+name = "Ramps"
+place = "Austria, Finland"
+start = 2017-06-13
+end = 2017-06-30
+labels = "a rule of three"
+licence = "cc0-1.0"
+citation = "A. Tester: Ramps, 2017"
+"""
+"""What ``data.toml`` of a made-up store says."""
 
 
 def patch_id(number):
@@ -72,6 +84,7 @@ def write_store(folder, *, num_train=6, num_validation=3, num_test=3):
             writer.put(patch_id(number), bands)
             writer.put(s1_name(number), sentinel1)
     write_metadata(folder / METADATA_FILE, rows)
+    (folder / DATA_FILE).write_text(DESCRIPTION, encoding="utf-8")
     return folder
 
 

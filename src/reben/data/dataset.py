@@ -5,6 +5,7 @@ Axes: B patches, H rows, W columns.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from reben.data.identity import DataDescription, DataIdentity, identify, read_description
 from reben.data.metadata import METADATA_FILE, SNOW_CLOUD_FILE, PatchTable
 from reben.data.patch_folders.folder import REFERENCE_MAP_TENSOR
 from reben.data.store import Store
@@ -32,6 +34,7 @@ class Dataset:
         bands: The bands that are read.
         filters: The filters that the table went through, for the record.
         label_table: The file that the labels come from, if not from the metadata.
+        description: What their owner says of the data, in ``data.toml``.
     """
 
     store: Store
@@ -39,6 +42,7 @@ class Dataset:
     bands: BandSet
     filters: tuple[tuple[str, str], ...] = field(default=())
     label_table: Path | None = None
+    description: DataDescription | None = None
 
     def __len__(self) -> int:
         """Count the patches."""
@@ -56,6 +60,11 @@ class Dataset:
             table=self.table.filter(split=split),
             filters=(*self.filters, ("split", split)),
         )
+
+    @cached_property
+    def identity(self) -> DataIdentity:
+        """Which data set the patches are of, and how that is known."""
+        return identify(self.table, self.description)
 
     def with_bands(self, bands: BandSet | str) -> "Dataset":
         """Return the same patches, read with other bands."""
@@ -137,6 +146,9 @@ def open_dataset(  # noqa: PLR0913 - all after the second are named
 ) -> Dataset:
     """Return the patches of a store.
 
+    A file ``data.toml`` beside the label table, beside the metadata or in the store says what data
+    set the patches are of, see `reben.data.identity`.
+
     Args:
         path: Folder of the store.
         bands: The bands to read: a band set, its word, or names separated by commas.
@@ -165,7 +177,8 @@ def open_dataset(  # noqa: PLR0913 - all after the second are named
         (120, 120)
     """
     store = Store.open(path)
-    table = _read_table(store, metadata, labels, label_table)
+    files = _metadata_files(store, metadata)
+    table = _read_table(store, files, labels, label_table)
     asked = {"countries": countries, "months": months, "snow": snow, "cloud": cloud}
     kept = {
         name: value if isinstance(value, bool | str) else list(value)
@@ -177,31 +190,43 @@ def open_dataset(  # noqa: PLR0913 - all after the second are named
         for name, value in kept.items()
     )
     file = None if label_table is None else Path(label_table)
-    return Dataset(store, table.filter(**kept), BandSet.parse(bands), filters, file)  # type: ignore[arg-type]
+    beside = [*([] if file is None else [file]), *files]
+    description = read_description([*(place.parent for place in beside), store.path])
+    return Dataset(
+        store,
+        table.filter(**kept),  # type: ignore[arg-type]
+        BandSet.parse(bands),
+        filters,
+        file,
+        description,
+    )
 
 
 def _read_table(
     store: Store,
-    metadata: str | Path | Iterable[str | Path] | None,
+    files: Sequence[Path],
     labels: Sequence[str] | None,
     label_table: str | Path | None,
 ) -> PatchTable:
-    if metadata is None:
-        stored = (store.path / name for name in (METADATA_FILE, SNOW_CLOUD_FILE))
-        files = [file for file in stored if file.is_file()]
-    else:
-        files = [Path(f) for f in ([metadata] if isinstance(metadata, str | Path) else metadata)]
     if label_table is not None:
         from reben.data.label_table import read_label_table
 
         known = PatchTable.read(*files, labels=None) if files else None
         return read_label_table(label_table, known, labels=labels)
-    if metadata is None and not files:
+    if not files:
         raise MetadataError(
             f"The store {store.path} holds no {METADATA_FILE}, which lists patches and labels. "
             "Pass metadata=, or copy the file into the store."
         )
     return PatchTable.read(*files, labels=labels)
+
+
+def _metadata_files(store: Store, metadata: str | Path | Iterable[str | Path] | None) -> list[Path]:
+    """Return the metadata files that were given, or else those in the store."""
+    if metadata is None:
+        stored = (store.path / name for name in (METADATA_FILE, SNOW_CLOUD_FILE))
+        return [file for file in stored if file.is_file()]
+    return [Path(f) for f in ([metadata] if isinstance(metadata, str | Path) else metadata)]
 
 
 Masks = Literal["codes", "classes"]

@@ -138,6 +138,7 @@ def measure(
         reliability=measure_reliability(scores, labels, names),
         calibrated=_measure_calibrated(predictions),
         why_not_calibrated=why_not_calibrated(subject),
+        data=subject.data,
     )
 
 

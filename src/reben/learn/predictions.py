@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from reben.data.identity import DataIdentity
 from reben.data.metadata import PatchTable
 from reben.errors import (
     ConfigError,
@@ -59,6 +60,7 @@ class Subject:
         fingerprint: SHA-256 of the names and labels of the patches.
         filters: Other criteria that the patches were selected by.
         calibration: Temperature and thresholds of the model, if it was calibrated.
+        data: Which data set the patches are of; None in files of reben 0.1.
     """
 
     name: str
@@ -68,6 +70,7 @@ class Subject:
     fingerprint: str
     filters: Mapping[str, str] = field(default_factory=dict)
     calibration: Calibration | None = None
+    data: DataIdentity | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,6 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
+from reben.data.identity import DataIdentity
 from reben.errors import RunError
 from reben.learn.metrics.bootstrap import Intervals
 from reben.learn.metrics.breakdown import Breakdowns, CoOccurrence
@@ -72,6 +73,7 @@ class Report:
         reliability: How close scores are to probabilities, at temperature 1.
         calibrated: The figures after calibration, if there are any.
         why_not_calibrated: Why there are none.
+        data: Which data set the patches are of; None in reports of earlier versions.
     """
 
     __pydantic_config__: ClassVar = {"extra": "forbid"}  # in all parts of a report
@@ -95,6 +97,7 @@ class Report:
     reliability: Reliability | None = None
     calibrated: Calibrated | None = None
     why_not_calibrated: str | None = None
+    data: DataIdentity | None = None
 
     @property
     def macro(self) -> Figures:

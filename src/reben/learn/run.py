@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from typing_extensions import TypedDict
 
+from reben.data.identity import DataIdentity
 from reben.errors import RunError, first_line
 from reben.learn.config import TrainConfig
 from reben.learn.report import REPORT_FILE, Report
@@ -45,6 +46,7 @@ class _Data(TypedDict, total=False):
     fingerprint: str
     made_up_by: str | None
     label_table: str | None
+    identity: DataIdentity
 
 
 class Summary(TypedDict, total=False):

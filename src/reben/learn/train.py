@@ -24,6 +24,7 @@ from reben.learn.training.checkpoints import (
 from reben.learn.training.environment import describe_environment
 from reben.learn.training.optimiser import default_warmup, require_schedule
 from reben.support.atomic import output_error, require_free, write_text
+from reben.support.plain_json import to_plain
 
 if TYPE_CHECKING:
     import torch
@@ -157,6 +158,7 @@ def _facts(
             "fingerprint": dataset.table.fingerprint(),
             "made_up_by": dataset.table.made_up_by,
             "label_table": str(table.resolve()) if (table := dataset.label_table) else None,
+            "identity": to_plain(dataset.identity),
         },
         "not_applied": list(start.classifier.not_applied),
         "new_head": start.has_new_head,

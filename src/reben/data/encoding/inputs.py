@@ -180,11 +180,13 @@ def keep_metadata(files: Iterable[str | Path], store: Path) -> list[Path]:
     """Copy metadata files into a store's folder; return all metadata files there.
 
     The two files of the data set keep their names; any other becomes ``metadata.parquet``. Two of
-    the same name are a `MetadataError`.
+    the same name are a `MetadataError`. A ``data.toml`` beside them, which says what data set they
+    are of, is copied too.
     """
     paths = [Path(file) for file in files]
     if not paths and not any(store.glob("*.parquet")):
         return []
+    from reben.data.identity import DATA_FILE
     from reben.data.metadata import METADATA_FILE, SNOW_CLOUD_FILE, PatchTable
 
     given: dict[str, Path] = {}
@@ -198,6 +200,8 @@ def keep_metadata(files: Iterable[str | Path], store: Path) -> list[Path]:
         given[name] = path
     if given:
         PatchTable.read(*given.values(), labels=None)  # whatever their labels
+    beside = [path.with_name(DATA_FILE) for path in paths if path.with_name(DATA_FILE).is_file()]
+    given |= {path.name: path for path in beside}
     for name, path in given.items():
         content, there = path.read_bytes(), store / name
         if not there.exists():

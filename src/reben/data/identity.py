@@ -1,0 +1,288 @@
+"""What data set patches are of: the official one, a synthetic one, or one that its owner describes.
+
+Nothing is assumed. Patches are *official* if every row of their table (patch name, labels, split)
+is a row of the metadata of BigEarthNet v2.0. ``official_rows.bin`` beside this file tells that
+without the tables: it holds 28 bits of a hash of each of their 549,488 rows, sorted, as gaps
+(0.75 MB). One foreign row passes by chance once in 489 times, two once in 240,000; whole splits are
+told by their SHA-256.
+
+Patches are *synthetic* if their table says that reben made them up. Anything else is *described* by
+a file ``data.toml``, in the store or beside its tables, or else *unknown*::
+
+    name = "Kenya land cover 2021"
+    place = "Kenya"
+    start = 2021-01-01
+    end = 2021-12-31
+    labels = "twelve crops, mapped in the field"
+    licence = "cc-by-4.0"
+    citation = "A. Author: A data set, 2022"    # optional, like url and bounds
+    url = "https://example.org/"
+    bounds = [33.9, -4.7, 41.9, 5.5]             # west, south, east, north
+"""
+
+import tomllib
+import zlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import date
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reben.errors import MetadataError, first_line
+from reben.spec.extent import BOUNDS, COUNTRIES, FIRST_SECOND, LAST_SECOND
+from reben.spec.labels import LABELS
+from reben.spec.patches import SPLITS
+from reben.support.json_files import Finite, check_values
+
+if TYPE_CHECKING:
+    from reben.data.metadata import PatchTable
+
+DATA_FILE = "data.toml"
+"""The file that describes a data set of your own."""
+OFFICIAL_SPLITS: Mapping[str, tuple[int, str]] = MappingProxyType(
+    {
+        "train": (237_871, "d02d5852631fa644e21a649bb7c26042f5344d0630832fccd16583766873d691"),
+        "validation": (122_342, "e5e3ad2c4aa72a2f33d90d0393769f8db829ffcc5c843aa3838082bee5d0855e"),
+        "test": (119_825, "189af54ccbd8fa0423de6cbe0e670e8e4464cc9e16c3bb69a4a394014baad30f"),
+    }
+)
+"""Split -> number of its patches, and `PatchTable.fingerprint` of them.
+
+Source: metadata.parquet of Zenodo record 10891137.
+"""
+ROWS_FILE = "official_rows.bin"
+_HASH_BITS = 28
+_LONGEST_NAME = 64
+"""Bytes; official names have at most 50."""
+_REQUIRED = ("name", "place", "start", "end", "labels", "licence")
+_CURE = (
+    f"{DATA_FILE} needs name, place, start, end (dates such as 2021-01-31), labels (where they are "
+    "from) and licence; citation, url and bounds are optional."
+)
+TEMPLATE = """\
+name = "..."            # of the data set
+place = "..."           # countries or regions
+start = 2021-01-01      # first day of the images
+end = 2021-12-31        # last day
+labels = "..."          # who or what the labels are from
+licence = "..."         # of the data
+citation = "..."        # may be left out
+"""
+"""What to write into `DATA_FILE`."""
+
+Kind = Literal["official", "synthetic", "described", "unknown"]
+
+
+@dataclass(frozen=True)
+class DataDescription:
+    """What is to be said of a data set.
+
+    Args:
+        name: Its name.
+        place: Countries or regions.
+        start: Day of its first image, ISO 8601.
+        end: Day of its last image.
+        labels: Where its labels are from.
+        licence: Licence of the data.
+        citation: How to cite it, in BibTeX or in words.
+        url: Its page.
+        bounds: West, south, east, north in degrees (WGS 84).
+    """
+
+    __pydantic_config__: ClassVar = {"extra": "forbid"}
+
+    name: str
+    place: str
+    start: str
+    end: str
+    labels: str
+    licence: str
+    citation: str = ""
+    url: str = ""
+    bounds: tuple[Finite, Finite, Finite, Finite] | None = None
+
+    def __post_init__(self) -> None:
+        """Check that nothing is empty and that dates and bounds are some."""
+        empty = [field for field in _REQUIRED if not getattr(self, field).strip()]
+        if empty:
+            raise MetadataError(f"The description of the data has no {', '.join(empty)}. {_CURE}")
+        try:
+            days = [date.fromisoformat(day) for day in (self.start, self.end)]
+        except ValueError as error:
+            raise MetadataError(f"start or end is not a date: {error}. {_CURE}") from None
+        if days[0] > days[1]:
+            raise MetadataError(f"The data start on {self.start}, after they end, on {self.end}.")
+        if self.url and not self.url.startswith("https://"):
+            raise MetadataError(f"url is {self.url!r}; it must begin with https://.")
+        if self.bounds is not None:
+            west, south, east, north = self.bounds
+            if not (-180 <= west <= east <= 180 and -90 <= south <= north <= 90):
+                raise MetadataError(
+                    f"bounds are {self.bounds}; they must be west, south, east, north in degrees."
+                )
+
+
+OFFICIAL = DataDescription(
+    name="BigEarthNet v2.0",
+    place=", ".join(COUNTRIES),
+    start=FIRST_SECOND[:10],
+    end=LAST_SECOND[:10],
+    labels="CORINE Land Cover 2018",
+    licence="Community Data License Agreement, Permissive, version 1.0",
+    citation="arXiv:2407.03653",
+    url="https://zenodo.org/records/10891137",
+    bounds=BOUNDS,
+)
+"""BigEarthNet v2.0. Source: arXiv:2407.03653 and Zenodo record 10891137."""
+
+
+@dataclass(frozen=True)
+class DataIdentity:
+    """Which data set patches are of, and how that is known.
+
+    Args:
+        kind: ``official``: all rows are of BigEarthNet v2.0. ``synthetic``: made up.
+            ``described``: its owner says what it is. ``unknown``: nobody does.
+        whole: The official splits of which all patches are there, and no others.
+        made_up_by: What made the patches up.
+        description: What its owner says.
+    """
+
+    __pydantic_config__: ClassVar = {"extra": "forbid"}
+
+    kind: Kind
+    whole: tuple[str, ...] = ()
+    made_up_by: str | None = None
+    description: DataDescription | None = None
+
+    @property
+    def name(self) -> str:
+        """What to call the data."""
+        if self.kind == "synthetic":
+            return "made-up patches in the layout of BigEarthNet v2.0"
+        return "patches of an unknown data set" if self.facts is None else self.facts.name
+
+    @property
+    def facts(self) -> DataDescription | None:
+        """What is to be said of the data; None if it is unknown, or if there is no such place."""
+        return OFFICIAL if self.kind == "official" else self.description
+
+    def require_known(self, place: Path) -> None:
+        """Raise MetadataError if nobody says what the data are.
+
+        Args:
+            place: The folder that a description belongs into.
+        """
+        if self.kind == "unknown":
+            raise MetadataError(
+                f"Nothing says what data set the patches in {place} are of: their names, labels "
+                "and splits are not those of BigEarthNet v2.0. A card has to say it. Write "
+                f"{place / DATA_FILE}:\n{TEMPLATE}"
+            )
+
+
+def identify(table: "PatchTable", description: DataDescription | None = None) -> DataIdentity:
+    """Return which data set the patches of a table are of.
+
+    Args:
+        table: The patches.
+        description: What their owner says of them, from `read_description`.
+    """
+    if table.made_up_by is not None:
+        return DataIdentity("synthetic", made_up_by=table.made_up_by)
+    if are_official(table):
+        return DataIdentity("official", whole=_whole_splits(table))
+    if description is not None:
+        return DataIdentity("described", description=description)
+    return DataIdentity("unknown")
+
+
+def read_description(folders: Iterable[Path]) -> DataDescription | None:
+    """Return the description in the first of several folders that has one, or None.
+
+    Raises:
+        MetadataError: If the file is not as it should be.
+    """
+    path = next((path for path in (f / DATA_FILE for f in folders) if path.is_file()), None)
+    if path is None:
+        return None
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise MetadataError(f"{path} cannot be read: {first_line(error)}. {_CURE}") from None
+    plain = {
+        key: value.isoformat() if isinstance(value, date) else value
+        for key, value in values.items()
+    }
+    return check_values(plain, DataDescription, str(path), MetadataError, _CURE)
+
+
+def are_official(table: "PatchTable") -> bool:
+    """Tell whether every row of a table is one of the metadata of BigEarthNet v2.0."""
+    if not len(table) or not set(table.labels).issubset(LABELS):
+        return False
+    hashes = hash_rows(table)
+    if hashes is None:
+        return False
+    known, wanted = _official_hashes(), hashes >> np.uint64(64 - _HASH_BITS)
+    places = np.searchsorted(known, wanted)
+    return bool((known[np.minimum(places, len(known) - 1)] == wanted).all())
+
+
+def hash_rows(table: "PatchTable") -> NDArray[np.uint64] | None:
+    """Return a hash of name, labels and split of each patch, uint64 [N]; None for longer names.
+
+    The labels are those of the 19.
+    """
+    names = [name.encode() for name in table.patch_ids]
+    if max(map(len, names), default=0) > _LONGEST_NAME:
+        return None
+    words = np.array(names, f"S{_LONGEST_NAME}").view("<u8").reshape(len(names), -1)
+    bits = np.uint64(1) << np.arange(len(LABELS), dtype=np.uint64)
+    labels = table.multi_hot(LABELS).astype(np.uint64) @ bits
+    splits = np.array([SPLITS.index(split) for split in table.splits], np.uint64)
+    state = np.zeros(len(names), np.uint64)
+    for word in (*words.T, labels, splits):
+        state = _mixed(state ^ word)
+    return state
+
+
+def _mixed(state: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Return 64 bits mixed by one step of SplitMix64."""
+    state = state + np.uint64(0x9E3779B97F4A7C15)
+    state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return state ^ (state >> np.uint64(31))
+
+
+def pack_hashes(hashes: NDArray[np.uint64]) -> bytes:
+    """Return the content of ``official_rows.bin`` for the hashes of the official rows."""
+    kept = np.unique(hashes >> np.uint64(64 - _HASH_BITS))
+    gaps = np.diff(kept, prepend=np.uint64(0))
+    if gaps.max() > np.iinfo(np.uint16).max:
+        raise AssertionError("a gap between two hashes does not fit 16 bits")
+    planes = gaps.astype("<u2").view(np.uint8).reshape(-1, 2).T  # all low bytes, then all high ones
+    return zlib.compress(planes.tobytes(), 9)
+
+
+@cache
+def _official_hashes() -> NDArray[np.uint64]:
+    packed = (files("reben.data") / ROWS_FILE).read_bytes()
+    planes = np.frombuffer(zlib.decompress(packed), np.uint8).reshape(2, -1)
+    return np.cumsum(np.ascontiguousarray(planes.T).view("<u2").ravel(), dtype=np.uint64)
+
+
+def _whole_splits(table: "PatchTable") -> tuple[str, ...]:
+    """Return the official splits whose patches are exactly those of that split in a table."""
+    counts = table.counts("split")
+    return tuple(
+        split
+        for split, (number, fingerprint) in OFFICIAL_SPLITS.items()
+        if counts.get(split) == number and table.filter(split=split).fingerprint() == fingerprint
+    )
