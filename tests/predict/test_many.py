@@ -128,6 +128,41 @@ def test_a_line_that_cannot_be_is_named(line, tmp_path):
         read_list(path)
 
 
+def test_a_line_may_give_the_offset_of_its_product(tmp_path):
+    path = tmp_path / "list.txt"
+    path.write_text("a\tboa_offset=-1000\nb\tradar\tboa_offset=0\nc\n")
+
+    listed = read_list(path)
+
+    assert listed == [("a", None, -1000.0), ("b", "radar", 0.0), "c"]
+    tasks = tasks_of("model", listed, tmp_path, SceneOptions(boa_offset=-500))
+    assert [task.offset for task in tasks] == [-1000, 0, -500]
+
+
+@pytest.mark.parametrize("offset", ["", "1000", "nan", "-0.1", "x"])
+def test_an_offset_of_a_line_that_cannot_be_is_named(offset, tmp_path):
+    path = tmp_path / "list.txt"
+    path.write_text(f"a\tboa_offset={offset}\n")
+    with pytest.raises(ConfigError, match=r"Line 1 .*no offset"):
+        read_list(path)
+
+
+def test_an_offset_of_a_line_reaches_its_scene_alone(folder, tmp_path):
+    first, _, third = products(folder)
+    listed = [(first, None, 0), (third, None, -1)]
+
+    predict_scenes(folder / "model", listed, tmp_path)
+
+    tags = []
+    for name in ("scene1", "scene3"):
+        with rasterio.open(tmp_path / f"{name}.tif") as file:
+            tags.append(file.tags()["boa_offset"])
+    assert tags == ["0", "-1"]
+    (again, _) = predict_scenes(folder / "model", [(first, None, -1), listed[1]], tmp_path)
+    assert again.status == "failed"
+    assert "boa_offset was 0, is -1" in again.reason
+
+
 def test_two_products_of_one_name_are_refused(tmp_path):
     with pytest.raises(ConfigError, match=r"/a/x\.SAFE and /b/x\.zip would both"):
         tasks_of("model", ["/a/x.SAFE", "/b/x.zip"], tmp_path, OPTIONS)

@@ -98,3 +98,20 @@ def test_numbers_that_cannot_be_are_refused():
         OffsetAndScale(float("nan"), 10_000, "x")
     with pytest.raises(ProductError, match="must be finite"):
         OffsetAndScale(0, 0, "x")
+
+
+@pytest.mark.parametrize(
+    ("offset", "quantification"), [(0, 1e-320), (0, 1e308), (-1e300, 10_000), (-70_000, 10_000)]
+)
+def test_numbers_that_no_product_has_are_refused(offset, quantification):
+    with pytest.raises(ProductError, match=r"Sentinel-2 has offsets of 0 or -1000"):
+        OffsetAndScale(offset, quantification, "x")
+
+
+def test_a_statement_about_the_files_themselves_decides():
+    flag, left = ScaleStatement("flag", 0, decides=True), ScaleStatement("asset", -1000)
+
+    decided = decide("B02", "item", [left, flag], None)
+
+    assert decided == OffsetAndScale(0, 10_000, "flag", (left,))
+    assert decide("B02", "item", [left, flag], -1000).unused == (flag,)

@@ -13,7 +13,7 @@ from functools import lru_cache, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from reben.errors import ConfigError, SceneError
+from reben.errors import ConfigError, OffsetConflictError, SceneError
 from reben.model.classifier import Classifier
 from reben.model.folder import place_of
 from reben.model.open import ModelLike, name_of, open_model
@@ -21,15 +21,22 @@ from reben.predict.cog import read_tags, require_rasterio
 from reben.predict.resume import SceneProgress
 from reben.predict.scene import predict_scene
 from reben.predict.scene_settings import SceneOptions, SceneOutcome, SceneTask
+from reben.scene.offset import check_given_offset
 from reben.support.extras import optional
 from reben.support.processes import WorkerDiedError, run_tasks, usable_cores
 
 _CONNECT_SECONDS = 20
+_OFFSET = "boa_offset="
+
+ListedScene = (
+    str | Path | tuple[str | Path, str | Path] | tuple[str | Path, str | Path | None, float | None]
+)
+"""A Sentinel-2 product; its Sentinel-1 product; the offset of its digital numbers."""
 
 
 def predict_scenes(  # noqa: PLR0913 - all after the third are named
     model: ModelLike,
-    products: Iterable[str | Path | tuple[str | Path, str | Path]],
+    products: Iterable[ListedScene],
     out_dir: str | Path,
     *,
     options: SceneOptions | None = None,
@@ -43,7 +50,9 @@ def predict_scenes(  # noqa: PLR0913 - all after the third are named
     Args:
         model: Whatever `reben.open_model` takes; a cluster has to find it there too. A classifier
             that is shared with other processes lies in ``out_dir`` meanwhile.
-        products: Where the products are; a pair is a Sentinel-2 and a Sentinel-1 product.
+        products: Where the products are; a pair is a Sentinel-2 and a Sentinel-1 product. A third
+            value is the offset of that product, as ``boa_offset`` of the options; then the second
+            may be None.
         out_dir: Folder for the outputs, each called like its product.
         options: What holds for all scenes.
         num_workers: How many processes share the scenes here; with 1 it is this one.
@@ -74,40 +83,59 @@ def predict_scenes(  # noqa: PLR0913 - all after the third are named
     return tuple(outcomes[task.out] for task in tasks)
 
 
-def read_list(path: str | Path) -> list[str | tuple[str, str]]:
+def read_list(path: str | Path) -> list[ListedScene]:
     """Return the products that a file lists, one on a line.
 
-    A tab separates a Sentinel-2 product from a Sentinel-1 product of the same place. Empty lines
-    and those that begin with # are left out.
+    A tab separates a Sentinel-2 product from a Sentinel-1 product of the same place, and from its
+    offset: ``boa_offset=-1000``. Empty lines and those that begin with # are left out.
     """
     try:
         lines = Path(path).read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"The list {path} cannot be read: {error}.") from error
-    products: list[str | tuple[str, str]] = []
+    products: list[ListedScene] = []
     for number, line in enumerate(lines, start=1):
-        fields = [text.strip() for text in line.split("\t")]
         if not line.strip() or line.lstrip().startswith("#"):
             continue
-        if len(fields) > 2 or not all(fields):
+        fields = [text.strip() for text in line.split("\t")]
+        offsets = [text.removeprefix(_OFFSET) for text in fields[1:] if text.startswith(_OFFSET)]
+        names = [fields[0], *(text for text in fields[1:] if not text.startswith(_OFFSET))]
+        if len(names) > 2 or len(offsets) > 1 or not all(names):
             raise ConfigError(
-                f"Line {number} of {path} is {line!r}. It should name one product, or a Sentinel-2 "
-                "and a Sentinel-1 product with a tab between them."
+                f"Line {number} of {path} is {line!r}. It should name one product, and behind tabs "
+                f"may stand its Sentinel-1 product and its offset, such as {_OFFSET}-1000."
             )
-        products.append(fields[0] if len(fields) == 1 else (fields[0], fields[1]))
+        if offsets:
+            radar = names[1] if len(names) == 2 else None
+            products.append((names[0], radar, _offset_of(offsets[0], f"Line {number} of {path}")))
+        else:
+            products.append(names[0] if len(names) == 1 else (names[0], names[1]))
     return products
+
+
+def _offset_of(text: str, where: str) -> float:
+    try:
+        offset = float(text)
+        check_given_offset(offset)
+    except (ValueError, OffsetConflictError) as error:
+        raise ConfigError(
+            f"{where} says {_OFFSET}{text}, which is no offset: pass 0, or -1000 for products of "
+            f"processing baseline 04.00 and later."
+        ) from error
+    return offset
 
 
 def tasks_of(
     model: "str | Classifier",
-    products: Iterable[str | Path | tuple[str | Path, str | Path]],
+    products: Iterable[ListedScene],
     folder: Path,
     options: SceneOptions,
 ) -> list[SceneTask]:
     """Return one task for each product."""
     tasks: dict[Path, SceneTask] = {}
     for item in products:
-        product, sentinel1 = item if isinstance(item, tuple) else (item, None)
+        whole = item if isinstance(item, tuple) else (item,)
+        product, sentinel1, boa_offset = (*whole, None, None)[:3]
         out = folder / f"{_stem(str(product))}.tif"
         if out in tasks:
             raise ConfigError(
@@ -115,7 +143,7 @@ def tasks_of(
                 "product once, or predict them into different folders."
             )
         radar = None if sentinel1 is None else str(sentinel1)
-        tasks[out] = SceneTask(model, str(product), radar, out, options)
+        tasks[out] = SceneTask(model, str(product), radar, out, options, boa_offset)
     if not tasks:
         raise ConfigError("There is no scene to predict. Name at least one product.")
     return list(tasks.values())
@@ -176,7 +204,8 @@ def _do(task: SceneTask) -> bool:
         quicklook=task.quicklook,
         sentinel1=task.sentinel1,
         sentinel1_unit=options.sentinel1_unit,
-        boa_offset=options.boa_offset,
+        boa_offset=task.offset,
+        trust_offset=options.trust_offset,
         model_name=name_of(task.model),
         overwrite=options.overwrite,
     )
@@ -199,6 +228,10 @@ def _require_same(task: SceneTask, model_fingerprint: str) -> None:
         "max_bad": f"{settings.max_bad:g}",
     }
     tags = read_tags(task.out)
+    if task.offset is not None:
+        wanted["boa_offset"] = f"{task.offset:g}"
+    if (task.sentinel1 is None) == ("sentinel1" in tags):
+        wanted["sentinel1"] = str(task.sentinel1)
     differences = [
         f"{key} was {tags.get(key)}, is {value}"
         for key, value in wanted.items()

@@ -37,6 +37,7 @@ def predict_scene(  # noqa: PLR0913 - all after the third are named
     sentinel1: Any = None,  # noqa: ANN401 - whatever open_scene takes
     sentinel1_unit: Literal["db", "linear"] | None = None,
     boa_offset: float | None = None,
+    trust_offset: bool = False,
     batch_size: int = 32,
     device: "str | torch.device | None" = None,
     model_name: str | None = None,
@@ -62,6 +63,7 @@ def predict_scene(  # noqa: PLR0913 - all after the third are named
         sentinel1: A Sentinel-1 product of the same place, for models that take both.
         sentinel1_unit: Whether its values are ``db`` or ``linear``, where it does not say.
         boa_offset: What is added to the digital numbers, where the product does not say.
+        trust_offset: Whether to read pixels that contradict their offset all the same.
         batch_size: How many windows of a row go through the model at once, at most.
         device: Where to compute, as for `reben.open_model`.
         model_name: What to call the model in the outputs; by default its run, folder or id.
@@ -90,7 +92,12 @@ def predict_scene(  # noqa: PLR0913 - all after the third are named
     _require_possible(outputs, overwrite=overwrite)
     model_name = name_of(model_name or model)
     model = open_model(model, "auto" if device is None else device)
-    opening = {"sentinel1": sentinel1, "sentinel1_unit": sentinel1_unit, "boa_offset": boa_offset}
+    opening = {
+        "sentinel1": sentinel1,
+        "sentinel1_unit": sentinel1_unit,
+        "boa_offset": boa_offset,
+        "trust_offset": trust_offset,
+    }
     with _opened(product, opening) as scene:
         work = SceneWork(model, model_name, scene, settings, outputs)
         return work.run(overwrite=overwrite, progress=progress)
@@ -103,7 +110,7 @@ def _opened(product: Any, opening: Mapping[str, Any]) -> Iterator[Scene]:  # noq
         with open_scene(product, **opening) as scene:
             yield scene
         return
-    given = [key for key, value in opening.items() if value is not None]
+    given = [key for key, value in opening.items() if value not in (None, False)]
     if given:
         raise ConfigError(
             f"{', '.join(given)} belongs to opening a product, and this scene is open already. "

@@ -96,6 +96,7 @@ class SceneOptions:
         boa_offset: What is added to digital numbers, where products do not say.
         device: Where to compute; by default an accelerator if there is one.
         overwrite: Whether to replace what is there.
+        trust_offset: Whether to read pixels that contradict their offset all the same.
 
     Raises:
         ConfigError: If an ending names a folder.
@@ -108,6 +109,7 @@ class SceneOptions:
     boa_offset: float | None = None
     device: str | None = None
     overwrite: bool = False
+    trust_offset: bool = False
 
     def __post_init__(self) -> None:
         """Refuse endings that are paths."""
@@ -128,6 +130,12 @@ class SceneTask:
     sentinel1: str | None
     out: Path
     options: SceneOptions
+    boa_offset: float | None = None
+
+    @property
+    def offset(self) -> float | None:
+        """The offset of its numbers, where the product does not say: its own, or that of all."""
+        return self.options.boa_offset if self.boa_offset is None else self.boa_offset
 
     @property
     def table(self) -> Path | None:

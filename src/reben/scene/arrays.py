@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from reben.errors import GridError, MissingBandError, ProductError
 from reben.scene.alignment import warp_advice
 from reben.scene.band_names import CLASSIFICATION, band_named
-from reben.scene.band_source import BandSources, Placement
+from reben.scene.band_source import BandSources, Placement, Size
 from reben.scene.offset import (
     ScaleStatement,
     check_given_offset,
@@ -83,6 +83,10 @@ class BandArray:
     def read_rows(self, top: int, height: int) -> NDArray[Any]:
         """Return rows ``top`` to ``top + height``, [height, width], as stored."""
         return np.asarray(self._array.isel({self._rows: slice(top, top + height)}))
+
+    def read_small(self, size: Size, shape: Size) -> NDArray[Any] | None:
+        """Return nothing: a lazy array would be computed as a whole."""
+        return None
 
     def close(self) -> None:
         """Do nothing: the arrays belong to the caller."""

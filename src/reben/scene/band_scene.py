@@ -1,5 +1,6 @@
 """A scene made of band sources: strips of every band at its native size, and their mask."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Self
@@ -13,6 +14,7 @@ from reben.scene.band_names import CLASSIFICATION, native_metres
 from reben.scene.band_source import BandSources, raster_environment
 from reben.scene.grid import GRID_METRES, GRID_MULTIPLE, Grid
 from reben.scene.offset import OffsetAndScale
+from reben.scene.plausible import bands_to_look_at, check_offset
 from reben.scene.sentinel1 import Sentinel1
 from reben.spec.bands import PIXEL_METRES, sensor
 
@@ -42,6 +44,8 @@ _MASK_OF_CLASS = np.full(256, GOOD, np.uint8)
 _MASK_OF_CLASS[0] = NO_DATA
 _MASK_OF_CLASS[list(OBSCURED_CLASSES)] = OBSCURED
 _READERS = 4
+_SAMPLED_PIXELS = 1_000_000
+_SAMPLED_PLACES = (0, 0.1, 0.3, 0.5, 0.7, 0.9)
 
 
 class Scene:
@@ -150,6 +154,47 @@ class Scene:
                     mask[~measured] = NO_DATA
         return mask
 
+    def check_offset(self, boa_offset: float | None) -> None:
+        """Raise an OffsetConflictError if the pixels contradict the offset they are read with.
+
+        Args:
+            boa_offset: The offset that the user gave.
+        """
+        scaling = self._found.scaling
+        bands = bands_to_look_at(scaling, self._found.sources)
+        if not bands:
+            return
+        try:
+            numbers = self._sample(bands)
+        except ProductError:
+            return  # a damaged band is named when it is read
+        given = boa_offset is not None
+        check_offset(self.name, scaling, numbers, given=given, cure=self._found.cure)
+
+    def _sample(self, bands: Sequence[str]) -> dict[str, NDArray[Any]]:
+        """Return stored numbers of a part of the scene, all of one shape: small scenes whole."""
+        height, width = self.grid.height, self.grid.width
+        shrink = math.ceil(math.sqrt(height * width / _SAMPLED_PIXELS))
+        shape = height // shrink, width // shrink
+        with raster_environment(cache=True):
+            small = {band: self._small(band, shape) for band in bands}
+            if all(pixels is not None for pixels in small.values()):
+                return {band: pixels for band, pixels in small.items() if pixels is not None}
+            tops = [int(height * share) for share in _SAMPLED_PLACES]
+            strips = [(top - top % GRID_MULTIPLE, GRID_MULTIPLE) for top in tops]
+            return {
+                band: np.concatenate(
+                    [self._expanded(band, self._stored(band, *strip)) for strip in strips]
+                )
+                for band in bands
+            }
+
+    def _small(self, band: str, shape: tuple[int, int]) -> NDArray[Any] | None:
+        metres = self._alignment.pixel_metres[band]
+        size = self.grid.height * GRID_METRES // metres, self.grid.width * GRID_METRES // metres
+        pixels = self._found.sources[band].read_small(size, shape)
+        return None if pixels is None else self._known(band, pixels)
+
     def close(self) -> None:
         """Close all files."""
         for source in self._found.sources.values():
@@ -183,11 +228,13 @@ class Scene:
         rows = self._found.sources[band].read_rows(
             top * GRID_METRES // metres, height * GRID_METRES // metres
         )
-        rows = rows[:, : self.grid.width * GRID_METRES // metres]
+        return self._known(band, rows[:, : self.grid.width * GRID_METRES // metres])
+
+    def _known(self, band: str, stored: NDArray[Any]) -> NDArray[Any]:
         nodata = self._found.sources[band].nodata
         if nodata and not np.isnan(nodata):
-            rows = np.where(rows == nodata, rows.dtype.type(0), rows)
-        return rows
+            stored = np.where(stored == nodata, stored.dtype.type(0), stored)
+        return stored
 
     def _expanded(self, band: str, pixels: NDArray[Any]) -> NDArray[Any]:
         factor = self._alignment.pixel_metres[band] // GRID_METRES

@@ -21,12 +21,22 @@ from numpy.typing import NDArray
 
 from reben.errors import GridError, ProductError
 from reben.scene.band_names import CLASSIFICATION
-from reben.scene.offset import OffsetAndScale, ScaleStatement, decide, statement_of_scale
+from reben.scene.offset import (
+    OffsetAndScale,
+    ScaleStatement,
+    decide,
+    log_unused,
+    statement_of_scale,
+)
 from reben.spec.bands import S2_FULL
 from reben.support.extras import optional
 
 Transform = tuple[float, float, float, float, float, float]
 """Pixel to reference system, (a, b, c, d, e, f): x = a * column + b * row + c, y alike."""
+
+
+Size = tuple[int, int]
+"""Rows and columns."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +82,9 @@ class BandSource(Protocol):
     def read_rows(self, top: int, height: int) -> NDArray[Any]:
         """Return rows ``top`` to ``top + height`` in full width and as stored, [height, width]."""
 
+    def read_small(self, size: Size, shape: Size) -> NDArray[Any] | None:
+        """Return its upper left part in ``shape`` pixels, as stored; None if that is slow."""
+
     def close(self) -> None:
         """Close what is open."""
 
@@ -98,6 +111,7 @@ class BandSources:
         scaling: Sentinel-2 band -> how its numbers become those of the models.
         missing: Band that the product should hold -> where it was looked for.
         about: Facts about the product, for provenance.
+        cure: What to do if the pixels look as if the offset had been removed already.
     """
 
     name: str
@@ -105,6 +119,7 @@ class BandSources:
     scaling: Mapping[str, OffsetAndScale]
     missing: Mapping[str, str] = field(default_factory=dict)
     about: Mapping[str, str] = field(default_factory=dict)
+    cure: str = "Pass boa_offset=0 (--boa-offset 0) to read the numbers as they are. "
 
     @classmethod
     def decided(
@@ -131,7 +146,8 @@ class BandSources:
         scaling = {band: decide(band, name, said(band), boa_offset) for band in bands}
         lacking = [band for band in (*S2_FULL, CLASSIFICATION) if band not in sources]
         missing = {band: where.replace("{band}", band) for band in lacking}
-        return cls(name, sources, scaling, missing, about)
+        unused = log_unused(name, scaling)
+        return cls(name, sources, scaling, missing, {**about, "boa_offset_unused": unused})
 
 
 # GDAL decodes the tiles of a row at once and keeps them here until they are copied: 23 MB for a
@@ -139,6 +155,7 @@ class BandSources:
 # decode some again (measured: 57 s instead of 36 s of computing for three rows of all bands).
 _CACHE_BYTES = 160 * 2**20
 _ROWS_AT_ONCE = 256
+_SMALL_PIXELS = 2_000_000
 _OPTIONS = {
     "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",  # no listing of web folders, no side files
     "GDAL_NUM_THREADS": "ALL_CPUS",
@@ -238,6 +255,17 @@ class BandFile:
             ]
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
+    def read_small(self, size: Size, shape: Size) -> NDArray[Any] | None:
+        """Return the upper left ``size`` pixels as ``shape``, if small or from overviews."""
+        from rasterio.windows import Window
+
+        if not self._dataset.overviews(self.index) and size[0] * size[1] > _SMALL_PIXELS:
+            return None
+        window = Window(0, 0, size[1], size[0])
+        with self._lock, raster_environment(), self._said("as a whole"):
+            small: NDArray[Any] = self._dataset.read(self.index, window=window, out_shape=shape)
+        return small
+
     def close(self) -> None:
         """Close the file and forget its rows."""
         with self._lock:
@@ -264,21 +292,26 @@ class BandFile:
         return placement
 
     def _read_block(self, block: int) -> NDArray[Any]:
-        from rasterio.errors import RasterioError
         from rasterio.windows import Window
 
         top = block * self._rows_of_block
         height = min(self._rows_of_block, self._dataset.height - top)
         window = Window(0, top, self._dataset.width, height)
-        try:
-            with raster_environment():
-                rows: NDArray[Any] = self._dataset.read(self.index, window=window)
-        except (RasterioError, OSError) as error:
-            raise ProductError(
-                f"{self.name} cannot be read in rows {top} to {top + height}: "
-                f"{_reason(error, self._dataset.name, self.name)}. Download the file again."
-            ) from None
+        with raster_environment(), self._said(f"in rows {top} to {top + height}"):
+            rows: NDArray[Any] = self._dataset.read(self.index, window=window)
         return rows
+
+    @contextmanager
+    def _said(self, what: str) -> Iterator[None]:
+        from rasterio.errors import RasterioError
+
+        try:
+            yield
+        except (RasterioError, OSError) as error:
+            reason = _reason(error, self._dataset.name, self.name)
+            raise ProductError(
+                f"{self.name} cannot be read {what}: {reason}. Download the file again."
+            ) from None
 
 
 def _open(path: str, name: str) -> Any:  # noqa: ANN401 - rasterio has no types

@@ -30,8 +30,12 @@ OFFSET_OF_LATER_BASELINES = -1000
 
 Source: BOA_ADD_OFFSET in the metadata of products of baselines 04.00 and 05.09.
 """
+QUANTIFICATIONS = (1.0, 1e6)
+"""Divisors that can be: 1 for reflectances, and up to a hundred times the usual 10,000."""
+GIVEN = "given as boa_offset"
+"""The source of an offset that the user gives."""
 _OWN_PROCESSING = 99
-_LARGEST_REFLECTANCE = 10.0
+LARGEST_REFLECTANCE = 10.0
 _LARGEST = np.iinfo(np.uint16).max
 
 
@@ -43,11 +47,13 @@ class ScaleStatement:
         said: The statement in words.
         offset: To be added to the numbers; None if nothing is said about it.
         quantification: Divisor that then gives reflectances.
+        decides: Whether it speaks of these very files, so that others about their origin yield.
     """
 
     said: str
     offset: float | None
     quantification: float = MODEL_QUANTIFICATION
+    decides: bool = False
 
 
 @dataclass(frozen=True)
@@ -58,17 +64,28 @@ class OffsetAndScale:
         offset: Added to a stored number, such as -1000.
         quantification: Divisor of the sum that gives a reflectance.
         source: Where this comes from.
+        unused: Statements of other offsets, which did not decide.
     """
 
     offset: float
     quantification: float
     source: str
+    unused: tuple[ScaleStatement, ...] = ()
 
     def __post_init__(self) -> None:
         if not math.isfinite(self.offset) or not 0 < self.quantification < math.inf:
             raise ProductError(
                 f"The offset must be finite and the quantification value positive; they are "
                 f"{self.offset} and {self.quantification} ({self.source})."
+            )
+        low, high = QUANTIFICATIONS
+        if not low <= self.quantification <= high or abs(self.offset) > _LARGEST:
+            raise ProductError(
+                f"The offset is {self.offset:g} and the quantification value "
+                f"{self.quantification:g} ({self.source}). Sentinel-2 has offsets of 0 or "
+                f"{OFFSET_OF_LATER_BASELINES} and a quantification value of "
+                f"{MODEL_QUANTIFICATION}; within {-_LARGEST} to {_LARGEST} and {low:g} to {high:g} "
+                "others are read. Correct the metadata, or download the product again."
             )
 
     def apply(self, stored: NDArray[Any], name: str) -> NDArray[Any]:
@@ -146,7 +163,7 @@ def statements_in(properties: Mapping[str, Any]) -> list[ScaleStatement]:
         if not isinstance(applied, bool | np.bool_):
             raise ProductError(f"{key} is {applied!r}; it should be true or false.")
         if applied:
-            return [ScaleStatement(f"{key} is true", 0)]
+            return [ScaleStatement(f"{key} is true", 0, decides=True)]
         if by_baseline is not None and baseline:
             said = f"{key} is false and {baseline[0]} is {baseline[1]}"
             return [ScaleStatement(said, by_baseline)]
@@ -187,18 +204,15 @@ def decide(
         product: The product's name in error messages.
         statements: The statements of its metadata.
         boa_offset: The user's offset. It also decides if metadata contradict each other or are
-            wrong, as those of public catalogues sometimes are; then a warning is logged.
+            wrong, as those of public catalogues sometimes are.
     """
     quantification = _agreed(band, product, statements)
-    offsets = {item.offset for item in statements if item.offset is not None}
-    said = "; ".join(item.said for item in statements if item.offset is not None)
+    with_offset = [item for item in statements if item.offset is not None]
+    deciding = [item for item in with_offset if item.decides] or with_offset
     if boa_offset is not None:
-        if offsets - {boa_offset}:
-            logger.warning(
-                "%s: using the given offset %s, although for %s the metadata say: %s",
-                product, boa_offset, band, said,
-            )  # fmt: skip
-        return OffsetAndScale(boa_offset, quantification, "given as boa_offset")
+        deciding = [ScaleStatement(GIVEN, boa_offset)]
+    offsets = {item.offset for item in deciding if item.offset is not None}
+    said = "; ".join(item.said for item in deciding)
     if not offsets:
         raise UnknownOffsetError(
             f"Nothing in {product} says which offset the digital numbers of {band} have. Products "
@@ -215,7 +229,28 @@ def decide(
             + " or ".join(f"boa_offset={offset:g}" for offset in sorted(offsets))
             + "."
         )
-    return OffsetAndScale(offsets.pop(), quantification, said)
+    offset = offsets.pop()
+    unused = tuple(item for item in with_offset if item.offset != offset)
+    return OffsetAndScale(offset, quantification, said, unused)
+
+
+def log_unused(product: str, scaling: Mapping[str, OffsetAndScale]) -> str:
+    """Log once which stated offsets were not used, and return that; empty if there are none."""
+    unused = {
+        f"{item.said} ({item.offset:g})": scale
+        for scale in scaling.values()
+        for item in scale.unused
+    }
+    if not unused:
+        return ""
+    first, scale = next(iter(unused.items()))
+    said = first + (f", and {len(unused) - 1} like it" if len(unused) > 1 else "")
+    given = "given " if scale.source == GIVEN else ""
+    logger.warning(
+        "%s: using the %soffset %g (%s), not that of the metadata: %s.",
+        product, given, scale.offset, scale.source, said,
+    )  # fmt: skip
+    return said
 
 
 def _agreed(band: str, product: str, statements: Iterable[ScaleStatement]) -> float:
@@ -236,7 +271,7 @@ def _is_small_whole(offset: float) -> bool:
 
 def _refuse_reflectance(stored: NDArray[Any], quantification: float, name: str) -> None:
     largest = float(np.nanmax(stored, initial=0))
-    if quantification >= 100 and 0 < largest <= _LARGEST_REFLECTANCE:
+    if quantification >= 100 and 0 < largest <= LARGEST_REFLECTANCE:
         raise PixelValueError(
             f"{name}: the largest value is {largest:.4g}, which looks like reflectances of 0..1. "
             "Pass digital numbers: open the file without scaling, or multiply by 10000."

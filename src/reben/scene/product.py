@@ -24,6 +24,7 @@ def open_scene(
     sentinel1: "str | Path | Mapping[str, Any] | Dataset | None" = None,
     boa_offset: float | None = None,
     sentinel1_unit: Literal["db", "linear"] | None = None,
+    trust_offset: bool = False,
 ) -> Scene:
     """Return a scene that can be read in strips of rows.
 
@@ -37,13 +38,15 @@ def open_scene(
         boa_offset: Added to the stored numbers to get reflectance x 10000, such as -1000. Needed
             only if the product does not state it.
         sentinel1_unit: The unit of the backscatter, if the product does not state it.
+        trust_offset: Whether to read pixels that contradict their offset all the same.
 
     Raises:
         ProductError: If the product does not exist, is damaged, or has an unknown form.
         ProductLevelError: If it is of level 1C, or Sentinel-1 is not calibrated.
         MissingBandError: If it has no band, or VV or VH is missing.
         UnknownOffsetError: If nothing states the offset of the numbers.
-        OffsetConflictError: If statements about the offset contradict each other.
+        OffsetConflictError: If statements about the offset contradict each other, or the pixels
+            contradict them: with an offset that was removed already, land would be negative.
         UnknownUnitError: If nothing states whether backscatter is in dB.
         GridError: If bands do not lie on one north-up grid of 10 m.
         DownloadError: If a STAC item could not be fetched.
@@ -54,6 +57,8 @@ def open_scene(
         with closed_on_error() as opened:
             opened.update(found.sources)
             scene = Scene(found)
+            if not trust_offset:
+                scene.check_offset(boa_offset)
             if sentinel1 is not None:
                 scene.add_backscatter(*open_sentinel1(sentinel1, scene.grid, sentinel1_unit))
     return scene

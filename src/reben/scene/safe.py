@@ -12,7 +12,7 @@ from xml.etree.ElementTree import Element
 from reben.errors import OffsetConflictError, ProductError, ProductLevelError, UnknownOffsetError
 from reben.scene.band_names import CLASSIFICATION, native_metres
 from reben.scene.band_source import BandFile, BandSources, Placement, closed_on_error
-from reben.scene.offset import OffsetAndScale, check_given_offset, offset_of_baseline
+from reben.scene.offset import GIVEN, OffsetAndScale, check_given_offset, offset_of_baseline
 from reben.scene.safe_files import (
     METADATA_FILE,
     SafeFiles,
@@ -116,7 +116,7 @@ class Safe:
                 "boa_offset=-1000 (--boa-offset -1000), or boa_offset=0 if they have none."
             )
         if offset is None:
-            return OffsetAndScale(boa_offset or 0, self.quantification, "given as boa_offset")
+            return OffsetAndScale(boa_offset or 0, self.quantification, GIVEN)
         return OffsetAndScale(offset, self.quantification, source)
 
 
@@ -144,7 +144,11 @@ def read_safe(files: SafeFiles, boa_offset: float | None = None) -> BandSources:
         "sensing_time": safe.sensed,
     }
     name = (safe.name or files.name).removesuffix(".SAFE")
-    return BandSources(name, sources, scaling, missing, about)
+    cure = (
+        "Download the product again; if its images were changed on purpose, save each band as a "
+        "GeoTIFF of its own and pass that folder with boa_offset=0 (--boa-offset 0). "
+    )
+    return BandSources(name, sources, scaling, missing, about, cure)
 
 
 def _offsets(root: Element, name: str) -> dict[str, float]:

@@ -34,6 +34,8 @@ class SceneFlags:
     """Unit of the Sentinel-1 values, where the product does not say."""
     boa_offset: float | None = None
     """What is added to digital numbers, such as -1000, where the product does not say."""
+    trust_offset: Switch = False
+    """Read pixels that contradict their offset all the same."""
     bands: str | None = None
     """Bands of the model in their order, for a published model whose name does not say."""
     device: str = "auto"
@@ -51,7 +53,8 @@ class ManyFlags:
     """Many scenes instead of one."""
 
     list_file: Annotated[Path | None, Parameter(name="--list")] = None
-    """File with one product on a line; behind a tab may stand a Sentinel-1 product."""
+    """File with one product on a line; behind tabs may stand its Sentinel-1 product and its
+    offset: boa_offset=-1000."""
     out_dir: Path | None = None
     """Folder for the outputs of --list, each called like its product."""
     processes: Annotated[AtLeastOne, formerly("--workers")] = 1
@@ -124,6 +127,7 @@ def predict_scene(  # noqa: PLR0913 - all but the first two are flags
                 sentinel1=sentinel1,
                 sentinel1_unit=scene.sentinel1_unit,
                 boa_offset=scene.boa_offset,
+                trust_offset=scene.trust_offset,
                 batch_size=scene.batch_size,
                 model_name=name_of(model),
                 overwrite=scene.overwrite,
@@ -160,6 +164,7 @@ def _predict_many(
         quicklook=None if quicklook is None else str(quicklook),
         sentinel1_unit=scene.sentinel1_unit,
         boa_offset=scene.boa_offset,
+        trust_offset=scene.trust_offset,
         device=scene.device,
         overwrite=scene.overwrite,
     )
