@@ -34,6 +34,7 @@ from reben.learn.train import Run, train
 from reben.learn.training.loop import Loop
 from reben.learn.training.record import MONITORED
 from reben.model.classifier import Classifier
+from reben.support.plain_json import to_plain
 
 EPOCHS = 4
 
@@ -113,6 +114,9 @@ def test_the_summary_counts_what_was_done(run, dataset):
         "fingerprint": dataset.table.fingerprint(),
         "made_up_by": None,
         "label_table": None,
+        "identity": to_plain(dataset.identity),
+        "metadata": [str(dataset.store.path / METADATA_FILE)],
+        "num_patches": {"train": 7, "validation": 5},
     }
     assert summary["not_applied"] == list(Classifier("test_resnet", "rgb").not_applied)
 

@@ -35,6 +35,7 @@ class Dataset:
         filters: The filters that the table went through, for the record.
         label_table: The file that the labels come from, if not from the metadata.
         description: What their owner says of the data, in ``data.toml``.
+        metadata: The files that list the patches, for the record.
     """
 
     store: Store
@@ -43,6 +44,7 @@ class Dataset:
     filters: tuple[tuple[str, str], ...] = field(default=())
     label_table: Path | None = None
     description: DataDescription | None = None
+    metadata: tuple[Path, ...] = ()
 
     def __len__(self) -> int:
         """Count the patches."""
@@ -199,6 +201,7 @@ def open_dataset(  # noqa: PLR0913 - all after the second are named
         filters,
         file,
         description,
+        tuple(files),
     )
 
 

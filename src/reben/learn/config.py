@@ -29,6 +29,10 @@ Loss = Literal["bce", "focal", "asymmetric"]
 
 PAPER_WARMUP_STEPS = 1000
 """Steps of the warm-up. Source: default of the published training script."""
+PAPER_PRECISION = "32-true"
+"""Source: the published training script, which leaves it at Lightning's default."""
+PAPER_MATMUL_PRECISION = "medium"
+"""torch's precision of products of float32 matrices. Source: the published training script."""
 
 
 _ARCHITECTURE = Allowed("the name of an architecture", lambda text: text == text.strip() != "")
@@ -122,8 +126,8 @@ class TrainConfig:
     )
     accumulate: int = setting(
         1,
-        "Parts that each device splits a batch into, to save memory; the gradient is still that "
-        "of the whole batch.",
+        "Parts that each device splits a batch into, to save memory. The gradient is the mean over "
+        "the whole batch, but batch norm sees one part at a time, which changes results.",
         card="Parts of a batch",
         in_recipe=False,
         ge=1,
@@ -247,16 +251,18 @@ class TrainConfig:
         """Return the settings that can change the result and differ from the paper's.
 
         Backbone and bands do not count, since the paper trains several of each, nor does the
-        hardware. The default warm-up is the paper's.
+        hardware. The default warm-up is the paper's. What a precision of ``auto`` becomes depends
+        on the machine: see `Run.differences_from_paper`.
         """
         paper = {field.name: field.default for field in fields(self)}
-        paper["warmup_steps"] = PAPER_WARMUP_STEPS
+        paper |= {"warmup_steps": PAPER_WARMUP_STEPS, "precision": PAPER_PRECISION}
+        unset = {"warmup_steps": None, "precision": "auto"}
         return [
             ChangedSetting(name, value, getattr(self, name))
             for name, value in paper.items()
             if SETTINGS[name].in_recipe
             and getattr(self, name) != value
-            and (name != "warmup_steps" or self.warmup_steps is not None)
+            and not (name in unset and getattr(self, name) == unset[name])
         ]
 
     def differences_from(self, other: Self) -> list[ChangedSetting]:

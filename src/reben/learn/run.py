@@ -15,13 +15,18 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from typing_extensions import TypedDict
 
 from reben.data.identity import DataIdentity
 from reben.errors import RunError, first_line
-from reben.learn.config import TrainConfig
+from reben.learn.config import (
+    PAPER_MATMUL_PRECISION,
+    PAPER_PRECISION,
+    ChangedSetting,
+    TrainConfig,
+)
 from reben.learn.report import REPORT_FILE, Report
 from reben.model.folder import BEST_FOLDER, SUMMARY_FILE, require_best, run_folder
 from reben.support.json_files import Count, Finite, check_values, read_json
@@ -47,6 +52,60 @@ class _Data(TypedDict, total=False):
     made_up_by: str | None
     label_table: str | None
     identity: DataIdentity
+    metadata: list[str]
+    """The tables that list the patches. These paths, like the store, are of this machine."""
+    num_patches: dict[str, Count]
+    """Split -> number of patches that were trained, or validated, on."""
+
+
+class InitialWeights(TypedDict, total=False):
+    """The weights that a training started from."""
+
+    kind: Literal["random", "pretrained", "model"]
+    """Random, timm's, or those of another model of reben (`TrainConfig.init`)."""
+    name: str | None
+    """What to call their source; for a folder its own name, without the path."""
+    hub_id: str | None
+    """Its id on the Hub, if it is there."""
+    revision: str | None
+    """The commit on the Hub that was read, if it is known."""
+    sha256: str | None
+    """Fingerprint of the model, `Classifier.fingerprint`."""
+    new_head: bool
+    """Whether the classification head is new."""
+
+
+class InEffect(TypedDict, total=False):
+    """What a training really used, computed from the run and not from its settings.
+
+    After a resume it is that of the last process; `Summary.in_effect_before` has the others.
+    """
+
+    precision: str
+    """32-true, 16-mixed or bf16-mixed, as Fabric ran it. On a CPU, 16-mixed runs as bf16-mixed."""
+    matmul_precision: str
+    """torch's precision of products of float32 matrices: highest, high or medium."""
+    device: str
+    """cpu, cuda or mps."""
+    device_name: str | None
+    num_devices: Count
+    """Over all machines."""
+    num_machines: Count
+    batch_size: Count
+    """Patches per step, over all devices; less than asked if there are fewer in the split."""
+    accumulate: Count
+    """Parts in which each device processes its patches of a step."""
+    patches_at_once: Count
+    """Patches that go through the network together, on one device."""
+    batch_norm_patches: Count | None
+    """Patches over which batch norms average; None if no batch norm learns."""
+    drop_rate: Finite
+    """Highest rate of dropout that is on; 0 if none is, as in a frozen backbone."""
+    drop_path_rate: Finite
+    """Highest rate of stochastic depth that is on."""
+    initial_weights: InitialWeights
+    torch: str
+    timm: str
 
 
 class Summary(TypedDict, total=False):
@@ -70,6 +129,9 @@ class Summary(TypedDict, total=False):
     new_head: bool
     precision: str
     channels_last: bool
+    in_effect: InEffect
+    in_effect_before: list[InEffect]
+    """What earlier processes of the run used, if it was something else."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,7 +144,8 @@ class Run:
         summary: The outcome, as in ``summary.json``: ``best_epoch`` and ``epochs_run``
             (from 1), ``best_validation_macro_average_precision``, ``steps``, ``total_steps``,
             ``warmup_steps``, ``num_train``, ``num_validation``, ``seconds``, ``filters``,
-            ``data`` (``store``, ``fingerprint``, ``label_table``), ``not_applied``, ``new_head``,
+            ``data`` (``store``, ``metadata``, ``label_table``, ``fingerprint``, ``num_patches``),
+            ``in_effect`` (what was really used, see `InEffect`), ``not_applied``, ``new_head``,
             ``stopped_early`` and ``status`` (running, finished, interrupted or failed).
     """
 
@@ -116,6 +179,22 @@ class Run:
     def best(self) -> Path:
         """The folder with the model of the best epoch."""
         return self.path / BEST_FOLDER
+
+    def differences_from_paper(self) -> list[ChangedSetting]:
+        """Return what can change the result and differs from the paper, as it was in effect.
+
+        As `TrainConfig.differences_from_paper`, but for the precision: that of the run, together
+        with that of matrix products, whatever was set.
+        """
+        used = self.summary.get("in_effect", {})
+        precision = used.get("precision", self.summary.get("precision", self.config.precision))
+        found = [one for one in self.config.differences_from_paper() if one.name != "precision"]
+        ours = (precision, used.get("matmul_precision", "unknown"))
+        if ours != (PAPER_PRECISION, PAPER_MATMUL_PRECISION):
+            theirs = f"{PAPER_PRECISION}, matrix products {PAPER_MATMUL_PRECISION}"
+            products = "" if precision != PAPER_PRECISION else f", matrix products {ours[1]}"
+            found.append(ChangedSetting("precision", theirs, f"{precision}{products}"))
+        return found
 
     def dataset(
         self, store: str | Path | None = None, *, label_table: str | Path | None = None

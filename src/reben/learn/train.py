@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from reben.learn.training.record import ProgressObserver, RunRecorder
     from reben.learn.training.start import Start
     from reben.learn.training.state import Training
+    from reben.model.classifier import Classifier
 
 __all__ = ["Run", "train"]
 
@@ -87,12 +88,11 @@ def train(
     from lightning.fabric import seed_everything
 
     from reben.learn.training.data_module import training_loaders
+    from reben.learn.training.effect import what_is_in_effect
     from reben.learn.training.hardware import build_fabric
     from reben.learn.training.loggers import require_loggers
-    from reben.learn.training.losses import presence_weights
     from reben.learn.training.record import RunRecorder
     from reben.learn.training.start import first_classifier
-    from reben.learn.training.state import Training
 
     out = Path(out)
     if resume:
@@ -110,21 +110,13 @@ def train(
     for loader in loaders:
         check_bands(loader.dataset.read([0]), start.classifier.bands)
     facts = _facts(config, dataset, start, loaders)
-    weights = None
-    if config.class_weights:
-        weights = presence_weights(loaders[0].dataset.table.multi_hot(start.classifier.labels))
-    training = Training(
-        start.classifier,
-        config,
-        total_steps=facts["total_steps"],
-        warmup_steps=facts["warmup_steps"],
-        class_weights=weights,
-        channels_last=facts["channels_last"],
-    )
+    training = _training(config, start.classifier, loaders[0].dataset, facts)
     recorder = RunRecorder(out, config, facts, progress)
     checkpoint = last_checkpoint(out) if resume else None
     with _quiet_lightning():
         fabric = build_fabric(config)
+        if recorder.writes:
+            recorder.note_effect(what_is_in_effect(config, start, fabric, facts["num_train"]))
         if checkpoint is not None:
             recorder.say(f"Resuming from {checkpoint}.")
         elif recorder.writes:
@@ -134,6 +126,26 @@ def train(
         )
         fabric.launch(partial(work, loggers=loggers))
     return Run.open(out)
+
+
+def _training(
+    config: TrainConfig, classifier: "Classifier", patches: Dataset, facts: dict[str, Any]
+) -> "Training":
+    """Return the classifier with all that it needs to learn from the train split."""
+    from reben.learn.training.losses import presence_weights
+    from reben.learn.training.state import Training
+
+    weights = None
+    if config.class_weights:
+        weights = presence_weights(patches.table.multi_hot(classifier.labels))
+    return Training(
+        classifier,
+        config,
+        total_steps=facts["total_steps"],
+        warmup_steps=facts["warmup_steps"],
+        class_weights=weights,
+        channels_last=facts["channels_last"],
+    )
 
 
 def _facts(
@@ -159,9 +171,14 @@ def _facts(
             "made_up_by": dataset.table.made_up_by,
             "label_table": str(table.resolve()) if (table := dataset.label_table) else None,
             "identity": to_plain(dataset.identity),
+            "metadata": [str(path.resolve()) for path in dataset.metadata],
+            "num_patches": {
+                split: len(loader.dataset)
+                for split, loader in zip(("train", "validation"), loaders, strict=True)
+            },
         },
         "not_applied": list(start.classifier.not_applied),
-        "new_head": start.has_new_head,
+        "new_head": config.init is not None and start.weights["new_head"],
         "precision": choose_precision(config),
         "channels_last": choose_channels_last(config, start.classifier),
     }

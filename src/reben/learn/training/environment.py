@@ -21,7 +21,6 @@ def describe_environment(device: "torch.device") -> dict[str, Any]:
     """Return versions, git state and device as plain values, without host, user or paths."""
     import torch
 
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor()
     return {
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
@@ -29,10 +28,19 @@ def describe_environment(device: "torch.device") -> dict[str, Any]:
         "git": git_state(Path(__file__).parent),
         "device": {
             "type": device.type,
-            "name": name or None,
+            "name": name_of_device(device),
             "threads": torch.get_num_threads(),
         },
     }
+
+
+def name_of_device(device: "torch.device") -> str | None:
+    """Return the name of the hardware, if the system tells it."""
+    import torch
+
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return platform.processor() or None
 
 
 def git_state(folder: Path) -> dict[str, Any] | None:

@@ -19,7 +19,12 @@ def choose_precision(config: TrainConfig) -> Literal["32-true", "16-mixed", "bf1
     if config.precision != "auto":
         return config.precision
     on_gpu = config.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
-    return "bf16-mixed" if on_gpu and torch.cuda.is_bf16_supported() else "32-true"
+    return "bf16-mixed" if on_gpu and _has_bf16() else "32-true"
+
+
+def _has_bf16() -> bool:
+    """Return whether the GPU computes with bf16; older ones only emulate it, which is slow."""
+    return bool(torch.cuda.is_bf16_supported(including_emulation=False))
 
 
 def choose_channels_last(config: TrainConfig, classifier: "Classifier") -> bool:
@@ -65,5 +70,6 @@ def out_of_memory(error: Exception, config: TrainConfig, most_patches: int) -> T
         f"The memory of the device is full with {per_part} patches at once (batch size "
         f"{config.batch_size}, {config.world_size} devices, accumulate {config.accumulate}): "
         f"{first_line(error)}. {known}Set accumulate to {2 * config.accumulate}, which halves the "
-        "memory needed and changes neither batch size nor result, or lower batch_size."
+        "memory needed and keeps the batch size (batch norms then see half as many patches at "
+        "once), or lower batch_size. The run can be resumed with another accumulate."
     )

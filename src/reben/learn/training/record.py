@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Protocol
 
 from reben.learn.config import TrainConfig
 from reben.learn.distributed import is_first_rank
-from reben.learn.run import LOG_FILE, METRICS_FILE
+from reben.learn.run import LOG_FILE, METRICS_FILE, InEffect
 from reben.model.classifier import Classifier
 from reben.model.folder import BEST_FOLDER, SUMMARY_FILE
 from reben.support.atomic import output_error, write_text
@@ -124,9 +124,27 @@ class RunRecorder:
 
     def resume(self, summary: Mapping[str, Any], rows: Sequence[dict[str, float]]) -> None:
         """Continue the record of a checkpoint; whatever followed it is forgotten."""
+        effect, former = self.summary.get("in_effect"), summary.get("in_effect")
         self.summary |= {**summary, "status": "running"}
+        before = [*summary.get("in_effect_before", [])]
+        if effect is not None and former is not None and effect != former:
+            self._tell_changes(former, effect)
+            before += [former]
+        if before:
+            self.summary["in_effect_before"] = before
+        if effect is not None:
+            self.note_effect(effect)
         self.rows = list(rows)
         self._seconds_before = float(self.summary["seconds"])
+
+    def note_effect(self, effect: InEffect) -> None:
+        """Keep what this process uses."""
+        self.summary |= {"in_effect": effect, "precision": effect["precision"]}
+
+    def _tell_changes(self, former: Mapping[str, Any], effect: Mapping[str, Any]) -> None:
+        names = [name for name in effect if former.get(name) != effect[name]]
+        told = (f"{name} was {former.get(name)}, now {effect[name]}" for name in names)
+        self.say(f"This machine trains otherwise than before: {'; '.join(told)}.")
 
     def say(self, text: str, *, in_file_only: bool = False) -> None:
         """Add a line to ``train.log`` and to the log of the program."""

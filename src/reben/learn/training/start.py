@@ -1,20 +1,24 @@
 """The classifier that a training starts from: new, or with the weights of another model."""
 
+from pathlib import Path
 from typing import NamedTuple
 
 from reben.errors import ConfigError
 from reben.learn.config import TrainConfig
+from reben.learn.run import InitialWeights
 from reben.learn.training.optimiser import classification_head
 from reben.model.classifier import Classifier
-from reben.model.open import open_model
+from reben.model.folder import WEIGHTS_FILE, fetch_model
+from reben.model.hub import split_revision
+from reben.model.open import name_of, open_model
 
 
 class Start(NamedTuple):
     """What a training starts from."""
 
     classifier: Classifier
-    has_new_head: bool
-    """Whether all weights but the head are another model's, which has other labels."""
+    weights: InitialWeights
+    """Where its weights come from."""
 
 
 def first_classifier(config: TrainConfig) -> Start:
@@ -29,12 +33,40 @@ def first_classifier(config: TrainConfig) -> Start:
         drop_rate=config.drop_rate,
         drop_path_rate=config.drop_path_rate,
     )
-    return Start(classifier, config.init is not None and _take_weights(classifier, config.init))
+    if config.init is not None:
+        return Start(classifier, _take_weights(classifier, config.init))
+    if config.pretrained:
+        return Start(classifier, _timm_weights(classifier))
+    return Start(classifier, InitialWeights(kind="random", new_head=True))
 
 
-def _take_weights(classifier: Classifier, name: str) -> bool:
-    """Load the weights of another model; return whether its head was left out."""
-    given = open_model(name, "cpu")
+def _timm_weights(classifier: Classifier) -> InitialWeights:
+    """Return what is known of the pretrained weights that timm loaded."""
+    from huggingface_hub import try_to_load_from_cache
+
+    known = getattr(classifier.model.vision_encoder, "pretrained_cfg", None) or {}
+    name = ".".join(filter(None, (known.get("architecture"), known.get("tag"))))
+    hub_id, revision = known.get("hf_hub_id") or None, None
+    if hub_id is not None:
+        file = try_to_load_from_cache(hub_id, WEIGHTS_FILE)
+        revision = Path(file).parent.name if isinstance(file, str) else None
+    return InitialWeights(
+        kind="pretrained",
+        name=name or classifier.config.backbone,
+        hub_id=hub_id,
+        revision=revision,
+        new_head=True,
+    )
+
+
+def _take_weights(classifier: Classifier, name: str) -> InitialWeights:
+    """Load the weights of another model, but for the head if its labels are others."""
+    hub_id = revision = None
+    place = name
+    if not Path(name).exists():
+        hub_id, revision = split_revision(name)[0], fetch_model(name, {}).name
+        place = f"{hub_id}@{revision}"  # the same one, whatever is pushed meanwhile
+    given = open_model(place, "cpu")
     for setting in ("backbone", "image_size", "upsampling"):
         theirs, ours = getattr(given.config, setting), getattr(classifier.config, setting)
         if theirs != ours:
@@ -60,7 +92,14 @@ def _take_weights(classifier: Classifier, name: str) -> bool:
             )
         weights = {key: own[key] if key in head else value for key, value in weights.items()}
     classifier.load_state_dict(weights, strict=True)
-    return has_new_head
+    return InitialWeights(
+        kind="model",
+        name=hub_id or name_of(name),
+        hub_id=hub_id,
+        revision=revision,
+        sha256=given.fingerprint(),
+        new_head=has_new_head,
+    )
 
 
 def _head_names(classifier: Classifier) -> set[str]:

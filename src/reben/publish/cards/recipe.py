@@ -61,7 +61,7 @@ def training_values(run: Run) -> dict[str, Any]:
     """Return the template values about a recorded training; they contain no paths."""
     config, cure = run.config, "The run is incomplete; train again."
     found = read_json(run.path / ENVIRONMENT_FILE, _Environment, RunError, cure)
-    private = {"store": None, "label_table": None}
+    private = {"store": None, "label_table": None, "metadata": None}
     try:
         return {
             "run": {**run.summary, "data": {**run.summary["data"], **private}},
