@@ -1,0 +1,58 @@
+import errno
+import os
+import subprocess
+import sys
+
+import pytest
+
+from reben.errors import RunError
+from reben.support.locks import locked
+
+HOLD = """
+import sys
+from pathlib import Path
+from reben.errors import RunError
+from reben.support.locks import locked
+with locked(Path(sys.argv[1]), lambda: RunError("taken")):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def refused():
+    return RunError("taken")
+
+
+def test_a_second_holder_is_refused_until_the_first_one_ends_however(tmp_path):
+    file = tmp_path / "log"
+    file.write_text("kept")
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(file)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert process.stdout.readline() == b"held\n"
+    with pytest.raises(RunError, match="taken"), locked(file, refused):
+        pass
+
+    process.kill()
+    process.communicate()
+
+    with locked(file, refused):
+        assert file.read_text() == "kept"
+
+
+def test_the_same_process_is_refused_too_and_may_take_it_afterwards(tmp_path):
+    with locked(tmp_path / "log", refused):
+        with pytest.raises(RunError), locked(tmp_path / "log", refused):
+            pass
+    with locked(tmp_path / "log", refused):
+        pass
+
+
+def test_a_file_system_without_locks_is_said(tmp_path, monkeypatch, caplog):
+    def fail(*_):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr("fcntl.flock", fail)
+    with locked(tmp_path / "log", refused):
+        pass
+    assert "knows no locks" in caplog.text
