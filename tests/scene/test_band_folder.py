@@ -181,3 +181,23 @@ def test_a_band_that_is_cut_off_is_refused_and_does_not_shrink_the_scene(tmp_pat
 
     with pytest.raises(GridError, match=r"B05\.tif has a height of 900 m.*B02\.tif one of 1800 m"):
         open_scene(tmp_path, boa_offset=0)
+
+
+def test_pixels_that_are_smaller_on_the_ground_are_refused(tmp_path):
+    made = make_band_folder(tmp_path, scl=False, epsg=3857, left=1_500_000, top=8_400_000)
+
+    with pytest.raises(GridError, match=r"5\.01 x 5\.00 m on the ground.*EPSG:3857.*gdalwarp"):
+        open_scene(made.path, boa_offset=0)
+
+
+def test_web_mercator_at_the_equator_measures_the_ground(tmp_path):
+    made = make_band_folder(tmp_path, scl=False, epsg=3857, left=1_500_000, top=40_000)
+    open_scene(made.path, boa_offset=0).close()
+
+
+@pytest.mark.parametrize(
+    ("epsg", "left", "top"), [(3035, 4_321_000, 3_210_000), (32733, 500_000, 9_000_000)]
+)
+def test_other_systems_that_measure_the_ground_pass(tmp_path, epsg, left, top):
+    made = make_band_folder(tmp_path, scl=False, epsg=epsg, left=left, top=top)
+    open_scene(made.path, boa_offset=0).close()

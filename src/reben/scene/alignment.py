@@ -3,13 +3,17 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from reben.data.places import ground_size
 from reben.errors import GridError
 from reben.scene.band_names import native_metres
 from reben.scene.band_source import Placement, import_rasterio
 from reben.scene.grid import GRID_METRES, GRID_MULTIPLE, Grid
+from reben.spec.patches import PATCH_METRES
 
 _TOLERANCE_METRES = 0.01
 _SMALLEST_METRES = 10
+MOST_OFF = 0.01
+"""By which share a length on the ground may differ from that of the reference system."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,35 @@ def align(placements: Mapping[str, tuple[str, Placement]]) -> Alignment:
             f"The corner of {first} lies at {left}, {top}, which is not a multiple of "
             f"{GRID_METRES} m. {warp_advice(name=first)}"
         )
-    return Alignment(Grid(crs, left, top, width - cut[0], height - cut[1]), pixel_metres, cut)
+    grid = Grid(crs, left, top, width - cut[0], height - cut[1])
+    check_ground(grid, first)
+    return Alignment(grid, pixel_metres, cut)
+
+
+def check_ground(grid: Grid, name: str) -> None:
+    """Raise a GridError if the pixels of a grid are more than 1 % from 10 m on the ground.
+
+    Args:
+        grid: The grid, in a reference system of metres.
+        name: What lies on it, in error messages.
+    """
+    left, bottom, right, top = grid.bounds
+    side = min(PATCH_METRES, right - left, top - bottom)
+    half = side / 2
+    for x in ((left + right) / 2, left + half, right - half):
+        for y in ((top + bottom) / 2, bottom + half, top - half):
+            sides = ground_size(grid.crs, x - half, y - half, x + half, y + half)
+            if not all(abs(metres / side - 1) <= MOST_OFF for metres in sides):
+                across, down = (GRID_METRES * metres / side for metres in sides)
+                raise GridError(
+                    f"A pixel of {name} that is called {GRID_METRES} m is {across:.2f} x "
+                    f"{down:.2f} m on the ground at {x:.0f}, {y:.0f}: {_short(grid.crs)} does not "
+                    f"measure the ground there. {warp_advice(name)}"
+                )
+
+
+def _short(crs: str) -> str:
+    return crs if len(crs) <= 60 else f"{crs[:57]}..."
 
 
 def checked_crs(name: str, crs: str) -> str:

@@ -13,6 +13,7 @@ from reben.errors import GridError, MissingBandError, ProductError
 from reben.scene.alignment import warp_advice
 from reben.scene.band_names import CLASSIFICATION, band_named
 from reben.scene.band_source import BandSources, Placement, Size
+from reben.scene.mission import require_mission
 from reben.scene.offset import (
     ScaleStatement,
     check_given_offset,
@@ -96,9 +97,10 @@ def read_arrays(
     product: "Dataset | DataArray | Mapping[str, DataArray]", boa_offset: float | None = None
 ) -> BandSources:
     """Return the Sentinel-2 bands of a Dataset; for the errors see `open_scene`."""
-    check_given_offset(boa_offset)
     arrays, attributes, crs = named_arrays(product)
     name = str(attributes.get("name") or attributes.get("id") or "the Dataset")
+    require_mission(name, attributes, "Sentinel-2")
+    check_given_offset(boa_offset)
     sources = {
         band: BandArray(array, f"{band} of {name}", crs)
         for band, array in arrays.items()

@@ -27,6 +27,7 @@ from reben.scene.arrays import BandArray, named_arrays
 from reben.scene.band_names import band_files
 from reben.scene.band_source import BandFile, BandSource, Transform, import_rasterio
 from reben.scene.grid import GRID_METRES, Grid
+from reben.scene.mission import require_mission
 from reben.scene.stac import Item, is_web_address, looks_like_item, open_item
 from reben.spec.bands import S1
 from reben.spec.statistics import published_statistics
@@ -321,6 +322,7 @@ def _sources_of(
                 {},
             )
     arrays, attributes, crs = named_arrays(product)
+    require_mission("The Sentinel-1 Dataset", attributes, "Sentinel-1")
     sources: dict[str, BandSource] = {
         band: BandArray(arrays[band], f"{band} of the Sentinel-1 Dataset", crs)
         for band in S1
@@ -352,6 +354,7 @@ def _from_path(
 
 
 def _from_item(item: Item) -> tuple[str, dict[str, BandSource], dict[str, Mapping[str, str]]]:
+    require_mission(item.id, item.properties, "Sentinel-1")
     sources: dict[str, BandSource] = {}
     words: dict[str, Mapping[str, str]] = {}
     for key, asset in item.assets.items():

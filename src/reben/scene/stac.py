@@ -25,6 +25,7 @@ from reben.errors import (
 )
 from reben.scene.band_names import CLASSIFICATION, band_named, native_metres
 from reben.scene.band_source import BandFile, BandSources, closed_on_error
+from reben.scene.mission import require_mission
 from reben.scene.offset import (
     ScaleStatement,
     check_given_offset,
@@ -47,7 +48,7 @@ class Item:
 
     Args:
         id: Its id.
-        properties: Its properties.
+        properties: Its properties, and its collection.
         assets: Key -> asset, as in the item.
         base: The URL of a web item, the folder of a local one, empty for one in memory.
     """
@@ -167,7 +168,8 @@ def _parse(item: Mapping[Any, Any], name: str, base: str) -> Item:
         for key, asset in assets.items()
         if isinstance(asset, Mapping) and isinstance(asset.get("href"), str)
     }
-    return Item(str(item.get("id", name)), properties, whole, base)
+    known = {"collection": item.get("collection"), **properties}
+    return Item(str(item.get("id", name)), known, whole, base)
 
 
 def _self_link(item: Mapping[str, Any]) -> str:
@@ -194,8 +196,9 @@ class _Asset(NamedTuple):
 
 def read_stac(item: Item, boa_offset: float | None = None) -> BandSources:
     """Return the Sentinel-2 bands of an item; for the errors see `open_scene`."""
+    require_mission(item.id, item.properties, "Sentinel-2")
     check_given_offset(boa_offset)
-    _refuse_level_1c(item)
+    _refuse_level_1(item)
     chosen = _choose(item)
     if not set(chosen) - {CLASSIFICATION}:
         raise MissingBandError(
@@ -223,12 +226,11 @@ def read_stac(item: Item, boa_offset: float | None = None) -> BandSources:
         )
 
 
-def _refuse_level_1c(item: Item) -> None:
-    kind = str(item.properties.get("s2:product_type", ""))
+def _refuse_level_1(item: Item) -> None:
     level = str(item.properties.get("processing:level", ""))
-    if "1C" in kind.upper() or level.upper() in {"L1C", "L1"}:
+    if level.upper() in {"L1C", "L1"}:
         raise ProductLevelError(
-            f"{item.id} is of level 1C ({kind or level}): top-of-atmosphere reflectance. The "
+            f"{item.id} is of level 1C ({level}): top-of-atmosphere reflectance. The "
             "models were trained on level 2A; use the level-2A item of the same scene."
         )
 
