@@ -91,3 +91,10 @@ def write_store(folder, *, num_train=6, num_validation=3, num_test=3):
 def read_band(store, name, queue):
     """What a worker process does with a store that it was handed."""
     queue.put(store.get(name, ["B02"])["B02"].sum())
+
+
+def grow(folder):
+    """What another process does: add 40 MB to a store."""
+    with StoreWriter(folder) as writer:
+        for number in range(100, 110):
+            writer.put(f"new{number}", {"x": np.full(500_000, number, np.float64)})

@@ -15,7 +15,7 @@ from hypothesis.extra.numpy import arrays
 from safetensors.numpy import load, save
 
 from made_up import patch, patch_id, read_band, s1_name, write_store
-from reben.data.storage.environment import shared_environment
+from reben.data.storage.environment import read_transaction
 from reben.data.storage.value import blob_layout, view_tensor
 from reben.data.store import Store, StoreWriter
 from reben.errors import BandsMismatchError, MissingPatchError, StoreError
@@ -302,9 +302,8 @@ def test_large_headers_are_read_and_not_kept():
 
 
 def test_the_real_store_reads_as_safetensors_does(real_store):
-    environment = shared_environment(real_store)
-    with environment.lmdb.begin() as transaction:
-        blobs = {key.decode(): bytes(blob) for key, blob in transaction.cursor()}
+    with read_transaction(real_store) as (transaction, _):
+        blobs = {bytes(key).decode(): bytes(blob) for key, blob in transaction.cursor()}
     store = Store.open(real_store)
     assert sorted(blobs) == list(store.names())
     for name, blob in blobs.items():

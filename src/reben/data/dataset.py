@@ -3,6 +3,7 @@
 Axes: B patches, H rows, W columns.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -17,8 +18,9 @@ from torch import Tensor
 from reben.data.identity import DataDescription, DataIdentity, identify, read_description
 from reben.data.metadata import METADATA_FILE, SNOW_CLOUD_FILE, PatchTable
 from reben.data.patch_folders.folder import REFERENCE_MAP_TENSOR
-from reben.data.store import Store
-from reben.errors import MetadataError, PatchShapeError, PixelValueError
+from reben.data.storage.value import kind_of_value
+from reben.data.store import NO_PARTNER, Store
+from reben.errors import MetadataError, MissingPatchError, PatchShapeError, PixelValueError
 from reben.spec.bands import BandSet
 from reben.spec.labels import CORINE_TO_LABEL, LABELS
 from reben.spec.patches import PATCH_PIXELS, REFERENCE_MAP_SUFFIX, SPLITS
@@ -122,6 +124,39 @@ class Dataset:
         """
         row = self.table.position(which) if isinstance(which, str) else range(len(self))[which]
         return self._read_one(row)
+
+    def require_stored(self, *, masks: bool = False) -> None:
+        """Return if the store holds all patches, judging by names, without reading values.
+
+        The names of the whole data set take some two seconds, so it is worth calling before
+        anything that takes long.
+
+        Args:
+            masks: Ask for the reference maps too.
+
+        Raises:
+            MissingPatchError: If patches are missing: how many, and the first ones.
+            StoreError: If the store is damaged.
+        """
+        names: list[str] = []
+        if self.bands.of_sensor("Sentinel-2"):
+            names += self.table.patch_ids
+        if self.bands.of_sensor("Sentinel-1"):
+            names += self.table.s1_names
+        if masks:
+            names += (name + REFERENCE_MAP_SUFFIX for name in self.table.patch_ids)
+        missing = self.store.missing_names(names)
+        if not missing:
+            return
+        if "" in missing:
+            raise MissingPatchError(NO_PARTNER)
+        kinds = Counter(map(kind_of_value, missing))
+        counted = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
+        raise MissingPatchError(
+            f"The store {self.store.path} lacks {len(missing)} of the {len(names)} values that the "
+            f"{len(self)} patches need ({counted}), the first one {missing[0]}. Encode them into "
+            "it, choose bands that it has, or leave these patches out of the metadata."
+        )
 
     def _read_one(self, row: int) -> dict[str, NDArray[Any]]:
         sentinel1 = self.bands.of_sensor("Sentinel-1")

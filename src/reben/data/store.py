@@ -10,6 +10,7 @@ This is the format that rico-hdl writes and ConfigILM reads.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -18,9 +19,10 @@ from numpy.typing import NDArray
 
 from reben.data.storage.environment import (
     DATA_FILE,
-    MAX_NAME,
     Environment,
-    shared_environment,
+    encoded,
+    read_transaction,
+    stored_keys,
     stored_names,
 )
 from reben.data.storage.value import blob_layout, view_tensor
@@ -29,6 +31,12 @@ from reben.errors import BandsMismatchError, MissingPatchError, StoreError
 
 if TYPE_CHECKING:
     import lmdb
+
+
+NO_PARTNER = (
+    "The Sentinel-1 partner of a patch is unknown. Add the column s1_name to the table of patches, "
+    "or use bands of Sentinel-2 only."
+)
 
 
 def is_store(path: str | Path) -> bool:
@@ -53,7 +61,8 @@ class Store:
     def __init__(self, path: str | Path) -> None:
         self.path = _store_folder(Path(path))
         self._environment: Environment | None = None
-        self._open()
+        with self._reading():
+            pass
 
     @classmethod
     def open(cls, path: str | Path) -> Self:
@@ -71,18 +80,29 @@ class Store:
         return f"Store({str(self.path)!r})"
 
     def __len__(self) -> int:
-        with self._open().begin() as transaction:
+        with self._reading() as transaction:
             return int(transaction.stat()["entries"])
 
     def __contains__(self, name: object) -> bool:
-        if not isinstance(name, str) or not _is_possible(name):
+        key = encoded(name) if isinstance(name, str) else None
+        if key is None:
             return False
-        with self._open().begin(buffers=True) as transaction:
-            return transaction.get(name.encode()) is not None
+        with self._reading() as transaction:
+            return transaction.get(key) is not None
 
     def names(self) -> Iterator[str]:
         """Yield all names in byte order, without reading values."""
         return stored_names(self.path)
+
+    def missing_names(self, names: Iterable[str]) -> list[str]:
+        """Return those of many names that the store does not hold, in their order, each once.
+
+        Values are not read. The names of the whole data set take some two seconds.
+        """
+        keys = {name: encoded(name) for name in names}
+        missing = set(keys.values())
+        missing.difference_update(stored_keys(self.path))
+        return [name for name, key in keys.items() if key is None or key in missing]
 
     def get(self, name: str, tensors: Iterable[str] | None = None) -> dict[str, NDArray[Any]]:
         """Return the tensors of patch ``name``.
@@ -99,16 +119,15 @@ class Store:
             BandsMismatchError: If the patch lacks a band that was asked for.
             StoreError: If the value is damaged.
         """
-        with self._open().begin(buffers=True) as transaction:
-            blob = transaction.get(name.encode()) if name else None
-            if not name:
-                raise MissingPatchError(
-                    "The Sentinel-1 partner of a patch is unknown. Add the column s1_name to the "
-                    "table of patches, or use bands of Sentinel-2 only."
-                )
+        if not name:
+            raise MissingPatchError(NO_PARTNER)
+        key = encoded(name)
+        with self._reading() as transaction:
+            blob = None if key is None else transaction.get(key)
             if blob is None:
+                num_values = transaction.stat()["entries"]
                 raise MissingPatchError(
-                    f"No patch {name!r} in the store {self.path} ({len(self)} values). "
+                    f"No patch {name!r} in the store {self.path} ({num_values} values). "
                     "Encode it, or leave it out of the metadata."
                 )
             places = blob_layout(blob, name)
@@ -121,10 +140,11 @@ class Store:
                 )
             return {band: view_tensor(blob, places[band]).copy() for band in wanted}
 
-    def _open(self) -> "lmdb.Environment":
-        if self._environment is None or self._environment.closed:
-            self._environment = shared_environment(self.path)
-        return self._environment.lmdb
+    @contextmanager
+    def _reading(self) -> Iterator["lmdb.Transaction"]:
+        # Keep the environment, so that the next call need not open it again.
+        with read_transaction(self.path) as (transaction, self._environment):
+            yield transaction
 
 
 class StoreWriter:
@@ -173,8 +193,7 @@ class StoreWriter:
         """
         from safetensors.numpy import save
 
-        if not _is_possible(name):
-            raise StoreError(f"A value cannot be called {name!r}: use 1 to {MAX_NAME} bytes.")
+        self._writer.require_name(name)
         blob = save({band: np.ascontiguousarray(tensor) for band, tensor in tensors.items()})
         there = self._pending.get(name) or self._writer.get(name)
         if there is not None:
@@ -204,10 +223,6 @@ class StoreWriter:
             f"The store {self.path} already holds another value for {name}. "
             "Choose another store, or find out which of the two is right."
         )
-
-
-def _is_possible(name: str) -> bool:
-    return 0 < len(name.encode()) <= MAX_NAME
 
 
 def _store_folder(path: Path) -> Path:

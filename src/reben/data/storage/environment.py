@@ -3,18 +3,14 @@
 LMDB lets a process open a file only once, and py-lmdb 3 refuses the second time, so all stores of a
 path share one environment, which is never used across a fork.
 
-py-lmdb reads every page of each value that a cursor passes, even where only keys are asked for
-(``preload`` in its cpython.c), so listing the names of the whole data set would read all 160 GB
-of it. The names lie in a thousandth of that, the branch and leaf pages of the tree, and those
-are walked here.
-
-Source: MDB_meta, MDB_page and MDB_node in mdb.c of LMDB 0.9, data version 1.
+A file that is cut off or damaged would end the process with a signal, so `reben.data.storage.tree`
+looks at it first.
 """
 
 import os
-import struct
 import threading
 import weakref
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -22,12 +18,26 @@ from typing import IO
 
 import lmdb
 
-from reben.errors import StoreError
+from reben.data.storage.tree import (
+    DamageError,
+    ForeignError,
+    read_meta,
+    require_whole,
+    walk_all,
+    walk_names,
+)
+from reben.errors import StoreError, first_line
 
 DATA_FILE = "data.mdb"
 """The file that makes a folder a store."""
 MAX_NAME = 511
 """The most bytes that LMDB takes as a name."""
+_ROOM = 1 << 40
+"""Addresses that a reader reserves; they cost nothing, and a store may grow into them."""
+_QUICKLY_WALKED = 1024
+"""Pages of names that are looked at whenever a store is opened, in some 50 ms at most."""
+_MOUNTS = Path("/proc/self/mountinfo")
+_REMOTE = ("nfs", "lustre", "gpfs", "beegfs", "cifs", "smb", "ceph", "fuse", "9p", "afs", "pvfs2")
 
 
 class Environment:
@@ -36,7 +46,8 @@ class Environment:
     def __init__(self, environment: lmdb.Environment) -> None:
         self.lmdb = environment
         self.closed = False
-        self._num_readers = 0
+        self._readers: Counter[int] = Counter()
+        """Thread -> transactions that it has open."""
         self._changed = threading.Condition()
 
     @contextmanager
@@ -45,14 +56,15 @@ class Environment:
 
         Until it ends, the environment is not closed, whichever thread asks for that.
         """
+        thread = threading.get_ident()
         with self._changed:
-            self._num_readers += 1
+            self._readers[thread] += 1
         try:
             with self.lmdb.begin(buffers=True) as transaction:
                 yield transaction
         finally:
             with self._changed:
-                self._num_readers -= 1
+                self._readers[thread] -= 1
                 self._changed.notify_all()
 
     def close(self) -> None:
@@ -60,7 +72,12 @@ class Environment:
         if self.closed:
             return
         with self._changed:
-            self._changed.wait_for(lambda: not self._num_readers)
+            if self._readers[threading.get_ident()]:
+                raise StoreError(
+                    "The store is still being read by this thread. Read the names to their end "
+                    "before you write to it, or before you read on after another process did."
+                )
+            self._changed.wait_for(lambda: not self._readers.total())
             if not self.closed:
                 self.closed = True
                 self.lmdb.close()
@@ -70,7 +87,7 @@ class Environment:
         # Their transactions are still open; then the child keeps the mapping and never uses it.
         if not self.closed:
             self.closed = True
-            if not self._num_readers:
+            if not self._readers.total():
                 self.lmdb.close()
 
     def __del__(self) -> None:
@@ -81,34 +98,35 @@ _shared: "weakref.WeakValueDictionary[Path, Environment]" = weakref.WeakValueDic
 _lock = threading.Lock()
 
 
-def shared_environment(path: Path) -> Environment:
-    """Return the read-only environment of the store in folder ``path``, opened if necessary."""
-    with _lock:
-        return _open_shared(path.resolve())
-
-
 @contextmanager
 def read_transaction(path: Path) -> Iterator[tuple[lmdb.Transaction, Environment]]:
     """Yield a read transaction on the store in folder ``path``, and its environment.
 
     Values are views into the mapped file, valid until the end of the block. A thread that wants to
     close the environment waits for that. Keep the environment to avoid opening it again.
+
+    Raises:
+        StoreError: If LMDB cannot read it, also within the block.
     """
-    with ExitStack() as stack:
-        with _lock:
-            environment = _open_shared(path.resolve())
-            transaction = stack.enter_context(environment.reading())
-        yield transaction, environment
+    try:
+        with ExitStack() as stack:
+            environment, transaction = _begin(path.resolve(), stack)
+            yield transaction, environment
+    except lmdb.Error as error:
+        raise damaged(path, error) from error
 
 
-def _open_shared(place: Path) -> Environment:
-    environment = _shared.get(place)
-    if environment is None or environment.closed:
-        # A lock file guards against writers in other processes. Where nobody can write, it cannot
-        # be created and is not needed.
-        lock = os.access(place, os.W_OK)
-        environment = _shared[place] = Environment(open_lmdb(place, readonly=True, lock=lock))
-    return environment
+def _begin(place: Path, stack: ExitStack) -> tuple[Environment, lmdb.Transaction]:
+    with _lock:
+        while True:
+            environment = _shared.get(place)
+            if environment is None or environment.closed:
+                environment = _shared[place] = Environment(_open_to_read(place))
+            try:
+                return environment, stack.enter_context(environment.reading())
+            except lmdb.MapResizedError:
+                # Another process made the file larger than what is mapped here.
+                environment.close()
 
 
 def close_shared(path: Path) -> None:
@@ -132,6 +150,43 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_environments)
 
 
+def _open_to_read(place: Path) -> lmdb.Environment:
+    """Open the store in a folder, with room for what other processes add to it."""
+    # A lock file guards against writers in other processes. Where nobody can write, it cannot be
+    # created and is not needed; where folders are shared by machines, it does not work.
+    lock = os.access(place, os.W_OK) and not is_remote(place.stat().st_dev)
+    try:
+        return open_lmdb(place, readonly=True, lock=lock, map_size=_ROOM)
+    except StoreError as error:
+        if not isinstance(error.__cause__, lmdb.Error):
+            raise
+    # Perhaps the lock file cannot be used, or the memory of the process is limited.
+    return open_lmdb(place, readonly=True, lock=False)
+
+
+def encoded(name: str) -> bytes | None:
+    """Return the key of a name in a store; None if no value can have that name."""
+    try:
+        key = name.encode()
+    except UnicodeEncodeError:
+        return None
+    return key if 0 < len(key) <= MAX_NAME else None
+
+
+def is_remote(device: int, mounts: Path = _MOUNTS) -> bool:
+    """Tell whether a device, by its number, is a file system that several machines share.
+
+    Source: mountinfo in proc(5).
+    """
+    try:
+        lines = mounts.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return False
+    number = f"{os.major(device)}:{os.minor(device)}"
+    kinds = (line.rpartition(" - ")[2] for line in lines if line.split()[2:3] == [number])
+    return any(kind.startswith(_REMOTE) for kind in kinds)
+
+
 def open_lmdb(
     path: Path,
     *,
@@ -145,8 +200,12 @@ def open_lmdb(
     Without ``sync``, a commit does not wait for the disk: it survives the process, but not a
     failure of the machine.
     """
+    meta = None
+    if readonly or ((file := path / DATA_FILE).exists() and file.stat().st_size):
+        with _data_file(path) as content:
+            meta = require_whole(content)
     try:
-        return lmdb.open(
+        environment = lmdb.open(
             str(path),
             map_size=map_size,
             readonly=readonly,
@@ -162,63 +221,61 @@ def open_lmdb(
                 "Close the writer before you read or write."
             ) from error
         raise StoreError(f"{path} is not a store that can be opened: {error}.") from error
-
-
-_META = struct.Struct("<16xII16xI84xQ8xQ")
-_META_BYTES = 256
-_PAGE = struct.Struct("<10xHHH")
-_NODE = struct.Struct("<HHHH")
-_MAGIC, _VERSION = 0xBEEFC0DE, 1
-_BRANCH, _LEAF = 1, 2
-_NO_PAGE = 2**64 - 1
+    if meta is None or meta.values.num_pages + meta.free.num_pages > _QUICKLY_WALKED:
+        return environment
+    try:
+        # As long as a reader is registered, no writer reuses a page of what it could read.
+        with environment.begin(), _data_file(path) as content:
+            walk_all(content, read_meta(content))
+    except lmdb.Error as error:
+        environment.close()
+        raise damaged(path, error) from error
+    except StoreError:
+        environment.close()
+        raise
+    return environment
 
 
 def stored_names(folder: Path) -> Iterator[str]:
-    """Yield all names in the store in ``folder``, in byte order."""
+    """Yield all names in the store in ``folder``, in byte order.
+
+    Raises:
+        StoreError: If the store is damaged, as far as reading its names shows.
+    """
+    try:
+        yield from map(bytes.decode, stored_keys(folder))
+    except UnicodeDecodeError as error:
+        raise StoreError(
+            f"{folder} is not a store: {DATA_FILE} has a key that is not a name."
+        ) from error
+
+
+def stored_keys(folder: Path) -> Iterator[bytes]:
+    """Yield all names as they are stored; see `stored_names`."""
     # As long as a reader is registered, no writer reuses a page of what it could read.
-    with read_transaction(folder), (folder / DATA_FILE).open("rb", buffering=0) as file:
-        try:
-            page_bytes, root = _read_meta(file, folder)
-            for key in _walk(file, page_bytes, root):
-                yield key.decode()
-        except (struct.error, ValueError) as error:
-            raise StoreError(f"The store {folder} is damaged: {error}. Encode it again.") from error
+    with read_transaction(folder), _data_file(folder) as file:
+        yield from walk_names(file)
 
 
-def _read_meta(file: IO[bytes], folder: Path) -> tuple[int, int]:
-    """Return the page size, and the root page of the last commit."""
-    start = file.read(_META_BYTES)
-    page_bytes = _META.unpack_from(start)[2]
-    file.seek(page_bytes)
-    metas = [_META.unpack_from(start), _META.unpack_from(file.read(_META_BYTES))]
-    for magic, version, *_ in metas:
-        if (magic, version) != (_MAGIC, _VERSION):
-            raise StoreError(
-                f"The store {folder} is of LMDB data version {version}; this reben reads names "
-                f"from version {_VERSION}. Encode it again."
-            )
-    root = max(metas, key=lambda meta: meta[4])[3]
-    return page_bytes, root
+@contextmanager
+def _data_file(folder: Path) -> Iterator[IO[bytes]]:
+    """Open the file of a store; make a `StoreError` of what turns out to be wrong with it."""
+    try:
+        with (folder / DATA_FILE).open("rb", buffering=0) as file:
+            yield file
+    except DamageError as error:
+        raise damaged(folder, error) from error
+    except ForeignError as error:
+        raise StoreError(
+            f"{folder} is not a store that can be opened: {DATA_FILE} is none of reben, {error}."
+        ) from error
+    except OSError as error:
+        raise StoreError(f"Cannot read the store {folder}: {error.strerror or error}.") from error
 
 
-def _walk(file: IO[bytes], page_bytes: int, root: int) -> Iterator[bytes]:
-    """Yield the keys at and below page ``root``."""
-    waiting = [] if root == _NO_PAGE else [root]
-    num_left = file.seek(0, os.SEEK_END) // page_bytes
-    while waiting:
-        number = waiting.pop()
-        file.seek(number * page_bytes)
-        page = file.read(page_bytes)
-        flags, lower, _ = _PAGE.unpack_from(page)
-        places = struct.unpack_from(f"<{(lower - 16) // 2}H", page, 16)
-        nodes = [(place, _NODE.unpack_from(page, place)) for place in places]
-        num_left -= 1
-        if num_left < 0:
-            raise ValueError("its pages go round in a ring")
-        if flags & _BRANCH:
-            below = [low | high << 16 | highest << 32 for _, (low, high, highest, _) in nodes]
-            waiting += reversed(below)
-        elif flags & _LEAF:
-            yield from (page[at + 8 : at + 8 + size] for at, (_, _, _, size) in nodes)
-        else:
-            raise ValueError(f"page {number} is neither branch nor leaf")
+def damaged(folder: Path, error: Exception) -> StoreError:
+    """Return the error that says what is wrong with a store, and what to do about it."""
+    return StoreError(
+        f"The store {folder} is damaged: {first_line(error)}. Copy it again from where it is "
+        f"whole; or remove {DATA_FILE} there, and encode it again."
+    )

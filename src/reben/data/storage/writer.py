@@ -18,12 +18,20 @@ from typing import NamedTuple, Self
 
 import lmdb
 
-from reben.data.storage.environment import DATA_FILE, close_shared, open_lmdb
-from reben.errors import OutputError
+from reben.data.storage.environment import (
+    DATA_FILE,
+    MAX_NAME,
+    close_shared,
+    damaged,
+    encoded,
+    open_lmdb,
+)
+from reben.errors import OutputError, StoreError
 from reben.support.atomic import output_error
 
 _MIN_GROWTH = 1 << 28
 _MAX_GROWTH = 1 << 32
+_DAMAGE = (lmdb.CorruptedError, lmdb.PageNotFoundError, lmdb.BadTxnError, lmdb.PanicError)
 
 
 class StoredValues(NamedTuple):
@@ -58,8 +66,12 @@ class ValueWriter:
         there = path / DATA_FILE
         size = there.stat().st_size if there.exists() else 0
         self._environment = open_lmdb(path, sync=sync, map_size=_grown(size))
-        # Free the pages that a process was reading when it was killed.
-        self._environment.reader_check()
+        try:
+            # Free the pages that a process was reading when it was killed.
+            self._environment.reader_check()
+        except lmdb.Error as error:
+            self._environment.close()
+            raise damaged(path, error) from error
 
     def __enter__(self) -> Self:
         return self
@@ -72,9 +84,18 @@ class ValueWriter:
         self._environment.close()
 
     def add(self, name: str, value: bytes) -> None:
-        """Remember a value for the next commit."""
-        self._pending.append((name.encode(), value))
+        """Remember a value for the next commit; see `require_name`."""
+        self._pending.append((self.require_name(name), value))
         self.pending_bytes += len(value)
+
+    def require_name(self, name: str) -> bytes:
+        """Return the key of a name; raise `StoreError` if no value can have that name."""
+        key = encoded(name)
+        if key is None:
+            raise StoreError(
+                f"A value cannot be called {name[:60]!r}: use 1 to {MAX_NAME} bytes of UTF-8."
+            )
+        return key
 
     def commit(self) -> StoredValues:
         """Write what was added, except values whose name is taken."""
@@ -89,6 +110,8 @@ class ValueWriter:
             except lmdb.MapResizedError:
                 # Another process enlarged the map: take its size.
                 self._environment.set_mapsize(0)
+            except _DAMAGE as error:
+                raise damaged(self.path, error) from error
             except lmdb.Error as error:
                 raise OutputError(
                     f"Cannot write to the store {self.path}: {error}. What was committed before is "
@@ -101,13 +124,16 @@ class ValueWriter:
 
     def get(self, name: str) -> bytes | None:
         """Return the committed value of ``name``, if there is one."""
+        key = self.require_name(name)
         while True:
             try:
                 with self._environment.begin() as transaction:
-                    value: bytes | None = transaction.get(name.encode())
+                    value: bytes | None = transaction.get(key)
                     return value
             except lmdb.MapResizedError:
                 self._environment.set_mapsize(0)
+            except lmdb.Error as error:
+                raise damaged(self.path, error) from error
 
     def _write(self) -> StoredValues:
         if not self._pending:
