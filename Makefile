@@ -44,6 +44,11 @@ test-slow: sample  ## the tests that take more than a few seconds each
 test-browser: sample  ## the demo page in Chromium, which has to be on the machine
 	$(ON_SAMPLE) $(BIN)/python -m pytest -m browser $(ARGS)
 
+.PHONY: fuzz
+fuzz: sample  ## damaged inputs for every reader, 100,000 for each; FUZZ_SEED=N for others
+	$(ON_SAMPLE) REBEN_FUZZ_CASES=100000 REBEN_FUZZ_SEED=$${FUZZ_SEED:-0} \
+		$(BIN)/python -m pytest -n auto tests/fuzz $(ARGS)
+
 .PHONY: coverage
 coverage: sample  ## the default suite with a table of the lines that no test runs
 	$(ON_SAMPLE) $(BIN)/python -m pytest --cov --cov-report=term-missing:skip-covered $(ARGS)

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import pytest
 
 from reben.errors import ConfigError
-from reben.support.json_files import MAX_BYTES, Finite, check_values, parse_json, read_json
+from reben.support.bounds import MAX_JSON_BYTES
+from reben.support.json_files import Finite, check_values, parse_json, read_json
 
 
 @dataclass(frozen=True)
@@ -61,8 +62,8 @@ def test_a_file_that_is_not_there_is_the_same_error(tmp_path):
 
 
 def test_a_file_without_end_is_not_read_to_its_end():
-    with pytest.raises(ConfigError, match=f"larger than {MAX_BYTES >> 20} MiB"):
-        parse(b" " * (MAX_BYTES + 1))
+    with pytest.raises(ConfigError, match=f"larger than {MAX_JSON_BYTES >> 20} MiB"):
+        parse(b" " * (MAX_JSON_BYTES + 1))
 
 
 def test_values_from_python_are_checked_alike():

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, BinaryIO, Self
 
 from reben.errors import ChecksumError, ConfigError, DownloadError, OutputError
 from reben.support.atomic import output_error
-from reben.support.json_files import MAX_BYTES, Count, parse_json
+from reben.support.bounds import MAX_JSON_BYTES
+from reben.support.json_files import Count, parse_json
 
 if TYPE_CHECKING:
     import httpx
@@ -326,7 +327,7 @@ class _Session:
                 with self._open(url, {"Accept": "application/json"}) as response:
                     for chunk in response.iter_bytes():
                         content += chunk
-                        if len(content) > MAX_BYTES:
+                        if len(content) > MAX_JSON_BYTES:
                             break
                 return content
             except _BrokenOffError as error:

@@ -19,6 +19,7 @@ from typing import Any, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from reben.data.tiff.with_rasterio import raster_errors
 from reben.errors import GridError, ProductError
 from reben.scene.band_names import CLASSIFICATION
 from reben.scene.offset import (
@@ -303,11 +304,9 @@ class BandFile:
 
     @contextmanager
     def _said(self, what: str) -> Iterator[None]:
-        from rasterio.errors import RasterioError
-
         try:
             yield
-        except (RasterioError, OSError) as error:
+        except raster_errors() as error:
             reason = _reason(error, self._dataset.name, self.name)
             raise ProductError(
                 f"{self.name} cannot be read {what}: {reason}. Download the file again."
@@ -316,7 +315,7 @@ class BandFile:
 
 def _open(path: str, name: str) -> Any:  # noqa: ANN401 - rasterio has no types
     rasterio = import_rasterio()
-    from rasterio.errors import NotGeoreferencedWarning, RasterioError
+    from rasterio.errors import NotGeoreferencedWarning
 
     is_jpeg2000 = path.partition("?")[0].lower().endswith((".jp2", ".j2k"))
     errors = []
@@ -327,7 +326,7 @@ def _open(path: str, name: str) -> Any:  # noqa: ANN401 - rasterio has no types
                 # A band without a place on the ground gets one from metadata, or is an error.
                 with warnings.catch_warnings(action="ignore", category=NotGeoreferencedWarning):
                     return rasterio.open(path, driver=driver)
-            except (RasterioError, OSError) as error:
+            except raster_errors() as error:
                 errors.append(_reason(error, path, name))
     raise ProductError(
         f"Cannot open {name}: {errors[0]}. It should be a GeoTIFF or JPEG 2000 file."

@@ -33,7 +33,8 @@ from reben.scene.offset import (
     statements_in,
 )
 from reben.spec.bands import S2_FULL
-from reben.support.json_files import MAX_BYTES, parse_json, read_json
+from reben.support.bounds import MAX_JSON_BYTES
+from reben.support.json_files import parse_json, read_json
 
 _CURE = "Name one STAC item, not a collection or a list of items."
 _TIMEOUT_SECONDS = 60
@@ -145,7 +146,7 @@ def _fetch(address: str) -> bytes:
             answer.raise_for_status()
             for chunk in answer.iter_bytes():
                 content += chunk
-                if len(content) > MAX_BYTES:  # the parser refuses it
+                if len(content) > MAX_JSON_BYTES:  # the parser refuses it
                     break
     except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
         # The message of a status holds the whole address, with what signs it.

@@ -13,12 +13,10 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar, cast
 from annotated_types import Ge, Le
 
 from reben.errors import RebenError, first_line
+from reben.support.bounds import MAX_JSON_BYTES, MAX_JSON_VALUES, MEBIBYTE, read_file
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
-
-MAX_BYTES = 64 << 20
-"""Largest JSON file that is read."""
 
 Count = Annotated[int, Ge(0), Le(1 << 53)]
 """A whole number that a file may count something with."""
@@ -39,8 +37,7 @@ def read_json(path: Path, kind: type[_Kind], error: type[RebenError], cure: str)
         cure: What to do about a file that is not right, as a sentence.
     """
     try:
-        with path.open("rb") as stream:
-            content = stream.read(MAX_BYTES + 1)
+        content = read_file(path, MAX_JSON_BYTES)
     except OSError as refused:
         raise error(f"{path} cannot be read: {refused.strerror or refused}. {cure}") from refused
     return parse_json(content, kind, str(path), error, cure)
@@ -50,15 +47,19 @@ def parse_json(
     content: bytes | str, kind: type[_Kind], name: str, error: type[RebenError], cure: str
 ) -> _Kind:
     """Return JSON text as ``kind``; ``name`` is what the message calls it. See `read_json`."""
-    if len(content) > MAX_BYTES:
-        raise error(f"{name} is larger than {MAX_BYTES >> 20} MiB, which no such file is. {cure}")
+    if len(content) > MAX_JSON_BYTES:
+        most = MAX_JSON_BYTES // MEBIBYTE
+        raise error(f"{name} is larger than {most} MiB, which no such file is. {cure}")
+    num_commas = content.count(",") if isinstance(content, str) else content.count(b",")
+    if num_commas >= MAX_JSON_VALUES:
+        raise error(f"{name} has more than {MAX_JSON_VALUES} values, as no such file does. {cure}")
     from pydantic import ValidationError
 
     try:
         return cast("_Kind", _adapter(cast("Any", kind)).validate_json(content, strict=True))
     except ValidationError as invalid:
         first = invalid.errors(include_url=False, include_context=False)[0]
-    where = ".".join(map(str, first["loc"]))
+    where = _shortened(".".join(map(str, first["loc"])))
     shown = "" if first["type"] in ("missing", "json_invalid") else _shown(first["input"])
     said = f"{where}: {first['msg']}" if where else first["msg"]
     raise error(f"{name} is not as it should be: {said}{shown}. {cure}")
@@ -83,5 +84,8 @@ def _adapter(kind: Any) -> "TypeAdapter[Any]":  # noqa: ANN401 - a type
 
 
 def _shown(value: object) -> str:
-    text = repr(value)
-    return f"; it is {text if len(text) <= _SHOWN else f'{text[: _SHOWN - 3]}...'}"
+    return f"; it is {_shortened(repr(value))}"
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."

@@ -13,6 +13,7 @@ from reben.app.demo.answers import PatchResult
 from reben.app.demo.locator import describe_place
 from reben.data.pictures import label_colours
 from reben.data.tiff.tags import STARTS
+from reben.data.tiff.with_rasterio import raster_errors
 from reben.errors import UploadError
 from reben.model.config import DEFAULT_THRESHOLD
 from reben.predict.cog import BYTE_NO_DATA, BYTE_STEPS
@@ -150,7 +151,7 @@ def parse_scene(content: bytes, name: str, quicklook: bytes | None = None) -> Sc
             labels = tuple(map(str, file.descriptions))
             place = _place(file)
             tags = {str(key): str(value) for key, value in file.tags().items()}
-    except (rasterio.errors.RasterioError, OSError) as error:
+    except raster_errors() as error:
         raise UploadError(f"{name} cannot be read as a GeoTIFF: {error}.") from None
     known = scores[np.isfinite(scores)]
     if known.size and not (known.min() >= 0 and known.max() <= 1):

@@ -30,8 +30,9 @@ from reben.data.tiff.tags import (
     read_directory,
     require_inside,
 )
-from reben.data.tiff.with_rasterio import open_with_rasterio
+from reben.data.tiff.with_rasterio import open_with_rasterio, require_readable
 from reben.errors import TiffError
+from reben.support.bounds import MAX_BAND_BYTES, MAX_QUICK_STRIPS, MEBIBYTE, read_file
 
 _UNCOMPRESSED = 1
 _DEFLATE = (8, 32946)
@@ -45,8 +46,6 @@ _DTYPES: dict[tuple[int, int], np.dtype[Any]] = {
     )
     for bits in sizes
 }
-_MAX_PIXELS = 10_980**2
-"""A whole 10 m band of a Sentinel-2 product: nothing that is read here is larger."""
 
 
 class Strips(NamedTuple):
@@ -70,8 +69,7 @@ def read_tiff(path: str | Path) -> NDArray[Any]:
     mostly is a view of the bytes that were read.
     """
     try:
-        with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - a third of the time
-            content = file.readall()
+        content = read_file(path, MAX_BAND_BYTES)
     except OSError as error:
         raise TiffError(f"Cannot read {path}: {error.strerror or error}.") from error
     return parse_tiff(content, str(path))
@@ -140,7 +138,7 @@ class _Plan:
     sizes: Field
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=128)
 def _plan(directory: Directory) -> _Plan | None:
     """Return what the directory means, or None if the file is not plain."""
     width, height = directory.number(Tag.WIDTH, 0), directory.number(Tag.HEIGHT, 0)
@@ -158,8 +156,15 @@ def _plan(directory: Directory) -> _Plan | None:
         or compression not in (_UNCOMPRESSED, *_DEFLATE)
         or Tag.TILE_WIDTH in directory.fields
         or any(directory.number(tag, 1) != 1 for tag in _ONE_IF_PLAIN)
+        or offsets.num_values > MAX_QUICK_STRIPS
     ):
         return None
+    if height * width * dtype.itemsize > MAX_BAND_BYTES:
+        raise FaultError(
+            f"claims {width} x {height} pixels of {dtype}; the bands of a patch have at most "
+            f"{MAX_BAND_BYTES / MEBIBYTE:g} MiB. Cut the patch out, or predict a whole image "
+            "with: reben predict-scene"
+        )
     if rows == 0 or not offsets.num_values == sizes.num_values == -(-height // rows):
         raise damaged(f"{offsets.num_values} strips of {rows} rows do not make {height} rows")
     row_bytes = width * dtype.itemsize
@@ -191,7 +196,7 @@ class _Layout(NamedTuple):
     run: int | None
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=128)
 def _lay_out(plan: _Plan, offset_list: bytes, size_list: bytes) -> _Layout | None:
     """Return where the strips lie, or None if some are left out of the file."""
     offsets = [value for (value,) in struct.iter_unpack(f"<{plan.offsets.code}", offset_list)]
@@ -233,9 +238,7 @@ def _read_with_rasterio(content: bytes, name: str) -> Strips:
     use = f"Reading {name}, which is tiled, compressed or else unlike the files of BigEarthNet,"
     with open_with_rasterio(content, name, use) as image:
         _check_image(image.width, image.height, image.count)
-        dtype = np.dtype(image.dtypes[0])
-        if image.width * image.height > _MAX_PIXELS or dtype.kind == "c":
-            raise damaged(f"it claims {image.width} x {image.height} pixels of {dtype}")
+        require_readable(image, name, MAX_BAND_BYTES)
         pixels: NDArray[Any] = image.read(1)
     pixels = pixels.astype(pixels.dtype.newbyteorder("<"), copy=False)
     return Strips(pixels.dtype, (pixels.shape[0], pixels.shape[1]), pixels.tobytes())

@@ -20,6 +20,7 @@ from typing import NamedTuple
 from reben.data.tiff.with_rasterio import open_with_rasterio
 from reben.errors import TiffError
 from reben.spec.patches import Bounds, is_utm
+from reben.support.bounds import MAX_TAG_VALUES, MAX_TAGS, read_start
 
 
 class Tag(IntEnum):
@@ -46,6 +47,9 @@ class Tag(IntEnum):
     GEO_KEYS = 34735
     GEO_TEXT = 34737
     NODATA = 42113
+
+
+_READ = frozenset(Tag)
 
 
 class _Form(NamedTuple):
@@ -77,8 +81,6 @@ STARTS = tuple(_FORMS)
 """What a TIFF starts with: little-endian and big-endian, classic and BigTIFF."""
 
 _CODES = {1: "B", 2: "s", 3: "H", 4: "I", 12: "d", 16: "Q"}
-_MOST_VALUES = 4096
-"""Largest number of tags in a directory, and of values of a tag that are read at once."""
 _START_BYTES = 1 << 14
 _RASTER_TYPE, _GEOGRAPHIC, _PROJECTED = 1025, 2048, 3072
 _PIXEL_IS_POINT = 2
@@ -119,13 +121,14 @@ class Directory:
     entries: bytes
 
     def number(self, tag: int, default: int) -> int:
-        """Return the one number of a tag, or -1 if it is not one short or long number."""
+        """Return the one number of a tag, or -1 if it is not one whole number in its entry."""
         field = self.fields.get(tag)
         if field is None:
             return default
-        if field.num_values != 1 or field.code not in ("H", "I"):
-            return -1
         at = field.start - self.start
+        is_near = at in range(len(self.entries))
+        if field.num_values != 1 or field.code not in ("H", "I", "Q") or not is_near:
+            return -1
         return int(struct.unpack_from(f"{self.order}{field.code}", self.entries, at)[0])
 
     def values(self, tag: int, content: bytes) -> tuple[float, ...]:
@@ -133,7 +136,7 @@ class Directory:
         field = self.fields.get(tag)
         if field is None or field.code in ("", "s"):
             return ()
-        if field.num_values > _MOST_VALUES:
+        if field.num_values > MAX_TAG_VALUES:
             raise damaged(f"its tag {int(tag)} claims {field.num_values} values")
         require_inside(content, field.end, f"its tag {int(tag)}")
         return struct.unpack_from(
@@ -156,16 +159,19 @@ def read_directory(content: bytes) -> Directory:
     (count,) = form.num_tags.unpack_from(content, start)
     end = first + count * form.entry.size
     require_inside(content, end, "its directory")
+    if count > MAX_TAGS:
+        raise damaged(f"it claims {count} tags")
     return _parse_entries(magic, first, content[first:end])
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=128)
 def _parse_entries(magic: bytes, first: int, entries: bytes) -> Directory:
     form = _FORMS[magic]
-    if len(entries) > _MOST_VALUES * form.entry.size:
-        raise damaged(f"it claims {len(entries) // form.entry.size} tags")
-    fields = {}
+    fields: dict[int, Field] = {}
     for number, (tag, kind, count, far) in enumerate(form.entry.iter_unpack(entries), start=1):
+        if tag in fields and tag in _READ:
+            # Of two widths, one reader takes the first and another one the last.
+            raise damaged(f"it has its tag {tag} twice")
         code = _CODES.get(kind, "")
         num_bytes = count * struct.calcsize(f"<{code}")
         near = first + number * form.entry.size - form.word_bytes
@@ -204,7 +210,9 @@ def read_header(content: bytes, name: str) -> TiffHeader:
         directory = read_directory(content)
         width, height = directory.number(Tag.WIDTH, 0), directory.number(Tag.HEIGHT, 0)
         samples = directory.number(Tag.SAMPLES, 1)
-        if min(width, height, samples) < 1:
+        if min(width, height, samples) < 0:
+            raise damaged("its width, height or number of bands is no whole number")
+        if 0 in (width, height, samples):
             raise damaged(f"it claims {width} x {height} pixels in {samples} bands")
         place = _bounds(directory, content)
     except _AskRasterioError:
@@ -224,14 +232,16 @@ def read_header(content: bytes, name: str) -> TiffHeader:
 def read_bounds(path: str | Path) -> Bounds | None:
     """Return the rectangle that a TIFF covers, or None if the file does not tell."""
     try:
-        with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - half a million times
-            start = file.read(_START_BYTES)
+        start = read_start(path, _START_BYTES)
     except OSError as error:
         raise TiffError(f"Cannot read {path}: {error.strerror or error}.") from error
     try:
-        return _bounds(read_directory(start), start) if start[:4] in _FORMS else _ask(path)
+        found = _bounds(read_directory(start), start) if start[:4] in _FORMS else _ask(path)
     except (FaultError, _AskRasterioError):
-        return _ask(path)
+        found = _ask(path)
+    if found is None or not all(map(math.isfinite, found)):
+        return None
+    return found if found.left < found.right and found.bottom < found.top else None
 
 
 class _AskRasterioError(Exception):
@@ -245,6 +255,8 @@ def _bounds(directory: Directory, content: bytes) -> Bounds | None:
         directory.values(tag, content) for tag in (Tag.PIXEL_SCALE, Tag.TIEPOINT, Tag.GEO_KEYS)
     )
     width, height = directory.number(Tag.WIDTH, 0), directory.number(Tag.HEIGHT, 0)
+    if min(width, height) < 0:
+        raise _AskRasterioError
     if not (scale and tiepoint and keys and width and height):
         return None
     known = {keys[at]: keys[at + 3] for at in range(4, len(keys) - 3, 4) if keys[at + 1] == 0}

@@ -1,0 +1,113 @@
+"""How much is taken from files of others: every limit of memory and count stands here.
+
+What a file says about itself is compared with these before anything of that size is allocated.
+`read_file` opens ordinary files only: a pipe or a device would be waited for without end.
+"""
+
+import errno
+import os
+import stat
+import sys
+from pathlib import Path
+
+MEBIBYTE = 1 << 20
+
+MAX_JSON_BYTES = 8 * MEBIBYTE
+"""A JSON file: config, record, report, STAC item."""
+MAX_JSON_VALUES = 100_000
+"""Values in a JSON file: a wrong one takes a kilobyte until the first of them is named."""
+MAX_TEXT_BYTES = 16 * MEBIBYTE
+"""A text that people write: TOML, a list, a card, a template."""
+MAX_TABLE_BYTES = 1 << 30
+"""A table of metadata, labels or scores in memory; that of the data set takes 0.2 GB."""
+MAX_BAND_BYTES = 16 * MEBIBYTE
+"""The TIFF of one band of a patch, and its pixels; those of the data set have 58 kB."""
+MAX_BLOCK_BYTES = 64 * MEBIBYTE
+"""A strip or tile of a TIFF, which is decompressed as a whole."""
+MAX_TAGS = 512
+"""Tags of a TIFF; GeoTIFFs have some twenty."""
+MAX_TAG_VALUES = 4096
+"""Numbers of one tag that are read at once."""
+MAX_QUICK_STRIPS = 1024
+"""Strips of a TIFF that the quick reader takes; a band of the data set has at most eight."""
+MAX_MEMBER_DESCRIPTION = MEBIBYTE
+"""What describes one member of a tar archive."""
+MAX_NUMBER_DIGITS = 20
+"""Digits of a number written as text in a binary format."""
+MAX_ZSTD_WINDOW = 1 << 29
+"""Memory that a zstd stream may ask for."""
+MAX_YAML_NODES = 100_000
+"""Values in a block of YAML, its aliases followed."""
+MAX_DEPTH = 64
+"""Lists and mappings within each other."""
+
+_KINDS = {
+    stat.S_IFDIR: "it is a folder, not a file",
+    stat.S_IFIFO: "it is a pipe, not a file",
+    stat.S_IFCHR: "it is a device, not a file",
+    stat.S_IFBLK: "it is a device, not a file",
+    stat.S_IFSOCK: "it is a socket, not a file",
+}
+# Opening a pipe would wait for who writes into it.
+_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+
+
+def read_file(path: str | Path, most_bytes: int) -> bytes:
+    """Return the content of an ordinary file of at most ``most_bytes``.
+
+    Raises:
+        OSError: If it cannot be read, is larger, or is no ordinary file; ``strerror`` says which.
+    """
+    descriptor = _open(path)
+    try:
+        found = os.fstat(descriptor)
+        _check(path, found, most_bytes)
+        return _read(descriptor, found.st_size)
+    finally:
+        os.close(descriptor)
+
+
+def read_start(path: str | Path, num_bytes: int) -> bytes:
+    """Return the first ``num_bytes`` of an ordinary file, or all if it has fewer; `OSError`."""
+    descriptor = _open(path)
+    try:
+        _check(path, os.fstat(descriptor), sys.maxsize)
+        return _read(descriptor, num_bytes)
+    finally:
+        os.close(descriptor)
+
+
+def check_file(path: str | Path, most_bytes: int) -> None:
+    """Raise the `OSError` of `read_file` for a file that another library will read."""
+    try:
+        found = os.stat(path)  # noqa: PTH116 - a path or a text
+    except ValueError:
+        raise _no_name(path) from None
+    _check(path, found, most_bytes)
+
+
+def _open(path: str | Path) -> int:
+    try:
+        return os.open(path, _FLAGS)
+    except ValueError:  # a zero byte
+        raise _no_name(path) from None
+
+
+def _read(descriptor: int, size: int) -> bytes:
+    content = os.read(descriptor, size)
+    while len(content) < size and (more := os.read(descriptor, size - len(content))):
+        content += more
+    return content
+
+
+def _no_name(path: str | Path) -> OSError:
+    return OSError(errno.EINVAL, "no file can have this name", str(path))
+
+
+def _check(path: str | Path, found: os.stat_result, most_bytes: int) -> None:
+    if not stat.S_ISREG(found.st_mode):
+        reason = _KINDS.get(stat.S_IFMT(found.st_mode), "it is no ordinary file")
+        raise OSError(errno.EINVAL, reason, str(path))
+    if found.st_size > most_bytes:
+        reason = f"it has {found.st_size / MEBIBYTE:.1f} MiB, and at most "
+        raise OSError(errno.EFBIG, f"{reason}{most_bytes / MEBIBYTE:g} MiB are read", str(path))
