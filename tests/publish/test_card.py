@@ -626,8 +626,9 @@ def test_the_code_is_linked_where_the_package_says_where_it_lies(
     ("text", "message"),
     [
         ("{{ colour }}", "'colour' is undefined. It may use: affiliations"),
-        ("{% if %}", "Could not fill the card template"),
-        ("{{ ''.__class__.__mro__[1].__subclasses__() }}", "Could not fill the card template"),
+        ("\n{% if %}", r"t, line 2, cannot be filled"),
+        ("{{ ''.__class__.__mro__[1].__subclasses__() }}", r"line 1, cannot be filled.*unsafe"),
+        ("{{ report.save('x') }}", r"line 1, cannot be filled.*no attribute 'save'"),
     ],
 )
 def test_a_template_that_cannot_be_filled_or_breaks_out_is_refused(

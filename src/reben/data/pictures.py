@@ -67,8 +67,9 @@ def wrap(text: str, font: Font, width: int) -> list[str]:
         >>> wrap("Inland waters", load_font(20), 500), wrap("Inland waters", load_font(20), 100)
         (['Inland waters'], ['Inland', 'waters'])
     """
+    words = text.split()  # Pillow measures no line breaks
+    text = " ".join(words)
     if font.getlength(text) <= width:
         return [text]
-    words = text.split(" ")
     cuts = [(" ".join(words[:cut]), " ".join(words[cut:])) for cut in range(1, len(words))]
     return list(min(cuts, key=lambda lines: max(map(len, lines)), default=(text,)))

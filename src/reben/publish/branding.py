@@ -167,8 +167,13 @@ def _image(url: str, alt: str, height: int) -> str:
     return f'<img src="{attribute(url)}" alt="{attribute(alt)}" height="{height}">'
 
 
+def is_https(url: str) -> bool:
+    """Tell whether ``url`` is an address that can stand in Markdown and HTML as it is."""
+    return _URL.fullmatch(url) is not None
+
+
 def _require_https(url: str | None, what: str) -> None:
-    if url is not None and not _URL.fullmatch(url):
+    if url is not None and not is_https(url):
         raise ConfigError(
             f"The address of {what} is {url!r}; it must begin with https:// and contain no spaces, "
             "quotes or brackets."

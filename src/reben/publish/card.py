@@ -166,7 +166,8 @@ def write_card(  # noqa: PLR0913 - all after the third are named
         save_pictures(pictures, folder / FIGURES_FOLDER)
         drawn = [PICTURE_FILE, EXAMPLE_FILE, *(f"{FIGURES_FOLDER}/{name}.png" for name in pictures)]
         files = {name: (folder / name).read_bytes() for name in drawn}
-        text, record = make_card(values, text_template, files)
+        foreign = None if template is None else str(template)
+        text, record = make_card(values, text_template, files, foreign)
         write_text(folder / CARD_FILE, text)
         write_text(folder / RECORD_FILE, record.to_json())
         # Last, since it holds the checksums of the other files.

@@ -7,7 +7,7 @@ it; other cards get the checks that apply to every card. Nothing is downloaded.
 from collections.abc import Iterator
 from pathlib import Path
 
-from reben.errors import RebenError
+from reben.errors import CardError, RebenError
 from reben.learn.report import REPORT_FILE, Report
 from reben.model.classifier import Classifier
 from reben.model.folder import CONFIG_FILE, WEIGHTS_FILE
@@ -18,6 +18,7 @@ from reben.publish.checks.page import CardProblem, CardText, check_page, check_p
 from reben.publish.checks.written import Written, check_written
 from reben.publish.mlm_check import check_mlm
 from reben.publish.mlm_fields import CARD_FILE, MLM_FILE
+from reben.publish.pages import read_page
 from reben.support.json_files import read_json
 
 __all__ = ["CardProblem", "check_card"]
@@ -51,12 +52,11 @@ def check_card(folder: Path | str) -> tuple[CardProblem, ...]:
 
 def _find(folder: Path) -> Iterator[CardProblem]:
     try:
-        card = CardText.parse((folder / CARD_FILE).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        yield CardProblem(CARD_FILE, f"there is no such file in {folder}")
-        return
-    except (OSError, UnicodeDecodeError) as error:
-        yield CardProblem(CARD_FILE, f"it could not be read: {error}")
+        card = CardText.parse(read_page(folder / CARD_FILE))
+    except CardError as error:
+        missing = isinstance(error.__cause__, FileNotFoundError)
+        what = f"there is no such file in {folder}" if missing else str(error)
+        yield CardProblem(CARD_FILE, what)
         return
     model, record = _load_model(folder), _load_record(folder, card)
     yield from (found for found in (model, record) if isinstance(found, CardProblem))

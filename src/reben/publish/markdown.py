@@ -11,13 +11,22 @@ import html
 import json
 import re
 import shlex
+from collections.abc import Mapping
 from typing import Any
 
-from reben.errors import ConfigError
+from reben.errors import ConfigError, first_line
 
 _SPECIAL = re.compile(r"([\\`*_\[\]{}<>#|~$&])")
 _SPACES = re.compile(r"[^\S\u00a0]+")  # a space that does not break stays
-_BLOCK_START = re.compile(r"^(\d*)([-+.)=])(?= |$)")
+_BLOCK_START = re.compile(r"^(\d*)([-+.)=])(?=\2*$| )")
+_LINKED = re.compile(
+    r"""
+    (?<=:)(?=//) | (?<=@) | (?<=www)(?=\.)
+    | (?<=\w\.)(?=(?:[a-z]{2}|aero|asia|biz|com|coop|edu|gov|info|museum|name|net|org|pro|shop)\b)
+    """,
+    re.VERBOSE | re.IGNORECASE,
+)
+"""Where what Markdown makes a link of by itself can be parted: addresses, mail, names of hosts."""
 DECIMALS = 4
 """Decimals of every figure on a card and in its model-index."""
 
@@ -38,7 +47,7 @@ def escape(value: object) -> Markdown:
     if isinstance(value, Markdown):
         return value
     text = _SPECIAL.sub(r"\\\1", _one_line(value))
-    return Markdown(_BLOCK_START.sub(r"\1\\\2", text))
+    return Markdown(_BLOCK_START.sub(r"\1\\\2", _LINKED.sub("<!-- -->", text)))
 
 
 def code(value: object) -> Markdown:
@@ -49,6 +58,8 @@ def code(value: object) -> Markdown:
         ``a\|b`c``
     """
     text = _one_line(value)
+    if not text:
+        return Markdown()
     longest = max((len(run) for run in re.findall("`+", text)), default=0)
     fence = "`" * (longest + 1)
     pad = " " if text.startswith("`") or text.endswith("`") else ""
@@ -120,12 +131,21 @@ def _one_line(value: object) -> str:
     return _SPACES.sub(" ", str(value)).strip()
 
 
-def render(template: str, values: dict[str, Any]) -> str:
-    """Return ``template`` filled with ``values``, each escaped where it is interpolated."""
-    from jinja2 import StrictUndefined, TemplateError
-    from jinja2.sandbox import SandboxedEnvironment
+def render(template: str, values: Mapping[str, Any], name: str = "The card template") -> str:
+    """Return ``template`` filled with ``values``, each escaped where it is interpolated.
 
-    environment = SandboxedEnvironment(
+    Templates see plain values only, cannot change them, and load no other template. What else a
+    foreign template may do is bounded by `reben.publish.cards.sandbox`.
+
+    Args:
+        template: The template.
+        values: What it may use.
+        name: What messages call it.
+    """
+    from jinja2 import StrictUndefined, TemplateError
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    environment = ImmutableSandboxedEnvironment(
         undefined=StrictUndefined, finalize=escape, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters.update(
@@ -139,8 +159,28 @@ def render(template: str, values: dict[str, Any]) -> str:
         shell=shell,
     )
     try:
-        return str(environment.from_string(template).render(values))
-    except (TemplateError, TypeError, ValueError) as error:
+        return environment.from_string(template).render(values)
+    except (TemplateError, *_FAULTS) as error:
+        line = _line_of(error)
+        where = name if line is None else f"{name}, line {line},"
         raise ConfigError(
-            f"Could not fill the card template: {error}. It may use: {', '.join(sorted(values))}."
+            f"{where} cannot be filled: {first_line(error)}. It may use: "
+            f"{', '.join(sorted(values))}."
         ) from error
+
+
+_FAULTS = (
+    ArithmeticError, AttributeError, LookupError, MemoryError, RuntimeError, TypeError, ValueError,
+)  # fmt: skip
+"""What an expression of a template can raise, besides the errors of Jinja."""
+
+
+def _line_of(error: BaseException) -> int | None:
+    """Return the line of a template in which an error arose."""
+    line = getattr(error, "lineno", None)
+    trace = error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename == "<template>":
+            line = trace.tb_lineno
+        trace = trace.tb_next
+    return line

@@ -39,6 +39,7 @@ _STYLE = {
     "legend.frameon": False,
     "svg.hashsalt": "reben",
     "text.color": INK,
+    "text.parse_math": False,  # a dollar in a label is no formula
     "xtick.color": FAINT,
     "xtick.labelcolor": INK,
     "ytick.color": FAINT,
@@ -266,7 +267,8 @@ def dress_rows(
 
 
 def shorten(text: str, most: int) -> str:
-    """Return ``text`` with at most so many characters."""
+    """Return ``text`` on one line, with at most so many characters."""
+    text = " ".join(text.split())
     return text if len(text) <= most else f"{text[: most - 1].rstrip(' ,')}…"
 
 

@@ -72,7 +72,7 @@ def write_report(
 def save_pictures(pictures: "Mapping[str, Figure]", folder: Path) -> None:
     """Write figures into a folder as PNG, each under its name."""
     for name, picture in pictures.items():
-        with atomic_file(folder / f"{name}.png") as file:
+        with atomic_file(folder / f"{name}.png") as file, figure_style():
             picture.savefig(file, format="png", dpi=DOTS_PER_INCH, facecolor="white")
 
 

@@ -1,6 +1,7 @@
 import pytest
 
 from reben.publish.checks.page import CardProblem, CardText
+from reben.publish.pages import pictures
 
 TEXT = r"""---
 license: mit
@@ -24,11 +25,7 @@ def test_front_matter_is_plain_values():
 
 
 def test_pictures_are_those_that_are_shown():
-    assert CardText.parse(TEXT).pictures == ("b.png", "c.png", "figures/d.png")
-
-
-def test_windows_line_ends_and_a_byte_order_mark_change_nothing():
-    assert CardText.parse("\ufeff" + TEXT.replace("\n", "\r\n")) == CardText.parse(TEXT)
+    assert pictures(CardText.parse(TEXT).text) == ("b.png", "c.png", "figures/d.png")
 
 
 @pytest.mark.parametrize(

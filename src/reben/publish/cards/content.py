@@ -9,11 +9,12 @@ from typing import Any
 
 from reben.errors import CardError
 from reben.model.classifier import Classifier
-from reben.publish.branding import Branding
+from reben.publish.branding import Branding, is_https
 from reben.publish.cards.example import SEVERAL, example_values
 from reben.publish.cards.facts import CardData
 from reben.publish.cards.recipe import training_values, unrecorded_values
 from reben.publish.cards.results import result_values
+from reben.publish.cards.sandbox import render_apart
 from reben.publish.markdown import Markdown, patches, render, thousands
 from reben.spec.bands import PIXEL_METRES, BandSet, Sensor, native_size, sensor
 from reben.spec.extent import COUNTRIES, FIRST_SECOND, LAST_SECOND
@@ -68,8 +69,8 @@ def as_json(values: Mapping[str, Any]) -> dict[str, Any]:
     return plain
 
 
-def fill(values: Mapping[str, Any], template: str) -> str:
-    """Return the text of a card, in Markdown."""
+def fill(values: Mapping[str, Any], template: str, name: str | None = None) -> str:
+    """Return the text of a card, in Markdown; ``name`` is that of a template of the user's."""
     branding = check_values(
         values["branding"], Branding, "branding in card.json", CardError, "Write the card again."
     )
@@ -78,7 +79,11 @@ def fill(values: Mapping[str, Any], template: str) -> str:
         "gallery": branding.gallery(set(values["sensors"]), official=values["official"]),
         "install": Markdown(branding.install.strip()),
     }
-    return render(template, {**values, **shown})
+    url = values["source_url"]
+    if url is not None and is_https(url):
+        shown["source_url"] = Markdown(url)  # for a link, which an escaped address is not
+    known = {**values, **shown}
+    return render(template, known) if name is None else render_apart(template, known, name)
 
 
 def source_url() -> str | None:

@@ -12,7 +12,7 @@ The check compares them with the record. Everything outside is the author's.
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -28,11 +28,7 @@ from reben.support.json_files import read_json
 RECORD_FILE = "card.json"
 MARKER = "<!-- model card by reben -->"
 """In every card that reben wrote, so that it may replace its own folder."""
-_SECTION = re.compile(
-    r"^<!-- reben:begin ([\w-]+) -->[ \t]*\n(.*?)^<!-- reben:end \1 -->[ \t]*$",
-    re.DOTALL | re.MULTILINE,
-)
-_MARK = re.compile(r"^<!-- reben:(?:begin|end) [\w-]+ -->[ \t]*$", re.MULTILINE)
+_MARK = re.compile(r"<!-- reben:(begin|end) ([\w-]{1,100}) -->[ \t]*")
 _WHOLE = "card"
 
 
@@ -81,14 +77,14 @@ class CardRecord:
 
 
 def make_card(
-    values: dict[str, Any], template: str, files: Mapping[str, bytes]
+    values: dict[str, Any], template: str, files: Mapping[str, bytes], name: str | None = None
 ) -> tuple[str, CardRecord]:
-    """Return a card and its record.
+    """Return a card and its record; ``name`` is that of a template of the user's.
 
     If the template marks no sections, all of its text is one section.
     """
-    head, text = front_matter(values), fill(values, template)
-    if not _MARK.search(text):
+    head, text = front_matter(values), fill(values, template, name)
+    if not any(map(_MARK.fullmatch, text.split("\n"))):
         text = f"<!-- reben:begin {_WHOLE} -->\n{text}\n<!-- reben:end {_WHOLE} -->"
     sections, fault = read_sections(text)
     if fault is not None:
@@ -106,21 +102,42 @@ def make_card(
 
 def read_sections(text: str) -> tuple[dict[str, str], str | None]:
     """Return the sections, name -> text, and what is wrong with the marks, if anything."""
-    found = [
-        (match[1], "\n".join(line.rstrip() for line in match[2].strip().splitlines()))
-        for match in _SECTION.finditer(text)
-    ]
-    fault = None
-    if len(dict(found)) < len(found):
+    lines = text.split("\n")
+    spans, fault = _spans(lines)
+    found = {
+        name: "\n".join(line.rstrip() for line in lines[first + 1 : last]).strip()
+        for name, first, last in spans
+    }
+    if fault is None and len(found) < len(spans):
         fault = "two sections have the same name"
-    elif len(_MARK.findall(text)) != 2 * len(found):
-        fault = "a section lacks its begin or end, or is inside another one"
-    return dict(found), fault
+    return found, fault
 
 
 def without_sections(text: str) -> str:
     """Return the text outside all sections."""
-    return _SECTION.sub("", text)
+    lines = text.split("\n")
+    for _, first, last in reversed(_spans(lines)[0]):
+        del lines[first : last + 1]
+    return "\n".join(lines)
+
+
+def _spans(lines: Sequence[str]) -> tuple[list[tuple[str, int, int]], str | None]:
+    """Return each section's name and the lines of its marks, and what is wrong, if anything."""
+    spans, fault, opened = [], None, None
+    for number, line in enumerate(lines):
+        mark = _MARK.fullmatch(line)
+        if mark is None:
+            continue
+        if mark[1] == "begin" and opened is None:
+            opened = (mark[2], number)
+        elif mark[1] == "end" and opened is not None and opened[0] == mark[2]:
+            spans.append((*opened, number))
+            opened = None
+        else:
+            fault = "a section lacks its begin or end, or is inside another one"
+    if opened is not None:
+        fault = "a section lacks its begin or end, or is inside another one"
+    return spans, fault
 
 
 def sha256(content: bytes) -> str:

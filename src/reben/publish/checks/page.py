@@ -1,18 +1,21 @@
 """Checks for every card: front matter, pictures, unfilled placeholders."""
 
 import re
+import struct
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, Self
 
-import yaml  # type: ignore[import-untyped]
-from huggingface_hub import ModelCard
+from huggingface_hub import ModelCardData
 
-from reben.errors import first_line
+from reben.errors import CardError, first_line
 from reben.publish.cards.front_matter import LICENCES
 from reben.publish.cards.record import without_sections
 from reben.publish.mlm_fields import CARD_FILE
+from reben.publish.pages import parse_head, pictures, prose, split_head
 
 HEAD = f"{CARD_FILE}, front matter"
 _FIELDS = {
@@ -22,21 +25,28 @@ _FIELDS = {
     "datasets": "what it was trained on",
     "metrics": "what it was measured by",
 }
-_FENCE = re.compile(r"^(`{3,}|~{3,})[^\n]*\n.*?^\1[ \t]*$", re.DOTALL | re.MULTILINE)
-_COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
-_HEAD = re.compile(r"\A\s*---[ \t]*\n(.*?)\n?---[ \t]*(\n|\Z)", re.DOTALL)
-_PICTURE = re.compile(r"!\[(?:[^\[\]]|\[[^\]]*\](?:\([^)]*\))?)*\]\(([^)\s]+)[^)]*\)")
-_HTML_PICTURE = re.compile(r"<img\b[^>]*?\bsrc\s*=\s*[\"']([^\"']+)[\"']", re.IGNORECASE)
 _PLACEHOLDER = re.compile(
     r"""
-    \{\{.*?\}\} | \{%.*?%\} | \{\#.*?\#\}              # Jinja that nobody filled
-    | (?<!\\)<(?!(?:BR|HR|[A-Z]|[HOTU][1-6DHLR]|LI)>)[A-Z][A-Z0-9]*(?:[_ -][A-Z0-9]+)*>
-    | (?i:\[\s*More\ Information\ Needed\s*\] | \[\s*(?:insert|your)\b[^\]]*\](?!\())
+    \{\{[^{}\n]{0,200}\}\} | \{%[^{}\n]{0,200}%\} | \{\#[^{}\n]{0,200}\#\}  # Jinja nobody filled
+    | (?<!\\)<(?!(?:BR|HR|[A-Z]|[HOTU][1-6DHLR]|LI)>)[A-Z][A-Z0-9_ -]{0,60}(?<![_ -])>
+    | (?i:\[\s{0,5}More\ Information\ Needed\s{0,5}\])
+    | (?i:\[\s{0,5}(?:insert|your)\b[^\]\n]{0,200}\](?!\())
     | (?i:\blorem\ ipsum\b)
     """,
     re.VERBOSE,
 )
-"""What templates leave where something must be filled in; <BR> and the like are HTML."""
+"""What templates leave where something must be filled in; <BR> and the like are HTML.
+
+Every repetition is bounded, so that no text keeps the search busy.
+"""
+_MOST_TOLD = 20
+"""Placeholders that are named; a card with more was not filled in at all."""
+_LONGEST_PATH, _MOST_PIXELS = 200, 50_000_000
+_PICTURE_FAULTS = (
+    ArithmeticError, EOFError, LookupError, OSError, SyntaxError, TypeError, ValueError,
+    struct.error, zlib.error,
+)  # fmt: skip
+"""What Pillow raises for a damaged picture, format by format."""
 
 
 @dataclass(frozen=True)
@@ -76,38 +86,26 @@ class CardText:
     @classmethod
     def parse(cls, content: str) -> Self:
         """Return the card in a text."""
-        content = content.removeprefix("\ufeff").replace("\r\n", "\n")
-        match = _HEAD.match(content)
-        if match is None:
+        block, text = split_head(content)
+        if block is None:
             reason = (
                 "the front matter is missing: there is no block of YAML between lines of dashes"
             )
-            return cls({}, reason, content)
-        head, trouble = _parse_head(match[1], content)
-        return cls(head, trouble, content[match.end() :])
-
-    @property
-    def pictures(self) -> tuple[str, ...]:
-        """The pictures that the text shows: paths in the folder, or addresses."""
-        prose = _FENCE.sub("", _COMMENT.sub("", self.text))
-        return (*_PICTURE.findall(prose), *_HTML_PICTURE.findall(prose))
+            return cls({}, reason, text)
+        try:
+            head = parse_head(block)
+        except CardError as error:
+            return cls({}, str(error), text)
+        return cls(head, _refused(head), text)
 
 
-def _parse_head(block: str, content: str) -> tuple[dict[str, Any], str | None]:
+def _refused(head: dict[str, Any]) -> str | None:
+    """Return why the Hub's client cannot read the fields of a front matter, if so."""
     try:
-        head = yaml.safe_load(block)
-    except yaml.YAMLError as error:
-        return {}, f"the front matter is not valid YAML: {' '.join(str(error).split())}"
-    if not isinstance(head, dict):
-        return {}, "the front matter has no fields"
-    try:
-        ModelCard(content)  # as the Hub's client reads it
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        return (
-            head,
-            f"the Hub cannot use the front matter: {type(error).__name__} {first_line(error)}",
-        )
-    return head, None
+        ModelCardData(**head)
+    except (ValueError, TypeError, LookupError, AttributeError) as error:
+        return f"the Hub cannot use the front matter: {type(error).__name__} {first_line(error)}"
+    return None
 
 
 def check_page(folder: Path, card: CardText) -> Iterator[CardProblem]:
@@ -126,8 +124,8 @@ def check_placeholders(card: CardText, known: Mapping[str, Any]) -> Iterator[Car
         known: The fields of the front matter that reben wrote.
     """
     free = [_added(value, known.get(name)) for name, value in card.head.items()]
-    text = _FENCE.sub("", _COMMENT.sub("", without_sections(card.text)))
-    for word in dict.fromkeys(_PLACEHOLDER.findall(f"{text}\n{free}")):
+    text = prose(without_sections(card.text))
+    for word in islice(dict.fromkeys(_PLACEHOLDER.findall(f"{text}\n{free}")), _MOST_TOLD):
         yield CardProblem(CARD_FILE, f"the placeholder {word!r} was not filled in", "warning")
 
 
@@ -162,7 +160,12 @@ def _check_pictures(folder: Path, card: CardText) -> Iterator[CardProblem]:
         for entry in (widgets if isinstance(widgets, list) else ())
         if isinstance(entry, dict)
     ]
-    for path in dict.fromkeys([*card.pictures, *(str(src) for src in named if src)]):
+    try:
+        shown = pictures(card.text)
+    except CardError as error:
+        yield CardProblem(CARD_FILE, str(error))
+        return
+    for path in dict.fromkeys([*shown, *(str(src) for src in named if src)]):
         if "://" not in path and not path.startswith(("//", "data:")):
             yield from _check_picture(folder, path)
 
@@ -170,14 +173,20 @@ def _check_pictures(folder: Path, card: CardText) -> Iterator[CardProblem]:
 def _check_picture(folder: Path, path: str) -> Iterator[CardProblem]:
     from PIL import Image
 
-    file = folder / path
-    if not file.resolve().is_relative_to(folder.resolve()):
-        yield CardProblem(path, "the card shows a picture outside its folder")
-    elif not file.is_file():
-        yield CardProblem(path, "the card shows this picture, but it is missing")
-    else:
+    shown, file = path[:_LONGEST_PATH], folder / path
+    try:
+        inside, there = file.resolve().is_relative_to(folder.resolve()), file.is_file()
+    except (OSError, ValueError):  # a name that no file can have
+        inside, there = True, False
+    if not inside:
+        yield CardProblem(shown, "the card shows a picture outside its folder")
+    elif not there:
+        yield CardProblem(shown, "the card shows this picture, but it is missing")
+    elif file.suffix.lower() != ".svg":  # drawn by the browser; Pillow reads pixels only
         try:
             with Image.open(file) as picture:
+                if picture.width * picture.height > _MOST_PIXELS:
+                    raise ValueError(f"it has {picture.width} x {picture.height} pixels")
                 picture.load()
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-            yield CardProblem(path, f"it is not a readable picture: {first_line(error)}")
+        except _PICTURE_FAULTS as error:
+            yield CardProblem(shown, f"it is not a readable picture: {first_line(error)}")

@@ -18,6 +18,7 @@ from reben.publish.cards.results import METRICS
 from reben.publish.compare import MEANS, ComparableReports, Leaderboard, LeaderboardRow, Mean
 from reben.publish.leaderboard.picture import draw, figure_name, heading, shown_bands
 from reben.publish.markdown import Markdown, escape
+from reben.publish.plots import figure_style
 from reben.publish.report_page import DOTS_PER_INCH, render_html
 from reben.support.atomic import atomic_file, write_text
 
@@ -42,7 +43,7 @@ def write_leaderboard(board: Leaderboard, out: str | Path, *, picture: bool = Tr
     write_text(folder / CSV_FILE, to_csv(board))
     write_text(folder / PAGE_FILE, to_html(board))
     if drawn is not None:
-        with atomic_file(folder / PICTURE_FILE) as file:
+        with atomic_file(folder / PICTURE_FILE) as file, figure_style():
             drawn.savefig(file, format="png", dpi=DOTS_PER_INCH, facecolor="white")
     return folder
 

@@ -41,8 +41,7 @@ def _draw_group(axes: "Axes", board: Leaderboard, group: ComparableReports) -> N
             va="center", bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},
         )  # fmt: skip
     names = [f"{row.name} ({shown_bands(row)})" for row in group.entries]
-    # A dollar would start a formula.
-    dress_rows(axes, [shorten(name, 48).replace("$", r"\$") for name in names])
+    dress_rows(axes, [shorten(name, 48) for name in names])
     axes.set_ylim(len(names) - 0.5, -0.5)
     axes.margins(x=0.2)
     axes.set_title(heading(group), loc="left")
