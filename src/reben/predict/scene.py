@@ -36,6 +36,7 @@ def predict_scene(  # noqa: PLR0913 - all after the third are named
     dtype: Dtype = "float32",
     sentinel1: Any = None,  # noqa: ANN401 - whatever open_scene takes
     sentinel1_unit: Literal["db", "linear"] | None = None,
+    sentinel1_quantity: Literal["sigma0", "gamma0", "beta0"] | None = None,
     boa_offset: float | None = None,
     trust_offset: bool = False,
     batch_size: int = 32,
@@ -62,6 +63,7 @@ def predict_scene(  # noqa: PLR0913 - all after the third are named
         dtype: How scores are stored: ``float32``, or ``uint8`` (score times 200, 255 no data).
         sentinel1: A Sentinel-1 product of the same place, for models that take both.
         sentinel1_unit: Whether its values are ``db`` or ``linear``, where it does not say.
+        sentinel1_quantity: What they are, where it does not say.
         boa_offset: What is added to the digital numbers, where the product does not say.
         trust_offset: Whether to read pixels that contradict their offset all the same.
         batch_size: How many windows of a row go through the model at once, at most.
@@ -95,6 +97,7 @@ def predict_scene(  # noqa: PLR0913 - all after the third are named
     opening = {
         "sentinel1": sentinel1,
         "sentinel1_unit": sentinel1_unit,
+        "sentinel1_quantity": sentinel1_quantity,
         "boa_offset": boa_offset,
         "trust_offset": trust_offset,
     }

@@ -9,13 +9,13 @@ from reben.errors import ConfigError
 from reben.model.classifier import Classifier
 from reben.predict.cog import Dtype, require_dtype
 from reben.predict.windows import require_stride
+from reben.scene.backscatter import Quantity, Unit
 from reben.spec.patches import PATCH_METRES
 
 MAX_BAD = 0.25
 """The share of bad pixels up to which a window is predicted. The data set left out patches of which
 less than three quarters are labelled, so models have seen nothing worse."""
 
-Unit = Literal["db", "linear"]
 Status = Literal["done", "skipped", "failed"]
 
 
@@ -97,6 +97,7 @@ class SceneOptions:
         device: Where to compute; by default an accelerator if there is one.
         overwrite: Whether to replace what is there.
         trust_offset: Whether to read pixels that contradict their offset all the same.
+        sentinel1_quantity: What Sentinel-1 values are, where products do not say.
 
     Raises:
         ConfigError: If an ending names a folder.
@@ -110,6 +111,7 @@ class SceneOptions:
     device: str | None = None
     overwrite: bool = False
     trust_offset: bool = False
+    sentinel1_quantity: Quantity | None = None
 
     def __post_init__(self) -> None:
         """Refuse endings that are paths."""

@@ -15,7 +15,7 @@ from reben.scene.band_source import BandSources, raster_environment
 from reben.scene.grid import GRID_METRES, GRID_MULTIPLE, Grid
 from reben.scene.offset import OffsetAndScale
 from reben.scene.plausible import bands_to_look_at, check_offset
-from reben.scene.sentinel1 import Sentinel1
+from reben.scene.warped import Sentinel1
 from reben.spec.bands import PIXEL_METRES, sensor
 
 GOOD, NO_DATA, OBSCURED = 0, 1, 2
@@ -79,7 +79,7 @@ class Scene:
     def add_backscatter(self, backscatter: Sentinel1, about: Mapping[str, str]) -> None:
         """Add Sentinel-1 bands."""
         self._backscatter = backscatter
-        self.about = {**self.about, **about}
+        self.about = {**self.about, **about, **backscatter.known.about}
 
     @property
     def bands(self) -> tuple[str, ...]:

@@ -24,6 +24,7 @@ def open_scene(
     sentinel1: "str | Path | Mapping[str, Any] | Dataset | None" = None,
     boa_offset: float | None = None,
     sentinel1_unit: Literal["db", "linear"] | None = None,
+    sentinel1_quantity: Literal["sigma0", "gamma0", "beta0"] | None = None,
     trust_offset: bool = False,
 ) -> Scene:
     """Return a scene that can be read in strips of rows.
@@ -38,6 +39,7 @@ def open_scene(
         boa_offset: Added to the stored numbers to get reflectance x 10000, such as -1000. Needed
             only if the product does not state it.
         sentinel1_unit: The unit of the backscatter, if the product does not state it.
+        sentinel1_quantity: What the backscatter is, if the product does not state it.
         trust_offset: Whether to read pixels that contradict their offset all the same.
 
     Raises:
@@ -60,7 +62,9 @@ def open_scene(
             if not trust_offset:
                 scene.check_offset(boa_offset)
             if sentinel1 is not None:
-                scene.add_backscatter(*open_sentinel1(sentinel1, scene.grid, sentinel1_unit))
+                scene.add_backscatter(
+                    *open_sentinel1(sentinel1, scene.grid, sentinel1_unit, sentinel1_quantity)
+                )
     return scene
 
 

@@ -239,14 +239,15 @@ def _refuse_level_1(item: Item) -> None:
 def _choose(item: Item) -> dict[str, _Asset]:
     candidates: dict[str | None, list[_Asset]] = {}
     for key, asset in item.assets.items():
-        found = _Asset(key, asset, _fields(asset))
+        found = _Asset(key, asset, fields_of(asset))
         band = _band_of(found)
         if band in S2_FULL or band == CLASSIFICATION:
             candidates.setdefault(band, []).append(found)
     return {band: _best(item, band, found) for band, found in candidates.items() if band}
 
 
-def _fields(asset: Mapping[str, Any]) -> Mapping[str, Any]:
+def fields_of(asset: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the fields of an asset, and of its only band."""
     merged: dict[str, Any] = {}
     for key in ("eo:bands", "raster:bands", "bands"):
         listed = asset.get(key)

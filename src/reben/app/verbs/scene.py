@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 _Dtype = Literal["float32", "uint8"]
 _Unit = Literal["db", "linear"]
+_Quantity = Literal["sigma0", "gamma0", "beta0"]
 _SHOWN = 8
 
 
@@ -32,6 +33,8 @@ class SceneFlags:
     """How scores are stored; as uint8 they are times 200."""
     sentinel1_unit: _Unit | None = None
     """Unit of the Sentinel-1 values, where the product does not say."""
+    sentinel1_quantity: _Quantity | None = None
+    """What the Sentinel-1 values are, where the product does not say."""
     boa_offset: float | None = None
     """What is added to digital numbers, such as -1000, where the product does not say."""
     trust_offset: Switch = False
@@ -126,6 +129,7 @@ def predict_scene(  # noqa: PLR0913 - all but the first two are flags
                 dtype=scene.dtype,
                 sentinel1=sentinel1,
                 sentinel1_unit=scene.sentinel1_unit,
+                sentinel1_quantity=scene.sentinel1_quantity,
                 boa_offset=scene.boa_offset,
                 trust_offset=scene.trust_offset,
                 batch_size=scene.batch_size,
@@ -163,6 +167,7 @@ def _predict_many(
         table=None if table is None else str(table),
         quicklook=None if quicklook is None else str(quicklook),
         sentinel1_unit=scene.sentinel1_unit,
+        sentinel1_quantity=scene.sentinel1_quantity,
         boa_offset=scene.boa_offset,
         trust_offset=scene.trust_offset,
         device=scene.device,
