@@ -3,6 +3,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
+import xarray
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,6 +14,7 @@ from reben.data.preprocess import (
     SuspiciousInputWarning,
     check_bands,
     count_suspicious,
+    examine_bands,
     warn_of_suspicious,
 )
 from reben.errors import (
@@ -157,8 +159,9 @@ def test_a_dark_band_among_bright_ones_is_no_reflectance():
     assert check_bands(bands, BandSet(("B02", "B12")))
 
 
-def test_a_patch_without_data_is_taken_as_it_is():
-    assert check_bands({"B02": np.zeros((120, 120), np.uint16)}, BandSet(("B02",)))
+def test_a_patch_without_data_is_refused():
+    with pytest.raises(PixelValueError, match="100% of the pixels are 0 in B02, which is no data"):
+        check_bands({"B02": np.zeros((120, 120), np.uint16)}, BandSet(("B02",)))
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.bool_, np.complex64])
@@ -184,9 +187,37 @@ def test_rounded_backscatter_is_refused(dtype):
 @pytest.mark.parametrize("name", ["VH", "B11"])
 def test_values_that_are_not_finite_are_counted_and_named(name, value):
     bands = {one: pixels.astype(np.float32) for one, pixels in patch().items()}
-    bands[name][3, 5] = value
-    with pytest.raises(PixelValueError, match=rf"Band {name} has 1 values that are NaN or inf"):
+    bands[name][:10] = value
+    count = 10 * len(bands[name])
+    with pytest.raises(
+        PixelValueError, match=rf"Band {name} has {count:,} pixels without data.*value: {value}\)"
+    ):
         check_bands(bands, ALL_FULL)
+
+
+@pytest.mark.parametrize("as_given", [np.asarray, torch.from_numpy, list])
+def test_few_values_that_are_not_finite_are_filled_and_said(as_given):
+    bands = {name: band(name) for name in S1}
+    bands["VV"][3, 5] = np.nan
+    before = bands["VV"].copy()
+    tensors, odd = examine_bands({name: as_given(b) for name, b in bands.items()}, S1)
+    others = np.delete(before.reshape(-1), 3 * 120 + 5)
+    assert float(tensors["VV"][0, 3, 5]) == np.median(others)
+    np.testing.assert_array_equal(np.delete(tensors["VV"].numpy().reshape(-1), 365), others)
+    np.testing.assert_array_equal(bands["VV"], before)  # what was passed is not changed
+    with pytest.warns(SuspiciousInputWarning, match="In 1 of 1 patches VV has pixels without data"):
+        odd.warn()
+
+
+def test_masks_are_honoured_in_arrays_lists_and_declarations():
+    masked = np.ma.masked_array(band("B02"), band("B02") > 500)
+    declared = xarray.DataArray(band("B02"), attrs={"_FillValue": int(band("B02")[0, 0])})
+    many = {"B02": masked}, {"B02": [masked, masked]}
+    for bands in many:
+        with pytest.raises(PixelValueError, match="pixels without data"):
+            check_bands(bands, BandSet(("B02",)))
+    odd = examine_bands({"B02": declared}, BandSet(("B02",)))[1]
+    assert [note.split(",")[0] for note in odd.notes] == ["B02 has pixels without data"]
 
 
 def test_text_is_no_band():
@@ -211,6 +242,21 @@ def test_suspicious_patches_are_counted_by_what_is_suspicious_about_each():
     found = count_suspicious(check_bands({**bright, **swapped}, ALL))
     assert found == Suspicious(num_patches=2, num_bright=1, num_swapped=1)
     assert found + Suspicious(3, 0, 2) == Suspicious(5, 1, 3)
+
+
+def test_constant_and_equal_bands_are_said():
+    odd = {"B05": np.full((60, 60), 500, np.uint16), "B04": band("B03"), "B07": band("B06") + 1}
+    bands = {name: np.stack([band(name), {**patch(), **odd}[name]]) for name in ALL}
+    found = count_suspicious(check_bands(bands, ALL))
+    assert found.notes == {
+        "all pixels of B05 are the same": 1, "B03 and B04 are the same in every pixel": 1
+    }  # fmt: skip
+    with pytest.warns(SuspiciousInputWarning) as said:
+        (found + found).warn(unit="windows")
+    assert [str(one.message) for one in said] == [
+        "In 2 of 4 windows all pixels of B05 are the same.",
+        "In 2 of 4 windows B03 and B04 are the same in every pixel.",
+    ]
 
 
 @pytest.mark.parametrize(("share", "warned"), [(0, ["3 of 8", "4 of 8"]), (0.4, ["4 of 8"])])

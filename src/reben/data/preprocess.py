@@ -7,15 +7,17 @@ Axes: B patches, C channels, H rows (north to south), W columns (west to east).
 """
 
 import warnings
+from collections import Counter
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from reben.data.values import LARGEST_BAD_SHARE, check_values, count_odd_bands, declared_nodata
 from reben.errors import (
     BandsError,
     BandsMismatchError,
@@ -29,9 +31,12 @@ from reben.spec.statistics import Statistics
 
 NamedBands = Mapping[str, ArrayLike | Tensor]
 """Band -> raw values, [h, w] or [B, h, w]."""
-_LARGEST_REFLECTANCE = 10.0
 _BOA_OFFSET = 1000
 _DARK_BANDS = ("B02", "B03", "B04")
+_FILLED = (
+    "{} has pixels without data, no more than "
+    f"{LARGEST_BAD_SHARE:.0%} of it, which were filled with the median of the others"
+)
 
 
 class SuspiciousInputWarning(UserWarning):
@@ -105,7 +110,9 @@ def check_bands(bands: NamedBands, needed: BandSet) -> dict[str, Tensor]:
     Args:
         bands: Band -> raw values, array or tensor, [h, w] for one patch or [B, h, w] for
             several: digital numbers (Sentinel-2), dB (Sentinel-1). Keys in any order; other bands
-            are left out.
+            are left out. Pixels that a masked array masks, or an array of xarray declares by
+            ``_FillValue``, are bad; so are those that are not finite or out of range. Where they
+            are 5 % of a band at most, they get the median of the others.
         needed: The bands to return.
 
     Returns:
@@ -116,6 +123,11 @@ def check_bands(bands: NamedBands, needed: BandSet) -> dict[str, Tensor]:
         Traceback (most recent call last):
         reben.errors.PixelValueError: Sentinel-2 values reach 0.1 only: ...
     """
+    return examine_bands(bands, needed)[0]
+
+
+def examine_bands(bands: NamedBands, needed: BandSet) -> tuple[dict[str, Tensor], "Suspicious"]:
+    """Return what `check_bands` does, and how many patches look wrong all the same."""
     if not isinstance(bands, Mapping):
         raise BandsError(
             f"Bands are passed by name, not by position: got {type(bands).__name__}. Pass a "
@@ -129,17 +141,20 @@ def check_bands(bands: NamedBands, needed: BandSet) -> dict[str, Tensor]:
             f"The model needs {', '.join(missing)}; the patch has "
             f"{', '.join(bands) or 'no band'}. Pass the missing bands, or choose a model for these."
         )
-    tensors = {name: _as_batch(name, bands[name]) for name in needed}
-    sizes = {name: len(tensor) for name, tensor in tensors.items()}
+    arrays = {name: _as_batch(name, bands[name]) for name in needed}
+    sizes = {name: len(array) for name, array in arrays.items()}
     dims = {np.ndim(bands[name]) for name in needed}
     if len(set(sizes.values())) > 1 or len(dims) > 1 or not min(sizes.values()):
         listed = ", ".join(f"{name} {tuple(np.shape(bands[name]))}" for name in needed)
         raise PatchShapeError(
             f"All bands must have the same number of patches, at least one: got {listed}."
         )
-    _check_sentinel2({name: tensors[name] for name in needed.of_sensor("Sentinel-2")})
-    _check_sentinel1({name: tensors[name] for name in needed.of_sensor("Sentinel-1")})
-    return tensors
+    filled, num_filled = check_values(
+        arrays, {name: declared_nodata(bands[name]) for name in needed}
+    )
+    tensors = {name: _as_tensor(bands[name], filled[name], num_filled[name]) for name in needed}
+    notes = Counter({_FILLED.format(name): count for name, count in num_filled.items()})
+    return tensors, _count(tensors, filled, notes)
 
 
 class Suspicious(NamedTuple):
@@ -151,12 +166,19 @@ class Suspicious(NamedTuple):
     """Of those, how many have no dark pixel in B02, B03, B04."""
     num_swapped: int = 0
     """Of those, how many have a weaker VV than VH."""
+    notes: Mapping[str, int] = Counter()
+    """What else is odd -> of how many. It reads on from "in 3 of 5 patches"."""
 
     def __add__(self, other: object) -> "Suspicious":
         """Return the counts of both together."""
         if not isinstance(other, Suspicious):
             return NotImplemented
-        return Suspicious(*(one + another for one, another in zip(self, other, strict=True)))
+        return Suspicious(
+            self.num_patches + other.num_patches,
+            self.num_bright + other.num_bright,
+            self.num_swapped + other.num_swapped,
+            Counter(self.notes) + Counter(other.notes),
+        )
 
     def warn(
         self,
@@ -188,6 +210,10 @@ class Suspicious(NamedTuple):
             f"In {self.num_swapped} of {self.num_patches} {unit} VV is weaker than VH on average, "
             "which hardly ever occurs in nature. Are the two swapped?": self.num_swapped,
         }
+        texts |= {
+            f"In {count} of {self.num_patches} {unit} {note}.": count
+            for note, count in self.notes.items()
+        }
         raised = [text for text, count in texts.items() if count > share * self.num_patches]
         for text in raised:
             warnings.warn(text, SuspiciousInputWarning, stacklevel=stacklevel + 1)
@@ -208,14 +234,21 @@ def count_suspicious(bands: Mapping[str, Tensor]) -> Suspicious:
     Source: means for B02, B03, B04 (438, 614, 588) and VV, VH (-12.6, -19.4 dB) in
     band_statistics.json; BOA_ADD_OFFSET in the Sentinel-2 product format, baseline 04.00.
     """
+    return _count(bands, {name: _to_array(tensor) for name, tensor in bands.items()}, Counter())
+
+
+def _count(
+    tensors: Mapping[str, Tensor], arrays: Mapping[str, NDArray[Any]], notes: Counter[str]
+) -> Suspicious:
     num_bright = num_swapped = 0
-    dark = [bands[name].flatten(1).float().amin(1) for name in _DARK_BANDS if name in bands]
+    dark = [tensors[name].flatten(1).float().amin(1) for name in _DARK_BANDS if name in tensors]
     if dark:
         num_bright = int((torch.stack(dark).amin(0) >= _BOA_OFFSET).sum())
-    if "VV" in bands and "VH" in bands:
-        weaker = bands["VV"].flatten(1).mean(1) < bands["VH"].flatten(1).mean(1)
+    if "VV" in tensors and "VH" in tensors:
+        weaker = tensors["VV"].flatten(1).mean(1) < tensors["VH"].flatten(1).mean(1)
         num_swapped = int(weaker.sum())
-    return Suspicious(len(next(iter(bands.values()))), num_bright, num_swapped)
+    num_patches = len(next(iter(tensors.values())))
+    return Suspicious(num_patches, num_bright, num_swapped, notes + count_odd_bands(arrays))
 
 
 def warn_of_suspicious(bands: Mapping[str, Tensor]) -> None:
@@ -227,71 +260,38 @@ def warn_of_suspicious(bands: Mapping[str, Tensor]) -> None:
     count_suspicious(bands).warn(stacklevel=4)
 
 
-def _as_batch(name: str, values: ArrayLike | Tensor) -> Tensor:
+def _as_batch(name: str, values: ArrayLike | Tensor) -> NDArray[Any]:
+    """Return the values of a band as an array [B, h, w], masked if they are."""
     try:
-        tensor = values if isinstance(values, Tensor) else torch.from_numpy(_writable(values))
+        array = _to_array(values)
     except (TypeError, ValueError) as error:
         raise PixelValueError(f"Band {name} is not an array of numbers: {error}.") from None
     side = native_size(name)
-    if tensor.ndim not in (2, 3) or tuple(tensor.shape[-2:]) != (side, side):
+    if array.ndim not in (2, 3) or array.shape[-2:] != (side, side):
         raise PatchShapeError(
-            f"Band {name} has shape {tuple(tensor.shape)}; it must be ({side}, {side}), or "
+            f"Band {name} has shape {array.shape}; it must be ({side}, {side}), or "
             f"(patches, {side}, {side}): {PATCH_METRES} m at its native "
             f"{PATCH_METRES // side} m per pixel. Cut or resample it to that size. Do not upsample "
             "20 m and 60 m bands; the model does."
         )
-    return tensor[None] if tensor.ndim == 2 else tensor
+    return array[None] if array.ndim == 2 else array
 
 
-def _writable(values: ArrayLike) -> np.ndarray:
-    array = np.asarray(values)
+def _to_array(values: ArrayLike | Tensor) -> NDArray[Any]:
+    if isinstance(values, Tensor):
+        values = values.detach().cpu()
+        # numpy has no such dtype, and every value of it is one of float32.
+        return np.asarray((values.float() if values.dtype == torch.bfloat16 else values).numpy())
+    if isinstance(values, list | tuple) and any(map(np.ma.isMaskedArray, values)):
+        return np.ma.stack([np.ma.asarray(one) for one in values])
+    return values if isinstance(values, np.ma.MaskedArray) else np.asarray(values)
+
+
+def _as_tensor(given: ArrayLike | Tensor, array: NDArray[Any], num_filled: int) -> Tensor:
+    if isinstance(given, Tensor) and not num_filled:
+        return given[None] if given.ndim == 2 else given
     if array.dtype.byteorder not in "=|":
         array = array.astype(array.dtype.newbyteorder("="))
     # torch warns about read-only arrays, though nothing here writes.
-    return array if array.flags.writeable and array.flags.c_contiguous else array.copy()
-
-
-def _check_sentinel2(tensors: Mapping[str, Tensor]) -> None:
-    for name, tensor in tensors.items():
-        if tensor.dtype in (torch.bool, torch.uint8, torch.int8) or tensor.is_complex():
-            raise PixelValueError(
-                f"Band {name} has dtype {tensor.dtype}, which cannot hold digital numbers "
-                "(reflectance x 10000). Pass the original values, not a picture or a mask."
-            )
-        _check_finite(name, tensor)
-    floats = [tensor for tensor in tensors.values() if tensor.is_floating_point()]
-    if floats and len(floats) == len(tensors):
-        largest = torch.stack([tensor.flatten(1).amax(1).float() for tensor in floats]).amax(0)
-        small = (largest > 0) & (largest <= _LARGEST_REFLECTANCE)
-        if bool(small.any()):
-            raise PixelValueError(
-                f"Sentinel-2 values reach {float(largest[small].max()):.4g} only: they look like "
-                "reflectances of 0..1. The model needs digital numbers: multiply by 10000."
-            )
-
-
-def _check_sentinel1(tensors: Mapping[str, Tensor]) -> None:
-    for name, tensor in tensors.items():
-        if not tensor.is_floating_point():
-            raise PixelValueError(
-                f"Band {name} has dtype {tensor.dtype}; Sentinel-1 backscatter in dB has "
-                "fractions. Pass float32 values in dB, not rounded or digital numbers."
-            )
-        _check_finite(name, tensor)
-        smallest = tensor.flatten(1).amin(1)
-        linear = (smallest >= 0) & (tensor.flatten(1).amax(1) > 0)
-        if bool(linear.any()):
-            raise PixelValueError(
-                f"Band {name} has no negative value: it looks like linear power or amplitude. "
-                "The model needs dB: 10 * log10(power), or 20 * log10(amplitude)."
-            )
-
-
-def _check_finite(name: str, tensor: Tensor) -> None:
-    if tensor.is_floating_point():
-        bad = int((~torch.isfinite(tensor)).sum())
-        if bad:
-            raise PixelValueError(
-                f"Band {name} has {bad} values that are NaN or infinite, of {tensor.numel()}. "
-                "Fill pixels without data, or leave the patch out."
-            )
+    is_fit = array.flags.writeable and array.flags.c_contiguous
+    return torch.from_numpy(array if is_fit else array.copy())

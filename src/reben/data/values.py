@@ -8,6 +8,7 @@ Axes: B patches, h rows and w columns of a band.
 
 from collections import Counter
 from collections.abc import Mapping
+from itertools import combinations
 from types import MappingProxyType
 from typing import Any
 
@@ -262,3 +263,25 @@ def _refuse_wrapped(
                     f"{share:.0%} of band {name} are {number}, {meaning}; no more than "
                     f"{LARGEST_BAD_SHARE:.0%} are taken. Leave the patch out."
                 )
+
+
+def count_odd_bands(bands: Mapping[str, NDArray[Any]]) -> Counter[str]:
+    """Return what is odd about bands, though possible -> of how many patches.
+
+    Args:
+        bands: Band -> values, [B, h, w] at native size.
+    """
+    odd: Counter[str] = Counter()
+    constant: dict[str, NDArray[np.bool_]] = {}
+    for name, values in bands.items():
+        constant[name] = values[:, 0, 0] == values[:, -1, -1]
+        for row in np.flatnonzero(constant[name]):
+            constant[name][row] = (values[row] == values[row, 0, 0]).all()
+        odd[f"all pixels of {name} are the same"] += int(constant[name].sum())
+    for one, other in combinations(bands, 2):
+        if bands[one].shape == bands[other].shape:
+            equal = (bands[one][:, 0] == bands[other][:, 0]).all(1) & ~constant[one]
+            for row in np.flatnonzero(equal):
+                equal[row] = np.array_equal(bands[one][row], bands[other][row])
+            odd[f"{one} and {other} are the same in every pixel"] += int(equal.sum())
+    return +odd

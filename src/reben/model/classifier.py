@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from reben.data.preprocess import NamedBands, Preprocess, check_bands, warn_of_suspicious
+from reben.data.preprocess import NamedBands, Preprocess, examine_bands
 from reben.errors import ConfigError, PatchShapeError
 from reben.model.backbone import build_backbone, pooled_features
 from reben.model.config import ModelConfig
@@ -172,16 +172,18 @@ class Classifier(nn.Module):
         Args:
             bands: Band -> raw values, array or tensor at native size, [h, w] for one patch or
                 [B, h, w] for several: digital numbers without BOA offset (Sentinel-2), dB
-                (Sentinel-1). Any key order; bands that the model does not take are ignored.
+                (Sentinel-1). Any key order; bands that the model does not take are ignored. Pixels
+                that are masked, not finite or out of range are filled if they are few.
 
         Raises:
             BandsError: If bands are not named, unknown or missing.
             PatchShapeError: If a band is not of its native size.
-            PixelValueError: If values are not finite, of a wrong dtype, or in a wrong unit.
+            PixelValueError: If values are of a wrong dtype, in a wrong unit, or if more than 5 % of
+                a band hold no data.
 
         Warns:
-            SuspiciousInputWarning: If values look like a forgotten BOA offset, or like VV and VH
-                swapped.
+            SuspiciousInputWarning: If pixels were filled, if values look like a forgotten BOA
+                offset, or like VV and VH swapped, if a band is constant or equal to another.
         """
         scores = self.score_images(self._images_of(bands))
         return scores[0] if self._is_one(bands) else scores
@@ -257,8 +259,8 @@ class Classifier(nn.Module):
         return np.asarray(features_BD.float().cpu().numpy())
 
     def _images_of(self, bands: NamedBands) -> Tensor:
-        tensors = check_bands(bands, self.bands)
-        warn_of_suspicious(tensors)
+        tensors, suspicious = examine_bands(bands, self.bands)
+        suspicious.warn(stacklevel=3)
         return cast("Tensor", self.preprocess(tensors))
 
     def _is_one(self, bands: NamedBands) -> bool:

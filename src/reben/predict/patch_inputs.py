@@ -28,8 +28,7 @@ from reben.data.preprocess import (
     NamedBands,
     Preprocess,
     Suspicious,
-    check_bands,
-    count_suspicious,
+    examine_bands,
     warn_of_suspicious,
 )
 from reben.data.tiff.tags import read_bounds
@@ -41,8 +40,8 @@ _AHEAD = 2
 
 _Task = Callable[[], None]
 _Read = Callable[[], tuple[NamedBands, Bounds | None]]
-_Result = tuple[dict[str, Tensor], Bounds | None] | str
-"""Bands [1, h, w] and bounds of a patch, or why it cannot be used."""
+_Result = tuple[dict[str, Tensor], Suspicious, Bounds | None] | str
+"""Bands [1, h, w] of a patch, what is odd about them, and bounds; or why it cannot be used."""
 
 
 class Unreadable(NamedTuple):
@@ -234,7 +233,7 @@ def _read_into(results: list[_Result], at: int, read: _Read, how: ReadSettings) 
 def _checked(read: _Read, how: ReadSettings) -> _Result:
     try:
         bands, bounds = read()
-        return check_bands(bands, how.preprocess.bands), bounds
+        return *examine_bands(bands, how.preprocess.bands), bounds
     except MissingExtraError:
         raise  # the same for every patch
     except RebenError as error:
@@ -249,17 +248,17 @@ def _to_images(names: list[str], results: Sequence[_Result], how: ReadSettings) 
     if not good:
         return ReadPatches([], torch.empty(0), [], bad)
     tensors = {
-        band: torch.cat([bands[band].float() for _, bands, _ in good])
+        band: torch.cat([bands[band].float() for _, bands, _, _ in good])
         for band in how.preprocess.bands
     }
     with torch.no_grad():
         images_BCHW = how.preprocess(tensors)
     return ReadPatches(
-        [name for name, _, _ in good],
+        [name for name, _, _, _ in good],
         images_BCHW,
-        [bounds for _, _, bounds in good],
+        [bounds for _, _, _, bounds in good],
         bad,
-        count_suspicious(tensors),
+        sum((odd for _, _, odd, _ in good), Suspicious()),
     )
 
 

@@ -212,15 +212,16 @@ def broken_store(folder, name, values, number=1):
 def with_value(value):
     def change(pixels):
         changed = pixels.copy()
-        changed[17, 3] = value
+        changed[17:29, 3:80] = value
         return changed
 
     return change
 
 
 BROKEN = [
-    ("VH", with_value(np.nan), PixelValueError, "Band VH has 1 values that are NaN"),
-    ("VV", with_value(-np.inf), PixelValueError, "Band VV has 1 values that are NaN"),
+    ("VH", with_value(np.nan), PixelValueError, "Band VH has 924 pixels without data"),
+    ("VV", with_value(-9999), PixelValueError, "Band VV has 924 pixels without data"),
+    ("VV", with_value(500), PixelValueError, "Band VV has 924 pixels without data"),
     ("VV", lambda x: 10 ** (x / 10), PixelValueError, "looks like linear power"),
     ("VV", lambda x: x.astype(np.int16), PixelValueError, "dB has fractions"),
     ("B05", lambda x: x[:20, :20], PatchShapeError, "B05"),

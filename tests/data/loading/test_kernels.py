@@ -74,7 +74,8 @@ def test_values_of_16_bits_are_rounded_as_torch_does(storage, scale):
     plain = Statistics({"VV": 0.0}, {"VV": 1.0}, 120, "nearest", "made up")
     preprocess = Preprocess(BandSet(("VV",)), plain)
     images, _ = filled({"VV": values}, preprocess, storage=storage)
-    expected_images = expected({"VV": values}, preprocess).to(STORED[storage])
+    expected_images = flip(preprocess({"VV": torch.from_numpy(values)}), torch.from_numpy(TURNS))
+    expected_images = expected_images.to(STORED[storage])
     assert torch.equal(images.view(torch.int16), expected_images.view(torch.int16))
 
 
@@ -116,12 +117,16 @@ def test_the_first_patch_that_is_not_finite_is_found(value, place):
         ([-0.0, 0.2], 1),
         ([-0.1, 0.2], -1),
         ([-1e-40, 0.2], -1),
-        ([0.0, 0.0], -1),
-        ([-0.0, -0.0], -1),
-        ([-3.4e38, 3.4e38], -1),
+        ([0.0, 0.0], 1),
+        ([-0.0, -0.0], 1),
+        ([-3.4e38, 3.4e38], 1),
+        ([-9999.0, -12.0], 1),
+        ([-100.0, 50.0], -1),
+        ([-100.00001, 50.0], 1),
+        ([-100.0, 50.00001], 1),
     ],
 )
-def test_values_without_a_negative_one_are_doubtful_as_db(values, doubtful):
+def test_values_out_of_range_or_without_a_negative_one_are_doubtful_as_db(values, doubtful):
     arrays = {"VV": np.full((2, 120, 120), -12.5, np.float32)}
     arrays["VV"][1] = values[0]
     arrays["VV"][1, 100, 9] = values[1]

@@ -107,10 +107,12 @@ def score_patch(model: Classifier, bands: Bands, off: Collection[str] = ()) -> P
     sets_off = [*groups.values(), tuple(band for name in off for band in groups[name])]
     with _ONE_AT_A_TIME, warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", SuspiciousInputWarning)
-        check_bands(dict(bands), model.bands)
-        full = model.predict({name: bands[name] for name in model.bands}).values
+        full = model.predict(bands).values
         odd = [str(w.message) for w in caught if issubclass(w.category, SuspiciousInputWarning)]
         means = model.config.statistics.mean
+        bands = {
+            name: tensor[0].numpy() for name, tensor in check_bands(bands, model.bands).items()
+        }
         stacked = {
             name: np.stack(
                 [

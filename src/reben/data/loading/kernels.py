@@ -24,6 +24,8 @@ from numba.core import cgutils, types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
+from reben.data.values import RANGES
+
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 _Typed = tuple[object, Callable[[Any, Any, Any, Any], object]]
 
@@ -89,9 +91,9 @@ ALIGNMENT = 32
 
 _SIDE, _MIDDLE, _COARSE = 120, 60, 20
 _PLANE = _SIDE * _SIDE
-_INFINITY = 0x7F800000
 _MINUS_ZERO = 0x80000000
-_MINUS_INFINITY = 0xFF800000
+_LOWEST, _HIGHEST = np.array(RANGES["Sentinel-1"], np.float32).view(np.uint32).tolist()
+"""The bits of the largest and least backscatter."""
 
 _Values = NDArray[Any]
 
@@ -105,8 +107,8 @@ def _is_doubtful(address: np.uint64) -> bool:
     for i in range(_PLANE):
         largest = max(largest, np.int32(bits[i]))
         largest_unsigned = max(largest_unsigned, bits[i])
-    not_finite = largest >= _INFINITY or largest_unsigned >= _MINUS_INFINITY
-    return bool(not_finite or (largest > 0 and largest_unsigned <= _MINUS_ZERO))
+    is_outside = largest > _HIGHEST or largest_unsigned > _LOWEST  # so are NaN and infinity
+    return bool(is_outside or largest_unsigned <= _MINUS_ZERO)
 
 
 @compiled
@@ -254,8 +256,8 @@ def fill_images(
         storage: Their dtype: `FLOAT32`, `BFLOAT16` or `FLOAT16`.
 
     Returns:
-        The first patch with a float band that is not finite, or that has positive values and no
-        negative one, as dB never do; -1 if no patch has.
+        The first patch with a float band that is out of range, or that has no negative value, as
+        dB never do; -1 if no patch has.
     """
     doubtful = -1
     like_s1, like_s2 = np.empty(0, np.float32), np.empty(0, np.uint16)
