@@ -17,6 +17,7 @@ from reben.errors import (
     BandsMismatchError,
     ConfigError,
     EmptySplitError,
+    ModelError,
     ModelFolderError,
     UnknownLabelError,
 )
@@ -26,7 +27,8 @@ from reben.learn.metrics.classification import compute_metrics
 from reben.learn.predictions import Predictions
 from reben.learn.run import Run
 from reben.model import inference
-from reben.model.classifier import Classifier, evaluation_mode
+from reben.model.classifier import Classifier
+from reben.model.network import evaluation_mode
 from reben.spec.labels import LABELS
 
 
@@ -180,7 +182,7 @@ def test_weights_that_are_nan_are_an_error(dataset):
     model = Classifier("test_resnet", "rgb")
     torch.nn.init.constant_(model.model.vision_encoder.fc.bias, float("nan"))
 
-    with pytest.raises(ConfigError, match="57 of 57 scores are NaN"):
+    with pytest.raises(ModelError, match="NaN or infinite values for 3 of 3 patches"):
         evaluate(model, dataset["test"])
 
 

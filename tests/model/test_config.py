@@ -1,6 +1,7 @@
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -55,15 +56,30 @@ def test_thresholds_are_one_half_unless_given():
     ("changes", "message"),
     [
         ({"thresholds": (0.5,)}, "1 thresholds for 19 labels"),
-        ({"thresholds": (1.5,) * 19}, r"thresholds must lie in 0\.\.1"),
-        ({"drop_rate": -0.1}, r"drop_rate must lie in 0\.\.1"),
-        ({"labels": ("A", "A")}, "each label only once"),
+        ({"thresholds": (1.5,) * 19}, r"thresholds\.0: .*less than or equal to 1; it is 1\.5"),
+        ({"thresholds": (float("nan"),) * 19}, r"thresholds\.0: .*it is nan"),
+        ({"thresholds": (True,) * 19}, r"thresholds\.0: .*it is True"),
+        ({"drop_rate": -0.1}, "drop_rate: .*greater than or equal to 0"),
+        ({"drop_rate": "0.1"}, "drop_rate: .*valid number"),
+        ({"drop_path_rate": float("nan")}, "drop_path_rate: .*it is nan"),
+        ({"temperature": float("nan")}, "temperature: .*it is nan"),
+        ({"temperature": True}, "temperature: .*it is True"),
+        ({"temperature": 1e-300}, r"temperature: .*greater than or equal to 0\.001"),
+        ({"backbone": None}, "timm_model_name: .*valid string"),
+        ({"labels": ("A", "A")}, "'A' is there twice"),
+        ({"labels": ("A", "")}, "'' is empty"),
+        ({"labels": ("A", "  ")}, "'  ' is empty"),
+        ({"labels": ("A", "B\nC")}, r"'B\\nC' holds a line break"),
+        ({"labels": ("A", "B\u202eC")}, r"'B\\u202eC' holds"),
+        ({"labels": (1, 2)}, "1 is no text"),
+        ({"labels": "Forest"}, "not the text 'Forest'"),
+        ({"labels": ()}, "1 to 10,000 of them, not 0"),
         ({"image_size": 64}, "120 pixels do not fit images of 64"),
     ],
 )
 def test_values_that_cannot_be_are_refused(changes, message):
     with pytest.raises(ConfigError, match=message):
-        ModelConfig("resnet18", S2, **changes)
+        ModelConfig(**{"backbone": "resnet18", "bands": S2, **changes})
 
 
 @pytest.mark.parametrize(
@@ -76,6 +92,10 @@ def test_values_that_cannot_be_are_refused(changes, message):
         ("band_std", [float("inf")] * 10, r"band_std\.0: .*it is inf"),
         ("band_std", [10**400] * 10, r"band_std\.0: .*1000000"),
         ("label_names", "all", "label_names: .*valid (array|tuple)"),
+        ("label_names", [""] * 19, "'' is there twice"),
+        ("label_names", ["x" * 201, *LABELS[1:]], "longer than 200 characters"),
+        ("image_size", 20_000, "image_size: .*less than or equal to 1024"),
+        ("band_std", [1e-320] * 10, r"band_std\.0: .*greater than or equal to"),
         ("label_names", [1] * 19, r"label_names\.0: .*valid string"),
         ("image_size", 120.5, "image_size: .*valid integer"),
         ("image_size", 1 << 40, "image_size: .*less than"),
@@ -133,3 +153,9 @@ def test_a_calibration_has_the_temperature_and_thresholds_of_its_config():
     config = ModelConfig("resnet18", S2, temperature=2.0, tuned_on=tuned)
 
     assert config.tuned_on == replace(tuned, temperature=2.0, thresholds=(0.5,) * 19)
+
+
+def test_numbers_of_numpy_are_taken_and_written_as_those_of_python():
+    half = np.full(19, 0.5, np.float32)
+    config = ModelConfig("resnet18", S2, drop_rate=np.float32(0.25), thresholds=tuple(half))
+    assert ModelConfig.from_dict(json.loads(config.to_json())) == config

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from reben.errors import ConfigError
+from reben.errors import ConfigError, ModelError
 from reben.model.scores import Scores
 
 LABELS = ("Forest", "Meadow", "Water")
@@ -51,3 +51,22 @@ def test_a_label_gives_its_score():
 def test_what_does_not_belong_together_is_refused(values, logits):
     with pytest.raises(ConfigError, match="do not match"):
         Scores(values.astype(np.float32), logits.astype(np.float32), LABELS, (0.5, 0.5, 0.5))
+
+
+@pytest.mark.parametrize("k", [-1, True, 2.5, "3", None])
+def test_a_number_of_labels_that_cannot_be_is_refused(k):
+    with pytest.raises(ConfigError, match="k must be"):
+        scores([0.1, 0.9, 0.4], [0.2, 0.8, 0.3]).top(k)
+
+
+@pytest.mark.parametrize("threshold", [float("nan"), float("inf"), -0.1, 1.1, True, "x"])
+def test_a_threshold_that_cannot_be_is_refused(threshold):
+    with pytest.raises(ConfigError, match="threshold must be a number from 0 to 1"):
+        scores([0.1, 0.9, 0.4]).above(threshold)
+
+
+@pytest.mark.parametrize("logit", [np.nan, np.inf, -np.inf])
+def test_outputs_that_are_no_numbers_are_no_scores(logit):
+    logits = np.float32([[0, 1, 2], [0, logit, 2]])
+    with pytest.raises(ModelError, match="NaN or infinite values for 1 of 2 patches"):
+        Scores(np.zeros((2, 3), np.float32), logits, LABELS, (0.5, 0.5, 0.5))

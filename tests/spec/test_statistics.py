@@ -1,5 +1,6 @@
 import json
 import pickle
+import re
 from dataclasses import FrozenInstanceError
 
 import pytest
@@ -126,9 +127,11 @@ def test_means_and_deviations_must_speak_of_the_same_bands():
         made_up(std={"VV": 5.0, "B02": 607.0})
 
 
-@pytest.mark.parametrize("std", [0.0, -1.0, float("nan"), float("inf")])
+@pytest.mark.parametrize("std", [0.0, -1.0, float("nan"), float("inf"), 1e-320, 1e30, True, "3"])
 def test_a_deviation_that_cannot_be_is_refused(std):
-    with pytest.raises(ConfigError, match=f"B02 has mean .* and deviation {std}: both must"):
+    with pytest.raises(
+        ConfigError, match=f"B02 has mean .* and deviation {re.escape(repr(std))}: the"
+    ):
         made_up(std={"VV": 5.0, "B02": std, "B11": 1070.0})
 
 

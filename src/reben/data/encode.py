@@ -26,6 +26,7 @@ from reben.data.storage.value import KINDS, REFERENCE_MAP, SENTINEL1, SENTINEL2
 from reben.data.storage.writer import ValueWriter, boot_id, flushing
 from reben.errors import ConfigError
 from reben.support.atomic import write_text
+from reben.support.numbers import require_whole
 from reben.support.processes import usable_cores
 
 REPORT_FILE = "encode-report.json"
@@ -101,8 +102,8 @@ def encode(  # noqa: PLR0913
             was committed before is valid.
     """
     started = time.perf_counter()
-    if workers is not None and workers < 1:
-        raise ConfigError(f"workers must be at least 1, not {workers}.")
+    if workers is not None:
+        require_whole("workers", workers)
     given = {SENTINEL2.name: s2, SENTINEL1.name: s1, REFERENCE_MAP.name: reference_maps}
     paths = {kind: Path(path) for kind, path in given.items() if path is not None}
     if folder is not None:

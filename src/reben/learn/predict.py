@@ -17,9 +17,11 @@ from reben.data.loader import Dataset, Loader
 from reben.errors import ConfigError, EmptySplitError, first_line
 from reben.learn.distributed import num_ranks, rank_and_size
 from reben.learn.predictions import Predictions, Subject
-from reben.model.classifier import Classifier, evaluation_mode
+from reben.model.classifier import Classifier
 from reben.model.inference import optimise_for_inference
+from reben.model.network import evaluation_mode
 from reben.model.open import ModelLike, name_of, open_model
+from reben.model.scores import require_finite
 
 
 def predict_dataset(
@@ -103,7 +105,9 @@ def _predict(
     try:
         with evaluation_mode(classifier), torch.inference_mode():
             for batch in loader:
-                scores.append(classifier(batch.images).float().sigmoid().cpu())
+                logits = classifier(batch.images).float()
+                require_finite(logits.cpu().numpy())
+                scores.append(logits.sigmoid().cpu())
                 done += len(batch.names)
                 if progress is not None:
                     progress(done, len(dataset))

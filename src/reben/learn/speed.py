@@ -30,6 +30,7 @@ from reben.model.inference import optimise_for_inference
 from reben.model.open import ModelLike, name_of, open_model
 from reben.support.atomic import write_text
 from reben.support.json_files import Count, Finite, read_json
+from reben.support.numbers import require_whole
 from reben.support.plain_json import to_plain
 
 SPEED_FILE = "speed.json"
@@ -332,10 +333,11 @@ def _describe(device: torch.device) -> str:
 
 
 def _check(batch_sizes: Sequence[int], precisions: Sequence[str], rounds: int) -> None:
-    if not batch_sizes or min(batch_sizes) < 1 or rounds < 1:
-        raise ConfigError(
-            f"Batch sizes and rounds must be at least 1, not {list(batch_sizes)} and {rounds}."
-        )
+    if not batch_sizes:
+        raise ConfigError("There is no batch size to measure. Name at least one.")
+    for size in batch_sizes:
+        require_whole("A batch size", size)
+    require_whole("rounds", rounds)
     known = get_args(Precision)
     odd = [precision for precision in precisions if precision not in known]
     if odd or not precisions:

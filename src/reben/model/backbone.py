@@ -9,13 +9,17 @@ import difflib
 import inspect
 import logging
 import typing
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import timm
 import torch
+from timm.models import get_arch_pretrained_cfgs
 from torch import nn
 
 from reben.errors import BackboneError, first_line
+
+_LONGEST_NAME = 200
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +40,7 @@ def build_backbone(  # noqa: PLR0913 - all after the first are named
     drop_rate: float,
     drop_path_rate: float,
     pretrained: bool = False,
+    check: Callable[[nn.Module], None] | None = None,
 ) -> Backbone:
     """Return a timm network, and the names of the settings that the architecture does not take.
 
@@ -47,6 +52,7 @@ def build_backbone(  # noqa: PLR0913 - all after the first are named
         drop_rate: Dropout before the head, 0 to 1.
         drop_path_rate: Stochastic depth, 0 to 1.
         pretrained: Whether to load ImageNet weights, which timm adapts to the channels.
+        check: Called with the network as shapes alone, before it takes any memory.
     """
     require_architecture(name)
     wanted = {"img_size": image_size, "drop_rate": drop_rate, "drop_path_rate": drop_path_rate}
@@ -60,12 +66,18 @@ def build_backbone(  # noqa: PLR0913 - all after the first are named
     }
     if not_applied:
         logger.info("%s takes no %s; it has no effect.", name, ", no ".join(not_applied))
-    _require_logits(name, settings, image_size)
+    skeleton = _require_logits(name, settings, image_size)
+    if check is not None:
+        check(skeleton)
     try:
         network = timm.create_model(name, pretrained=pretrained, **settings)
+    except MemoryError as error:
+        raise BackboneError(f"The memory of this machine is too small for {name}.") from error
     except (RuntimeError, ValueError, OSError) as error:
         if not pretrained:
-            raise
+            raise BackboneError(
+                f"timm cannot build {name}: {first_line(error)}. Choose a smaller backbone."
+            ) from error
         raise BackboneError(
             f"No pretrained weights for {name} could be loaded: {first_line(error)}. Connect to "
             "the Hugging Face Hub once so that they are cached, choose a name from "
@@ -75,14 +87,26 @@ def build_backbone(  # noqa: PLR0913 - all after the first are named
 
 
 def require_architecture(name: str) -> None:
-    """Check that timm knows an architecture; the BackboneError names similar ones."""
-    architecture = name.split(".", 1)[0]
+    """Check that timm knows an architecture and its tag; the BackboneError names similar ones."""
+    if not isinstance(name, str) or len(name) > _LONGEST_NAME:
+        raise BackboneError(
+            f"{repr(name)[:60]} is not the name of an architecture. Pass one that "
+            "timm.list_models() lists, for example resnet50."
+        )
+    architecture, _, tag = name.partition(".")
     if not timm.is_model(architecture):
         similar = difflib.get_close_matches(architecture, timm.list_models(), n=3, cutoff=0.5)
         hint = f" Did you mean {' or '.join(similar)}?" if similar else ""
         raise BackboneError(
             f"timm {timm.__version__} knows no architecture {name!r}.{hint} "
             "timm.list_models() lists them all."
+        )
+    if tag and name not in (known := get_arch_pretrained_cfgs(architecture)):
+        tags = ", ".join(known) or "none"
+        raise BackboneError(
+            f"timm {timm.__version__} knows no pretrained weights {tag!r} of {architecture}; those "
+            f"it knows are: {tags}. Leave the tag out (timm_model_name in a config.json), choose "
+            "one of these, or update timm."
         )
 
 
@@ -110,8 +134,8 @@ def _config_fields(network_class: type) -> set[str]:
     return {field.name for config in configs for field in dataclasses.fields(config)}
 
 
-def _require_logits(name: str, settings: dict[str, Any], image_size: int) -> None:
-    """Check by shapes alone that the network takes the images and returns one logit per class."""
+def _require_logits(name: str, settings: dict[str, Any], image_size: int) -> nn.Module:
+    """Return the network as shapes alone; it takes the images and returns one logit per class."""
     shape = (1, settings["in_chans"], image_size, image_size)
     try:
         with torch.device("meta"), torch.no_grad():
@@ -128,6 +152,7 @@ def _require_logits(name: str, settings: dict[str, Any], image_size: int) -> Non
             f"{name} returns {found} for one image and {settings['num_classes']} classes, not one "
             "logit per class. Choose a backbone with a classification head."
         )
+    return network
 
 
 def pooled_features(network: nn.Module, x_BCHW: torch.Tensor) -> torch.Tensor | None:

@@ -4,8 +4,7 @@ Axes: B patches, C channels, H rows, W columns, K labels.
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Self, cast
@@ -19,44 +18,14 @@ from reben.data.preprocess import NamedBands, Preprocess, examine_bands
 from reben.errors import ConfigError, PatchShapeError
 from reben.model.backbone import build_backbone, pooled_features
 from reben.model.config import ModelConfig
-from reben.model.folder import load_weights, read_model, write_model
-from reben.model.scores import Scores
+from reben.model.folder import read_model, write_model
+from reben.model.network import VisionModel, evaluation_mode, named_as_published, scores_of
+from reben.model.scores import Scores, require_finite
+from reben.model.weights import load_weights, open_weights, require_fit
 from reben.spec.bands import BandSet
 from reben.spec.labels import LABELS
 from reben.spec.statistics import Statistics, Upsampling, published_statistics
-
-
-class _VisionModel(nn.Module):
-    """The network, under the name that it has in published weights."""
-
-    def __init__(self, vision_encoder: nn.Module) -> None:
-        super().__init__()
-        self.vision_encoder = vision_encoder
-
-    def forward(self, x_BCHW: Tensor) -> Tensor:
-        return cast("Tensor", self.vision_encoder(x_BCHW))
-
-
-@contextmanager
-def evaluation_mode(model: nn.Module) -> Iterator[None]:
-    """Switch off dropout and the like; afterwards each module is in the mode it was in.
-
-    A frozen batch norm is in eval mode within a network that trains.
-    """
-    training = [module for module in model.modules() if module.training]
-    if training:
-        model.eval()
-    try:
-        yield
-    finally:
-        for module in training:
-            module.training = True
-
-
-def scores_of(logits_BK: Tensor, temperature: float) -> Tensor:
-    """Return the scores of logits, 0 to 1, same shape."""
-    # Dividing by one changes no bit, but that is not to be relied on.
-    return (logits_BK / temperature if temperature != 1 else logits_BK).sigmoid()
+from reben.support.numbers import require_whole
 
 
 class Classifier(nn.Module):
@@ -104,7 +73,7 @@ class Classifier(nn.Module):
         config = ModelConfig(
             backbone=backbone,
             bands=BandSet.parse(bands),
-            labels=tuple(labels),
+            labels=labels if isinstance(labels, str) else tuple(labels),  # type: ignore[arg-type]
             statistics=statistics or published_statistics(image_size, upsampling),
             image_size=image_size,
             drop_rate=drop_rate,
@@ -119,7 +88,13 @@ class Classifier(nn.Module):
         model._build(config, pretrained=pretrained)
         return model
 
-    def _build(self, config: ModelConfig, *, pretrained: bool) -> None:
+    def _build(
+        self,
+        config: ModelConfig,
+        *,
+        pretrained: bool,
+        check: Callable[[nn.Module], None] | None = None,
+    ) -> None:
         nn.Module.__init__(self)
         backbone = build_backbone(
             config.backbone,
@@ -129,11 +104,12 @@ class Classifier(nn.Module):
             drop_rate=config.drop_rate,
             drop_path_rate=config.drop_path_rate,
             pretrained=pretrained,
+            check=check,
         )
         self.config = config
         self.not_applied = backbone.not_applied
         """Settings that the architecture does not take, such as ``drop_path_rate``."""
-        self.model = _VisionModel(backbone.network)
+        self.model = VisionModel(backbone.network)
         self.preprocess = Preprocess(config.bands, config.statistics, config.image_size)
 
     @property
@@ -242,7 +218,7 @@ class Classifier(nn.Module):
             images_BCHW: As for `forward`; moved to where the weights are.
         """
         with evaluation_mode(self), torch.inference_mode():
-            logits_BK = self(images_BCHW.to(self.device)).float()
+            logits_BK = self(self._checked(images_BCHW)).float()
             scores_BK = scores_of(logits_BK, self.config.temperature)
         logits, scores = logits_BK.cpu().numpy(), scores_BK.cpu().numpy()
         return Scores(scores, logits, self.labels, self.config.thresholds)
@@ -250,13 +226,30 @@ class Classifier(nn.Module):
     def embed_images(self, images_BCHW: Tensor) -> NDArray[np.float32]:
         """Return the embeddings of normalised images, float32 [B, D]; see `embed`."""
         with evaluation_mode(self), torch.inference_mode():
-            features_BD = pooled_features(self.model.vision_encoder, images_BCHW.to(self.device))
+            images_BCHW = self._checked(images_BCHW)
+            features_BD = pooled_features(self.model.vision_encoder, images_BCHW)
         if features_BD is None:
             raise ConfigError(
                 f"{self.config.backbone} does not expose the features before its head. Choose "
                 "another architecture to embed patches with."
             )
-        return np.asarray(features_BD.float().cpu().numpy())
+        return require_finite(np.asarray(features_BD.float().cpu().numpy()))
+
+    def _checked(self, images_BCHW: Tensor) -> Tensor:
+        """Return images where the weights are, if they can go through the network."""
+        if images_BCHW.ndim != 4 or images_BCHW.shape[1] != len(self.bands):
+            raise PatchShapeError(
+                f"Images of shape {tuple(images_BCHW.shape)} are not [patches, {len(self.bands)}, "
+                f"rows, columns], one channel for each of {self.bands}. Pass raw values by name to "
+                "predict, which makes them."
+            )
+        dtype = self.preprocess.mean.dtype
+        if dtype != torch.float32:
+            raise ConfigError(
+                f"The model was turned into {dtype}, its statistics too, which that rounds. Open "
+                "it again, and predict within torch.autocast if it shall be faster."
+            )
+        return images_BCHW.to(self.device)
 
     def _images_of(self, bands: NamedBands) -> Tensor:
         tensors, suspicious = examine_bands(bands, self.bands)
@@ -267,8 +260,7 @@ class Classifier(nn.Module):
         return np.ndim(bands[self.bands.names[0]]) == 2
 
     def _batches_of(self, patches: Iterable[NamedBands], batch_size: int) -> Iterator[Tensor]:
-        if batch_size < 1:
-            raise ConfigError(f"batch_size must be at least 1, not {batch_size}.")
+        batch_size = require_whole("batch_size", batch_size)
         coming = iter(patches)
         while images := [self._images_of(bands) for bands in islice(coming, batch_size)]:
             several = next((len(one) for one in images if len(one) != 1), None)
@@ -332,7 +324,7 @@ class Classifier(nn.Module):
             WeightsMismatchError: If weights are missing, left over, or of another shape.
             UnsafeWeightsError: If there are only pickled weights.
         """
-        config, weights = read_model(
+        config, folder = read_model(
             name,
             bands=None if bands is None else BandSet.parse(bands),
             hub={
@@ -342,6 +334,12 @@ class Classifier(nn.Module):
                 "local_files_only": local_files_only,
             },
         )
-        model = cls.from_config(config)
-        load_weights(model, weights, name)
+        model = cls.__new__(cls)
+        with open_weights(folder, name) as weights:
+            model._build(
+                config,
+                pretrained=False,
+                check=lambda network: require_fit(named_as_published(network), weights, name),
+            )
+            load_weights(model, weights, name)
         return model.to(device or "cpu").eval()

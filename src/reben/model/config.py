@@ -5,7 +5,6 @@ those that reben adds.
 """
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from importlib.metadata import version
@@ -15,8 +14,15 @@ from annotated_types import Ge, Le
 
 from reben.errors import ConfigError
 from reben.spec.bands import BandSet
-from reben.spec.labels import LABELS
-from reben.spec.statistics import Statistics, Upsampling, published_statistics
+from reben.spec.labels import LABELS, fault_of_labels
+from reben.spec.statistics import (
+    LARGEST,
+    LARGEST_SIDE,
+    SMALLEST_STD,
+    Statistics,
+    Upsampling,
+    published_statistics,
+)
 from reben.support.json_files import Count, Finite, check_values
 
 DEFAULT_THRESHOLD = 0.5
@@ -47,11 +53,12 @@ _VISION_LANGUAGE_KEYS: Mapping[str, Any] = {
 CURE = "Fetch the model again, or save it again with Classifier.save_pretrained."
 """What to do about an invalid config."""
 
-Side = Annotated[int, Ge(1), Le(1 << 13)]
+Side = Annotated[int, Ge(1), Le(LARGEST_SIDE)]
 """Side length of an image in pixels."""
 Share = Annotated[float, Ge(0), Le(1)]
-_Mean = Annotated[float, Ge(-1e6), Le(1e6)]
-_Deviation = Annotated[float, Ge(1e-6), Le(1e6)]  # within what float32 can divide by
+Temperature = Annotated[float, Ge(1e-3), Le(1e3)]
+_Mean = Annotated[float, Ge(-LARGEST), Le(LARGEST)]
+_Deviation = Annotated[float, Ge(SMALLEST_STD), Le(LARGEST)]
 
 
 @dataclass(frozen=True)
@@ -111,26 +118,32 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         """Check the values; fill the thresholds."""
-        object.__setattr__(self, "statistics", self.statistics.select(self.bands))
-        object.__setattr__(self, "labels", tuple(self.labels))
+        fault = fault_of_labels(self.labels)
+        if fault is not None:
+            raise ConfigError(f"These cannot be the labels of a model: {fault}. Name other ones.")
         thresholds = tuple(self.thresholds) or (DEFAULT_THRESHOLD,) * len(self.labels)
-        object.__setattr__(self, "thresholds", thresholds)
+        plain = {name: _plain(getattr(self, name)) for name in _NUMBERS}
+        for name, value in {
+            **plain,
+            "statistics": self.statistics.select(self.bands),
+            "labels": tuple(self.labels),
+            "thresholds": tuple(map(_plain, thresholds)),
+        }.items():
+            object.__setattr__(self, name, value)
         if self.tuned_on is not None:
-            tuned_on = replace(self.tuned_on, temperature=self.temperature, thresholds=thresholds)
+            unknown = set(self.tuned_on.kept) - set(self.labels)
+            if unknown:
+                raise ConfigError(f"tuned_on.kept names {min(unknown)!r}, no label of the model.")
+            tuned_on = replace(
+                self.tuned_on, temperature=self.temperature, thresholds=self.thresholds
+            )
             object.__setattr__(self, "tuned_on", tuned_on)
-        if not self.labels or len(set(self.labels)) != len(self.labels):
-            raise ConfigError("A model needs at least one label and each label only once.")
+        # Whatever can be built can be written, and read again.
+        check_values(self.to_dict(), _ConfigFile, "The config", ConfigError, "Pass another value.")
         if len(thresholds) != len(self.labels):
-            raise ConfigError(f"{len(thresholds)} thresholds for {len(self.labels)} labels.")
-        for name, values in (
-            ("thresholds", thresholds),
-            ("drop_rate", (self.drop_rate,)),
-            ("drop_path_rate", (self.drop_path_rate,)),
-        ):
-            if not all(0 <= value <= 1 for value in values):
-                raise ConfigError(f"{name} must lie in 0..1; got {values}.")
-        if not 0 < self.temperature < math.inf:
-            raise ConfigError(f"temperature must be above 0 and finite; got {self.temperature}.")
+            raise ConfigError(
+                f"{len(thresholds)} thresholds for {len(self.labels)} labels. Pass one for each."
+            )
         if self.statistics.size != self.image_size:
             raise ConfigError(
                 f"Statistics for {self.statistics.size} pixels do not fit images of "
@@ -226,6 +239,14 @@ class ModelConfig:
         return json.dumps(self.to_dict(), indent=1, sort_keys=True, ensure_ascii=False) + "\n"
 
 
+_NUMBERS = ("image_size", "drop_rate", "drop_path_rate", "temperature")
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401 - a number, of numpy maybe
+    """Return a number of numpy or torch as one of Python, which JSON has; others as they are."""
+    return value if getattr(value, "shape", True) != () else value.item()
+
+
 @dataclass(frozen=True)
 class _TunedOn:
     """The part of a calibration that has a key of its own."""
@@ -255,5 +276,5 @@ class _ConfigFile:
     channels: int | None = None
     classes: int | None = None
     # Configs of reben 0.1 have neither of these two.
-    temperature: Finite = 1.0
+    temperature: Temperature = 1.0
     tuned_on: _TunedOn | None = None

@@ -24,6 +24,7 @@ from reben.model.onnx_graph import (
     remove_traces,
 )
 from reben.model.open import ModelLike, open_model
+from reben.model.weights import require_finite
 from reben.support.atomic import atomic_file
 from reben.support.extras import optional
 
@@ -100,6 +101,7 @@ def export_onnx(
         optional(package, "onnx", "Export to ONNX")
     model = open_model(model)
     _check_settings(model, opset, sentinel2_dtype)
+    require_finite(model.state_dict(), "Nothing was written: the weights", "Open the model again.")
     graph = RawBandsToScores(model)
     dtype: torch.dtype = getattr(torch, sentinel2_dtype)
     name = model.config.backbone

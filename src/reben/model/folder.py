@@ -3,33 +3,28 @@
 A model is ``config.json`` and ``model.safetensors``; a run holds its best one in ``best/``.
 """
 
-from collections.abc import Iterable, Mapping
+import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from reben.errors import (
-    ConfigError,
-    ModelFolderError,
-    RunError,
-    UnsafeWeightsError,
-    WeightsMismatchError,
-)
+from reben.errors import ConfigError, ModelError, ModelFolderError, RunError
 from reben.model.config import ModelConfig
 from reben.model.hub import fetch_file, is_hub_id, list_files, split_revision
 from reben.model.published import published_name, read_config
+from reben.model.weights import PICKLED, WEIGHTS_FILE, refuse_pickled, unsafe, weights_as_bytes
 from reben.spec.bands import BandSet
 from reben.support.atomic import atomic_file
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor
 
 CONFIG_FILE = "config.json"
-WEIGHTS_FILE = "model.safetensors"
 SUMMARY_FILE = "summary.json"
 """The file that a folder is known as a run by."""
+_SHOWN = 200
 BEST_FOLDER = "best"
 """The folder of a run that holds its best model."""
-_PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 
 
 class RunLike(Protocol):
@@ -51,9 +46,16 @@ def place_of(model: RunLike | str | Path) -> str:
     return str(place)
 
 
+def is_folder(place: str | Path) -> bool:
+    """Tell whether a text names a folder; a text that cannot be a path does not."""
+    return str(place) != "" and os.path.isdir(place)  # noqa: PTH112 - Path.is_dir raises
+
+
 def run_folder(path: str | Path) -> Path | None:
     """Return the run folder that ``path`` is, or is the folder ``best`` of; None if neither."""
     folder = Path(path)
+    if not is_folder(path):
+        return None
     if (folder / SUMMARY_FILE).is_file():
         return folder
     resolved = folder.resolve()
@@ -75,8 +77,8 @@ def require_best(run: Path, status: str = "unknown") -> Path:
 
 def read_model(
     name: str | Path, *, hub: Mapping[str, Any], bands: BandSet | None = None
-) -> "tuple[ModelConfig, dict[str, Tensor]]":
-    """Return config and weights of a model.
+) -> tuple[ModelConfig, Path]:
+    """Return the config of a model, and the folder that holds its weights.
 
     Args:
         name: A model folder, a run folder, or ``owner/name[@revision]``.
@@ -85,14 +87,13 @@ def read_model(
     """
     folder, called = _find_model(name, hub)
     if not (folder / CONFIG_FILE).is_file():
-        raise ModelFolderError(f"{name} holds no {CONFIG_FILE}, so it is no model.")
-    config = read_config(folder / CONFIG_FILE, name=called, bands=bands)
-    return config, _read_weights(folder, name)
+        raise ModelFolderError(_why_no_model(folder, name))
+    return read_config(folder / CONFIG_FILE, name=called, bands=bands), folder
 
 
 def _find_model(name: str | Path, hub: Mapping[str, Any]) -> tuple[Path, str]:
     """Return the folder of a model, fetched if need be, and the name that it was published by."""
-    if not Path(name).is_dir():
+    if not is_folder(name):
         repository = split_revision(str(name))[0]
         return fetch_model(str(name), hub), repository.rpartition("/")[-1]
     if hub.get("revision") is not None:
@@ -108,14 +109,50 @@ def _find_model(name: str | Path, hub: Mapping[str, Any]) -> tuple[Path, str]:
     return folder, published_name(folder)
 
 
+def _why_no_model(folder: Path, name: str | Path) -> str:
+    """Return why a folder without a config is no model, and which folder may have been meant."""
+    inside = sorted(path.parent for path in folder.glob(f"*/{CONFIG_FILE}"))
+    runs = sorted(path.parent for path in folder.glob(f"*/{SUMMARY_FILE}"))
+    found = [str(path) for path in (*runs, *inside)][:3]
+    meant = f" Did you mean {' or '.join(found)}?" if found else ""
+    return (
+        f"{name} holds no {CONFIG_FILE}, so it is no model.{meant} A model is a run folder, a "
+        f"folder with {CONFIG_FILE} and {WEIGHTS_FILE}, or an id on the Hub: owner/name."
+    )
+
+
+def _no_folder(name: str) -> ModelError:
+    """Return the error about a name that is neither a folder nor an id on the Hub."""
+    shown = repr(name) if len(name) <= _SHOWN else f"{name[:_SHOWN]!r}..."
+    path = Path(name)
+    if name.startswith(("http://", "https://")):
+        return ModelFolderError(
+            f"{shown} is an address, not a model. Name a model on the Hub as owner/name[@revision]."
+        )
+    if not os.path.isfile(name):  # noqa: PTH113 - Path.is_file raises
+        plain = name if name.isprintable() and name.strip() and len(name) <= _SHOWN else shown
+        return ModelFolderError(
+            f"There is no folder {plain}, and it is not the id of a model on the Hugging Face Hub, "
+            "which has the form owner/name."
+        )
+    run = run_folder(path.absolute().parent.parent)
+    if run is not None:
+        return ModelFolderError(f"{name} is a file of a run. Name the run folder: {run}")
+    if path.suffix in PICKLED:
+        return unsafe(name, "it is a pickle itself")
+    if (path.parent / CONFIG_FILE).is_file():
+        return ModelFolderError(f"{name} is a file. Name the folder that it is in: {path.parent}")
+    return ModelFolderError(
+        f"{name} is a file, not a model. Name a folder with {CONFIG_FILE} and {WEIGHTS_FILE}, a "
+        "run folder, or an id on the Hub: owner/name."
+    )
+
+
 def fetch_model(name: str, hub: Mapping[str, Any]) -> Path:
     """Return the local folder of a model on the Hub, its config and weights fetched into it."""
     name, revision = split_revision(name, hub.get("revision"))
-    if not is_hub_id(name):
-        raise ModelFolderError(
-            f"There is no folder {name}, and it is not the id of a model on the Hugging Face Hub, "
-            "which has the form owner/name."
-        )
+    if not is_hub_id(name) or os.path.isfile(name):  # noqa: PTH113 - as below
+        raise _no_folder(name)
     config = fetch_file(name, CONFIG_FILE, {**hub, "revision": revision})
     if config is None:
         raise ModelFolderError(
@@ -126,81 +163,23 @@ def fetch_model(name: str, hub: Mapping[str, Any]) -> Path:
     try:
         weights = fetch_file(name, WEIGHTS_FILE, at_commit)
     except ModelFolderError:
-        _refuse_pickled(name, [path.name for path in folder.iterdir()])
+        refuse_pickled(name, [path.name for path in folder.iterdir()])
         raise
     if weights is None:
-        _refuse_pickled(name, list_files(name, folder.name, hub.get("token")))
+        refuse_pickled(name, list_files(name, folder.name, hub.get("token")))
         raise ModelFolderError(
             f"{name} on the Hub holds no {WEIGHTS_FILE}, so it is no model that reben can open."
         )
     return folder
 
 
-def _read_weights(folder: Path, name: str | Path) -> "dict[str, Tensor]":
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    path = folder / WEIGHTS_FILE
-    if not path.is_file():
-        _refuse_pickled(name, [file.name for file in folder.iterdir()])
-        raise ModelFolderError(f"{name} holds no {WEIGHTS_FILE}, so it is no model.")
-    try:
-        return load_file(path)
-    except (SafetensorError, OSError) as error:
-        with path.open("rb") as file:
-            start = file.read(2)
-        if start == b"PK" or start[:1] == b"\x80":
-            raise _unsafe(name, f"{WEIGHTS_FILE}, which is a pickle under a wrong name") from None
-        raise ModelFolderError(f"{path} is damaged: {error}. Fetch it again.") from None
-
-
-def _refuse_pickled(name: str | Path, files: Iterable[str]) -> None:
-    """Say so if the weights are among ``files`` as a pickle."""
-    pickled = sorted(file for file in files if file.endswith(_PICKLED))
-    if pickled:
-        raise _unsafe(name, _listed(pickled))
-
-
-def _unsafe(name: str | Path, what: str) -> UnsafeWeightsError:
-    return UnsafeWeightsError(
-        f"{name} holds only pickled weights ({what}). Opening a pickle can run any code, so reben "
-        f"does not. Ask the authors for {WEIGHTS_FILE}, or convert it where you trust it."
-    )
-
-
-def load_weights(model: "nn.Module", weights: "Mapping[str, Tensor]", source: str | Path) -> None:
-    """Put weights into ``model``: all of them, and nothing else."""
-    wanted = model.state_dict()
-    missing = [name for name in wanted if name not in weights]
-    extra = [name for name in weights if name not in wanted]
-    reshaped = [
-        f"{name} {tuple(weights[name].shape)} instead of {tuple(wanted[name].shape)}"
-        for name in wanted
-        if name in weights and weights[name].shape != wanted[name].shape
-    ]
-    if missing or extra or reshaped:
-        raise WeightsMismatchError(
-            f"The weights in {source} do not fit the model that its config describes. Missing: "
-            f"{_listed(missing)}. Left over: {_listed(extra)}. Of another shape: "
-            f"{_listed(reshaped)}. Nothing was loaded."
-        )
-    model.load_state_dict(dict(weights), strict=True)
-
-
 def write_model(folder: Path, config: ModelConfig, weights: "Mapping[str, Tensor]") -> Path:
     """Write config and weights into ``folder``, each whole or not at all, and return it."""
-    from safetensors.torch import save
-
-    tensors = {name: value.detach().cpu().clone().contiguous() for name, value in weights.items()}
+    content = weights_as_bytes(weights, folder)
     with (
         atomic_file(folder / WEIGHTS_FILE) as weights_path,
         atomic_file(folder / CONFIG_FILE) as config_path,
     ):
-        weights_path.write_bytes(save(tensors, {"format": "pt"}))
+        weights_path.write_bytes(content)
         config_path.write_text(config.to_json(), encoding="utf-8")
     return folder
-
-
-def _listed(names: list[str], most: int = 8) -> str:
-    shown = ", ".join(names[:most])
-    return (f"{shown} and {len(names) - most} more" if len(names) > most else shown) or "none"

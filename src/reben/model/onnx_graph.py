@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import Tensor, nn
 
-from reben.model.classifier import Classifier, scores_of
+from reben.model.classifier import Classifier
+from reben.model.network import scores_of
 from reben.spec.bands import PIXEL_METRES, native_size, sensor
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import torch
 
 from reben.errors import ConfigError, first_line
 from reben.model.classifier import Classifier
-from reben.model.folder import RunLike, place_of, run_folder
+from reben.model.folder import RunLike, is_folder, place_of, run_folder
 from reben.model.published import published_name, require_bands
 from reben.spec.bands import BandSet
 
@@ -75,8 +75,8 @@ def name_of(model: ModelLike) -> str:
         return f"{model.config.backbone}-{model.bands.word}"
     place = place_of(model)
     folder = run_folder(place) or Path(place)
-    is_folder = folder.is_dir() or place.partition("@")[0].count("/") > 1
-    return published_name(folder.resolve()) if is_folder else place
+    is_local = is_folder(folder) or place.partition("@")[0].count("/") > 1
+    return published_name(folder.resolve()) if is_local else place
 
 
 def pick_device(device: str | torch.device = "auto", *, rank: int | None = None) -> torch.device:

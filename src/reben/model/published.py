@@ -90,6 +90,13 @@ def parse_config(
     values: Mapping[str, Any], *, name: str, bands: BandSet | None = None
 ) -> ModelConfig:
     """Return the config that ``values`` are, of reben or older; see `config_of_published`."""
+    if "timm_model_name" not in values:
+        kind = values.get("model_type") or values.get("architectures") or sorted(values)[:3]
+        raise ConfigError(
+            f"{name} is not a classifier of BigEarthNet: its config names no timm_model_name, as "
+            f"those of reben and ConfigILM do; it is one of {str(kind)[:100]}. Name a model that "
+            "reben wrote or that was published for BigEarthNet v2.0."
+        )
     if is_published_config(values):
         return config_of_published(values, name=name, bands=bands)
     return ModelConfig.from_dict(values)

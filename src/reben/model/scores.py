@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from reben.errors import ConfigError
+from reben.errors import ConfigError, ModelError
+from reben.support.numbers import require_number, require_whole
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,6 +22,9 @@ class Scores:
         logits: Scores before the sigmoid, float32, same shape.
         labels: Names of the K labels.
         thresholds: For each label, the score above which it counts as present.
+
+    Raises:
+        ModelError: If a logit is NaN or infinite.
 
     Example:
         >>> scores = Scores(np.float32([0.9, 0.2]), np.float32([2.2, -1.4]), ("A", "B"), (0.5, 0.1))
@@ -42,6 +46,7 @@ class Scores:
                 f"Scores of shape {self.values.shape} do not match logits of shape "
                 f"{self.logits.shape}."
             )
+        require_finite(self.logits)
         if not self.values.shape[-1] == len(self.labels) == len(self.thresholds):
             raise ConfigError(
                 f"{self.values.shape[-1]} scores do not match {len(self.labels)} labels and "
@@ -72,10 +77,13 @@ class Scores:
 
         Returns:
             ``[(label, score), ...]`` for one patch; a list of such lists for several.
+
+        Raises:
+            ConfigError: If ``k`` is not a whole number of at least 0.
         """
         if self.values.ndim == 2:
             return [self[row].top(k) for row in range(len(self))]
-        order = np.argsort(-self.values, kind="stable")[:k]
+        order = np.argsort(-self.values, kind="stable")[: require_whole("k", k, least=0)]
         return [(self.labels[i], _short(self.values[i])) for i in order]
 
     def above(self, threshold: float | None = None) -> list[Any]:
@@ -86,12 +94,29 @@ class Scores:
 
         Returns:
             ``[label, ...]`` for one patch; a list of such lists for several.
+
+        Raises:
+            ConfigError: If the threshold is not a number from 0 to 1.
         """
         if self.values.ndim == 2:
             return [self[row].above(threshold) for row in range(len(self))]
-        limits = self.thresholds if threshold is None else (threshold,) * len(self.labels)
+        limits = self.thresholds
+        if threshold is not None:
+            limits = (require_number("threshold", threshold, 0, 1),) * len(self.labels)
         order = np.argsort(-self.values, kind="stable")
         return [self.labels[i] for i in order if float(self.values[i]) > limits[i]]
+
+
+def require_finite(outputs: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return what a network gave for patches, if all of it are numbers."""
+    bad = np.asarray(~np.isfinite(outputs.reshape(-1, outputs.shape[-1])).all(axis=1))
+    if bad.any():
+        raise ModelError(
+            f"The model gives NaN or infinite values for {bad.sum()} of {bad.size} patches: its "
+            "weights are damaged, or so large that float32 overflows. Open it again, or train it "
+            "again with a lower learning rate."
+        )
+    return outputs
 
 
 def _short(value: np.float32) -> float:

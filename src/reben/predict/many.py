@@ -23,6 +23,7 @@ from reben.predict.scene import predict_scene
 from reben.predict.scene_settings import SceneOptions, SceneOutcome, SceneTask
 from reben.scene.offset import check_given_offset
 from reben.support.extras import optional
+from reben.support.numbers import require_whole
 from reben.support.processes import WorkerDiedError, run_tasks, usable_cores
 
 _CONNECT_SECONDS = 20
@@ -68,8 +69,7 @@ def predict_scenes(  # noqa: PLR0913 - all after the third are named
         MissingExtraError: If rasterio is not installed, or Dask, where it is wanted.
     """
     require_rasterio("Predicting scenes")
-    if num_workers < 1:
-        raise ConfigError(f"num_workers must be at least 1, not {num_workers}.")
+    require_whole("num_workers", num_workers)
     _load.cache_clear()  # the folder may hold another model than at the last call
     outcomes: dict[Path, SceneOutcome] = {}
     alone = num_workers == 1 and dask is None and executor is None

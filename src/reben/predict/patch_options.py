@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from reben.errors import ConfigError, PredictError
+from reben.errors import PredictError
 from reben.predict.patch_inputs import Unreadable
+from reben.support.numbers import require_whole
 
 
 class Progress(Protocol):
@@ -48,8 +49,8 @@ class PredictOptions:
         """Refuse numbers that cannot be."""
         counts = {name: getattr(self, name) for name in ("batch_size", "devices", "part_size")}
         for name, value in counts.items():
-            if value is not None and value < 1:
-                raise ConfigError(f"{name} must be at least 1; got {value}.")
+            if value is not None:
+                require_whole(name, value)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from reben.predict.cog import Dtype, require_dtype
 from reben.predict.windows import require_stride
 from reben.scene.backscatter import Quantity, Unit
 from reben.spec.patches import PATCH_METRES
+from reben.support.numbers import require_number, require_whole
 
 MAX_BAD = 0.25
 """The share of bad pixels up to which a window is predicted. The data set left out patches of which
@@ -43,10 +44,8 @@ class SceneSettings:
         """Refuse values out of their range."""
         require_stride(self.stride)
         require_dtype(self.dtype)
-        if not 0 <= self.max_bad <= 1:
-            raise ConfigError(f"max_bad is {self.max_bad}; it is a share, 0 to 1.")
-        if self.batch_size < 1:
-            raise ConfigError(f"batch_size must be at least 1, not {self.batch_size}.")
+        require_number("max_bad", self.max_bad, 0, 1)
+        require_whole("batch_size", self.batch_size)
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,8 @@ from reben.errors import (
 from reben.learn.report import REPORT_FILE, Report
 from reben.learn.run import Run
 from reben.model.classifier import Classifier
-from reben.model.folder import CONFIG_FILE, WEIGHTS_FILE
+from reben.model.folder import CONFIG_FILE
+from reben.model.weights import WEIGHTS_FILE
 from reben.publish.branding import Branding
 from reben.publish.cards.content import card_values, own_template
 from reben.publish.cards.example import (

@@ -10,8 +10,9 @@ from pathlib import Path
 from reben.errors import CardError, RebenError
 from reben.learn.report import REPORT_FILE, Report
 from reben.model.classifier import Classifier
-from reben.model.folder import CONFIG_FILE, WEIGHTS_FILE
+from reben.model.folder import CONFIG_FILE
 from reben.model.published import is_published_config
+from reben.model.weights import WEIGHTS_FILE
 from reben.publish.cards.facts import CardSubject
 from reben.publish.cards.record import RECORD_FILE, CardRecord, read_sections
 from reben.publish.checks.page import CardProblem, CardText, check_page, check_placeholders

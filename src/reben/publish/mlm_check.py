@@ -13,7 +13,8 @@ from typing import Any
 from reben.errors import MissingExtraError, ModelFolderError, RebenError
 from reben.learn.report import REPORT_FILE, Report
 from reben.model.config import ModelConfig
-from reben.model.folder import CONFIG_FILE, WEIGHTS_FILE
+from reben.model.folder import CONFIG_FILE
+from reben.model.weights import WEIGHTS_FILE
 from reben.publish.checks.differences import differences
 from reben.publish.mlm_fields import ASSETS, MLM_FILE, ONNX_FILE, item_fields
 from reben.support.extras import optional

@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 from reben.errors import OutputError
 from reben.learn.report import REPORT_FILE, Report
 from reben.model.config import ModelConfig
-from reben.model.folder import CONFIG_FILE, WEIGHTS_FILE
+from reben.model.folder import CONFIG_FILE
+from reben.model.weights import WEIGHTS_FILE
 from reben.publish.cards.example import PICTURE_FILE
 from reben.spec.bands import (
     BANDS,

@@ -8,8 +8,9 @@ Source: names from arXiv:2407.03653; orders from ConfigILM 0.7.1; CORINE codes a
 the CORINE Land Cover nomenclature, as torchgeo's BigEarthNetV2 lists them.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
+from typing import Any
 
 from reben.errors import LabelsError, UnknownLabelError
 
@@ -47,8 +48,40 @@ CORINE_TO_LABEL: Mapping[int, str] = MappingProxyType(
     {code: label for label, (codes, _) in _TABLE.items() for code in codes}
 )
 """CORINE 2018 level-3 code -> label. Other codes are unlabelled."""
+MOST_LABELS = 10_000
+"""How many labels a model or a data set may have."""
+_LONGEST, _SHOWN = 200, 60
+_OF_A_LABEL: Mapping[str, Callable[[Any], bool]] = {
+    "is no text": lambda name: isinstance(name, str),
+    "is empty": lambda name: bool(name.strip()),
+    "begins or ends with a space": lambda name: name == name.strip(),
+    "holds a line break or another character that cannot be printed": str.isprintable,
+    f"is longer than {_LONGEST} characters": lambda name: len(name) <= _LONGEST,
+}
+"""What is said of a label that does not pass."""
 COLOURS: Mapping[str, str] = MappingProxyType({label: _TABLE[label][1] for label in LABELS})
 """Label -> its colour on CORINE maps, as ``#rrggbb``."""
+
+
+def fault_of_labels(names: Sequence[str]) -> str | None:
+    """Return why these cannot be the labels of a model or a data set, or None if they can.
+
+    Example:
+        >>> fault_of_labels(["Forest", " Forest"])
+        "' Forest' begins or ends with a space"
+    """
+    if isinstance(names, str):
+        return f"they must be a list of names, not the text {names!r}"
+    if not 1 <= len(names) <= MOST_LABELS:
+        return f"there must be 1 to {MOST_LABELS:,} of them, not {len(names):,}"
+    if len(set(names)) < len(names):
+        return f"{next(name for name in names if list(names).count(name) > 1)!r} is there twice"
+    for name in names:
+        fault = next((said for said, is_right in _OF_A_LABEL.items() if not is_right(name)), None)
+        if fault is not None:
+            shown = repr(name) if len(repr(name)) <= _SHOWN else f"{repr(name)[:_SHOWN]}..."
+            return f"{shown} {fault}"
+    return None
 
 
 def to_multi_hot(names: Iterable[str], order: Sequence[str] = LABELS) -> tuple[int, ...]:

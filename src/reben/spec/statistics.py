@@ -9,13 +9,12 @@ official train split of BigEarthNet v2.0, Sentinel-1 figures from v1.
 """
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.resources import files
 from types import MappingProxyType
-from typing import Literal, cast, get_args
+from typing import Literal, SupportsFloat, cast, get_args
 
 from reben.errors import ConfigError
 from reben.spec.bands import BandSet, require_band
@@ -28,6 +27,11 @@ SOURCE = (
     "ConfigILM 0.7.1, extra/BENv2_utils: official BigEarthNet v2.0 train split (Sentinel-1 from v1)"
 )
 """Where the published figures come from."""
+
+LARGEST, SMALLEST_STD = 1e6, 1e-6
+"""Bounds of means and deviations: what float32 can divide by and still tell pixels apart."""
+LARGEST_SIDE = 1024
+"""Of an image in pixels; a patch has 120."""
 
 
 @dataclass(frozen=True)
@@ -62,15 +66,22 @@ class Statistics:
         for name in self.mean:
             require_band(name)
             mean, std = self.mean[name], self.std[name]
-            if not (math.isfinite(mean) and math.isfinite(std) and std > 0):
+            if not (_is_within(mean, -LARGEST) and _is_within(std, SMALLEST_STD)):
                 raise ConfigError(
-                    f"Band {name} has mean {mean} and deviation {std}: both must be finite, and "
-                    "the deviation above 0."
+                    f"Band {name} has mean {mean!r} and deviation {std!r}: the mean must lie "
+                    f"within {LARGEST:,.0f} of 0, and the deviation between {SMALLEST_STD:f} and "
+                    f"{LARGEST:,.0f}. Pass figures in digital numbers or dB."
                 )
+        if type(self.size) is not int or not 1 <= self.size <= LARGEST_SIDE:
+            raise ConfigError(
+                f"Images must have 1 to {LARGEST_SIDE} pixels a side, not {self.size!r}; a patch "
+                "has 120."
+            )
         if self.upsampling not in UPSAMPLING:
             raise ConfigError(f"No upsampling {self.upsampling!r}. Known: {', '.join(UPSAMPLING)}.")
-        object.__setattr__(self, "mean", MappingProxyType(dict(self.mean)))
-        object.__setattr__(self, "std", MappingProxyType(dict(self.std)))
+        for figures in ("mean", "std"):
+            plain = {name: float(value) for name, value in getattr(self, figures).items()}
+            object.__setattr__(self, figures, MappingProxyType(plain))
 
     def __reduce__(self) -> tuple[object, ...]:
         """Pickle as plain values (read-only mappings do not pickle)."""
@@ -92,6 +103,13 @@ class Statistics:
             )
         mean, std = ({name: figures[name] for name in bands} for figures in (self.mean, self.std))
         return replace(self, mean=mean, std=std)
+
+
+def _is_within(value: object, least: float) -> bool:
+    """Tell whether a figure is a number, of Python or numpy, from ``least`` to `LARGEST`."""
+    is_number = hasattr(value, "__float__") and not isinstance(value, bool)
+    is_number = is_number and not getattr(value, "shape", ())
+    return is_number and least <= float(cast("SupportsFloat", value)) <= LARGEST
 
 
 @cache

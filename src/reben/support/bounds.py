@@ -16,6 +16,8 @@ MAX_JSON_BYTES = 8 * MEBIBYTE
 """A JSON file: config, record, report, STAC item."""
 MAX_JSON_VALUES = 100_000
 """Values in a JSON file: a wrong one takes a kilobyte until the first of them is named."""
+MAX_WEIGHTS_HEADER = 16 * MEBIBYTE
+"""Of ``model.safetensors``; that of a network with 1,000 tensors has 0.1 MiB."""
 MAX_TEXT_BYTES = 16 * MEBIBYTE
 """A text that people write: TOML, a list, a card, a template."""
 MAX_TABLE_BYTES = 1 << 30

@@ -17,6 +17,7 @@ from reben.data.patch_folders.tree import FolderWalk
 from reben.data.storage.value import REFERENCE_MAP, SENTINEL1, SENTINEL2, Kind
 from reben.errors import ArchiveError, ConfigError, EncodeError, MetadataError
 from reben.support.atomic import write_bytes
+from reben.support.numbers import require_whole
 
 if TYPE_CHECKING:
     from reben.data.metadata import PatchTable
@@ -158,8 +159,8 @@ def select(
             f"{', '.join(asked)} cannot be applied without metadata. Pass the data set's "
             "metadata.parquet as well."
         )
-    if limit is not None and limit < 1:
-        raise ConfigError(f"limit must be at least 1, not {limit}.")
+    if limit is not None:
+        require_whole("limit", limit)
     from reben.data.metadata import PatchTable
 
     table = PatchTable.read(*files, labels=None)

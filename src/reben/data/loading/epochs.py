@@ -22,6 +22,7 @@ from reben.data.loading.fill import Buffers, Fill, Start
 from reben.data.loading.threads import run_ahead
 from reben.errors import ConfigError
 from reben.spec.patches import PATCH_PIXELS
+from reben.support.numbers import require_whole
 
 
 class Epoch(NamedTuple):
@@ -68,8 +69,7 @@ def cut_batches(
         >>> cut_batches(7, 4, rank=1, world_size=2)
         [slice(2, 4, None), slice(6, 7, None)]
     """
-    if batch_size < 1:
-        raise ConfigError(f"batch_size must be at least 1, not {batch_size}.")
+    batch_size = require_whole("batch_size", batch_size)
     if world_size < 1 or not 0 <= rank < world_size:
         raise ConfigError(
             f"No rank {rank} among {world_size}: ranks count from 0 to world_size - 1."
@@ -128,10 +128,8 @@ class Epochs(Generic[_Pixels]):
         rank: int,
         world_size: int,
     ) -> None:
-        if num_workers < 0 or prefetch < 0:
-            raise ConfigError(
-                f"num_workers and prefetch must be at least 0, not {num_workers} and {prefetch}."
-            )
+        require_whole("num_workers", num_workers, least=0)
+        require_whole("prefetch", prefetch, least=0)
         if masks not in (None, "codes", "classes"):
             raise ConfigError(f"masks must be 'codes', 'classes' or None, not {masks!r}.")
         self.dataset = dataset

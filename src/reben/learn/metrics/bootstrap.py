@@ -21,6 +21,7 @@ from reben.errors import ConfigError
 from reben.learn.metrics.classification import THRESHOLD, Threshold
 from reben.learn.predictions import Predictions, require_same_patches
 from reben.support.json_files import Count, Finite
+from reben.support.numbers import require_whole
 from reben.support.processes import usable_cores
 
 if TYPE_CHECKING:
@@ -226,8 +227,7 @@ def _prepare(
     """Return an empty result, and the number of the unit of each patch, [N]."""
     if by not in ("tile", "patch"):
         raise ConfigError(f"Resampling goes by tile or by patch, not by {by!r}.")
-    if rounds < 1:
-        raise ConfigError(f"The number of resamples must be at least 1, not {rounds}.")
+    require_whole("The number of resamples", rounds)
     if not 0 < level < 1:
         raise ConfigError(f"The level must lie between 0 and 1; it is {level}.")
     reason = caution = None
