@@ -8,9 +8,10 @@ from reben.learn.config import TrainConfig
 from reben.learn.run import InitialWeights
 from reben.learn.training.optimiser import classification_head
 from reben.model.classifier import Classifier
-from reben.model.folder import WEIGHTS_FILE, fetch_model
+from reben.model.folder import fetch_model
 from reben.model.hub import split_revision
 from reben.model.open import name_of, open_model
+from reben.model.weights import WEIGHTS_FILE
 
 
 class Start(NamedTuple):
