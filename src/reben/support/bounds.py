@@ -34,10 +34,18 @@ MAX_QUICK_STRIPS = 1024
 """Strips of a TIFF that the quick reader takes; a band of the data set has at most eight."""
 MAX_MEMBER_DESCRIPTION = MEBIBYTE
 """What describes one member of a tar archive."""
+MAX_MEMBER_NAME = 4096
+"""Bytes of a member's path, as of any path on Linux."""
 MAX_NUMBER_DIGITS = 20
-"""Digits of a number written as text in a binary format."""
+"""Digits of a number written as text in an archive."""
+MAX_PADDING = 64 * MEBIBYTE
+"""Zeros in one piece between the members of a tar archive, or at its end."""
 MAX_ZSTD_WINDOW = 1 << 29
 """Memory that a zstd stream may ask for."""
+MAX_RATIO = 200
+"""Growth of an archive that is decompressed, beyond `FREE_BYTES`; that of the data set is 2."""
+FREE_BYTES = 1 << 30
+"""What an archive may give, whatever its own size."""
 MAX_YAML_NODES = 100_000
 """Values in a block of YAML, its aliases followed."""
 MAX_DEPTH = 64

@@ -204,3 +204,10 @@ def test_a_whole_archive_is_its_only_part(name, tmp_path):
 def test_what_is_not_there_is_refused_with_what_can_be(tmp_path):
     with pytest.raises(ArchiveError, match=r"no folder and no archive .*nothing\.tar"):
         find_parts(tmp_path / "nothing.tar")
+
+
+def test_a_stream_that_grows_without_end_is_stopped(tmp_path):
+    (tmp_path / "a.tar.zst").write_bytes(zstandard.ZstdCompressor(1).compress(bytes(1 << 26)))
+    with pytest.raises(ArchiveError, match=r"a\.tar\.zst grows from \d+ bytes to more than"):
+        for _ in decompress(RawStream([tmp_path / "a.tar.zst"]), "a.tar.zst", 1 << 25):
+            pass

@@ -1,6 +1,7 @@
 import io
 import random
 import tarfile
+import time
 from contextlib import suppress
 
 import pytest
@@ -184,3 +185,49 @@ def test_a_huge_description_is_refused_without_reading_it():
     content[148:156] = b"%06o\0 " % sum(content[:512])
     with pytest.raises(ArchiveError):
         members_of(bytes(content))
+
+
+@pytest.mark.parametrize("key", ["size", "path"])
+def test_numbers_of_thousands_of_digits_are_refused(key):
+    record = b"9" * 5000 + f" {key}=".encode() + b"9" * 5000 + b"\n"
+    entry = tarfile.TarInfo("x")
+    entry.type, entry.size = tarfile.XHDTYPE, len(record)
+    content = entry.tobuf() + record.ljust(-(-len(record) // 512) * 512, b"\0")
+    with pytest.raises(ArchiveError, match=r"a\.tar .*description of a member cannot be read"):
+        list(read_members(iter([content]), "a.tar", lambda *_: True))
+
+
+def test_a_size_of_thousands_of_digits_is_refused():
+    value = b" size=" + b"9" * 5000 + b"\n"
+    record = b"%d" % (len(value) + 4) + value
+    entry = tarfile.TarInfo("x")
+    entry.type, entry.size = tarfile.XHDTYPE, len(record)
+    content = entry.tobuf() + record.ljust(-(-len(record) // 512) * 512, b"\0")
+    with pytest.raises(ArchiveError, match=r"a\.tar .*a member has size 9999"):
+        list(read_members(iter([content]), "a.tar", lambda *_: True))
+
+
+def test_zeros_without_end_are_refused():
+    zeros = iter([bytes(1 << 20)] * 1000)
+    with pytest.raises(ArchiveError, match="zeros follow"):
+        list(read_members(zeros, "a.tar", lambda *_: True))
+    assert len(list(zeros)) > 900
+
+
+def test_a_name_that_no_file_has_is_not_repeated_in_the_message():
+    entry = tarfile.TarInfo("x" * 100_000)
+    content = entry.tobuf(tarfile.GNU_FORMAT) + bytes(1024)
+    with pytest.raises(ArchiveError, match="name of 100000 characters") as caught:
+        list(read_members(iter([content]), "a.tar", lambda *_: True))
+    assert len(str(caught.value)) < 300
+
+
+def test_a_description_of_many_records_is_read_in_a_moment():
+    record = b"6 a=b\n" * 150_000
+    entry = tarfile.TarInfo("x")
+    entry.type, entry.size = tarfile.XHDTYPE, len(record)
+    padded = record.ljust(-(-len(record) // 512) * 512, b"\0")
+    content = entry.tobuf() + padded + tarfile.TarInfo("x").tobuf() + bytes(1024)
+    started = time.process_time()
+    assert len(list(read_members(iter([content]), "a.tar", lambda *_: True))) == 1
+    assert time.process_time() - started < 5

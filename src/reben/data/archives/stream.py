@@ -15,12 +15,11 @@ from pathlib import Path
 from typing import IO, cast
 
 from reben.errors import ArchiveError
+from reben.support.bounds import FREE_BYTES, MAX_RATIO, MAX_ZSTD_WINDOW
 
 CHUNK_BYTES = 1 << 20
 """How much is read at a time."""
 _QUEUED_CHUNKS = 8
-_MAX_WINDOW = 1 << 29
-"""Memory that a zstd stream may ask for."""
 
 _ZSTD, _GZIP = b"\x28\xb5\x2f\xfd", b"\x1f\x8b"
 _ZSTD_SKIPPABLE = re.compile(rb"[\x50-\x5f]\x2a\x4d\x18")
@@ -127,10 +126,18 @@ class RawStream:
             self._file = None
 
 
-def decompress(raw: RawStream, name: str) -> Generator[bytes]:
+def decompress(raw: RawStream, name: str, free_bytes: int = FREE_BYTES) -> Generator[bytes]:
     """Yield the bytes of an archive, decompressed, and close it; ``name`` is for error messages."""
+    num_bytes = 0
     try:
-        yield from _decompress(raw, name)
+        for chunk in _decompress(raw, name):
+            num_bytes += len(chunk)
+            if num_bytes > free_bytes and num_bytes > MAX_RATIO * raw.num_read:
+                raise ArchiveError(
+                    f"{name} grows from {raw.num_read} bytes to more than {num_bytes}, as no "
+                    "archive of patches does. Download it again; what was complete before is kept."
+                )
+            yield chunk
     finally:
         raw.close()
 
@@ -173,7 +180,7 @@ class _Pushed:
 def _unzstd(start: bytes, raw: RawStream, name: str) -> Iterator[bytes]:
     import zstandard
 
-    decompressor = zstandard.ZstdDecompressor(max_window_size=_MAX_WINDOW)
+    decompressor = zstandard.ZstdDecompressor(max_window_size=MAX_ZSTD_WINDOW)
     reader = decompressor.stream_reader(
         cast("IO[bytes]", _Pushed(start, raw)), read_size=CHUNK_BYTES, read_across_frames=True
     )

@@ -12,10 +12,15 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple, NoReturn
 
 from reben.errors import ArchiveError
+from reben.support.bounds import (
+    MAX_MEMBER_DESCRIPTION,
+    MAX_MEMBER_NAME,
+    MAX_NUMBER_DIGITS,
+    MAX_PADDING,
+)
 
 _BLOCK = 512
 _ZEROS = bytes(_BLOCK)
-_MAX_DESCRIPTION = 1 << 20
 _FILES = frozenset({b"0", b"\0", b"7"})
 _FOLDER, _LONG_NAME, _PAX = b"5", b"L", b"x"
 _DESCRIPTIONS = frozenset({_LONG_NAME, b"K", _PAX, b"g"})
@@ -103,15 +108,17 @@ def read_members(
 
 def _read_headers(stream: _Bytes, archive: str) -> Iterator[_Header]:
     """Yield the headers of files and folders; the stream is then at the content."""
-    last, ended = "", False
+    last, num_zeros = "", 0
     said_name: str | None = None
     said_size: int | None = None
     while block := stream.take(_BLOCK):
         if block == _ZEROS:
-            ended = True
+            num_zeros += 1
+            if num_zeros * _BLOCK > MAX_PADDING:
+                _refuse(archive, f"more than {MAX_PADDING} zeros follow {last or 'each other'}")
             continue
-        header = _parse_header(block, archive, "its end" if ended else last)
-        ended = False
+        header = _parse_header(block, archive, "its end" if num_zeros else last)
+        num_zeros = 0
         kind, name, size = header
         if kind in _DESCRIPTIONS:
             name_there, size_there = _read_description(stream, archive, last, header)
@@ -126,7 +133,7 @@ def _read_headers(stream: _Bytes, archive: str) -> Iterator[_Header]:
             size if said_size is None else said_size,
         )
         said_name = said_size = None
-    if not ended:
+    if not num_zeros:
         _refuse_end(archive, last)
 
 
@@ -135,7 +142,7 @@ def _read_description(
 ) -> tuple[str | None, int | None]:
     """Return name and size of the next member, if a description gives them."""
     kind, _, size = header
-    content = stream.take(min(size, _MAX_DESCRIPTION))
+    content = stream.take(min(size, MAX_MEMBER_DESCRIPTION))
     if len(content) < size or not stream.skip(-size % _BLOCK):
         _refuse_end(archive, last)
     if kind == _LONG_NAME:
@@ -172,23 +179,30 @@ def _parse_number(field: bytes) -> int:
 
 def _parse_pax(content: bytes, archive: str) -> tuple[str | None, int | None]:
     name, size = None, None
-    while content.strip(b"\0"):
-        length, _, rest = content.partition(b" ")
-        end = int(length) - len(length) - 1 if length.isdigit() else 0
-        key, equals, value = rest[: max(end - 1, 0)].partition(b"=")
-        if not equals or rest[end - 1 : end] != b"\n":
+    start, stop = 0, len(content.rstrip(b"\0"))
+    while start < stop:
+        space = content.find(b" ", start, start + MAX_NUMBER_DIGITS + 1)
+        end = start + _parse_digits(content[start:space]) if space > start else 0
+        key, equals, value = content[space + 1 : max(end - 1, 0)].partition(b"=")
+        if not equals or content[end - 1 : end] != b"\n":
             _refuse(archive, "the description of a member cannot be read")
         if key == b"path":
             name = _decode(value)
-        elif key == b"size" and value.isdigit():
-            size = int(value)
+        elif key == b"size" and _parse_digits(value) >= 0:
+            size = _parse_digits(value)
         elif key.startswith((b"GNU.sparse", b"size")):
-            _refuse(archive, f"a member has {_decode(key)} {_decode(value)}")
-        content = rest[end:]
+            _refuse(archive, f"a member has {_decode(key[:40])} {_decode(value[:40])}")
+        start = end
     return name, size
 
 
+def _parse_digits(text: bytes) -> int:
+    return int(text) if text.isdigit() and len(text) <= MAX_NUMBER_DIGITS else -1
+
+
 def _check_member(archive: str, name: str, kind: bytes) -> None:
+    if len(name) > MAX_MEMBER_NAME:
+        _refuse(archive, f"a member has a name of {len(name)} characters, {name[:40]!r}...")
     if kind not in _FILES and kind != _FOLDER:
         what = _REFUSED.get(kind, f"of the unknown kind {kind!r}")
         raise ArchiveError(
