@@ -124,6 +124,7 @@ def test_a_store_without_a_description_is_unknown_and_the_cure_is_a_file_that_wo
     [
         ('place = "Austria, Finland"\n', "", "place"),
         ('"cc0-1.0"', '" "', "no licence"),
+        ("Ramps", "bigearthnet V2.0", "told by its rows"),
         ("2017-06-30", "2016-06-30", "after they end"),
         ("2017-06-30", '"summer"', "not a date"),
         ("start = 2017-06-13", "start = 2017-06-13T10:00:00", "not a date"),

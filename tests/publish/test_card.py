@@ -25,7 +25,7 @@ from reben.learn.train import train
 from reben.model.classifier import Classifier
 from reben.publish.branding import INSTALL, Branding
 from reben.publish.card import FILES, write_card
-from reben.publish.cards.content import in_words, warning
+from reben.publish.cards.content import in_words
 from reben.publish.cards.example import choose_example
 from reben.publish.cards.recipe import format_seconds
 from reben.publish.check import check_card
@@ -252,34 +252,83 @@ def test_every_setting_has_a_name_for_people():
 
 def test_the_title_tells_architecture_data_and_bands(text):
     assert (
-        "\n# test\\_resnet, pretrained on BigEarthNet v2.0 with Sentinel-1 (VV, VH) and "
-        "Sentinel-2 (B08, B02, B11)\n"
+        "\n# test\\_resnet, trained on Ramps with Sentinel-1 (VV, VH) and Sentinel-2 (B08, B02, "
+        "B11)\n"
     ) in text
 
 
-def test_the_size_of_the_training_set_is_in_the_text(text):
-    assert "It was trained on 5 patches of BigEarthNet v2.0" in text
+def test_the_data_are_those_that_their_owner_describes(text, folder):
+    assert (
+        "It was trained on 5 patches of the train split of Ramps: Austria, Finland, June 2017. On "
+        "4 patches of the test split of Ramps it reaches"
+    ) in text
+    head = ModelCard.load(folder / "README.md").data
+    assert head.datasets == ["ramps"]
+    assert {(r.dataset_type, r.dataset_name) for r in head.eval_results} == {("ramps", "Ramps")}
+    told = text.replace("official BigEarthNet v2.0 train split (Sentinel-1", "").replace(
+        "Differences from the recipe of the BigEarthNet v2.0 paper", ""
+    )
+    assert "BigEarthNet v2.0" not in told
+    assert "CORINE" not in text
+    assert "> [!WARNING]" not in text
+    assert "The training data are from Austria, Finland, June 2017." in text
+    assert "by the owner of the data: a rule of three." in text
+    assert "Ramps is under: cc0-1.0." in text
+    assert "A. Tester: Ramps, 2017" in text
 
 
-def test_a_toy_run_says_so_in_a_box_on_top(text):
+def test_data_that_nobody_describes_are_asked_for_and_nothing_is_written(run, report, tmp_path):
+    store = made_up.write_store(tmp_path / "store", num_train=5, num_test=4)
+    (store / "data.toml").unlink()
+    with pytest.raises(MetadataError, match=r"Nothing says what data set .* Write \S+/data\.toml"):
+        plain_card(run, report, tmp_path / "card", dataset=open_dataset(store))
+    assert not (tmp_path / "card").exists()
+
+
+def test_a_run_on_data_that_were_described_since_tells_what_they_are(run, report, tmp_path):
+    other = copy_of(run, tmp_path / "run")
+    summary = json.loads((other.path / "summary.json").read_text())
+    summary["data"]["identity"] = {"kind": "unknown"}
+    (other.path / "summary.json").write_text(json.dumps(summary))
+    text = (plain_card(Run.open(other.path), report, tmp_path / "card") / "README.md").read_text()
+    assert "trained on 5 patches of the train split of Ramps" in text
+
+
+def test_a_run_whose_data_are_gone_and_were_never_described_says_that(run, report, store, tmp_path):
+    other = copy_of(run, tmp_path / "run")
+    summary = json.loads((other.path / "summary.json").read_text())
+    del summary["data"]["identity"]
+    summary["data"]["store"] = str(tmp_path / "gone")
+    (other.path / "summary.json").write_text(json.dumps(summary))
+    folder = plain_card(
+        Run.open(other.path), report, tmp_path / "card", dataset=open_dataset(store)
+    )
+    text = (folder / "README.md").read_text()
+    assert "It was trained on 5 patches; of what data set is not recorded." in text
+    assert "Where and when the training data are from is not recorded" in text
+    assert check_card(folder) == ()
+
+
+def test_the_real_sample_is_a_part_and_says_so_everywhere(real_store, tmp_path):
+    config = TrainConfig(
+        backbone="test_resnet", bands="rgb", epochs=1, batch_size=6, accelerator="cpu"
+    )
+    data = open_dataset(real_store)
+    run = train(config, data, tmp_path / "run")
+    report = evaluate(run, data["test"], rounds=0)
+    folder = plain_card(run, report, tmp_path / "card")
+    text = (folder / "README.md").read_text()
     box = text[: text.index("## Input")]
-    assert "> [!WARNING]\n> This is a toy run: it was trained on 5 patches; the official" in box
-    assert "measured on 4 patches" in box
-
-
-@pytest.mark.parametrize(
-    ("num_train", "num_test", "sentences"),
-    [(237_871, 119_825, 0), (118_936, 59_913, 0), (118_935, 59_913, 1), (118_936, 59_912, 1)],
-)
-def test_fewer_than_half_of_the_official_patches_make_a_toy(num_train, num_test, sentences):
-    assert len(warning(num_train, num_test)) == sentences
-
-
-def test_a_run_in_earnest_has_no_box(run, report, store, tmp_path, monkeypatch):
-    monkeypatch.setattr("reben.publish.cards.content.OFFICIAL_TRAIN_PATCHES", 5)
-    monkeypatch.setattr("reben.publish.cards.content.OFFICIAL_TEST_PATCHES", 4)
-    text = (plain_card(run, report, tmp_path / "card") / "README.md").read_text()
-    assert "[!WARNING]" not in text
+    assert "> [!WARNING]\n> This is a toy run: it was trained on 6 patches; the official" in box
+    assert "measured on 6 patches, not on the official test split, which has 119,825." in box
+    assert "6 patches of BigEarthNet v2.0, not the whole of its train split (237,871)" in box
+    (dataset,) = {
+        (r.dataset_type, r.dataset_name, json.dumps(r.dataset_args))
+        for r in ModelCard.load(folder / "README.md").data.eval_results
+    }
+    assert dataset[:2] == ("bigearthnet-v2.0", "a part of BigEarthNet v2.0 (6 patches)")
+    assert json.loads(dataset[2])["num_patches"] == 6
+    assert json.loads(dataset[2])["fingerprint"] == report.fingerprint
 
 
 def test_early_stopping_and_interruption_are_told_as_they_were(run, report, tmp_path):
@@ -295,7 +344,6 @@ def test_early_stopping_and_interruption_are_told_as_they_were(run, report, tmp_
 def test_a_setting_that_the_backbone_does_not_take_is_named(run, report, tmp_path):
     other = copy_of(run, tmp_path / "run", not_applied=["drop_path_rate"])
     text = (plain_card(other, report, tmp_path / "card") / "README.md").read_text()
-    assert "does not support drop\\_path\\_rate, so the setting had no effect" in text
     assert "| Drop path | none: the backbone does not support it |" in text
 
 
@@ -443,8 +491,9 @@ def test_a_card_from_made_up_patches_names_no_real_data_set(run, report, store, 
         run, report, tmp_path / "x", dataset=replace(dataset, table=PatchTable(rows))
     )
     card = ModelCard.load(folder / "README.md")
-    assert "> This model was trained or measured on made-up patches" in card.text
-    assert card.data.datasets == ["made-up"]
+    assert "> The figures below were measured on made-up patches." in card.text
+    assert "This model was trained on made-up" not in card.text
+    assert card.data.datasets == ["ramps"]
     assert {result.dataset_type for result in card.data.eval_results} == {"made-up"}
 
 
@@ -468,10 +517,10 @@ def test_without_a_run_the_card_says_what_is_known_and_invents_nothing(
         "Drop path": "0.15 (from its config)",
     }
     assert "Nothing else is known: neither epochs, batch size" in training
-    assert "The size of its training set is not recorded." in text
-    assert r"# test\_resnet for BigEarthNet v2.0 with Sentinel-1" in text
+    assert "What it was trained on is not recorded." in text
+    assert r"# test\_resnet for Sentinel-1" in text
     assert "This is a toy run" not in text
-    assert "measured on 4 patches" in text
+    assert "On 4 patches of the test split of Ramps" in text
     assert "## Environment" not in text
     for figure in ("512", "AdamW", "0.001", "100 epochs"):
         assert figure not in training
@@ -564,7 +613,7 @@ def test_branding_is_shown_above_the_title(run, report, tmp_path):
     card = ModelCard.load(folder / "README.md")
     above, below = card.text.split("\n# ", 1)
     assert branding.row() in above
-    assert branding.gallery({"Sentinel-1", "Sentinel-2"}, official=True) in below
+    assert branding.gallery({"Sentinel-1", "Sentinel-2"}, official=False) in below
     assert card.data.to_dict()["thumbnail"] == branding.thumbnail
 
 
@@ -730,7 +779,7 @@ def test_the_stac_item_is_written_last_from_the_facts_of_the_card(
         "report": report,
         "licence": "cc-by-4.0",
         "num_train": 5,
-        "made_up": False,
+        "data": open_dataset(run.summary["data"]["store"]).identity,
         "bands": tuple(BANDS.split(",")),
     }
 

@@ -11,7 +11,6 @@ from safetensors.numpy import load_file, save_file
 from safetensors.torch import load_file as load_weights
 from safetensors.torch import save_file as save_weights
 
-import made_up
 from reben.data.loader import open_dataset
 from reben.data.preprocess import check_bands
 from reben.errors import ConfigError
@@ -36,10 +35,10 @@ CARD = "README.md"
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    """A run whose best model was calibrated."""
+def run(real_store, tmp_path_factory):
+    """A run on the real sample, whose best model was calibrated."""
     folder = tmp_path_factory.mktemp("check")
-    data = open_dataset(made_up.write_store(folder / "store", num_train=5, num_test=4))
+    data = open_dataset(real_store)
     config = TrainConfig(
         backbone="test_resnet", bands=BANDS, epochs=2, batch_size=2, accelerator="cpu"
     )
@@ -173,7 +172,7 @@ def wrong_calibration_error_in_the_text(folder):
 
 
 def wrong_number_of_patches(folder):
-    edit(folder, r"Measured on 4 patches", "Measured on 119,825 patches")
+    edit(folder, r"Measured on 6 patches", "Measured on 119,825 patches")
 
 
 def wrong_support(folder):
@@ -483,7 +482,7 @@ FAULTS = {
     wrong_number_in_the_text: "section summary: it says .*average precision of .*; it should say",
     macro_and_micro_swapped_in_the_text: "section summary: it says .*; it should say",
     wrong_calibration_error_in_the_text: "section thresholds: .*calibration error is",
-    wrong_number_of_patches: "section results: it says 'Measured on 119,825 .* 'Measured on 4 pa",
+    wrong_number_of_patches: "section results: it says 'Measured on 119,825 .* 'Measured on 6 pa",
     wrong_support: r"section results: it says '\| Urban fabric \| 77",
     wrong_figure_of_a_label: RESULTS,
     swapped_rows_of_labels: RESULTS,
@@ -723,7 +722,7 @@ def written_by_another_version(folder):
     record["reben_version"] = "0.0.9"
     record["template"] = "0" * 64
     record["values"]["calibration"] = ["Worded otherwise."]
-    del record["values"]["official_train"]
+    del record["values"]["land_cover"]
     (folder / RECORD_FILE).write_text(json.dumps(record))
 
 

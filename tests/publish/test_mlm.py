@@ -8,6 +8,7 @@ import pytest
 
 from learn.predicted import predicted
 from reben import check_mlm
+from reben.data.identity import DataDescription, DataIdentity
 from reben.errors import ConfigError, MissingExtraError, ModelFolderError, OutputError
 from reben.learn.evaluate import measure
 from reben.model.classifier import Classifier
@@ -23,7 +24,8 @@ def write(folder, bands="all", **settings):
     model.save_pretrained(folder)
     (folder / "model.onnx").write_bytes(b"an ONNX file")
     (folder / "README.md").write_text("a card")
-    write_mlm(folder, model, name="made-up name v1.0", licence="mit", num_train=1234)
+    official = DataIdentity("official")
+    write_mlm(folder, model, name="made-up name v1.0", licence="mit", num_train=1234, data=official)
     return model
 
 
@@ -141,7 +143,37 @@ def test_made_up_patches_have_no_place_on_earth(tmp_path):
     write_mlm(tmp_path, model, licence="mit", made_up=True)
     item = item_of(tmp_path)
     assert (item["geometry"], item["links"]) == (None, [])
-    assert "made up" in item["properties"]["mlm:pretrained_source"]
+    assert "made-up patches" in item["properties"]["mlm:pretrained_source"]
+    assert check_mlm(tmp_path, schema=True) == ()
+
+
+@pytest.mark.parametrize("data", [None, DataIdentity("unknown")])
+def test_unrecorded_data_have_no_place_no_name_and_no_links(data, tmp_path):
+    model = Classifier("test_resnet", "s1")
+    model.save_pretrained(tmp_path)
+    write_mlm(tmp_path, model, licence="mit", data=data)
+    text = (tmp_path / "mlm.json").read_text()
+    assert "BigEarthNet v2.0" not in text.replace("official BigEarthNet v2.0 train split", "")
+    assert "Austria" not in text
+    assert item_of(tmp_path)["properties"]["mlm:pretrained_source"] is None
+    assert check_mlm(tmp_path, schema=True) == ()
+
+
+def test_own_data_have_their_own_place_time_and_link(tmp_path):
+    model = Classifier("test_resnet", "s1", labels=("maize", "savanna"))
+    model.save_pretrained(tmp_path)
+    kenya = DataDescription(
+        *("Crops", "Kenya", "2021-01-01", "2021-12-31", "field survey", "cc-by-4.0"),
+        url="https://example.org/crops",
+        bounds=(33.9, -4.7, 41.9, 5.5),
+    )
+    data = DataIdentity("described", description=kenya)
+    write_mlm(tmp_path, model, licence="mit", num_train=7, data=data)
+    item = item_of(tmp_path)
+    assert item["bbox"] == [33.9, -4.7, 41.9, 5.5]
+    assert item["properties"]["start_datetime"] == "2021-01-01T00:00:00Z"
+    assert item["properties"]["description"].endswith("trained on Crops, 7 patches (Kenya).")
+    assert [link["href"] for link in item["links"]] == ["https://example.org/crops"]
     assert check_mlm(tmp_path, schema=True) == ()
 
 

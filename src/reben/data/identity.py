@@ -23,13 +23,13 @@ a file ``data.toml``, in the store or beside its tables, or else *unknown*::
 import tomllib
 import zlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -166,12 +166,45 @@ class DataIdentity:
         """What to call the data."""
         if self.kind == "synthetic":
             return "made-up patches in the layout of BigEarthNet v2.0"
-        return "patches of an unknown data set" if self.facts is None else self.facts.name
+        return "an unknown data set" if self.facts is None else self.facts.name
 
     @property
     def facts(self) -> DataDescription | None:
         """What is to be said of the data; None if it is unknown, or if there is no such place."""
         return OFFICIAL if self.kind == "official" else self.description
+
+    def is_whole(self, split: str) -> bool:
+        """Tell whether the patches are all those of official splits, and no others."""
+        return self.kind == "official" and set(split.split(", ")) == set(self.whole)
+
+    def of_split(self, split: str) -> Self:
+        """Return the identity of the patches of one split."""
+        return replace(self, whole=tuple(name for name in self.whole if name == split))
+
+    def describe(self, number: int, split: str) -> str:
+        """Return in words which patches of a split these are.
+
+        Args:
+            number: How many they are.
+            split: Their split, or several separated by commas.
+
+        Example:
+            >>> DataIdentity("official").describe(6, "test")
+            '6 patches of BigEarthNet v2.0, not the whole of its test split (119,825)'
+            >>> DataIdentity("official", ("test",)).describe(119_825, "test")
+            'the whole test split of BigEarthNet v2.0 (119,825 patches)'
+        """
+        count = f"{number:,} {'patch' if number == 1 else 'patches'}"
+        if self.kind == "synthetic":
+            return f"{count} of the {split} split of made-up data"
+        if self.kind != "official":
+            return f"{count} of the {split} split of {self.name}"
+        if self.is_whole(split):
+            return f"the whole {split} split of {OFFICIAL.name} ({count})"
+        if split not in OFFICIAL_SPLITS:
+            return f"{count} of {OFFICIAL.name} ({split})"
+        whole = OFFICIAL_SPLITS[split][0]
+        return f"{count} of {OFFICIAL.name}, not the whole of its {split} split ({whole:,})"
 
     def require_known(self, place: Path) -> None:
         """Raise MetadataError if nobody says what the data are.
@@ -220,7 +253,13 @@ def read_description(folders: Iterable[Path]) -> DataDescription | None:
         key: value.isoformat() if isinstance(value, date) else value
         for key, value in values.items()
     }
-    return check_values(plain, DataDescription, str(path), MetadataError, _CURE)
+    found = check_values(plain, DataDescription, str(path), MetadataError, _CURE)
+    if found.name.strip().lower() == OFFICIAL.name.lower():
+        raise MetadataError(
+            f"{path} calls the data {found.name}, which is told by its rows and not by a name. "
+            "Give data of your own a name of their own; official metadata need no such file."
+        )
+    return found
 
 
 def are_official(table: "PatchTable") -> bool:

@@ -21,6 +21,7 @@ import logging
 import shutil
 import uuid
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,7 +48,7 @@ from reben.publish.cards.example import (
     pack,
     predict_example,
 )
-from reben.publish.cards.facts import CardData, CardSubject
+from reben.publish.cards.facts import CardData, CardSubject, patches_of
 from reben.publish.cards.front_matter import DEFAULT_LICENCE, one_licence, require_licence
 from reben.publish.cards.record import MARKER, RECORD_FILE, make_card
 from reben.publish.mlm import write_mlm
@@ -125,7 +126,8 @@ def write_card(  # noqa: PLR0913 - all after the third are named
             neither a ``dataset`` nor a store to open.
         ConfigError: If the Hub knows no such licence, if both spellings are given, or if the
             template cannot be filled.
-        MetadataError: If the report is about other patches than those of ``dataset``.
+        MetadataError: If the report is about other patches than those of ``dataset``, or nothing
+            says what data set they are of; the message has the file to write.
         ModelError: If the model cannot be loaded.
         MissingExtraError: If figures are wanted and matplotlib is not installed.
         OutputError: If the folder holds anything else, or cannot be written.
@@ -139,10 +141,12 @@ def write_card(  # noqa: PLR0913 - all after the third are named
     subject.require_elsewhere(out)
     subject.require_report(report)
     measured = _measured_patches(subject, report, dataset)
+    measured.identity.require_known(measured.store.path)
+    report = replace(report, data=measured.identity)
+    found = patches_of(subject.run, measured)
     example = predict_example(subject.model, measured, choose_example(measured.table, seed))
     picture = draw(example, subject.model.bands)
     pictures = _draw_figures(report) if figures else {}
-    trained_on = None if subject.run is None else subject.run.summary["data"].get("made_up_by")
     data = CardData(
         subject=subject,
         report=report,
@@ -150,7 +154,7 @@ def write_card(  # noqa: PLR0913 - all after the third are named
         name=(hub_id or out.name).split("/")[-1],
         licence=licence,
         seed=seed,
-        made_up=bool(trained_on or measured.table.made_up_by),
+        patches=found,
         hub_id=hub_id,
         origin=origin,
         stated=stated or {},
@@ -178,8 +182,8 @@ def write_card(  # noqa: PLR0913 - all after the third are named
             name=data.name,
             report=report,
             licence=licence,
-            num_train=data.num_train,
-            made_up=data.made_up,
+            num_train=found.num_train,
+            data=found.trained,
         )
     if replaced:
         if (out / ONNX_FILE).is_file():

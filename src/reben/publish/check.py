@@ -62,8 +62,9 @@ def _find(folder: Path) -> Iterator[CardProblem]:
     model, record = _load_model(folder), _load_record(folder, card)
     yield from (found for found in (model, record) if isinstance(found, CardProblem))
     yield from _check_bands_stated(folder)
-    yield from check_page(folder, card)
     written = record if isinstance(record, CardRecord) else None
+    untold = written is not None and not written.values.get("datasets")
+    yield from check_page(folder, card, ("datasets",) if untold else ())
     yield from check_placeholders(card, {} if written is None else written.front_matter)
     loaded = model if isinstance(model, Classifier) else None
     if written is not None:

@@ -10,6 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from reben.data.identity import DataIdentity
 from reben.errors import ModelFolderError
 from reben.learn.report import Report
 from reben.model.classifier import Classifier
@@ -38,6 +39,7 @@ def mlm_item(  # noqa: PLR0913 - all after the first are named
     num_train: int | None = None,
     made_up: bool = False,
     license: str | None = None,
+    data: DataIdentity | None = None,
 ) -> dict[str, Any]:
     """Return a model as a STAC item, in plain JSON values.
 
@@ -51,6 +53,7 @@ def mlm_item(  # noqa: PLR0913 - all after the first are named
         num_train: Number of training patches, if known.
         made_up: Whether these are synthetic; such an item has no place on Earth.
         license: American spelling of ``licence``; one of the two is required.
+        data: Which data set these are of, if that is recorded.
     """
     return item_fields(
         model.config,
@@ -59,7 +62,7 @@ def mlm_item(  # noqa: PLR0913 - all after the first are named
         name=name,
         licence=one_licence(licence, license),
         num_train=num_train,
-        made_up=made_up,
+        data=DataIdentity("synthetic") if made_up and data is None else data,
         num_parameters=sum(weight.numel() for weight in model.parameters()),
         torch_version=version("torch"),
     )
@@ -75,6 +78,7 @@ def write_mlm(  # noqa: PLR0913 - all after the second are named
     num_train: int | None = None,
     made_up: bool = False,
     license: str | None = None,
+    data: DataIdentity | None = None,
 ) -> Path:
     """Write ``mlm.json`` into a folder that holds the files of a model, and return its path.
 
@@ -87,6 +91,7 @@ def write_mlm(  # noqa: PLR0913 - all after the second are named
         num_train: Number of training patches, if known.
         made_up: Whether these are synthetic.
         license: American spelling of ``licence``; one of the two is required.
+        data: Which data set these are of, if that is recorded.
 
     Raises:
         ConfigError: If no licence is given, or both spellings.
@@ -101,6 +106,7 @@ def write_mlm(  # noqa: PLR0913 - all after the second are named
         licence=one_licence(licence, license),
         num_train=num_train,
         made_up=made_up,
+        data=data,
     )
     write_text(folder / MLM_FILE, _json(item))
     return folder / MLM_FILE

@@ -10,7 +10,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from reben.errors import MissingExtraError, ModelFolderError, RebenError
+from reben.data.identity import DataIdentity
+from reben.errors import CardError, MissingExtraError, ModelFolderError, RebenError
 from reben.learn.report import REPORT_FILE, Report
 from reben.model.config import ModelConfig
 from reben.model.folder import CONFIG_FILE
@@ -18,7 +19,7 @@ from reben.model.weights import WEIGHTS_FILE
 from reben.publish.checks.differences import differences
 from reben.publish.mlm_fields import ASSETS, MLM_FILE, ONNX_FILE, item_fields
 from reben.support.extras import optional
-from reben.support.json_files import read_json
+from reben.support.json_files import check_values, read_json
 
 _ITEM = "https://schemas.stacspec.org/v{version}/item-spec/json-schema/item.json"
 _FREE = ("title", "description", "license")  # authors may change these
@@ -91,10 +92,16 @@ def _build_again(item: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         name=item["id"],
         licence=properties["license"],
         num_train=properties["mlm:hyperparameters"].get("num_train"),
-        made_up=item["geometry"] is None,
+        data=_data(properties["reben:data"]),
         num_parameters=properties["mlm:total_parameters"],
         torch_version=properties["mlm:framework_version"],
     )
+
+
+def _data(values: Mapping[str, Any] | None) -> DataIdentity | None:
+    cure = "Write it again with write_mlm."
+    name = f"reben:data in {MLM_FILE}"
+    return None if values is None else check_values(values, DataIdentity, name, CardError, cure)
 
 
 def _check_assets(assets: Mapping[str, Any], folder: Path) -> Iterator[str]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from reben.data.identity import OFFICIAL, DataDescription, DataIdentity
 from reben.errors import OutputError
 from reben.learn.report import REPORT_FILE, Report
 from reben.model.config import ModelConfig
@@ -25,9 +26,10 @@ from reben.spec.bands import (
     RADAR_GIGAHERTZ,
     Sensor,
 )
-from reben.spec.extent import BOUNDS, COUNTRIES, FIRST_SECOND, LAST_SECOND
+from reben.spec.extent import FIRST_SECOND, LAST_SECOND
 from reben.spec.labels import COLOURS
 from reben.spec.statistics import Upsampling
+from reben.support.plain_json import to_plain
 
 MLM_FILE = "mlm.json"
 CARD_FILE = "README.md"
@@ -37,7 +39,6 @@ MLM = "https://stac-extensions.github.io/mlm/v1.6.0/schema.json"
 EO = "https://stac-extensions.github.io/eo/v2.0.0/schema.json"
 SAR = "https://stac-extensions.github.io/sar/v1.3.2/schema.json"
 FILE = "https://stac-extensions.github.io/file/v2.1.0/schema.json"
-DATASET = "BigEarthNet v2.0"
 _SHA256 = "1220"  # the prefix of its multihash
 _INSTRUMENTS: Mapping[Sensor, str] = {"Sentinel-1": "c-sar", "Sentinel-2": "msi"}
 _LINKS = (
@@ -85,7 +86,7 @@ ASSETS: Mapping[str, _Asset] = {
     CONFIG_FILE: _Asset("config", "Config of the model", "application/json"),
     REPORT_FILE: _Asset("report", "Results of the model", "application/json"),
     CARD_FILE: _Asset("card", "Model card", "text/markdown"),
-    PICTURE_FILE: _Asset("example", "A patch of the test split", "image/png", ("thumbnail",)),
+    PICTURE_FILE: _Asset("example", "A patch, its labels and scores", "image/png", ("thumbnail",)),
 }
 """The files of a model that an item describes."""
 
@@ -98,7 +99,7 @@ def item_fields(  # noqa: PLR0913 - all after the third are named
     name: str,
     licence: str,
     num_train: int | None,
-    made_up: bool,
+    data: DataIdentity | None,
     num_parameters: int,
     torch_version: str,
 ) -> dict[str, Any]:
@@ -111,14 +112,17 @@ def item_fields(  # noqa: PLR0913 - all after the third are named
         name: Name of the model, which becomes the id of the item.
         licence: Licence of the weights, by its identifier on the Hub.
         num_train: Number of training patches, if known.
-        made_up: Whether these are synthetic; such an item has no place on Earth.
+        data: Which data set these are of, if that is recorded.
         num_parameters: Number of parameters.
         torch_version: The version of PyTorch that wrote the weights.
     """
     bands = [band_fields(band) for band in config.bands]
     sensors = [sensor for sensor in _INSTRUMENTS if config.bands.of_sensor(sensor)]
-    source = "patches made up in the layout of BigEarthNet v2.0" if made_up else DATASET
-    trained_on = source if num_train is None else f"{source}, {num_train:,} patches"
+    known = data is not None and data.kind != "unknown"
+    trained_on = data.name if data is not None and known else None
+    if trained_on is not None and num_train is not None:
+        trained_on = f"{trained_on}, {num_train:,} patches"
+    facts = None if data is None else data.facts
     return {
         "type": "Feature",
         "stac_version": STAC_VERSION,
@@ -129,17 +133,16 @@ def item_fields(  # noqa: PLR0913 - all after the third are named
             *([SAR] if "Sentinel-1" in sensors else []),
         ],
         "id": name,
-        **({"geometry": None} if made_up else _place()),
+        **_place(facts),
         "properties": {
             "title": name,
             "description": (
                 f"{config.backbone} for multi-label classification of {' and '.join(sensors)} "
-                f"patches into {config.classes} labels, trained on {trained_on}"
-                + ("." if made_up else f" ({', '.join(COUNTRIES)}).")
+                f"patches into {config.classes} labels, "
+                + (f"trained on {trained_on}" if known else "of unrecorded training")
+                + (f" ({facts.place})." if facts else ".")
             ),
-            "datetime": None,
-            "start_datetime": FIRST_SECOND,
-            "end_datetime": LAST_SECOND,
+            **_time(facts, report),
             "license": licence,
             "instruments": [_INSTRUMENTS[sensor] for sensor in sensors],
             "gsd": min(PIXEL_METRES[band] for band in config.bands),
@@ -157,13 +160,11 @@ def item_fields(  # noqa: PLR0913 - all after the third are named
             "mlm:hyperparameters": _hyperparameters(config, num_train),
             "mlm:input": [_input_fields(config)],
             "mlm:output": [_output_fields(config)],
+            "reben:data": to_plain(data),
             "reben:version": config.reben_version,
             **({} if report is None else {"reben:metrics": _metrics_fields(report)}),
         },
-        "links": [
-            {"rel": rel, "href": href, "title": title}
-            for rel, href, title in ([] if made_up else _LINKS)
-        ],
+        "links": [{"rel": rel, "href": href, "title": title} for rel, href, title in _links(facts)],
         "assets": dict(asset_fields(file, path, bands) for file, path in sorted(files.items())),
     }
 
@@ -315,11 +316,35 @@ def asset_fields(file: str, path: Path, bands: list[dict[str, Any]]) -> tuple[st
     }
 
 
-def _place() -> dict[str, Any]:
-    """Return the rectangle around the data set, counter-clockwise from the south-west."""
-    west, south, east, north = BOUNDS
+def _place(facts: DataDescription | None) -> dict[str, Any]:
+    """Return the rectangle around the data, counter-clockwise from the south-west, if known."""
+    if facts is None or facts.bounds is None:
+        return {"geometry": None}
+    west, south, east, north = facts.bounds
     ring = [[west, south], [east, south], [east, north], [west, north], [west, south]]
-    return {"geometry": {"type": "Polygon", "coordinates": [ring]}, "bbox": list(BOUNDS)}
+    return {"geometry": {"type": "Polygon", "coordinates": [ring]}, "bbox": list(facts.bounds)}
+
+
+def _time(facts: DataDescription | None, report: Report | None) -> dict[str, Any]:
+    """Return when the data are from; if that is unknown, when the model was measured.
+
+    An item must have some time; that of no data and no report is the beginning of time in Unix.
+    """
+    if facts == OFFICIAL:
+        return {"datetime": None, "start_datetime": FIRST_SECOND, "end_datetime": LAST_SECOND}
+    if facts is not None:
+        return {
+            "datetime": None,
+            "start_datetime": f"{facts.start}T00:00:00Z",
+            "end_datetime": f"{facts.end}T23:59:59Z",
+        }
+    return {"datetime": "1970-01-01T00:00:00Z" if report is None else report.created}
+
+
+def _links(facts: DataDescription | None) -> tuple[tuple[str, str, str], ...]:
+    if facts == OFFICIAL:
+        return _LINKS
+    return (("about", facts.url, facts.name),) if facts and facts.url else ()
 
 
 def _three_numbers(text: str) -> str:

@@ -187,7 +187,10 @@ def _predict_split(
 
 
 def _print_report(report: "Report") -> None:
-    print_text(f"{report.name} on {report.num_patches} patches of the {report.split} split")
+    told = f"{report.num_patches} patches of the {report.split} split"
+    if report.data is not None and report.data.kind != "unknown":
+        told = report.data.describe(report.num_patches, report.split)
+    print_text(f"{report.name} on {told}")
     columns: tuple[str, ...] = ("figure", "macro>", "micro>")
     parts = [report.macro, report.micro]
     if report.calibrated is not None:

@@ -1,8 +1,7 @@
 """The values that fill the template of a card, as plain JSON data."""
 
 import json
-from collections.abc import Mapping
-from datetime import datetime
+from collections.abc import Mapping, Sequence
 from importlib.metadata import metadata, version
 from importlib.resources import files
 from typing import Any
@@ -10,26 +9,19 @@ from typing import Any
 from reben.errors import CardError
 from reben.model.classifier import Classifier
 from reben.publish.branding import Branding, is_https
+from reben.publish.cards.data_words import data_values
 from reben.publish.cards.example import SEVERAL, example_values
 from reben.publish.cards.facts import CardData
 from reben.publish.cards.recipe import training_values, unrecorded_values
 from reben.publish.cards.results import result_values
 from reben.publish.cards.sandbox import render_apart
-from reben.publish.markdown import Markdown, patches, render, thousands
+from reben.publish.markdown import Markdown, escape, render
 from reben.spec.bands import PIXEL_METRES, BandSet, Sensor, native_size, sensor
-from reben.spec.extent import COUNTRIES, FIRST_SECOND, LAST_SECOND
 from reben.spec.labels import LABELS
 from reben.spec.patches import PATCH_METRES
 from reben.support.json_files import check_values
 from reben.support.plain_json import to_plain
 
-DATASET = "BigEarthNet v2.0"
-MADE_UP = "made-up patches in the layout of BigEarthNet v2.0"
-"""What is said instead if patches of training or test are synthetic."""
-OFFICIAL_TRAIN_PATCHES = 237_871
-"""Patches in the official train split. Source: metadata.parquet of Zenodo record 10891137."""
-OFFICIAL_TEST_PATCHES = 119_825
-"""Patches in the official test split. Source: as above."""
 _UNITS: dict[Sensor, str] = {"Sentinel-1": "dB", "Sentinel-2": "digital number"}
 
 
@@ -44,13 +36,9 @@ def card_values(data: CardData) -> dict[str, Any]:
         "hub_id": data.hub_id,
         "origin": data.origin,
         "licence": data.licence,
+        "licence_of": data.licence_of,
         "stated": data.stated,
         "branding": data.branding,
-        "dataset": MADE_UP if data.made_up else DATASET,
-        "official": not data.made_up,
-        "official_train": OFFICIAL_TRAIN_PATCHES,
-        "countries": COUNTRIES,
-        "period": [f"{datetime.fromisoformat(end):%B %Y}" for end in (FIRST_SECOND, LAST_SECOND)],
         "figures": data.figures,
         "seed": data.seed,
         "several": SEVERAL,
@@ -58,7 +46,7 @@ def card_values(data: CardData) -> dict[str, Any]:
         **(unrecorded_values(model.config, data.stated) if run is None else training_values(run)),
         **result_values(model.config, data.report),
         **example_values(data.example, model.bands),
-        "warning": warning(data.num_train, data.report.num_patches, made_up=data.made_up),
+        **data_values(data.patches, data.report, missions(model.bands)),
     }
     return as_json(values)
 
@@ -78,12 +66,25 @@ def fill(values: Mapping[str, Any], template: str, name: str | None = None) -> s
         "affiliations": branding.row(),
         "gallery": branding.gallery(set(values["sensors"]), official=values["official"]),
         "install": Markdown(branding.install.strip()),
+        "own_citations": citations(values["own_citations"]),
     }
     url = values["source_url"]
     if url is not None and is_https(url):
         shown["source_url"] = Markdown(url)  # for a link, which an escaped address is not
     known = {**values, **shown}
     return render(template, known) if name is None else render_apart(template, known, name)
+
+
+def citations(texts: Sequence[str]) -> Markdown:
+    """Return how own data are to be cited: BibTeX in a block, anything else as text."""
+    shown = (
+        f"```bibtex\n{text.strip().replace('```', '')}\n```"
+        if text.lstrip().startswith("@")
+        else escape(text)
+        for text in texts
+        if text.strip()
+    )
+    return Markdown("\n\n".join(shown))
 
 
 def source_url() -> str | None:
@@ -98,32 +99,6 @@ def own_template() -> str:
     return file.read_text(encoding="utf-8")
 
 
-def warning(num_train: int | None, num_measured: int, *, made_up: bool = False) -> list[str]:
-    """Return the sentences of the box at the top of a card; none for a serious run.
-
-    A run is a toy if it was trained on fewer than half of the patches of the official train split;
-    its figures are a toy's if they are from fewer than half of those of the official test split.
-    Made-up patches are always named.
-    """
-    if made_up:
-        return [
-            f"This model was trained or measured on {MADE_UP}, not on satellite images. It only "
-            "shows that the software works."
-        ]
-    sentences = []
-    if num_train is not None and 2 * num_train < OFFICIAL_TRAIN_PATCHES:
-        sentences.append(
-            f"This is a toy run: it was trained on {patches(num_train)}; the official train split "
-            f"has {thousands(OFFICIAL_TRAIN_PATCHES)}. Do not rely on its scores."
-        )
-    if 2 * num_measured < OFFICIAL_TEST_PATCHES:
-        sentences.append(
-            f"The figures below were measured on {patches(num_measured)}; the official test split "
-            f"has {thousands(OFFICIAL_TEST_PATCHES)}. Do not compare them with published figures."
-        )
-    return sentences
-
-
 def model_values(model: Classifier) -> dict[str, Any]:
     """Return the template values about a model: its size, channels and labels."""
     config = model.config
@@ -132,14 +107,22 @@ def model_values(model: Classifier) -> dict[str, Any]:
         "num_parameters": sum(weight.numel() for weight in model.parameters()),
         "bands_in_words": in_words(model.bands),
         "channels": _channels(model),
-        "sensors": sorted({sensor(band) for band in model.bands}),
+        "sensors": missions(model.bands),
         "upsampling": config.upsampling,
         "image_size": config.image_size,
         "statistics_source": config.statistics.source,
         "labels": model.labels,
+        "land_cover": set(model.labels).issubset(LABELS),
+        "temperature": config.temperature,
         "alphabetical": model.labels == LABELS,
         "patch_metres": PATCH_METRES,
+        "image_metres": round(PATCH_METRES / config.image_size, 2),
     }
+
+
+def missions(bands: BandSet) -> list[str]:
+    """Return the missions whose bands a model takes."""
+    return sorted({sensor(band) for band in bands})
 
 
 def in_words(bands: BandSet) -> str:

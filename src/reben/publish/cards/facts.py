@@ -1,19 +1,23 @@
 """What a card is made of: the model that it is about, and everything known about it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Self
 
-from reben.errors import OutputError, RunError
+from reben.data.identity import DataIdentity
+from reben.data.loader import Dataset
+from reben.errors import LabelsError, MetadataError, OutputError, RunError, StoreError
 from reben.learn.report import Report
 from reben.learn.run import Run
 from reben.model.classifier import Classifier
 from reben.model.folder import run_folder
 from reben.model.open import name_of, open_model
 from reben.publish.branding import Branding
+from reben.publish.cards.data_words import CardPatches
 from reben.publish.cards.example import Example
 from reben.spec.bands import BandSet
+from reben.support.json_files import check_values
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,6 +83,38 @@ class CardSubject:
             )
 
 
+def patches_of(run: Run | None, measured: Dataset) -> CardPatches:
+    """Return which patches a model was trained on, by its run, and measured on.
+
+    Of a run of an earlier version, the data are looked at again if they are still there.
+    """
+    if run is None:
+        return CardPatches(measured.identity)
+    recorded = run.summary["data"].get("identity")
+    trained = None
+    if recorded is not None:
+        cure = "Train again with this version of reben."
+        trained = check_values(recorded, DataIdentity, f"{run.path}: data", RunError, cure)
+    if trained is None or trained.kind == "unknown":
+        trained = _look_again(run)
+    return CardPatches(
+        measured.identity,
+        trained,
+        int(run.summary["num_train"]),
+        fine_tuned=run.config.init is not None or run.config.pretrained,
+    )
+
+
+def _look_again(run: Run) -> DataIdentity:
+    """Return the identity of the data of a run, which may have been described since."""
+    try:
+        found = run.dataset().identity
+    except (StoreError, MetadataError, LabelsError):
+        return DataIdentity("unknown")
+    found.require_known(Path(run.summary["data"]["store"]))
+    return replace(found, whole=())  # the run may have filtered them
+
+
 @dataclass(frozen=True, kw_only=True)
 class CardData:
     """Everything that goes onto a card.
@@ -89,8 +125,9 @@ class CardData:
         example: The patch that the card shows.
         name: The model's name.
         licence: Licence of the weights, by its identifier on the Hub.
+        licence_of: What is to be said of the licence of other weights that these come from.
         seed: Seed of the choice of the example.
-        made_up: Whether patches of training or test are synthetic.
+        patches: Which patches the model was trained and measured on.
         hub_id: The model's id on the Hub, if it will have one.
         origin: Where the weights were first published, if somewhere else.
         stated: What others state about a training without a run, name -> value.
@@ -103,16 +140,11 @@ class CardData:
     example: Example
     name: str
     licence: str
+    patches: CardPatches
+    licence_of: str = ""
     seed: int = 0
-    made_up: bool = False
     hub_id: str | None = None
     origin: str | None = None
     stated: Mapping[str, str] = field(default_factory=dict)
     branding: Branding = field(default_factory=Branding)
     figures: tuple[str, ...] = ()
-
-    @property
-    def num_train(self) -> int | None:
-        """The number of patches that the model was trained on; None if not recorded."""
-        run = self.subject.run
-        return None if run is None else int(run.summary["num_train"])

@@ -35,7 +35,7 @@ def front_matter(values: Mapping[str, Any]) -> str:
         pipeline_tag="image-classification",
         tags=[
             values["backbone"],
-            values["dataset"],
+            *([values["trained_on"]] if values["trained_on"] else []),
             "remote-sensing",
             "classification",
             "multilabel",
@@ -43,7 +43,7 @@ def front_matter(values: Mapping[str, Any]) -> str:
             *sensors,
             "configilm",
         ],
-        datasets=[_dataset(values)],
+        datasets=values["datasets"] or None,
         metrics=list(HEADLINE),
         model_name=values["name"],
         eval_results=_eval_results(values),
@@ -51,10 +51,6 @@ def front_matter(values: Mapping[str, Any]) -> str:
         **{name: value for name, value in optional.items() if value is not None},
     )
     return data.to_yaml()
-
-
-def _dataset(values: Mapping[str, Any]) -> str:
-    return "bigearthnet-v2.0" if values["official"] else "made-up"
 
 
 def _widget(example: Mapping[str, Any]) -> dict[str, Any]:
@@ -69,14 +65,15 @@ def _widget(example: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _eval_results(values: Mapping[str, Any]) -> list[EvalResult]:
-    report = values["report"]
+    report, data = values["report"], values["measured_data"]
     return [
         EvalResult(
             task_type="image-classification",
             task_name="Multi-label classification",
-            dataset_type=_dataset(values),
-            dataset_name=values["dataset"],
+            dataset_type=data["type"],
+            dataset_name=data["name"],
             dataset_split=report["split"],
+            dataset_args=data["args"],
             metric_type=metric,
             metric_name=f"{METRICS[metric]} ({means})",
             metric_value=round(report[means][metric], DECIMALS),

@@ -3,7 +3,7 @@
 import re
 import struct
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -108,11 +108,19 @@ def _refused(head: dict[str, Any]) -> str | None:
     return None
 
 
-def check_page(folder: Path, card: CardText) -> Iterator[CardProblem]:
-    """Yield what is wrong with a card, whoever wrote it."""
+def check_page(
+    folder: Path, card: CardText, unknown: Collection[str] = ()
+) -> Iterator[CardProblem]:
+    """Yield what is wrong with a card, whoever wrote it.
+
+    Args:
+        folder: Where it lies.
+        card: The card.
+        unknown: Fields of the front matter whose content nobody knows.
+    """
     if card.trouble is not None:
         yield CardProblem(CARD_FILE, card.trouble)
-    yield from _check_head(card.head)
+    yield from _check_head(card.head, unknown)
     yield from _check_pictures(folder, card)
 
 
@@ -136,14 +144,14 @@ def _added(there: object, known: object) -> object:
     return None if there == known else there
 
 
-def _check_head(head: Mapping[str, Any]) -> Iterator[CardProblem]:
+def _check_head(head: Mapping[str, Any], unknown: Collection[str]) -> Iterator[CardProblem]:
     licence = head.get("license")
     if not licence:
         yield CardProblem(HEAD, "license is missing: the licence of the weights")
     elif not isinstance(licence, str) or licence not in LICENCES:
         yield CardProblem(HEAD, f"license {licence!r} is not an identifier that the Hub knows")
     for name, what in _FIELDS.items():
-        if not head.get(name):
+        if not head.get(name) and name not in unknown:
             yield CardProblem(HEAD, f"{name} is missing: {what}", "warning")
     task = head.get("pipeline_tag")
     if task and task != "image-classification":

@@ -14,7 +14,8 @@ from typing import Any
 from reben.errors import ConfigError, RebenError
 from reben.learn.report import Report
 from reben.model.classifier import Classifier
-from reben.publish.cards.content import as_json, model_values, warning
+from reben.publish.cards.content import as_json, missions, model_values
+from reben.publish.cards.data_words import CardPatches, data_values
 from reben.publish.cards.example import EXAMPLE_FILE, example_values, unpack
 from reben.publish.cards.recipe import unrecorded_values
 from reben.publish.cards.record import RECORD_FILE, CardRecord, read_sections, sha256
@@ -22,11 +23,15 @@ from reben.publish.cards.results import result_values
 from reben.publish.checks.differences import differences, shown
 from reben.publish.checks.page import HEAD, CardProblem, CardText
 from reben.publish.mlm_fields import CARD_FILE
+from reben.support.plain_json import to_plain
 
 TOLERANCE = 1e-3
 """How far scores may be from those on the card, since machines round differently."""
 _WORDED = frozenset(
-    ("warning", "how_sure", "calibration", "recipe", "unknown", "caption", "bands_in_words")
+    (
+        *("warning", "how_sure", "calibration", "recipe", "unknown", "caption", "bands_in_words"),
+        *("trained_words", "measured_words", "limits", "data_licences"),
+    )
 )
 """Values that are sentences, which another version of reben may word differently."""
 
@@ -70,10 +75,11 @@ def _recomputed(found: Written) -> Iterator[tuple[str, dict[str, Any]]]:
     if stored["run"] is None:
         yield "config.json", unrecorded_values(model.config, stored["stated"])
     if report is not None:
-        run, made_up = stored["run"], not stored["official"]
-        num_train = None if run is None else run["num_train"]
-        box = warning(num_train, report.num_patches, made_up=made_up)
-        yield "report.json", {**result_values(model.config, report), "warning": box}
+        told = CardPatches.of_values(stored["patches"])
+        yield "report.json", result_values(model.config, report)
+        yield "report.json", data_values(told, report, missions(model.bands))
+        if report.data is not None and to_plain(report.data) != stored["patches"]["measured"]:
+            yield "report.json", {"patches": {**stored["patches"], "measured": report.data}}
 
 
 def _compare(record: CardRecord, source: str, fresh: Mapping[str, Any]) -> Iterator[CardProblem]:

@@ -1,0 +1,186 @@
+"""What a card says of data: those trained on and those measured on, each by its identity."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+from reben.data.identity import OFFICIAL, OFFICIAL_SPLITS, DataDescription, DataIdentity
+from reben.errors import CardError
+from reben.learn.report import Report
+from reben.publish.markdown import patches, thousands
+from reben.support.json_files import check_values
+
+_OFFICIAL_TYPE = "bigearthnet-v2.0"
+
+
+@dataclass(frozen=True)
+class CardPatches:
+    """Which patches a model was trained on, and which it was measured on.
+
+    Args:
+        measured: The data set of the patches of the report.
+        trained: That of the patches of the training; None without a record of the training.
+        num_train: How many the model was trained on.
+        fine_tuned: Whether training started from weights that were trained elsewhere.
+    """
+
+    measured: DataIdentity
+    trained: DataIdentity | None = None
+    num_train: int | None = None
+    fine_tuned: bool = False
+
+    @classmethod
+    def of_values(cls, values: Mapping[str, Any]) -> "CardPatches":
+        """Return what ``card.json`` holds of it."""
+        return check_values(values, cls, "patches in card.json", CardError, "Write the card again.")
+
+
+def data_values(found: CardPatches, report: Report, sensors: Sequence[str]) -> dict[str, Any]:
+    """Return the template values about data.
+
+    Args:
+        found: The data.
+        report: The results.
+        sensors: The missions whose bands the model takes.
+    """
+    known = [found.trained, found.measured]
+    described = [identity.facts for identity in known if identity and identity.facts]
+    unlike = list(dict.fromkeys(facts for facts in described))
+    name = found.trained.name if found.trained else None
+    return {
+        "patches": found,
+        "dataset": name or found.measured.name,
+        "official": found.trained is not None and found.trained.kind == "official",
+        "trained_on": name,
+        "trained_words": _trained(found),
+        "measured_words": found.measured.describe(report.num_patches, report.split),
+        "measured_data": _result_dataset(found.measured, report),
+        "datasets": [] if found.trained is None else _types([found.trained]),
+        "limits": list(_limits(found, sensors)),
+        "data_licences": [f"{facts.name} is under: {facts.licence}." for facts in unlike],
+        "cites_official": OFFICIAL in described,
+        "own_citations": [facts.citation for facts in unlike if facts is not OFFICIAL],
+        "data_links": [{"name": facts.name, "url": facts.url} for facts in unlike if facts.url],
+        "warning": list(_warning(found, report)),
+    }
+
+
+def span(facts: DataDescription) -> str:
+    """Return when the images of a data set are from.
+
+    Example:
+        >>> span(OFFICIAL)
+        'June 2017 to May 2018'
+    """
+    ends = (f"{date.fromisoformat(day):%B %Y}" for day in (facts.start, facts.end))
+    return " to ".join(dict.fromkeys(ends))
+
+
+def _trained(found: CardPatches) -> str:
+    """Return the sentence about the training patches."""
+    identity, number = found.trained, found.num_train
+    if identity is None or number is None:
+        return "What it was trained on is not recorded."
+    how = "fine-tuned" if found.fine_tuned else "trained"
+    if identity.kind == "unknown":
+        return f"It was {how} on {patches(number)}; of what data set is not recorded."
+    facts = identity.facts if identity.kind == "described" else None
+    where = f": {facts.place}, {span(facts)}" if facts else ""
+    return f"It was {how} on {identity.of_split('train').describe(number, 'train')}{where}."
+
+
+def _types(identities: Sequence[DataIdentity]) -> list[str]:
+    """Return the ids of data sets for the front matter; none for unknown ones."""
+    named = (found for found in identities if found.kind != "unknown")
+    return list(dict.fromkeys(_type(found) for found in named))
+
+
+def _type(identity: DataIdentity) -> str:
+    if identity.kind in ("official", "synthetic", "unknown"):
+        kinds = {"official": _OFFICIAL_TYPE, "synthetic": "made-up", "unknown": "unknown"}
+        return kinds[identity.kind]
+    return re.sub(r"[^a-z0-9.]+", "-", identity.name.lower()).strip("-.") or "own-data"
+
+
+def _result_dataset(identity: DataIdentity, report: Report) -> dict[str, Any]:
+    """Return the data set of the model-index; only whole official splits go without a count."""
+    kind = _type(identity)
+    if identity.is_whole(report.split):
+        return {"type": kind, "name": OFFICIAL.name, "args": None}
+    name = identity.name
+    if identity.kind == "official":
+        name = f"a part of {name} ({patches(report.num_patches)})"
+    args = {"num_patches": report.num_patches, "fingerprint": report.fingerprint}
+    filters = {"filters": dict(report.filters)} if report.filters else {}
+    return {"type": kind, "name": name, "args": {**args, **filters}}
+
+
+def _warning(found: CardPatches, report: Report) -> Iterator[str]:
+    """Yield the sentences of the box at the top of a card; none for a serious run."""
+    trained, measured = found.trained, found.measured
+    if trained is not None and trained.kind == "synthetic":
+        yield (
+            "This model was trained on made-up patches, not on satellite images. It only shows "
+            "that the software works."
+        )
+    elif trained is not None and trained.kind == "official" and not found.fine_tuned:
+        official = OFFICIAL_SPLITS["train"][0]
+        if found.num_train is not None and 2 * found.num_train < official:
+            yield (
+                f"This is a toy run: it was trained on {patches(found.num_train)}; the official "
+                f"train split has {thousands(official)}. Do not rely on its scores."
+            )
+    if measured.kind == "synthetic":
+        yield (
+            "The figures below were measured on made-up patches. They say nothing about satellite "
+            "images."
+        )
+    elif measured.kind == "official" and not measured.is_whole(report.split):
+        yield (
+            f"The figures below were measured on {patches(report.num_patches)}, not on the "
+            f"official test split, which has {thousands(OFFICIAL_SPLITS['test'][0])}. Do not "
+            "compare them with published figures."
+        )
+    elif measured.kind == "official" and report.split != "test":
+        yield (
+            f"The figures below are of the {report.split} split; published figures are of the test "
+            "split. Do not compare them."
+        )
+
+
+def _limits(found: CardPatches, sensors: Sequence[str]) -> Iterator[str]:
+    """Yield what the data limit."""
+    identity = found.trained
+    facts = None if identity is None else identity.facts
+    if identity is not None and identity.kind == "synthetic":
+        yield "The training patches were made up, so the model knows nothing of satellite images."
+    elif facts is not None:
+        yield (
+            f"The training data are from {_places(facts)}, {span(facts)}. Expect worse results "
+            "elsewhere and in other years."
+        )
+    else:
+        yield (
+            "Where and when the training data are from is not recorded, so nothing can be said of "
+            "places and years in which the model works."
+        )
+    if facts is OFFICIAL:
+        yield (
+            "The labels come from CORINE Land Cover 2018, which maps nothing smaller than 25 "
+            "hectares: a pond or a hamlet may be visible but not labelled, and some labels are "
+            "wrong."
+        )
+        if "Sentinel-2" in sensors:
+            yield (
+                "The Sentinel-2 patches were atmospherically corrected with sen2cor 2.11; another "
+                "correction shifts the values."
+            )
+    elif facts is not None:
+        yield f"Where the labels come from, by the owner of the data: {facts.labels}."
+
+
+def _places(facts: DataDescription) -> str:
+    number = len(facts.place.split(", "))
+    return f"{number} European countries ({facts.place})" if facts is OFFICIAL else facts.place
