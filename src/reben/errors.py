@@ -252,5 +252,6 @@ class MissingExtraError(RebenError, ImportError):
 
 def first_line(error: BaseException) -> str:
     """Return the first line of an error of another library, without its full stop."""
-    lines = str(error).strip().splitlines()
+    said = error.strerror if isinstance(error, OSError) and error.strerror else error
+    lines = str(said).strip().splitlines()
     return (lines[0] if lines else type(error).__name__).strip().rstrip(".")

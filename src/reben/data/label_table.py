@@ -11,16 +11,17 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.csv as pa_csv
-import pyarrow.parquet as pq
 
 from reben.data.metadata import COLUMN_TYPES, MADE_UP_KEY, PatchTable
-from reben.errors import MetadataError
+from reben.data.tables import read_csv, read_parquet
+from reben.errors import MetadataError, first_line
+from reben.spec.labels import fault_of_labels
 
 SUFFIXES = (".csv", ".parquet")
 """File name suffixes of label tables."""
 UNKNOWN = "unknown"
 """The country of a patch if no table tells it."""
+_FORM = "Write one row per patch: patch_id, and labels separated by semicolons."
 _DEFAULTS = {
     "country": UNKNOWN,
     "s1_name": "",
@@ -67,8 +68,10 @@ def read_label_table(
     try:
         rows = pa.table(columns, schema=pa.schema(COLUMN_TYPES.items(), metadata=notes))
     except (pa.ArrowException, TypeError) as error:
-        raise MetadataError(f"{file} has a column of another type than expected: {error}") from None
-    names = _named(columns["labels"]) if labels is None else labels
+        raise MetadataError(
+            f"{file} has a column of another type than expected: {first_line(error)}. {_FORM}"
+        ) from None
+    names = _named(columns["labels"], file) if labels is None else labels
     return PatchTable.from_arrow(rows, labels=names)
 
 
@@ -78,7 +81,7 @@ def read_label_names(path: str | Path) -> tuple[str, ...]:
     Raises:
         MetadataError: If the file is unreadable, lacks a column, or names no label.
     """
-    names = _named(_label_lists(_read(Path(path))))
+    names = _named(_label_lists(_read(Path(path))), path)
     if not names:
         raise MetadataError(f"{path} names no label: its column labels is empty in every row.")
     return names
@@ -91,20 +94,19 @@ def _read(file: Path) -> pa.Table:
         )
     texts = [name for name, kind in COLUMN_TYPES.items() if kind != pa.bool_()]
     try:
-        if file.suffix.lower() == ".parquet":
-            own = pq.read_table(file)
-        else:
-            options = pa_csv.ConvertOptions(column_types=dict.fromkeys(texts, pa.string()))
-            own = pa_csv.read_csv(file, convert_options=options)
+        is_parquet = file.suffix.lower() == ".parquet"
+        own = read_parquet(file) if is_parquet else read_csv(file, texts)
     except FileNotFoundError:
         raise MetadataError(f"The label table {file} does not exist.") from None
     except (pa.ArrowException, OSError) as error:
-        raise MetadataError(f"Cannot read the label table {file}: {error}") from None
+        raise MetadataError(
+            f"Cannot read the label table {file}: {first_line(error)}. {_FORM}"
+        ) from None
     for name in ("patch_id", "labels"):
         if name not in own.column_names:
             raise MetadataError(
                 f"{file} lacks the column {name}. It has {', '.join(own.column_names) or 'none'}. "
-                "Write one row per patch: patch_id, and labels separated by semicolons."
+                f"{_FORM}"
             )
     return own
 
@@ -119,9 +121,14 @@ def _label_lists(own: pa.Table) -> list[Any]:
     ]
 
 
-def _named(lists: Sequence[Any]) -> tuple[str, ...]:
+def _named(lists: Sequence[Any], file: str | Path) -> tuple[str, ...]:
     """Return the label names that occur, in alphabetical order."""
-    return tuple(sorted({str(name) for names in lists for name in names or ()}))
+    names = {name for names in lists for name in names or ()}
+    fault = "one is no text" if any(not isinstance(name, str) for name in names) else None
+    fault = fault or (fault_of_labels(sorted(names)) if names else None)
+    if fault is not None:
+        raise MetadataError(f"The labels in {file} cannot be used: {fault}. {_FORM}")
+    return tuple(sorted(names))
 
 
 def _from_metadata(

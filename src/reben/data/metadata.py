@@ -10,12 +10,19 @@ from typing import Self, cast
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from reben.errors import EmptySplitError, MetadataError, MissingPatchError, UnknownLabelError
-from reben.spec.labels import LABELS
+from reben.data.tables import read_parquet
+from reben.errors import (
+    EmptySplitError,
+    MetadataError,
+    MissingPatchError,
+    UnknownLabelError,
+    first_line,
+)
+from reben.spec.labels import LABELS, fault_of_labels
 from reben.spec.patches import SPLITS
+from reben.support.bounds import MAX_NAME_BYTES
 
 METADATA_FILE = "metadata.parquet"
 """The table of clear patches, as the data set names it."""
@@ -229,11 +236,13 @@ class PatchTable:
 
 def _read_columns(path: Path) -> pa.Table:
     try:
-        table = pq.read_table(path)
+        table = read_parquet(path)
     except FileNotFoundError:
         raise MetadataError(f"The metadata file {path} does not exist.") from None
-    except (pa.ArrowInvalid, OSError) as error:
-        raise MetadataError(f"{path} is not a readable parquet file: {error}") from None
+    except (pa.ArrowException, OSError) as error:
+        raise MetadataError(
+            f"{path} is not a readable parquet file: {first_line(error)}. Fetch the file again."
+        ) from None
     missing = [name for name in COLUMNS if name not in table.column_names]
     if missing:
         raise MetadataError(
@@ -242,9 +251,15 @@ def _read_columns(path: Path) -> pa.Table:
         )
     try:
         notes = {k: v for k, v in (table.schema.metadata or {}).items() if k == MADE_UP_KEY}
+        for name in (name for name, kind in COLUMN_TYPES.items() if kind == pa.bool_()):
+            if pa.types.is_floating(table.schema.field(name).type):  # any number would be true
+                raise pa.ArrowTypeError(f"{name} holds fractions; it should be true or false")
         return table.select(COLUMNS).cast(pa.schema(COLUMN_TYPES.items(), metadata=notes))
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, ValueError) as error:
-        raise MetadataError(f"{path} has a column of another type than expected: {error}") from None
+    except pa.ArrowException as error:
+        raise MetadataError(
+            f"{path} has a column of another type than expected: {first_line(error)}. Use the "
+            "metadata of BigEarthNet v2.0, or write them in the same form."
+        ) from None
 
 
 def _check_values(rows: pa.Table, labels: Sequence[str]) -> None:
@@ -254,6 +269,8 @@ def _check_values(rows: pa.Table, labels: Sequence[str]) -> None:
             raise MetadataError(
                 f"The metadata have {empty} empty cells in the column {name}. Fill them."
             )
+    for name in ("patch_id", "s1_name"):
+        _require_names(rows.column(name), name)
     splits = pc.unique(rows.column("split")).to_pylist()
     _require_in("split", splits, SPLITS)
     patch_ids = rows.column("patch_id")
@@ -266,12 +283,39 @@ def _check_values(rows: pa.Table, labels: Sequence[str]) -> None:
     _require_known_labels(rows, labels)
 
 
+def _require_names(column: pa.ChunkedArray, name: str) -> None:
+    """Refuse names that no folder has: too long, with line breaks; those of patches also empty."""
+    lengths = pc.binary_length(column)
+    odd = pc.or_(pc.greater(lengths, MAX_NAME_BYTES), pc.invert(pc.utf8_is_printable(column)))
+    if name == "patch_id":
+        odd = pc.or_(odd, pc.equal(lengths, 0))
+    if pc.any(odd).as_py():
+        row = pc.index(odd, value=True).as_py()
+        raise MetadataError(
+            f"The metadata have the {name} {_shown(column[row].as_py())} in row {row + 1}, which "
+            f"cannot be the name of a patch: it takes 1 to {MAX_NAME_BYTES} bytes that can be "
+            "printed. Correct it."
+        )
+
+
+def _shown(value: object) -> str:
+    text = str(value)
+    return repr(value) if len(text) <= 60 else f"{text[:60]!r}... ({len(text)} characters)"
+
+
 def _require_known_labels(rows: pa.Table, order: Sequence[str]) -> None:
-    names = pc.unique(pc.list_flatten(rows.column("labels"))).to_pylist()
+    flat = pc.list_flatten(rows.column("labels"))
+    if flat.null_count:
+        raise MetadataError(
+            f"The metadata have {flat.null_count} empty cells among the labels of patches. Leave "
+            "them out."
+        )
+    names = pc.unique(flat).to_pylist()
     unknown = sorted({str(name) for name in names}.difference(order))
     if unknown:
+        more = f" and {len(unknown) - 5} more" if len(unknown) > 5 else ""
         raise UnknownLabelError(
-            f"The metadata have the unknown label {'; '.join(map(repr, unknown))}. "
+            f"The metadata have the unknown label {'; '.join(map(_shown, unknown[:5]))}{more}. "
             f"Labels: {'; '.join(order)}. A model and its patches need the same labels. If the "
             "patches have your own labels, name them: labels=, or --labels FILE."
         )
@@ -280,17 +324,21 @@ def _require_known_labels(rows: pa.Table, order: Sequence[str]) -> None:
 def _names_in(rows: pa.Table) -> tuple[str, ...]:
     """Return the 19 labels if no others occur, else those that occur."""
     found = pc.unique(pc.list_flatten(rows.column("labels"))).to_pylist()
-    names = {str(name) for name in found if name is not None}
-    return LABELS if names.issubset(LABELS) else tuple(sorted(names))
+    names = sorted(str(name) for name in found if name is not None)
+    if set(LABELS).issuperset(names):
+        return LABELS
+    fault = fault_of_labels(names)
+    if fault is not None:
+        raise MetadataError(f"The labels of the metadata cannot be used: {fault}. Correct them.")
+    return tuple(names)
 
 
 def _require_in(what: str, values: Iterable[object], known: Iterable[object]) -> None:
     known = list(known)
     unknown = [value for value in values if value not in known]
     if unknown:
-        raise MetadataError(
-            f"No {what} {', '.join(map(repr, unknown))}. Known: {', '.join(map(str, known))}."
-        )
+        shown = ", ".join(_shown(value) for value in unknown[:5])
+        raise MetadataError(f"No {what} {shown}. Known: {', '.join(map(str, known))}.")
 
 
 def _as_list(name: str, values: Iterable[str]) -> list[str]:

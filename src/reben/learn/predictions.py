@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from reben.data.identity import DataIdentity
 from reben.data.metadata import PatchTable
+from reben.data.tables import read_parquet
 from reben.errors import (
     ConfigError,
     EmptySplitError,
@@ -198,7 +199,7 @@ class Predictions:
         """
         cure = "Write predictions with: reben evaluate MODEL --data STORE --out FOLDER"
         try:
-            table = pq.read_table(path)
+            table = read_parquet(path)
             about = _read_about(table, path, cure)
             names = about.labels
             return cls(

@@ -20,8 +20,15 @@ MAX_WEIGHTS_HEADER = 16 * MEBIBYTE
 """Of ``model.safetensors``; that of a network with 1,000 tensors has 0.1 MiB."""
 MAX_TEXT_BYTES = 16 * MEBIBYTE
 """A text that people write: TOML, a list, a card, a template."""
-MAX_TABLE_BYTES = 1 << 30
-"""A table of metadata, labels or scores in memory; that of the data set takes 0.2 GB."""
+MAX_TABLE_FILE_BYTES = 256 * MEBIBYTE
+"""A table of metadata, labels or scores: parquet or CSV; that of the data set has 3.6 MB."""
+MAX_TABLE_BYTES = 1024 * MEBIBYTE
+"""The same in memory; that of the data set takes 0.2 GB."""
+MAX_ROWS = 10_000_000
+MAX_COLUMNS = 25_000
+"""Rows and columns of a table; predictions have two columns for each label."""
+MAX_NAME_BYTES = 255
+"""The name of a patch, which is that of a folder."""
 MAX_BAND_BYTES = 16 * MEBIBYTE
 """The TIFF of one band of a patch, and its pixels; those of the data set have 58 kB."""
 MAX_BLOCK_BYTES = 64 * MEBIBYTE
