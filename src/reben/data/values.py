@@ -31,13 +31,14 @@ LARGEST_BAD_SHARE = 0.05
 _LARGEST_REFLECTANCE = 10.0
 _LARGEST_PERCENTAGE = 100.0
 _VISIBLE = frozenset(("B01", "B02", "B03", "B04"))
-_WRAPPED = MappingProxyType(
+WRAPPED = MappingProxyType(
     {
         65535: "which saturated pixels have, and -1 stored without a sign",
         55537: "which is -9999 stored without a sign",
         32768: "which is -32768 stored without a sign",
     }
 )
+"""Digital numbers that stand for something else."""
 _UNITS: Mapping[Sensor, str] = MappingProxyType(
     {"Sentinel-1": "backscatter in dB", "Sentinel-2": "digital numbers"}
 )
@@ -166,6 +167,23 @@ def check_values(
     return filled, Counter({name: int(mask.any((1, 2)).sum()) for name, mask in bad.items()})
 
 
+def check_units(bands: Mapping[str, NDArray[Any]]) -> None:
+    """Raise a PixelValueError if values are of a wrong dtype or in another unit.
+
+    Args:
+        bands: Band -> values, [B, h, w], without pixels that are out of range; 0 is no data.
+    """
+    largest = {
+        name: values.max((1, 2), initial=_least(values.dtype)) for name, values in bands.items()
+    }
+    for name, values in bands.items():
+        _require_dtype(name, values.dtype)
+        if sensor(name) == "Sentinel-1":
+            _refuse_linear(name, values.min((1, 2), initial=np.inf), largest[name])
+    optical = {name: values for name, values in bands.items() if sensor(name) == "Sentinel-2"}
+    _refuse_reflectances(optical, largest)
+
+
 def _least(dtype: np.dtype[Any]) -> float:
     return -np.inf if dtype.kind == "f" else int(np.iinfo(dtype).min)
 
@@ -254,9 +272,9 @@ def _refuse_wrapped(
 ) -> None:
     """Refuse bands with too many pixels of a number that stands for something else."""
     for name, values in numbers.items():
-        if not (largest[name] >= min(_WRAPPED)).any():
+        if not (largest[name] >= min(WRAPPED)).any():
             continue
-        for number, meaning in _WRAPPED.items():
+        for number, meaning in WRAPPED.items():
             share = float(np.mean(values == number, (1, 2)).max())
             if share > LARGEST_BAD_SHARE:
                 raise PixelValueError(

@@ -27,8 +27,8 @@ from reben.data.pictures import (
 from reben.errors import BandsMismatchError
 from reben.predict.strips import Strip
 from reben.predict.windows import Mosaic
-from reben.scene.band_scene import GOOD, NO_DATA, OBSCURED
 from reben.scene.grid import GRID_METRES, Grid
+from reben.scene.masks import GOOD, NO_DATA, OBSCURED
 from reben.spec.bands import RGB, S1, native_size
 from reben.spec.patches import PATCH_PIXELS
 

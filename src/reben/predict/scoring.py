@@ -11,7 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from reben.data.preprocess import Suspicious, check_bands, count_suspicious
+from reben.data.preprocess import Suspicious, count_suspicious
+from reben.data.values import check_units
 from reben.model.classifier import Classifier
 from reben.model.inference import InferenceClassifier, optimise_for_inference
 from reben.predict.strips import step_of
@@ -45,15 +46,18 @@ class Scorer:
             bands: Band -> [h, W] at native size, as high as a window; no NaN.
             lefts: Where the windows begin, in pixels of 10 m.
 
+        Raises:
+            PixelValueError: If the strip holds values in another unit.
+
         Warns:
             SuspiciousInputWarning: Once, if most windows look wrong.
         """
+        if lefts:
+            check_units({name: bands[name][None] for name in self._fast.bands})
         scores = [np.empty((0, len(self._fast.labels)), np.float32)]
         for first in range(0, len(lefts), self._batch_size):
             batch = lefts[first : first + self._batch_size]
             tensors = cut_windows(bands, self._fast.bands.names, batch)
-            if not self._suspicious.num_patches:
-                check_bands(tensors, self._fast.bands)
             self._suspicious += count_suspicious(tensors)
             self._warn(at_least=_LEAST_WINDOWS)
             scores.append(self._fast.score_images(self._fast.preprocess(tensors)).values)

@@ -12,9 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reben.data.loading.threads import run_ahead
+from reben.data.values import bad_pixels
 from reben.predict.windows import Axis
-from reben.scene.band_scene import NO_DATA, Scene
+from reben.scene.band_scene import Scene
 from reben.scene.grid import GRID_METRES
+from reben.scene.masks import NO_DATA
 from reben.spec.bands import PIXEL_METRES
 from reben.spec.patches import PATCH_PIXELS
 
@@ -43,8 +45,8 @@ class StripReader:
         scene: The scene; nothing else may read from it meanwhile.
         bands: Bands to read.
         rows: Windows along the side from north to south.
-        fill: Band -> the value that replaces NaN and infinite values. Such pixels count as
-            `NO_DATA`, whichever band they are in.
+        fill: Band -> the value that replaces values that are no measurement: masked, NaN, out of
+            range. Such pixels count as `NO_DATA`, whichever band they are in.
     """
 
     def __init__(
@@ -88,12 +90,12 @@ class StripReader:
         bands = self._scene.read(self._bands, top, height)
         mask = self._scene.read_mask(top, height)
         for name in self._bands:
-            pixels = bands[name]
-            missing = ~np.isfinite(pixels) if pixels.dtype.kind == "f" else None
-            if missing is not None and missing.any():
+            bad = bad_pixels(name, bands[name])
+            if bad is not None:
+                pixels = np.ma.getdata(bands[name])
+                bands[name] = np.where(bad, pixels.dtype.type(self._fill[name]), pixels)
                 step = step_of(name)
-                bands[name] = np.where(missing, pixels.dtype.type(self._fill[name]), pixels)
-                wide = missing.repeat(step, axis=0).repeat(step, axis=1)
+                wide = bad.repeat(step, axis=0).repeat(step, axis=1)
                 mask = np.where(wide, np.uint8(NO_DATA), mask)
         return {name: bands[name] for name in self._bands}, mask
 

@@ -8,41 +8,20 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from reben.data.values import WRAPPED
 from reben.errors import GridError, MissingBandError, ProductError
 from reben.scene.alignment import Alignment, align
 from reben.scene.band_names import CLASSIFICATION, native_metres
 from reben.scene.band_source import BandSources, raster_environment
 from reben.scene.grid import GRID_METRES, GRID_MULTIPLE, Grid
+from reben.scene.masks import GOOD, NO_DATA, OBSCURED, bad_numbers, mask_of
 from reben.scene.offset import OffsetAndScale
 from reben.scene.plausible import bands_to_look_at, check_offset
 from reben.scene.warped import Sentinel1
 from reben.spec.bands import PIXEL_METRES, sensor
 
-GOOD, NO_DATA, OBSCURED = 0, 1, 2
-"""What a mask says of a pixel: usable, not measured, hidden or defective."""
-
-CLASS_NAMES = (
-    "no data",
-    "saturated or defective",
-    "dark area",
-    "cloud shadow",
-    "vegetation",
-    "not vegetated",
-    "water",
-    "unclassified",
-    "cloud, medium probability",
-    "cloud, high probability",
-    "thin cirrus",
-    "snow or ice",
-)
-"""The classes by their number. Source: Sentinel-2 Level-2A Algorithm Theoretical Basis Document."""
-
-OBSCURED_CLASSES = (1, 3, 8, 9, 10)
-"""Classes whose pixels do not show the ground. Snow lies on it, so it counts as good."""
-
-_MASK_OF_CLASS = np.full(256, GOOD, np.uint8)
-_MASK_OF_CLASS[0] = NO_DATA
-_MASK_OF_CLASS[list(OBSCURED_CLASSES)] = OBSCURED
+NO_CLASSES = "no scene classification: only pixels without data are known to be bad"
+"""What outputs say of the mask of a product that has none."""
 _READERS = 4
 _SAMPLED_PIXELS = 1_000_000
 _SAMPLED_PLACES = (0, 0.1, 0.3, 0.5, 0.7, 0.9)
@@ -66,6 +45,7 @@ class Scene:
         self.name = found.name
         self._found = found
         self._backscatter: Sentinel1 | None = None
+        self._in_use: set[str] = set()
         self._sentinel2 = tuple(band for band in PIXEL_METRES if band in found.sources)
         if not self._sentinel2:
             raise MissingBandError(f"{found.name} has no Sentinel-2 band. {self._where_missing()}")
@@ -122,6 +102,7 @@ class Scene:
         self.require(bands)
         self._check_rows(top, height)
         optical = [band for band in bands if sensor(band) == "Sentinel-2"]
+        self._in_use.update(optical)
         radar = [band for band in bands if band not in optical]
         with raster_environment(cache=True):
             with ThreadPoolExecutor(_READERS) as pool:
@@ -136,9 +117,11 @@ class Scene:
 
         Returns:
             0 for good pixels. 1 for no data: every Sentinel-2 band is 0 there, the scene
-            classification says so, or Sentinel-1 has none. 2 for clouds of medium or high
-            probability, cloud shadow, thin cirrus, saturated and defective pixels, by the scene
-            classification; without one there is no 2. Snow is good: it lies on the ground.
+            classification says so, Sentinel-1 has none, or a band that was read before has none
+            (masked, declared as no data, NaN, no reflectance, or 0 before its offset). 2 for clouds
+            of medium or high probability, cloud shadow, thin cirrus, and defective pixels, by the
+            scene classification, and for saturated numbers of bands that were read before. Snow is
+            good: it lies on the ground.
         """
         self._check_rows(top, height)
         with raster_environment(cache=True):
@@ -146,8 +129,15 @@ class Scene:
                 classes = self._stored(CLASSIFICATION, top, height)
                 mask = mask_of(self._expanded(CLASSIFICATION, classes), self.name)
             else:
-                mask = np.zeros((height, self.grid.width), np.uint8)
-            mask[self._unmeasured(top, height)] = NO_DATA
+                mask = np.full((height, self.grid.width), GOOD, np.uint8)
+            bad = self._unmeasured(top, height)
+            for band in self._in_use:
+                saturated, missing = self._defects(band, top, height)
+                if saturated is not None:
+                    mask[self._expanded(band, saturated)] = OBSCURED
+                if missing is not None:
+                    bad |= self._expanded(band, missing)
+            mask[bad] = NO_DATA
             if self._backscatter:
                 for band in self._backscatter.bands:
                     _, measured = self._backscatter.read(band, top, height)
@@ -223,18 +213,47 @@ class Scene:
             return {}
         return {band: self._backscatter.read(band, top, height)[0].copy() for band in bands}
 
-    def _stored(self, band: str, top: int, height: int) -> NDArray[Any]:
+    def _raw(self, band: str, top: int, height: int) -> NDArray[Any]:
         metres = self._alignment.pixel_metres[band]
         rows = self._found.sources[band].read_rows(
             top * GRID_METRES // metres, height * GRID_METRES // metres
         )
-        return self._known(band, rows[:, : self.grid.width * GRID_METRES // metres])
+        return rows[:, : self.grid.width * GRID_METRES // metres]
+
+    def _stored(self, band: str, top: int, height: int) -> NDArray[Any]:
+        return self._known(band, self._raw(band, top, height))
 
     def _known(self, band: str, stored: NDArray[Any]) -> NDArray[Any]:
-        nodata = self._found.sources[band].nodata
-        if nodata and not np.isnan(nodata):
-            stored = np.where(stored == nodata, stored.dtype.type(0), stored)
-        return stored
+        """Return stored numbers with 0 for those that are no measurement."""
+        bad = self._bad(band, stored)
+        plain = np.ma.getdata(stored)
+        return plain if bad is None else np.where(bad, plain.dtype.type(0), plain)
+
+    def _bad(self, band: str, stored: NDArray[Any]) -> NDArray[np.bool_] | None:
+        source = self._found.sources[band]
+        if band == CLASSIFICATION:
+            bad = np.ma.getmaskarray(stored) | (np.ma.getdata(stored) == (source.nodata or 0))
+            return bad if bad.any() else None
+        nodata = self._found.no_data if source.nodata is None else source.nodata
+        return bad_numbers(stored, nodata, self._found.scaling[band], source.name)
+
+    def _defects(
+        self, band: str, top: int, height: int
+    ) -> tuple[NDArray[np.bool_] | None, NDArray[np.bool_] | None]:
+        """Return where a band is saturated, and where it alone has no data; None for nowhere."""
+        stored = self._raw(band, top, height)
+        numbers = np.ma.getdata(stored)
+        wrong = [self._bad(band, stored)]
+        zero = numbers == 0
+        # Where an offset is still to come, no dark pixel is 0; and no band is 0 all over a strip.
+        if self._found.scaling[band].offset or zero.all():
+            wrong.append(zero)
+        saturated = None
+        if numbers.max(initial=0) >= min(self._found.saturated, *WRAPPED):
+            saturated = numbers == self._found.saturated
+            wrong += [numbers == value for value in WRAPPED if value != self._found.saturated]
+        found = [mask for mask in wrong if mask is not None]
+        return saturated, np.logical_or.reduce(found) if found else None
 
     def _expanded(self, band: str, pixels: NDArray[Any]) -> NDArray[Any]:
         factor = self._alignment.pixel_metres[band] // GRID_METRES
@@ -245,8 +264,7 @@ class Scene:
         empty = np.ones((height, self.grid.width), np.bool_)
         for band in sorted(self._sentinel2, key=native_metres):
             stored = self._stored(band, top, height)
-            nothing = (stored == 0) | (np.isnan(stored) if stored.dtype.kind == "f" else False)
-            empty &= self._expanded(band, nothing)
+            empty &= self._expanded(band, stored == 0)
             if not empty.any():
                 break
         return empty
@@ -273,29 +291,8 @@ class Scene:
         if columns or rows:
             facts["cut"] = f"{columns} columns at the right, {rows} rows at the lower edge"
         if CLASSIFICATION not in self._found.sources:
-            facts["mask"] = "no scene classification: only pixels without data are known to be bad"
+            facts["mask"] = NO_CLASSES
         return facts
-
-
-def mask_of(classes: NDArray[Any], name: str) -> NDArray[np.uint8]:
-    """Return 0 for good, 1 for no data, 2 for obscured pixels, in the shape of ``classes``.
-
-    Args:
-        classes: Class numbers 0 to 11.
-        name: What they are called in error messages.
-
-    Example:
-        >>> mask_of(np.array([[4, 0, 3], [11, 9, 10]], np.uint8), "SCL")
-        array([[0, 1, 2],
-               [0, 2, 2]], dtype=uint8)
-    """
-    if classes.size and (int(classes.max()) >= len(CLASS_NAMES) or int(classes.min()) < 0):
-        raise ProductError(
-            f"{name} holds the value {classes.max()}; a scene classification has classes 0 to "
-            f"{len(CLASS_NAMES) - 1}. Remove the file, or replace it by the right one."
-        )
-    mask: NDArray[np.uint8] = _MASK_OF_CLASS[classes.astype(np.uint8, copy=False)]
-    return mask
 
 
 def average_down(values: NDArray[Any], factor: int) -> NDArray[np.float32]:

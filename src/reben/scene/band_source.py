@@ -112,6 +112,8 @@ class BandSources:
         scaling: Sentinel-2 band -> how its numbers become those of the models.
         missing: Band that the product should hold -> where it was looked for.
         about: Facts about the product, for provenance.
+        no_data: The value of pixels without data beside 0, where files do not declare it.
+        saturated: The value of saturated pixels.
         cure: What to do if the pixels look as if the offset had been removed already.
     """
 
@@ -120,6 +122,8 @@ class BandSources:
     scaling: Mapping[str, OffsetAndScale]
     missing: Mapping[str, str] = field(default_factory=dict)
     about: Mapping[str, str] = field(default_factory=dict)
+    no_data: float | None = None
+    saturated: float = np.iinfo(np.uint16).max
     cure: str = "Pass boa_offset=0 (--boa-offset 0) to read the numbers as they are. "
 
     @classmethod
@@ -211,6 +215,8 @@ class BandFile:
             raise ProductError(f"{self.name} has no band {index}; it has {self._dataset.count}.")
         self._rows_of_block = _rows_of_block(self._dataset.block_shapes[index - 1][0])
         self.placement = self._placement(expected)
+        flags = {flag.name for flag in self._dataset.mask_flag_enums[index - 1]}
+        self._is_masked = "per_dataset" in flags  # by a mask or a transparent band beside it
 
     @property
     def statements(self) -> tuple[ScaleStatement, ...]:
@@ -254,7 +260,11 @@ class BandFile:
                 rows[max(0, top - block * step) : top + height - block * step]
                 for block, rows in sorted(self._blocks.items())
             ]
-        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+        if len(parts) == 1:
+            return parts[0]
+        together: Any = np.ma.concatenate if self._is_masked else np.concatenate
+        rows: NDArray[Any] = together(parts)
+        return rows
 
     def read_small(self, size: Size, shape: Size) -> NDArray[Any] | None:
         """Return the upper left ``size`` pixels as ``shape``, if small or from overviews."""
@@ -264,7 +274,9 @@ class BandFile:
             return None
         window = Window(0, 0, size[1], size[0])
         with self._lock, raster_environment(), self._said("as a whole"):
-            small: NDArray[Any] = self._dataset.read(self.index, window=window, out_shape=shape)
+            small: NDArray[Any] = self._dataset.read(
+                self.index, window=window, out_shape=shape, masked=self._is_masked
+            )
         return small
 
     def close(self) -> None:
@@ -299,7 +311,9 @@ class BandFile:
         height = min(self._rows_of_block, self._dataset.height - top)
         window = Window(0, top, self._dataset.width, height)
         with raster_environment(), self._said(f"in rows {top} to {top + height}"):
-            rows: NDArray[Any] = self._dataset.read(self.index, window=window)
+            rows: NDArray[Any] = self._dataset.read(
+                self.index, window=window, masked=self._is_masked
+            )
         return rows
 
     @contextmanager

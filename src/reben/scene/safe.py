@@ -4,6 +4,7 @@ Source: Sentinel-2 Products Specification Document; checked against the metadata
 of baselines 02.12, 04.00 and 05.09. Older baselines name some elements otherwise (``..._2A``).
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -27,6 +28,8 @@ BAND_IDS = (*S2_FULL.names[:10], "B10", *S2_FULL.names[10:])
 """Bands by their ``band_id`` in the metadata. Source: Spectral_Information of real products."""
 _EXTENSIONS = (".jp2", ".tif", ".tiff", "")
 _TILE_METADATA = "MTD_TL.xml"
+_SPECIAL_VALUES = {"NODATA": "no_data", "SATURATED": "saturated"}
+_LARGEST = 1e8  # of any number that is read: offsets, sizes, metres
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,8 @@ class Safe:
         quantification: Divisor that turns digital numbers into reflectances.
         offsets: Band -> its BOA_ADD_OFFSET; empty if the file lists none.
         images: Paths inside the product, mostly without their extension.
+        no_data: The special value NODATA.
+        saturated: The special value SATURATED.
     """
 
     name: str
@@ -48,6 +53,8 @@ class Safe:
     quantification: float
     offsets: Mapping[str, float]
     images: tuple[str, ...]
+    no_data: float | None = None
+    saturated: float = 65_535
 
     @classmethod
     def parse(cls, content: bytes, name: str) -> "Safe":
@@ -80,6 +87,7 @@ class Safe:
             quantification=_number(quantification, "BOA_QUANTIFICATION_VALUE", name),
             offsets=_offsets(root, name),
             images=images,
+            **_special_values(root, name),
         )
 
     def image_of(self, band: str) -> str | None:
@@ -132,6 +140,12 @@ def read_safe(files: SafeFiles, boa_offset: float | None = None) -> BandSources:
             path = _existing(files, listed)
             if path is None:
                 missing[band] = _looked_for(files, band, listed)
+                if band == CLASSIFICATION and listed is not None:
+                    raise ProductError(
+                        f"{files.name} is damaged: its metadata list the scene classification, but "
+                        f"there is no {missing[band]}. Without it clouds would get land cover. "
+                        "Download the product again."
+                    )
                 continue
             expected = geocoding.get(native_metres(band))
             sources[band] = BandFile(files.raster_path(path), files.shown(path), expected=expected)
@@ -148,7 +162,16 @@ def read_safe(files: SafeFiles, boa_offset: float | None = None) -> BandSources:
         "Download the product again; if its images were changed on purpose, save each band as a "
         "GeoTIFF of its own and pass that folder with boa_offset=0 (--boa-offset 0). "
     )
-    return BandSources(name, sources, scaling, missing, about, cure)
+    return BandSources(
+        name,
+        sources,
+        scaling,
+        missing,
+        about,
+        no_data=safe.no_data,
+        saturated=safe.saturated,
+        cure=cure,
+    )
 
 
 def _offsets(root: Element, name: str) -> dict[str, float]:
@@ -161,11 +184,30 @@ def _offsets(root: Element, name: str) -> dict[str, float]:
     return offsets
 
 
-def _number(text: str, what: str, name: str) -> float:
+def _special_values(root: Element, name: str) -> dict[str, float]:
+    found = {}
+    for element in root.iter("Special_Values"):
+        key = _SPECIAL_VALUES.get((first_text(element, "SPECIAL_VALUE_TEXT") or "").upper())
+        if key is not None:
+            text = first_text(element, "SPECIAL_VALUE_INDEX") or ""
+            found[key] = _number(text, "SPECIAL_VALUE_INDEX", name, least=0, most=65_535)
+    return found
+
+
+def _number(
+    text: str, what: str, name: str, *, least: float = -_LARGEST, most: float = _LARGEST
+) -> float:
     try:
-        return float(text)
+        number = float(text)
     except ValueError:
-        raise ProductError(f"{name}: {what} is {text!r}, which is not a number.") from None
+        number = math.nan
+    if not least <= number <= most:
+        shown = text if len(text) <= 40 else f"{text[:37]}..."
+        raise ProductError(
+            f"{name}: {what} is {shown!r}, which is not a number of {least:g} to {most:g}. "
+            "Download the product again."
+        )
+    return number
 
 
 def _stem(path: str) -> str:

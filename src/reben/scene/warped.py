@@ -110,16 +110,17 @@ class WarpedBand:
         return warped
 
     def _to_power(self, stored: NDArray[Any]) -> NDArray[np.float32]:
-        values = stored.astype(np.float32)
-        values[~self._has_data(values)] = np.nan
+        values = np.ma.getdata(stored).astype(np.float32)
+        values[~self._has_data(stored)] = np.nan
         if self.unit == "linear":
             return values
         power: NDArray[np.float32] = np.power(np.float32(10), values / 10)
         return power
 
-    def _has_data(self, values: NDArray[Any]) -> NDArray[np.bool_]:
+    def _has_data(self, stored: NDArray[Any]) -> NDArray[np.bool_]:
+        values = np.ma.getdata(stored).astype(np.float32)
         # 0 is what programs fill with, also in dB, where hardly a pixel measures it exactly.
-        there: NDArray[np.bool_] = np.isfinite(values) & (values != 0)
+        there: NDArray[np.bool_] = np.isfinite(values) & (values != 0) & ~np.ma.getmaskarray(stored)
         if self.unit == "linear":
             there &= (values >= _LEAST_POWER) & (values <= _MOST_POWER)
             if self.source.nodata is not None:
@@ -209,10 +210,11 @@ class WarpedBand:
                 "product."
             )
         if self.unit == "linear":
-            stored = np.where(stored < _FILL_BELOW, np.nan, stored)
-            values = stored[np.isfinite(stored) & (stored != (self.source.nodata or 0))]
+            stored = np.ma.filled(stored, np.nan)
+            there = np.isfinite(stored) & (stored != (self.source.nodata or 0))
+            values = stored[there & (stored >= _FILL_BELOW)]
         else:
-            values = stored[self._has_data(stored)]
+            values = np.ma.getdata(stored)[self._has_data(stored)]
         if values.size == 0:
             return
         smallest = float(values.min())
