@@ -176,6 +176,34 @@ def test_pixels_that_are_not_a_number_count_as_bad_and_are_filled_with_the_mean(
     assert np.isnan(read(tmp_path / "strict.tif")[0]).tolist() == [[False, True]]
 
 
+@pytest.mark.parametrize("value", [-9999, 1e15, np.nan])
+def test_values_that_are_no_measurement_are_masked_and_never_scored(model, value, tmp_path):
+    scene = scene_of(120, 360)
+    scene.arrays["B04"] = scene.arrays["B04"].astype(np.float32)
+    scene.arrays["B04"][:, :60] = value
+
+    found = predict_scene(model, scene, tmp_path / "out.tif")
+
+    assert np.isnan(read(tmp_path / "out.tif")[0, 0]).tolist() == [True, False, False]
+    assert (found.num_masked, found.num_no_data) == (1, 1)
+
+
+def test_outputs_say_why_windows_were_left_out(model, tmp_path):
+    mask = np.zeros((120, 600), np.uint8)
+    mask[:40, :120] = 1
+    mask[:40, 120:240] = 2
+    mask[:20, 240:360] = 1
+    mask[20:40, 240:360] = 2
+
+    found = predict_scene(model, scene_of(120, 600, mask=mask), tmp_path / "out.tif")
+
+    assert (found.num_masked, found.num_no_data) == (3, 1)
+    with rasterio.open(tmp_path / "out.tif") as file:
+        assert file.tags()["num_masked"] == "3"
+        assert file.tags()["num_no_data"] == "1"
+    assert found.to_dict()["about"]["boa_offset"] == "-1000"
+
+
 # What is refused ---------------------------------------------------------------------------------
 
 

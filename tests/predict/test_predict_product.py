@@ -57,3 +57,12 @@ def test_clouds_and_missing_data_of_the_classification_are_masked(model, tmp_pat
 
     assert np.isnan(found[0]).tolist() == [[True, False, False]]
     np.testing.assert_allclose(found[:, 0, 2], scores_at(model, made, -1000, 0, 240), atol=1e-4)
+
+
+def test_outputs_record_where_offset_and_mask_come_from(model, tmp_path):
+    for scl, wanted in ((True, "scene classification"), (False, "no scene classification")):
+        made = make_safe(tmp_path / str(scl), width=120, height=120, scl=scl)
+        _, tags = predict(model, made, tmp_path / f"{scl}.tif")
+        assert tags["mask"].startswith(wanted)
+        assert tags["boa_offset_source"] == "BOA_ADD_OFFSET in MTD_MSIL2A.xml"
+        assert tags["pixel_metres_on_ground"] == "10.00 x 10.00"

@@ -179,3 +179,18 @@ def test_a_picture_of_another_ending_is_refused_before_anything_is_done(tmp_path
     with pytest.raises(ConfigError, match=r"call it \.\.\.\.png"):
         predict_scene(model, scene, tmp_path / "out.tif", quicklook=tmp_path / "map.jpg")
     assert scene.reads == []
+
+
+@pytest.mark.parametrize(
+    ("counts", "name"),
+    [
+        ([5, 1, 0], "No data"),
+        ([5, 0, 1], "Cloud, shadow or defect"),
+        ([5, 1, 1], "No data, cloud, shadow or defect"),
+    ],
+)
+def test_masked_cells_are_named_by_what_was_masked(counts, name):
+    from dataclasses import replace
+
+    mosaic = replace(mosaic_of([[0, -1]]), counts=np.array(counts))
+    assert QuicklookPicture(mosaic, grid_of(120, 240), 1200, RGB).masked_as == name

@@ -134,12 +134,21 @@ class QuicklookPicture:
         grid: Grid of the scene.
         stride: Side length of a cell, in metres.
         bands: Names of the bands in few pixels.
+        knows_clouds: Whether something tells where clouds are.
     """
 
     mosaic: Mosaic
     grid: Grid
     stride: int
     bands: tuple[str, ...]
+    knows_clouds: bool = True
+
+    @property
+    def masked_as(self) -> str:
+        """What masked cells are, by the pixels that are not good."""
+        _, no_data, obscured = self.mosaic.counts
+        names = ["no data"] * bool(no_data) + ["cloud", "shadow or defect"] * bool(obscured)
+        return ", ".join(names).capitalize() or "Left out"
 
     @property
     def size(self) -> tuple[int, int]:
@@ -213,7 +222,7 @@ def draw_quicklook(
     if masked > 0:
         top = _TOP + len(legend) * _ROW
         swatch = hatched(_SWATCH, _SWATCH)
-        _draw_legend_row(canvas, swatch, "No data, cloud or shadow", masked, legend_left, top)
+        _draw_legend_row(canvas, swatch, picture.masked_as, masked, legend_left, top)
     foot = _TOP + height + 26
     _draw_scale(draw, picture.grid, left=_MARGIN, top=foot, width=width)
     _draw_north(draw, _MARGIN + width - 14, foot)
@@ -304,7 +313,8 @@ def _draw_foot(
     grid = picture.grid
     across = " x ".join(f"{n * GRID_METRES / 1000:g} km" for n in (grid.width, grid.height))
     lines = (
-        f"The class with the highest score in each cell of {picture.stride} m",
+        f"The class with the highest score in each cell of {picture.stride} m"
+        + ("" if picture.knows_clouds else "; clouds are not known"),
         f"{model}, reben {version('reben')}",
     )
     for number, line in enumerate(lines):

@@ -175,6 +175,7 @@ class ScenePart:
     Args:
         scores: float32 [windows, K], 0 to 1; NaN for windows that were left out.
         bad: Share of each window's pixels that are not good, float32 [windows], 0 to 1.
+        no_data: Share of them without data, float32 [windows], 0 to 1.
         bad_of_cells: The same for cells, float32 [rows of cells, columns of cells].
         colours: Bands of the quick look with fewer pixels, float32 [h, w, bands]; no pixels
             where no quick look is wanted.
@@ -185,6 +186,7 @@ class ScenePart:
 
     scores: NDArray[np.float32]
     bad: NDArray[np.float32]
+    no_data: NDArray[np.float32]
     bad_of_cells: NDArray[np.float32]
     colours: NDArray[np.float32]
     kinds: NDArray[np.uint8]

@@ -62,6 +62,10 @@ class ScenePrediction:
         num_resumed: How many an earlier run had finished.
         shares: Label -> share of the cells with scores in which it has the highest, the largest
             share first; labels that have it nowhere are left out.
+        num_no_data: How many of the windows left out were so for pixels without data alone; the
+            others for clouds, shadow and defects too.
+        about: What is known of the product: its offset and the source of that, its mask, its
+            Sentinel-1 quantity, its pixel size on the ground.
     """
 
     out: Path
@@ -72,6 +76,8 @@ class ScenePrediction:
     num_masked: int
     num_resumed: int
     shares: Mapping[str, float]
+    num_no_data: int = 0
+    about: Mapping[str, str] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Return all fields as JSON holds them."""
@@ -79,7 +85,7 @@ class ScenePrediction:
             name: None if (path := getattr(self, name)) is None else str(path)
             for name in ("out", "table", "quicklook")
         }
-        return {**self.__dict__, **paths, "shares": dict(self.shares)}
+        return {**self.__dict__, **paths, "shares": dict(self.shares), "about": dict(self.about)}
 
 
 @dataclass(frozen=True)

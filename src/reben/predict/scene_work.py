@@ -25,7 +25,8 @@ from reben.predict.scoring import Scorer
 from reben.predict.strips import Strip, StripReader, count_bad
 from reben.predict.window_table import write_windows
 from reben.predict.windows import Mosaic, Plan, put_together
-from reben.scene.band_scene import Scene
+from reben.scene.band_scene import NO_CLASSES, Scene
+from reben.scene.masks import NO_DATA
 from reben.spec.patches import PATCH_PIXELS
 from reben.support.atomic import atomic_file
 
@@ -85,6 +86,8 @@ class SceneWork:
             product=self.scene.name,
             num_windows=self.plan.num_windows,
             num_masked=mosaic.num_masked_windows,
+            num_no_data=mosaic.num_no_data_windows,
+            about={key: str(text) for key, text in self.scene.about.items()},
             num_resumed=len(resumed) * self.plan.columns.num_windows,
             shares=mosaic.shares(self.model.labels),
         )
@@ -136,6 +139,9 @@ class SceneWork:
         return ScenePart(
             scores=scores,
             bad=bad.astype(np.float32),
+            no_data=(count_bad(strip.mask == NO_DATA, edges) / np.float32(PATCH_PIXELS**2)).astype(
+                np.float32
+            ),
             bad_of_cells=self.bad_of_cells(strip),
             colours=shrink(strip, self.colours, self.factor),
             kinds=shrink_mask(fresh, self.factor),
@@ -175,7 +181,13 @@ class SceneWork:
             )
         if self.outputs.quicklook is not None:
             picture = draw_quicklook(
-                QuicklookPicture(mosaic, self.scene.grid, self.settings.stride, self.colours),
+                QuicklookPicture(
+                    mosaic,
+                    self.scene.grid,
+                    self.settings.stride,
+                    self.colours,
+                    knows_clouds=self.scene.about.get("mask") != NO_CLASSES,
+                ),
                 labels=self.model.labels,
                 product=self.scene.name,
                 model=self.model_name,
@@ -208,6 +220,7 @@ class SceneWork:
             "max_bad": f"{self.settings.max_bad:g}",
             "num_windows": str(self.plan.num_windows),
             "num_masked": str(mosaic.num_masked_windows),
+            "num_no_data": str(mosaic.num_no_data_windows),
         }
 
 

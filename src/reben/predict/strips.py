@@ -105,7 +105,7 @@ def step_of(name: str) -> int:
     return PIXEL_METRES[name] // GRID_METRES
 
 
-def count_bad(mask: NDArray[np.uint8], edges: Iterable[tuple[int, int]]) -> NDArray[np.int64]:
-    """Return how many pixels of a mask [H, W] are not good, between pairs of columns, [pairs]."""
+def count_bad(mask: NDArray[Any], edges: Iterable[tuple[int, int]]) -> NDArray[np.int64]:
+    """Return how many pixels of a mask [H, W] are not 0, between pairs of columns, [pairs]."""
     sums = np.concatenate([[0], np.cumsum(np.count_nonzero(mask, axis=0))])
     return np.array([sums[stop] - sums[start] for start, stop in edges], np.int64)

@@ -178,6 +178,7 @@ class Mosaic:
         kinds: The most frequent kind of their pixels, uint8 [h, w], as in a mask of the scene.
         counts: Numbers of pixels that are good, without data, and obscured, int64 [3].
         num_masked_windows: Number of windows that were left out.
+        num_no_data_windows: Number of those that pixels without data alone put above the limit.
     """
 
     scores: NDArray[np.float32]
@@ -185,6 +186,7 @@ class Mosaic:
     kinds: NDArray[np.uint8]
     counts: NDArray[np.int64]
     num_masked_windows: int
+    num_no_data_windows: int = 0
 
     @property
     def is_masked(self) -> NDArray[np.bool_]:
@@ -231,6 +233,7 @@ def put_together(parts: SceneProgress, plan: Plan, max_bad: float) -> Mosaic:
         kinds=np.concatenate([part.kinds for part in rows]),
         counts=np.sum([part.counts for part in rows], axis=0),
         num_masked_windows=sum(int(np.isnan(part.scores[:, 0]).sum()) for part in rows),
+        num_no_data_windows=sum(int((part.no_data > max_bad).sum()) for part in rows),
     )
 
 

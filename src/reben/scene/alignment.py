@@ -24,11 +24,13 @@ class Alignment:
         grid: The grid of 10 m that all bands cover.
         pixel_metres: Band -> side length of a stored pixel, in metres.
         cut: Columns and rows of 10 m that the grid leaves out at the right and lower edge.
+        ground_metres: Width and height of a pixel of the grid on the ground, in its middle.
     """
 
     grid: Grid
     pixel_metres: Mapping[str, int]
     cut: tuple[int, int]
+    ground_metres: tuple[float, float]
 
 
 def align(placements: Mapping[str, tuple[str, Placement]]) -> Alignment:
@@ -58,30 +60,35 @@ def align(placements: Mapping[str, tuple[str, Placement]]) -> Alignment:
             f"{GRID_METRES} m. {warp_advice(name=first)}"
         )
     grid = Grid(crs, left, top, width - cut[0], height - cut[1])
-    check_ground(grid, first)
-    return Alignment(grid, pixel_metres, cut)
+    return Alignment(grid, pixel_metres, cut, measure_ground(grid, first))
 
 
-def check_ground(grid: Grid, name: str) -> None:
-    """Raise a GridError if the pixels of a grid are more than 1 % from 10 m on the ground.
+def measure_ground(grid: Grid, name: str) -> tuple[float, float]:
+    """Return width and height of a pixel on the ground, in the middle of a grid, in metres.
 
     Args:
         grid: The grid, in a reference system of metres.
         name: What lies on it, in error messages.
+
+    Raises:
+        GridError: If they are more than 1 % from 10 m there, or at a corner.
     """
     left, bottom, right, top = grid.bounds
     side = min(PATCH_METRES, right - left, top - bottom)
     half = side / 2
+    measured = []
     for x in ((left + right) / 2, left + half, right - half):
         for y in ((top + bottom) / 2, bottom + half, top - half):
             sides = ground_size(grid.crs, x - half, y - half, x + half, y + half)
+            across, down = (GRID_METRES * metres / side for metres in sides)
+            measured.append((across, down))
             if not all(abs(metres / side - 1) <= MOST_OFF for metres in sides):
-                across, down = (GRID_METRES * metres / side for metres in sides)
                 raise GridError(
                     f"A pixel of {name} that is called {GRID_METRES} m is {across:.2f} x "
                     f"{down:.2f} m on the ground at {x:.0f}, {y:.0f}: {_short(grid.crs)} does not "
                     f"measure the ground there. {warp_advice(name)}"
                 )
+    return measured[0]
 
 
 def _short(crs: str) -> str:

@@ -20,6 +20,7 @@ from reben.scene.plausible import bands_to_look_at, check_offset
 from reben.scene.warped import Sentinel1
 from reben.spec.bands import PIXEL_METRES, sensor
 
+CLASSES = "scene classification, and pixels without data or saturated"
 NO_CLASSES = "no scene classification: only pixels without data are known to be bad"
 """What outputs say of the mask of a product that has none."""
 _READERS = 4
@@ -290,8 +291,13 @@ class Scene:
         columns, rows = self._alignment.cut
         if columns or rows:
             facts["cut"] = f"{columns} columns at the right, {rows} rows at the lower edge"
-        if CLASSIFICATION not in self._found.sources:
-            facts["mask"] = NO_CLASSES
+        facts["pixel_metres_on_ground"] = " x ".join(
+            f"{metres:.2f}" for metres in self._alignment.ground_metres
+        )
+        has_classes = CLASSIFICATION in self._found.sources
+        facts["mask"] = (
+            "scene classification, and pixels without data" if has_classes else NO_CLASSES
+        )
         return facts
 
 

@@ -1,5 +1,6 @@
 """Open a Sentinel scene in any of its forms."""
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -7,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from reben.errors import ProductError
 from reben.scene.arrays import read_arrays
 from reben.scene.band_folder import read_folder
+from reben.scene.band_names import CLASSIFICATION
 from reben.scene.band_scene import Scene
 from reben.scene.band_source import BandSources, closed_on_error, raster_environment
 from reben.scene.safe import read_safe
@@ -16,6 +18,8 @@ from reben.scene.stac import is_web_address, looks_like_item, open_item, read_st
 
 if TYPE_CHECKING:
     from xarray import DataArray, Dataset
+
+logger = logging.getLogger(__name__)
 
 
 def open_scene(
@@ -59,6 +63,11 @@ def open_scene(
         with closed_on_error() as opened:
             opened.update(found.sources)
             scene = Scene(found)
+            if CLASSIFICATION not in found.sources:
+                logger.warning(
+                    "%s has no scene classification (SCL): clouds and shadow get land cover, too.",
+                    scene.name,
+                )
             if not trust_offset:
                 scene.check_offset(boa_offset)
             if sentinel1 is not None:

@@ -190,9 +190,10 @@ def _print_scene(found: "ScenePrediction", *, as_json: bool) -> None:
     if as_json:
         print_json(found.to_dict())
         return
+    hidden = found.num_masked - found.num_no_data
     talk(
-        f"{found.num_windows} windows, {found.num_masked} of them left out for clouds or missing "
-        "data."
+        f"{found.num_windows} windows, {found.num_masked} of them left out: {found.num_no_data} "
+        f"for missing data, {hidden} for clouds, shadow or defects."
     )
     rows = [(label, f"{share:.1%}") for label, share in found.shares.items()]
     print_table(("dominant class", "of cells>"), rows[:_SHOWN])
