@@ -237,8 +237,11 @@ def test_how_it_was_trained_is_the_record_of_the_run(text, run):
 def test_what_differs_from_the_paper_is_said(text, run):
     rows = table_after(text, "Differences from the recipe")[1:]
     assert [row[0] for row in rows] == [
-        SETTINGS[name].card for name, _, _ in run.config.differences_from_paper()
+        "Training data",
+        *(SETTINGS[name].card for name, _, _ in run.differences_from_paper()),
     ]
+    assert rows[0][2] == "5 patches of the train split of Ramps"
+    assert rows[-1][0] == "Precision"  # auto, which became 32-true, and matrix products
     assert ["Batch size", "512", "2"] in rows
     assert ["Highest learning rate", "0.001", "0.0025"] in rows
 
@@ -265,10 +268,8 @@ def test_the_data_are_those_that_their_owner_describes(text, folder):
     head = ModelCard.load(folder / "README.md").data
     assert head.datasets == ["ramps"]
     assert {(r.dataset_type, r.dataset_name) for r in head.eval_results} == {("ramps", "Ramps")}
-    told = text.replace("official BigEarthNet v2.0 train split (Sentinel-1", "").replace(
-        "Differences from the recipe of the BigEarthNet v2.0 paper", ""
-    )
-    assert "BigEarthNet v2.0" not in told
+    told = [line for line in text.splitlines() if "BigEarthNet v2.0" in line]
+    assert [line.split()[0] for line in told] == ["Statistics:", "Differences", "|"]
     assert "CORINE" not in text
     assert "> [!WARNING]" not in text
     assert "The training data are from Austria, Finland, June 2017." in text
@@ -342,7 +343,8 @@ def test_early_stopping_and_interruption_are_told_as_they_were(run, report, tmp_
 
 
 def test_a_setting_that_the_backbone_does_not_take_is_named(run, report, tmp_path):
-    other = copy_of(run, tmp_path / "run", not_applied=["drop_path_rate"])
+    used = {**run.summary["in_effect"], "drop_path_rate": 0.0}
+    other = copy_of(run, tmp_path / "run", not_applied=["drop_path_rate"], in_effect=used)
     text = (plain_card(other, report, tmp_path / "card") / "README.md").read_text()
     assert "| Drop path | none: the backbone does not support it |" in text
 
@@ -542,6 +544,7 @@ def test_what_others_state_is_told_as_their_statement(stray, report, store, tmp_
         tmp_path / "card",
         dataset=open_dataset(store),
         origin="some-org/some_model@abc",
+        licence="cc-by-4.0",
         stated={"Seed": "24", "Epochs": "28 | <b>"},
     )
     text = (folder / "README.md").read_text()
@@ -580,31 +583,166 @@ def test_a_card_does_not_replace_the_model_that_it_is_made_of(folder, report, st
 # Settings ----------------------------------------------------------------------------------------
 
 
-def fine_tuned(run, folder, init):
+def fine_tuned(run, folder, init, **weights):
     """A run that says it started from other weights."""
-    shutil.copytree(run.path, folder)
-    settings = (folder / "config.toml").read_text()
-    (folder / "config.toml").write_text(f"{settings}init = {json.dumps(init)}\n")
-    return Run.open(folder)
+    used = {"kind": "model", "hub_id": None, "revision": None, "sha256": "5" * 64} | weights
+    other = copy_of(run, folder, in_effect={**run.summary["in_effect"], "initial_weights": used})
+    settings = (other.path / "config.toml").read_text()
+    (other.path / "config.toml").write_text(f"{settings}init = {json.dumps(init)}\n")
+    return Run.open(other.path)
 
 
-def test_a_run_from_weights_on_the_hub_names_them_as_its_base_model(run, report, tmp_path):
-    other = fine_tuned(run, tmp_path / "run", "some-org/some_model")
-    folder = plain_card(other, report, tmp_path / "card")
-    card = ModelCard.load(folder / "README.md")
-    assert card.data.base_model == "some-org/some_model"
+def on_hub(hub, head):
+    """The commit of a model on the Hub that has nothing but a card."""
+    hub.repository("some-org/some_model", {"README.md": f"---\n{head}\n---\n# A model".encode()})
+    return hub.repositories["some-org/some_model"].refs["refs/heads/main"]
+
+
+def test_a_run_from_weights_on_the_hub_names_them_with_commit_and_carries_their_licence(
+    run, report, hub, tmp_path
+):
+    commit = on_hub(hub, "license: cc-by-nc-4.0")
+    name = "some-org/some_model"
+    weights = {"name": name, "hub_id": name, "revision": commit, "new_head": True}
+    other = fine_tuned(run, tmp_path / "run", name, **weights)
+    card = ModelCard.load(plain_card(other, report, tmp_path / "card") / "README.md")
+    assert card.data.base_model == name
+    assert card.data.license == "cc-by-nc-4.0"
+    item = json.loads((tmp_path / "card" / "mlm.json").read_text())
+    assert item["properties"]["license"] == "cc-by-nc-4.0"
     lines = dict(table_after(card.text, "## Training")[1:])
-    assert lines["Initial weights"] == "those of some-org/some_model"
+    assert lines["Initial weights"] == (
+        f"those of {name} at commit {commit}; the classification head is new"
+    )
+    assert "fine-tuned on Ramps" in card.text
+    assert "Training started from those of some-org/some\\_model@" in card.text
+    assert "which are under cc-by-nc-4.0." in card.text
+
+
+def test_a_licence_of_ones_own_after_fine_tuning_tells_that_of_the_origin_too(
+    run, report, hub, tmp_path, caplog
+):
+    commit = on_hub(hub, "license: cc-by-nc-4.0")
+    weights = {"name": "x", "hub_id": "some-org/some_model", "revision": commit}
+    other = fine_tuned(run, tmp_path / "run", "some-org/some_model", **weights)
+    card = ModelCard.load(plain_card(other, report, tmp_path / "card", licence="mit") / "README.md")
+    assert card.data.license == "mit"
+    assert "which are under cc-by-nc-4.0." in card.text
+    assert "Make sure that this is allowed" in caplog.text
+
+
+@pytest.mark.parametrize("head", ["tags: [a]", "license: of-my-own", "license: [mit]"])
+def test_the_licence_is_asked_for_if_that_of_the_origin_is_unknown(
+    head, run, report, hub, tmp_path
+):
+    commit = on_hub(hub, head)
+    weights = {"name": "x", "hub_id": "some-org/some_model", "revision": commit}
+    other = fine_tuned(run, tmp_path / "run", "some-org/some_model", **weights)
+    with pytest.raises(ConfigError, match=r"some-org/some_model@\w+, whose licence .*--licence"):
+        plain_card(other, report, tmp_path / "card")
+    assert plain_card(other, report, tmp_path / "card", licence="mit")
+
+
+def test_a_card_of_the_same_weights_keeps_their_licence(folder, report, store, tmp_path):
+    old = shutil.copytree(folder, tmp_path / "old")
+    page = (old / "README.md").read_text().replace("license: mit", "license: cc-by-nc-4.0")
+    (old / "README.md").write_text(page)
+    data = open_dataset(store)
+    with pytest.raises(ConfigError, match=r"under cc-by-nc-4\.0; .* does not put them under mit"):
+        plain_card(old, report, tmp_path / "new", dataset=data, licence="mit")
+    new = plain_card(old, report, tmp_path / "new", dataset=data)
+    assert ModelCard.load(new / "README.md").data.license == "cc-by-nc-4.0"
+
+
+def test_a_run_from_a_run_has_the_licence_of_where_that_one_started(run, report, hub, tmp_path):
+    commit = on_hub(hub, "license: cc-by-sa-4.0")
+    weights = {"name": "x", "hub_id": "some-org/some_model", "revision": commit}
+    first = fine_tuned(run, tmp_path / "first", "some-org/some_model", **weights)
+    second = fine_tuned(run, tmp_path / "second", str(first.best), name="first")
+    card = ModelCard.load(plain_card(second, report, tmp_path / "card") / "README.md")
+    assert card.data.license == "cc-by-sa-4.0"
+    third = fine_tuned(run, tmp_path / "third", str(run.best), name="r_1")
+    card = ModelCard.load(plain_card(third, report, tmp_path / "card-3") / "README.md")
+    assert card.data.license == "mit"  # of our own, from random weights
+
+
+def test_weights_of_timm_bring_their_licence(run, report, tmp_path):
+    weights = {"kind": "pretrained", "name": "convnextv2_base.fcmae", "new_head": True}
+    used = {**run.summary["in_effect"], "initial_weights": weights}
+    other = copy_of(run, tmp_path / "run", in_effect=used)
+    card = ModelCard.load(plain_card(other, report, tmp_path / "card") / "README.md")
+    assert card.data.license == "cc-by-nc-4.0"
+    lines = dict(table_after(card.text, "## Training")[1:])
+    assert lines["Initial weights"] == (
+        "timm's pretrained weights convnextv2_base.fcmae; the classification head is new"
+    )
 
 
 def test_a_run_from_a_folder_has_no_base_model_and_its_path_stays_private(run, report, tmp_path):
     secret = tmp_path / "home-of-me" / "first"
-    folder = plain_card(fine_tuned(run, tmp_path / "run", str(secret)), report, tmp_path / "card")
+    other = fine_tuned(run, tmp_path / "run", str(secret), name="first")
+    folder = plain_card(other, report, tmp_path / "card", licence="mit")
     card = ModelCard.load(folder / "README.md")
     assert card.data.base_model is None
     assert "home-of-me" not in card.content
     assert "home-of-me" not in (folder / "card.json").read_text()
-    assert "| Initial weights | those of first, which is not on the Hub |" in card.text
+    digest = "5" * 64
+    lines = dict(table_after(card.text, "## Training")[1:])
+    assert lines["Initial weights"] == (
+        f"those of first, a model in a folder of the author, SHA-256 {digest}"
+    )
+
+
+# What was in effect ------------------------------------------------------------------------------
+
+
+def card_of_effect(run, report, tmp_path, *, settings=None, **used):
+    """The rows of recipe and differences of a run with another record of what was in effect."""
+    other = copy_of(run, tmp_path / "run", in_effect={**run.summary["in_effect"], **used})
+    toml = replace(run.config, **(settings or {})).to_toml()
+    (other.path / "config.toml").write_text(toml)
+    folder = plain_card(Run.open(other.path), report, tmp_path / "card")
+    text = (folder / "README.md").read_text()
+    assert check_card(folder) == ()
+    recipe = dict(table_after(text, "## Training")[1:])
+    return recipe, {row[0]: row[1:] for row in table_after(text, "Differences")[1:]}
+
+
+def test_the_dropout_of_a_frozen_backbone_is_none(run, report, tmp_path):
+    recipe, differences = card_of_effect(
+        run, report, tmp_path, settings={"freeze_backbone": True}, drop_rate=0.0
+    )
+    assert recipe["Dropout"] == "none: the backbone is frozen"
+    assert differences["Dropout"] == ["0.15", "none: the backbone is frozen"]
+    assert recipe["Optimiser"].endswith("on all weights that were trained")
+
+
+def test_the_precision_is_that_which_ran(run, report, tmp_path):
+    recipe, differences = card_of_effect(
+        run,
+        report,
+        tmp_path,
+        settings={"precision": "16-mixed"},
+        precision="bf16-mixed",
+        matmul_precision="highest",
+    )
+    assert recipe["Precision"] == (
+        "bf16-mixed (16-mixed was asked for), products of float32 matrices: highest"
+    )
+    assert differences["Precision"] == ["32-true, matrix products medium", "bf16-mixed"]
+
+
+def test_parts_of_a_batch_show_where_batch_norm_sees_them(run, report, tmp_path):
+    recipe, differences = card_of_effect(
+        run, report, tmp_path, accumulate=2, batch_size=2, batch_norm_patches=1
+    )
+    assert recipe["Patches that a batch norm averages over"] == "1"
+    assert differences["Patches that a batch norm averages over"] == ["a whole batch", "1 of 2"]
+
+
+def test_a_batch_that_the_split_could_not_fill_is_told(run, report, tmp_path):
+    recipe, _ = card_of_effect(run, report, tmp_path, batch_size=1, batch_norm_patches=1)
+    assert recipe["Batch size"] == "1"
 
 
 def test_branding_is_shown_above_the_title(run, report, tmp_path):

@@ -49,7 +49,13 @@ from reben.publish.cards.example import (
     predict_example,
 )
 from reben.publish.cards.facts import CardData, CardSubject, patches_of
-from reben.publish.cards.front_matter import DEFAULT_LICENCE, one_licence, require_licence
+from reben.publish.cards.front_matter import (
+    DEFAULT_LICENCE,
+    is_default,
+    one_licence,
+    require_licence,
+)
+from reben.publish.cards.origin import find_origin, say_licence, settle_licence
 from reben.publish.cards.record import MARKER, RECORD_FILE, make_card
 from reben.publish.mlm import write_mlm
 from reben.publish.mlm_fields import CARD_FILE, MLM_FILE, ONNX_FILE
@@ -110,7 +116,9 @@ def write_card(  # noqa: PLR0913 - all after the third are named
             given.
         dataset: The patches that the report is about; the example is taken from them. By default
             the store that the run was trained on; a model without a run needs it.
-        licence: Licence of the weights, by its identifier on the Hub.
+        licence: Licence of the weights, by its identifier on the Hub. By default that of the
+            weights that the model is or started from, as their card states it; ``mit`` for
+            weights of your own.
         seed: Seed of the choice of the example, see `choose_example`.
         hub_id: The id that the model has or will have on the Hub, ``owner/name``.
         branding: Affiliations and pictures to show; none by default.
@@ -124,15 +132,17 @@ def write_card(  # noqa: PLR0913 - all after the third are named
     Raises:
         RunError: If a run holds no model, if the report is about another model, or if there is
             neither a ``dataset`` nor a store to open.
-        ConfigError: If the Hub knows no such licence, if both spellings are given, or if the
-            template cannot be filled.
+        ConfigError: If the Hub knows no such licence, if both spellings are given, if the same
+            weights are under another licence, or if the template cannot be filled.
         MetadataError: If the report is about other patches than those of ``dataset``, or nothing
             says what data set they are of; the message has the file to write.
         ModelError: If the model cannot be loaded.
         MissingExtraError: If figures are wanted and matplotlib is not installed.
         OutputError: If the folder holds anything else, or cannot be written.
     """
-    licence = require_licence(one_licence(licence, license))
+    licence = one_licence(licence, license)
+    if not is_default(licence):
+        require_licence(licence)
     text_template = own_template() if template is None else _read_template(Path(template))
     report = report if isinstance(report, Report) else Report.load(report)
     out = Path(out).absolute()
@@ -140,6 +150,8 @@ def write_card(  # noqa: PLR0913 - all after the third are named
     subject = CardSubject.read(source, bands)
     subject.require_elsewhere(out)
     subject.require_report(report)
+    before = find_origin(subject, origin)
+    licence = settle_licence(licence, before)
     measured = _measured_patches(subject, report, dataset)
     measured.identity.require_known(measured.store.path)
     report = replace(report, data=measured.identity)
@@ -153,6 +165,7 @@ def write_card(  # noqa: PLR0913 - all after the third are named
         example=example,
         name=(hub_id or out.name).split("/")[-1],
         licence=licence,
+        licence_of=say_licence(before),
         seed=seed,
         patches=found,
         hub_id=hub_id,

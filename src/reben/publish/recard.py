@@ -13,6 +13,8 @@ from reben.model.classifier import Classifier
 from reben.model.folder import fetch_model
 from reben.model.hub import is_hub_id, split_revision
 from reben.publish.card import write_card
+from reben.publish.cards.origin import card_on_hub, licence_stated
+from reben.publish.cards.stated import read_stated
 from reben.spec.bands import BandSet
 
 
@@ -36,7 +38,8 @@ def recard(  # noqa: PLR0913 - all after the third are named
 
     The weights are the published ones. The config is rewritten with bands, statistics and labels
     by name, the figures are measured on the patches of ``dataset``, and the card states the
-    repository and commit that the weights come from.
+    repository and commit that the weights come from. The licence is theirs; what their old card
+    states of the training is told as its statement.
 
     Args:
         name: The model, ``owner/name`` or ``owner/name@revision``.
@@ -77,7 +80,11 @@ def recard(  # noqa: PLR0913 - all after the third are named
     }
     fetched = fetch_model(name, hub)
     model = Classifier.from_pretrained(fetched, bands=bands)
-    settings = {"origin": f"{name}@{fetched.name}", **card}
+    origin = f"{name}@{fetched.name}"
+    old = card_on_hub(origin, {key: value for key, value in hub.items() if key != "revision"})
+    settings = {"origin": origin, "stated": read_stated(old), **card}
+    if not {"licence", "license"}.intersection(card) and licence_stated(old) is not None:
+        settings["licence"] = licence_stated(old)
     with tempfile.TemporaryDirectory() as scratch:
         folder = model.save_pretrained(Path(scratch) / Path(out).absolute().name)
         report = evaluate(folder, dataset[split], batch_size=batch_size, progress=progress)

@@ -38,7 +38,7 @@ def card(  # noqa: PLR0913 - all but the first are flags
     data: Path | None = None,
     check: Switch = False,
     hub_id: str | None = None,
-    licence: Annotated[str, Parameter(alias="--license")] = "mit",
+    licence: Annotated[str | None, Parameter(alias="--license")] = None,
     affiliations: str | None = None,
     template: Path | None = None,
     figures: bool = True,
@@ -61,7 +61,8 @@ def card(  # noqa: PLR0913 - all but the first are flags
         data: Store to take the example from. Default: the one that the run was trained on.
         check: Check a card folder instead of writing one.
         hub_id: The id that the model has or will have on the Hub, owner/name.
-        licence: Licence of the weights, by its identifier on the Hub.
+        licence: Licence of the weights, by its identifier on the Hub. Default: that of the
+            weights that the model is or started from; mit for weights of your own.
         affiliations: Names, links and pictures to show: a TOML or JSON file, or bigearth.
         template: Your own Jinja template for the text of the card.
         figures: Plot the results, which needs matplotlib.
@@ -74,7 +75,7 @@ def card(  # noqa: PLR0913 - all but the first are flags
         _check(_given(model, "the folder to check"), as_json=as_json)
         return
     options: dict[str, Any] = {
-        "licence": licence,
+        **({} if licence is None else {"licence": licence}),
         "seed": seed,
         "hub_id": hub_id,
         "branding": _read_branding(affiliations),

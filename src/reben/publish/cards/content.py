@@ -43,7 +43,11 @@ def card_values(data: CardData) -> dict[str, Any]:
         "seed": data.seed,
         "several": SEVERAL,
         **model_values(model),
-        **(unrecorded_values(model.config, data.stated) if run is None else training_values(run)),
+        **(
+            unrecorded_values(model.config, data.stated)
+            if run is None
+            else training_values(run, data.patches)
+        ),
         **result_values(model.config, data.report),
         **example_values(data.example, model.bands),
         **data_values(data.patches, data.report, missions(model.bands)),

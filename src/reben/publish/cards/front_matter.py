@@ -125,7 +125,12 @@ def one_licence(licence: str | None, license: str | None) -> str:
         raise ConfigError(
             "The licence of the weights is missing. Pass it, for example licence='mit'."
         )
-    return str(found)
+    return found
+
+
+def is_default(licence: str) -> bool:
+    """Tell whether nobody chose a licence."""
+    return isinstance(licence, _Default)
 
 
 def require_licence(name: str) -> str:

@@ -2,17 +2,18 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
+from reben.data.identity import OFFICIAL_SPLITS, DataIdentity
 from reben.errors import RunError
 from reben.learn.config import SETTINGS, TrainConfig
-from reben.learn.run import ENVIRONMENT_FILE, Run
+from reben.learn.run import ENVIRONMENT_FILE, InitialWeights, Run
 from reben.learn.training.losses import ASYMMETRIC_GAMMAS, ASYMMETRIC_SHIFT, FOCAL_GAMMA
 from reben.learn.training.optimiser import LOWEST_PART
 from reben.model.config import ModelConfig
-from reben.model.hub import is_hub_id
-from reben.publish.markdown import thousands
+from reben.publish.cards.data_words import CardPatches
+from reben.publish.cards.origin import first_weights
+from reben.publish.markdown import number, patches, thousands
 from reben.support.json_files import read_json
 
 
@@ -57,20 +58,27 @@ class _Environment:
     git: _Commit | None = None
 
 
-def training_values(run: Run) -> dict[str, Any]:
-    """Return the template values about a recorded training; they contain no paths."""
+def training_values(run: Run, found: CardPatches) -> dict[str, Any]:
+    """Return the template values about a recorded training; they contain no paths.
+
+    Args:
+        run: The run.
+        found: Which patches it was trained on.
+    """
     config, cure = run.config, "The run is incomplete; train again."
-    found = read_json(run.path / ENVIRONMENT_FILE, _Environment, RunError, cure)
+    environment = read_json(run.path / ENVIRONMENT_FILE, _Environment, RunError, cure)
     private = {"store": None, "label_table": None, "metadata": None}
+    weights = first_weights(run)
     try:
         return {
             "run": {**run.summary, "data": {**run.summary["data"], **private}},
-            "config": {**asdict(config), "init": config.init and _first_weights(config)},
-            "base_model": base_model(config),
-            "recipe": list(_recipe(run, found.device)),
+            "config": {**asdict(config), "init": config.init and _name_of(weights)},
+            "base_model": weights.get("hub_id"),
+            "course": list(_course(run)),
+            "recipe": list(_recipe(run, environment.device)),
             "unknown": "",
-            "differences": list(_differences(config)),
-            "environment": list(_environment_rows(found)),
+            "differences": list(_differences(run, found)),
+            "environment": list(_environment_rows(environment)),
         }
     except KeyError as error:
         raise RunError(
@@ -90,6 +98,7 @@ def unrecorded_values(config: ModelConfig, stated: Mapping[str, str]) -> dict[st
         "run": None,
         "config": None,
         "base_model": None,
+        "course": [],
         "recipe": [
             *(
                 TableRow(SETTINGS[name].card, f"{getattr(config, name):g} (from its config)")
@@ -101,16 +110,6 @@ def unrecorded_values(config: ModelConfig, stated: Mapping[str, str]) -> dict[st
         "differences": [],
         "environment": [],
     }
-
-
-def base_model(config: TrainConfig) -> str | None:
-    """Return the Hub id of the model whose weights a training started from, if it has one.
-
-    A folder on this machine does not count, even if its path looks like an id.
-    """
-    if config.init is None or Path(config.init).exists() or not is_hub_id(config.init):
-        return None
-    return config.init
 
 
 def format_seconds(seconds: float) -> str:
@@ -139,38 +138,124 @@ def _environment_rows(found: _Environment) -> Iterator[TableRow]:
     yield TableRow("System", found.system)
 
 
-def _recipe(run: Run, device: _Device) -> Iterator[TableRow]:
-    """Yield what was set and what came of it."""
+def _course(run: Run) -> Iterator[str]:
+    """Yield how the training went and which epoch's weights these are."""
     config, summary = run.config, run.summary
+    done, status = summary["epochs_run"], summary["status"]
+    epochs = f"{done} epoch{'' if done == 1 else 's'}"
+    on = f"a better macro average precision on {patches(summary['num_validation'])}"
+    if status == "finished" and summary["stopped_early"]:
+        yield (
+            f"Training stopped early after {done} of at most {config.epochs} epochs, the last "
+            f"{config.patience} without {on} of the validation split."
+        )
+    else:
+        yield {
+            "finished": f"Training ran for all {epochs}.",
+            "running": (
+                f"Training had not ended, or was killed, after {done} of at most {config.epochs} "
+                "epochs."
+            ),
+        }.get(
+            status,
+            f"Training ended prematurely (status: {status}), after {done} of at most "
+            f"{config.epochs} epochs.",
+        )
+        yield (
+            f"It would have stopped early after {config.patience} epochs without {on} of the "
+            "validation split."
+        )
+    if summary.get("in_effect_before"):
+        yield "It was resumed on another machine or with other software; the table has the last."
+    score = summary["best_validation_macro_average_precision"]
+    yield (
+        f"These are the weights of epoch {summary['best_epoch']}, the best by that figure: "
+        f"{number(score)}."
+    )
+
+
+def _recipe(run: Run, device: _Device) -> Iterator[TableRow]:
+    """Yield what was in effect, and what came of it; of older runs, what was set."""
+    config, summary = run.config, run.summary
+    used: Mapping[str, Any] = summary.get("in_effect", {})
     filters = "; ".join(f"{name}: {value}" for name, value in summary["filters"].items())
     yield TableRow("Training patches", thousands(summary["num_train"]))
     yield TableRow("Validation patches", thousands(summary["num_validation"]))
     yield TableRow("Filters", filters or "none")
     yield TableRow("Fingerprint of names and labels", summary["data"]["fingerprint"], is_code=True)
-    yield TableRow("Initial weights", _start(config, has_new_head=summary.get("new_head", False)))
+    yield TableRow("Initial weights", _start(first_weights(run)))
     yield TableRow("Loss", _loss(config))
-    yield TableRow("Optimiser", f"AdamW, weight decay {config.weight_decay:g} on all weights")
+    only = " that were trained" if config.freeze_backbone else ""
+    yield TableRow("Optimiser", f"AdamW, weight decay {config.weight_decay:g} on all weights{only}")
     yield TableRow("Learning rate", _schedule(config, summary["warmup_steps"]))
-    yield TableRow("Batch size", thousands(config.batch_size))
+    yield TableRow("Batch size", thousands(used.get("batch_size", config.batch_size)))
+    over = used.get("batch_norm_patches")
+    if over is not None and over != used["batch_size"]:
+        yield TableRow("Patches that a batch norm averages over", thousands(over))
     steps, total = (thousands(summary[name]) for name in ("steps", "total_steps"))
     yield TableRow("Steps", f"{steps} of the {total} in the schedule")
     yield TableRow("Augmentation", _augmentation(config))
     for name in ("drop_rate", "drop_path_rate"):
-        taken = name not in summary["not_applied"]
-        rate = f"{getattr(config, name):g}" if taken else "none: the backbone does not support it"
-        yield TableRow(SETTINGS[name].card, rate)
+        yield TableRow(SETTINGS[name].card, _rate(run, name))
     yield from _option_rows(config)
     yield TableRow("Seed", str(config.seed))
-    # Runs of reben 0.1 have no such entry; their setting was never auto.
-    yield TableRow("Precision", summary.get("precision", config.precision), is_code=True)
+    yield TableRow("Precision", _precision(run))
     yield TableRow("Devices", _devices(config, device))
     yield TableRow("Training time", format_seconds(summary["seconds"]))
 
 
-def _differences(config: TrainConfig) -> Iterator[ChangedSetting]:
-    for name, paper, own in config.differences_from_paper():
-        shown = _first_weights(config) if name == "init" else _shown(own)
-        yield ChangedSetting(SETTINGS[name].card, _shown(paper), shown)
+def _rate(run: Run, name: str) -> str:
+    """Return a rate of dropout that was in effect, and why there was none."""
+    asked = getattr(run.config, name)
+    unsupported = name in run.summary["not_applied"]
+    used = run.summary.get("in_effect", {}).get(name, 0.0 if unsupported else asked)
+    if used or not asked:
+        return f"{used:g}"
+    if unsupported:
+        return "none: the backbone does not support it"
+    return "none: the backbone is frozen" if run.config.freeze_backbone else "none"
+
+
+def _precision(run: Run) -> str:
+    used = run.summary.get("in_effect", {})
+    # Runs of reben 0.1 have no such entry; their setting was never auto.
+    found = used.get("precision", run.summary.get("precision", run.config.precision))
+    asked = run.config.precision
+    other = f" ({asked} was asked for)" if asked not in ("auto", found) else ""
+    products = used.get("matmul_precision")
+    return f"{found}{other}{f', products of float32 matrices: {products}' if products else ''}"
+
+
+def _differences(run: Run, found: CardPatches) -> Iterator[ChangedSetting]:
+    """Yield what can change the result and differs from the paper, as it was in effect."""
+    used: Mapping[str, Any] = run.summary.get("in_effect", {})
+    number_trained = run.summary["num_train"]
+    paper = DataIdentity("official", ("train",)).describe(OFFICIAL_SPLITS["train"][0], "train")
+    trained = None if found.trained is None else found.trained.of_split("train")
+    ours = "unknown" if trained is None else trained.describe(number_trained, "train")
+    if ours != paper:
+        yield ChangedSetting("Training data", paper, ours)
+    listed = set()
+    for name, theirs, own in run.differences_from_paper():
+        listed.add(name)
+        shown = _name_of(first_weights(run)) if name == "init" else _shown(own)
+        if name in ("drop_rate", "drop_path_rate"):
+            shown = _rate(run, name)
+        yield ChangedSetting(SETTINGS[name].card, _shown(theirs), shown)
+    defaults = TrainConfig()
+    for name in ("drop_rate", "drop_path_rate"):
+        rate = _rate(run, name)
+        if name not in listed and rate.startswith("none"):
+            yield ChangedSetting(SETTINGS[name].card, _shown(getattr(defaults, name)), rate)
+    batch, over = used.get("batch_size"), used.get("batch_norm_patches")
+    if batch not in (None, run.config.batch_size) and "batch_size" not in listed:
+        yield ChangedSetting(
+            SETTINGS["batch_size"].card, _shown(defaults.batch_size), f"{batch:,} in effect"
+        )
+    if over is not None and over != batch:
+        yield ChangedSetting(
+            "Patches that a batch norm averages over", "a whole batch", f"{over:,} of {batch:,}"
+        )
 
 
 def _unknown(stated: Mapping[str, str]) -> str:
@@ -200,17 +285,26 @@ def _schedule(config: TrainConfig, warmup_steps: int) -> str:
     return f"peak {config.learning_rate:g}; {start}; cosine decay to {lowest}"
 
 
-def _start(config: TrainConfig, *, has_new_head: bool) -> str:
-    if config.init is not None:
-        head = "; the classification head is new, since the labels differ"
-        return f"those of {_first_weights(config)}{head if has_new_head else ''}"
-    return "timm's pretrained weights" if config.pretrained else "random"
+def _start(weights: InitialWeights) -> str:
+    if weights["kind"] == "random":
+        return "random"
+    head = "; the classification head is new" if weights.get("new_head") else ""
+    return f"{_name_of(weights)}{head}"
 
 
-def _first_weights(config: TrainConfig) -> str:
-    known = base_model(config)
-    # The path of a folder tells readers nothing, and may tell too much about a machine.
-    return known or f"{Path(config.init or '').name}, which is not on the Hub"
+def _name_of(weights: InitialWeights) -> str:
+    """Return what to call weights, with commit or fingerprint; no path of a machine."""
+    revision = weights.get("revision")
+    at = f" at commit {revision}" if revision else ""
+    name = weights.get("name") or "unknown weights"
+    if weights["kind"] == "pretrained":
+        where = f" ({weights['hub_id']}{at})" if weights.get("hub_id") else ""
+        return f"timm's pretrained weights {name}{where}"
+    if weights.get("hub_id"):
+        return f"those of {weights['hub_id']}{at}"
+    digest = weights.get("sha256")
+    told = f", SHA-256 {digest}" if digest else ""
+    return f"those of {name}, a model in a folder of the author{told}"
 
 
 def _loss(config: TrainConfig) -> str:
