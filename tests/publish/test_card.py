@@ -612,7 +612,8 @@ def test_a_run_from_weights_on_the_hub_names_them_with_commit_and_carries_their_
     assert item["properties"]["license"] == "cc-by-nc-4.0"
     lines = dict(table_after(card.text, "## Training")[1:])
     assert lines["Initial weights"] == (
-        f"those of {name} at commit {commit}; the classification head is new"
+        f"those of {name} at commit {commit}; the classification head is new, since the labels "
+        "differ"
     )
     assert "fine-tuned on Ramps" in card.text
     assert "Training started from those of some-org/some\\_model@" in card.text

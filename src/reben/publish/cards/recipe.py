@@ -288,7 +288,8 @@ def _schedule(config: TrainConfig, warmup_steps: int) -> str:
 def _start(weights: InitialWeights) -> str:
     if weights["kind"] == "random":
         return "random"
-    head = "; the classification head is new" if weights.get("new_head") else ""
+    why = ", since the labels differ" if weights["kind"] == "model" else ""
+    head = f"; the classification head is new{why}" if weights.get("new_head") else ""
     return f"{_name_of(weights)}{head}"
 
 
