@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from reben.errors import ConfigError, OutputError
+from reben.data.tiff.with_rasterio import raster_errors
+from reben.errors import ConfigError, RebenError
 from reben.scene.grid import Grid
-from reben.support.atomic import atomic_file
+from reben.support.atomic import output_error, write_bytes
 from reben.support.extras import optional
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def write_raster(  # noqa: PLR0913 - all after the second are named
     }
     options = {"compress": "deflate", "predictor": "yes", "overview_resampling": "average"}
     try:
-        with atomic_file(path) as temporary, rasterio.MemoryFile() as memory:
+        with rasterio.MemoryFile() as memory, rasterio.MemoryFile(ext=".tif") as whole:
             with memory.open(**profile) as file:
                 file.write(pixels_KYX)
                 file.descriptions = tuple(labels)
@@ -72,9 +73,13 @@ def write_raster(  # noqa: PLR0913 - all after the second are named
                 file.update_tags(**tags)
             with memory.open() as file:
                 # Only GDAL's own driver orders a file's parts as the format asks for.
-                rasterio.shutil.copy(file, str(temporary), driver="COG", **options)
-    except rasterio.errors.RasterioError as error:
-        raise OutputError(f"Cannot write {path}: {error}") from error
+                rasterio.shutil.copy(file, whole.name, driver="COG", **options)
+            # GDAL does not say that a disk is full if it finds out when it closes a file.
+            write_bytes(path, whole.getbuffer())
+    except RebenError:
+        raise
+    except raster_errors() as error:
+        raise output_error(path, error) from error
 
 
 def read_tags(path: Path) -> dict[str, str]:

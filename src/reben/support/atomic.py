@@ -8,22 +8,39 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from reben.errors import OutputError, RebenError
+from reben.errors import OutputError, RebenError, first_line
+
+_KEPT_CHARACTERS = 40
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_CURES = {
+    errno.EISDIR: "Name a file that does not exist yet, or another folder.",
+    errno.ENAMETOOLONG: "Choose a shorter name.",
+    errno.EROFS: "Choose a folder that is not mounted read-only.",
+}
 
 
 @contextmanager
-def atomic_file(path: str | Path) -> Iterator[Path]:
+def atomic_file(path: str | Path, also: tuple[type[Exception], ...] = ()) -> Iterator[Path]:
     """Yield a fresh path beside ``path``; rename it to ``path`` if the block succeeds.
 
     A file at ``path`` stays untouched until the new one is complete, and for good if the block
     fails. Missing parent folders are created.
+
+    Args:
+        path: The file to write.
+        also: What the library that writes raises besides OSError if it cannot.
+
+    Raises:
+        OutputError: If it cannot be written, for example because the disk is full.
     """
     path = Path(path)
+    failures: tuple[type[Exception], ...] = (OSError, *also)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        _check_name(path)
+        descriptor, name = tempfile.mkstemp(prefix=_hidden(path), dir=path.parent)
         os.close(descriptor)
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise output_error(path, error) from error
     temporary = Path(name)
     try:
@@ -32,13 +49,28 @@ def atomic_file(path: str | Path) -> Iterator[Path]:
         temporary.replace(path)
     except RebenError:
         raise
-    except OSError as error:
+    except failures as error:
         raise output_error(path, error) from error
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def write_bytes(path: str | Path, content: bytes) -> None:
+def _check_name(path: Path) -> None:
+    """Find out what is wrong with a path before hours of work, not when it takes its name."""
+    try:
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+        path.lstat()
+    except FileNotFoundError:
+        pass
+
+
+def _hidden(path: Path) -> str:
+    # A name may have 255 bytes, and what makes it another one takes some of them.
+    return f".{path.name[:_KEPT_CHARACTERS]}."
+
+
+def write_bytes(path: str | Path, content: bytes | memoryview) -> None:
     """Write ``content`` to ``path`` as a whole or not at all."""
     with atomic_file(path) as temporary, temporary.open("wb") as file:
         file.write(content)
@@ -47,21 +79,28 @@ def write_bytes(path: str | Path, content: bytes) -> None:
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Write ``text`` to ``path`` as UTF-8, as a whole or not at all."""
-    write_bytes(path, text.encode())
+    r"""Write ``text`` to ``path`` as UTF-8, as a whole or not at all.
+
+    Bytes of file names that are no text are written as JSON writes them: ``\udcff``.
+    """
+    write_bytes(path, text.encode(errors="backslashreplace"))
 
 
-def output_error(path: Path, error: OSError) -> OutputError:
+def output_error(path: Path, error: Exception) -> OutputError:
     """Return the error that says why ``path`` could not be written and what to do."""
-    reason = error.strerror or str(error)
-    if error.errno == errno.ENOSPC:
+    reason = first_line(error)
+    number = error.errno if isinstance(error, OSError) else None
+    if number in _FULL or any(os.strerror(full) in str(error) for full in _FULL):
         parent = next(folder for folder in (path, *path.resolve().parents) if folder.exists())
         free = shutil.disk_usage(parent).free / 1e6
         return OutputError(
             f"Cannot write {path}: {reason} ({free:.0f} MB are free). "
             "A previous file there is unchanged. Free some space, or choose another folder."
         )
-    return OutputError(f"Cannot write {path}: {reason}. Choose a folder with write permission.")
+    cure = _CURES.get(number or 0, "Choose a folder with write permission.")
+    if isinstance(error, ValueError):
+        cure = "Choose another name."
+    return OutputError(f"Cannot write {path}: {reason}. {cure}")
 
 
 def _umask() -> int:
@@ -81,7 +120,7 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
     require_free(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+        temporary = Path(tempfile.mkdtemp(prefix=_hidden(path), dir=path.parent))
     except OSError as error:
         raise output_error(path, error) from error
     try:
