@@ -84,7 +84,8 @@ def create(hub: FakeHub, ask: Request) -> Answer:
     name = f"{owner}/{wanted['name']}"
     if name in hub.repositories:
         raise Refusal(409, "You already created this model repo")
-    hub.repository(name, private=wanted.get("visibility") == "private" or wanted.get("private"))
+    private = wanted.get("visibility") == "private" or bool(wanted.get("private"))
+    hub.repository(name, private=private and not hub.all_public)
     return Answer.json({"url": f"{hub.url}/{name}", "name": name})
 
 

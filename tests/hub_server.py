@@ -29,6 +29,7 @@ class _Handler(BaseHTTPRequestHandler):
         said = f"{self.command} {parts.path}"
         body = self.read_body()
         self.hub.requests.append(said)
+        self.hub.agents.add(self.headers.get("User-Agent", "").split(";")[0])
         if "Authorization" in self.headers:
             self.hub.authorised.append(said)
         self.happen_before(said)

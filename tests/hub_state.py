@@ -116,9 +116,12 @@ class FakeHub:
     tokens: dict[str, dict[str, Any]] = field(default_factory=dict)
     requests: list[str] = field(default_factory=list)
     authorised: list[str] = field(default_factory=list)
+    agents: set[str] = field(default_factory=set)
     faults: list[Fault] = field(default_factory=list)
     before: dict[str, Callable[[], None]] = field(default_factory=dict)
     url: str = ""
+    all_public: bool = False
+    """Whether it makes what is to be private public all the same."""
 
     @property
     def storage_url(self) -> str:

@@ -2,6 +2,8 @@
 
 import logging
 import pickle
+import re
+from importlib.metadata import version
 
 import numpy as np
 import pytest
@@ -265,8 +267,34 @@ def test_what_keeps_failing_is_an_error_that_says_so(published, request_, what, 
     published.fault(request_, what, times=99)
     with pytest.raises(HubConnectionError, match=rf"no folder someone/tiny-v1.*{said}.*try again"):
         Classifier.from_pretrained(NAME)
-    assert len(published.requests) < 40
     assert sum(no_waiting) < 10
+
+
+@pytest.mark.parametrize("what", [429, 503, "drop"])
+@pytest.mark.parametrize("request_", ["HEAD .*/config.json", "GET .*/config.json", "GET /storage"])
+def test_nothing_is_asked_more_than_four_times(published, request_, what):
+    published.fault(request_, what, times=99)
+    with pytest.raises(HubConnectionError):
+        Classifier.from_pretrained(NAME)
+    assert sum(re.search(request_, request) is not None for request in published.requests) <= 4
+
+
+def test_the_client_asks_again_for_others_as_before(published):
+    from huggingface_hub.utils import http_backoff
+
+    Classifier.from_pretrained(NAME)
+    assert http_backoff.__kwdefaults__["max_retries"] == 5
+
+
+def test_too_many_requests_are_said_to_be_that(published):
+    published.fault("HEAD", 429, times=99)
+    with pytest.raises(HubConnectionError, match=r"429.*no more requests.*hf auth login"):
+        Classifier.from_pretrained(NAME)
+
+
+def test_all_requests_call_us_by_name(published):
+    Classifier.from_pretrained(NAME)
+    assert published.agents == {f"reben/{version('reben')}"}
 
 
 @pytest.mark.parametrize("what", [503, "drop"])
@@ -296,6 +324,6 @@ def test_a_full_disk_is_said_to_be_one(published, monkeypatch):
     def full(*_, **__):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("huggingface_hub.hf_hub_download", full)
+    monkeypatch.setattr("huggingface_hub.file_download.hf_hub_download", full)
     with pytest.raises(OutputError, match="No space left"):
         Classifier.from_pretrained(NAME)

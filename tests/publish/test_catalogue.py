@@ -1,11 +1,18 @@
 """The list of an organisation's models: the real Hub client against a Hub on loopback."""
 
+from importlib.metadata import version
+
 import pytest
 from huggingface_hub import EvalResult, ModelCardData
 
 from reben.errors import ConfigError, HubConnectionError, HubNotFoundError
 from reben.model.classifier import Classifier
 from reben.publish.hub_models import list_models
+
+
+@pytest.fixture(autouse=True)
+def no_waiting(monkeypatch):
+    monkeypatch.setattr("reben.model.hub.time.sleep", lambda seconds: None)
 
 
 def card(*results):
@@ -123,8 +130,22 @@ def test_no_weights_are_fetched_and_a_second_list_fetches_no_config(org):
     assert not [request for request in org.requests if "safetensors" in request]
     org.requests.clear()
     list_models("org")
-    assert {request.rsplit("/", 1)[-1] for request in org.requests} == {"models", "config.json"}
-    assert all("nothing-here" in request for request in org.requests if "resolve" in request)
+    resolved = {request.split("/resolve/")[0] for request in org.requests if "resolve" in request}
+    # What a repository has not is asked for again.
+    assert resolved <= {f"HEAD /org/{name}" for name in ("nothing-here", "renamed", "broken")}
+
+
+def test_listing_calls_us_by_name(org):
+    list_models("org")
+    assert org.agents == {f"reben/{version('reben')}"}
+
+
+@pytest.mark.parametrize("what", [429, 503, "drop"])
+def test_a_list_is_asked_for_four_times_at_most(org, what):
+    org.fault("GET /api/models", what, times=99)
+    with pytest.raises(HubConnectionError):
+        list_models("org")
+    assert sum("GET /api/models" in request for request in org.requests) == 4
 
 
 @pytest.mark.parametrize("value", [71.2, "0.71", None])
@@ -132,6 +153,37 @@ def test_a_figure_that_is_none_is_not_taken_for_one(hub, config, value):
     text = card(("average_precision", "macro", value, "test"))
     hub.repository("org/x", {"config.json": config, "README.md": text})
     assert list_models("org")[0].average_precision is None
+
+
+TABLE = b"""---
+license: mit
+---
+| Metric            |    Macro |    Micro |
+|:------------------|---------:|---------:|
+| F1 Score          | 0.612345 | 0.712345 |
+| Average Precision | 0.694587 | 0.834561 |
+
+| Precision | Macro |
+|---|---|
+| Average Precision | 0.1 |
+"""
+
+
+def test_without_model_index_the_figure_is_that_of_the_table_and_is_said_to_be(hub, config):
+    hub.repository("org/x", {"config.json": config, "README.md": TABLE})
+    (entry,) = list_models("org")
+    assert (entry.average_precision, entry.measured_on) == (0.694587, None)
+    assert entry.remark == "average precision from the table of its card"
+
+
+@pytest.mark.parametrize("figure", [b"69.4587", b"about 0.7", b"nan", b""])
+def test_a_figure_of_a_table_that_is_none_is_not_taken_for_one(hub, config, figure):
+    hub.repository(
+        "org/x", {"config.json": config, "README.md": TABLE.replace(b"0.694587", figure)}
+    )
+    (entry,) = list_models("org")
+    assert entry.average_precision is None
+    assert "average precision" in entry.remark
 
 
 def test_an_owner_without_models_is_said_so(org):

@@ -3,6 +3,7 @@
 import hashlib
 import logging
 import traceback
+from importlib.metadata import version
 
 import pytest
 import torch
@@ -202,6 +203,90 @@ def test_an_empty_repository_takes_a_model_without_asking(hub, token, folder):
     assert push(folder, NAME).outcome == "pushed"
 
 
+# Former weights and licences ---------------------------------------------------------------------
+
+
+@pytest.fixture
+def other_weights(folder):
+    """Write weights of another training into a folder."""
+
+    def write():
+        torch.manual_seed(9)
+        Classifier("test_resnet", "VH,B11").save_pretrained(folder)
+
+    return write
+
+
+def test_what_reben_wrote_of_former_weights_goes_with_them(hub, token, folder, other_weights):
+    (folder / "model.onnx").write_bytes(b"of the former weights")
+    push(folder, NAME)
+    hub.write(NAME, {"notes.md": b"of others"})
+    (folder / "model.onnx").unlink()
+    (folder / "figures" / "reliability.png").rename(folder / "figures" / "precision_recall.png")
+    other_weights()
+    with pytest.raises(HubConflictError, match="other content"):
+        push(folder, NAME)
+    done = push(folder, NAME, confirm=yes)
+    assert done.plan.removed == ("figures/reliability.png", "model.onnx")
+    assert done.to_dict()["removed"] == ["figures/reliability.png", "model.onnx"]
+    files = without_attributes(hub.files(NAME))
+    assert files.pop("notes.md") == b"of others"
+    assert files == content(folder)
+    assert push(folder, NAME).outcome == "unchanged"
+
+
+def test_beside_the_same_weights_what_was_made_of_them_stays(hub, token, folder):
+    push(folder, NAME)
+    hub.write(NAME, {"model.onnx": b"of these weights"})
+    (folder / "README.md").write_bytes(CARD + b"More.\n")
+    done = push(folder, NAME, confirm=yes)
+    assert done.plan.removed == ()
+    assert "model.onnx" in hub.files(NAME)
+
+
+@pytest.mark.parametrize(
+    "path", ["pytorch_model.bin", "onnx/model_q8.onnx", "last.CKPT", "model-00001-of-2.safetensors"]
+)
+def test_former_weights_in_other_formats_stop_a_push_of_new_ones(
+    hub, token, folder, other_weights, path
+):
+    push(folder, NAME)
+    hub.write(NAME, {path: b"of the former weights"})
+    (folder / "README.md").write_bytes(CARD + b"More.\n")
+    push(folder, NAME, confirm=yes)  # the weights are the same
+    other_weights()
+    hub.requests.clear()
+    with pytest.raises(HubConflictError, match=rf"also holds {path}.*Delete them"):
+        push(folder, NAME, confirm=yes)
+    assert hub.writes() == []
+
+
+@pytest.mark.parametrize("change", [b"license: apache-2.0", b"license: other\nlicense_name: mine"])
+def test_a_licence_changes_only_if_that_is_said(hub, token, folder, change):
+    hub.repository(NAME, {"README.md": CARD.replace(b"license: mit", b"license: cc-by-nc-4.0")})
+    (folder / "README.md").write_bytes(CARD.replace(b"license: mit", change))
+    with pytest.raises(HubConflictError, match=r"licence cc-by-nc-4\.0.*--new-licence") as caught:
+        push(folder, NAME, confirm=yes)
+    assert hub.writes() == []
+    assert change.split()[-1].decode() in str(caught.value)
+    assert push(folder, NAME, dry_run=True).plan.licence_change[0] == "cc-by-nc-4.0"
+    assert push(folder, NAME, confirm=yes, new_licence=True).outcome == "pushed"
+    assert change in hub.files(NAME)["README.md"]
+
+
+@pytest.mark.parametrize("there", [b"# no head", b"---\ntags: [x]\n---\n"])
+def test_a_card_without_a_licence_can_get_one(hub, token, folder, there):
+    hub.repository(NAME, {"README.md": there})
+    assert push(folder, NAME, confirm=yes).outcome == "pushed"
+
+
+def test_a_repository_that_did_not_become_private_gets_nothing(hub, token, folder):
+    hub.all_public = True
+    with pytest.raises(HubConflictError, match=r"made .* public, although.*Nothing was pushed"):
+        push(folder, NAME, private=True)
+    assert without_attributes(hub.files(NAME)) == {}
+
+
 # Branch, tag, pull request -----------------------------------------------------------------------
 
 
@@ -239,6 +324,20 @@ def test_a_branch_that_is_not_there_starts_from_main(hub, token, folder):
     assert hub.files(NAME, "next/one")["README.md"].endswith(b"More.\n")
     assert hub.files(NAME)["README.md"] == CARD
     assert push(folder, NAME, revision="next/one").outcome == "unchanged"
+
+
+def test_the_branch_may_be_part_of_the_name(hub, token, folder):
+    done = push(folder, f"{NAME}@next")
+    assert done.url.endswith(f"{NAME}/tree/next")
+    assert without_attributes(hub.files(NAME, "next")) == content(folder)
+    with pytest.raises(ConfigError, match="another revision"):
+        push(folder, f"{NAME}@next", revision="other")
+
+
+def test_a_push_calls_us_by_name(hub, token, folder):
+    push(folder, NAME)
+    assert f"reben/{version('reben')}" in hub.agents
+    assert len(hub.agents) == 2  # files go to the storage without it
 
 
 def test_a_branch_of_a_new_repository_leaves_main_empty(hub, token, folder):

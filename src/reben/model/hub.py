@@ -10,9 +10,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from importlib.metadata import version
+from inspect import unwrap
 from json import JSONDecodeError
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+from urllib.parse import urlsplit
 
 from reben.errors import (
     ConfigError,
@@ -27,11 +30,14 @@ from reben.errors import (
 )
 from reben.support.atomic import output_error
 
+if TYPE_CHECKING:
+    from huggingface_hub import HfApi
+
 _log = logging.getLogger(__name__)
 _Answer = TypeVar("_Answer")
 
 WAITS = (1.0, 2.0, 4.0)
-"""Seconds before each further attempt."""
+"""Seconds before each further attempt; nothing is asked more often."""
 _HUB_ID = re.compile(r"(?!.*(--|\.\.))\w([\w.-]*\w)?/\w([\w.-]*\w)?(?<!\.git)", re.ASCII)
 _LONGEST_ID = 96
 _TOKEN = re.compile(r"[!-~]+")
@@ -50,6 +56,11 @@ _ANSWERS: dict[int, tuple[type[HubError], str]] = {
     404: (HubNotFoundError, "Check the name and the revision."),
     409: (HubConflictError, "Look at what is there, and choose another name."),
     412: (HubConflictError, "Look at what is there, and try again."),
+    429: (
+        HubConnectionError,
+        "The Hub takes no more requests from here for now: wait some minutes, or log in, which "
+        "allows more: hf auth login",
+    ),
 }
 _BUSY = (HubConnectionError, "The Hub itself has a problem: try again later.")
 _OTHER = (HubError, "Follow what it says, and try again.")
@@ -107,6 +118,29 @@ def checked_token(token: str | bool | None) -> str | None:
     return found
 
 
+def client(token: str | bool | None = None) -> "HfApi":
+    """Return the client for all requests to the Hub, which calls itself by our name there."""
+    from huggingface_hub import HfApi, constants, get_session
+
+    try:
+        place = urlsplit(constants.ENDPOINT)
+        if place.scheme not in ("http", "https") or not place.hostname:
+            raise ValueError("it has to begin with https://")
+    except ValueError as error:
+        raise ConfigError(
+            f"HF_ENDPOINT is {constants.ENDPOINT!r}, which is no address of a Hub: {error}. Unset "
+            "it, or give one such as https://huggingface.co"
+        ) from None
+    try:
+        get_session()  # reads the proxies of the environment
+    except (ValueError, ImportError) as error:
+        raise ConfigError(
+            "The proxy that the environment names (HTTPS_PROXY, ALL_PROXY) cannot be used: "
+            f"{first_line(error)}. Unset it, or give one such as http://host:port"
+        ) from None
+    return HfApi(token=token, library_name="reben", library_version=version("reben"))
+
+
 @contextmanager
 def in_our_words(asked: str) -> Iterator[None]:
     """Turn the errors of the Hub client into ours; ``asked`` begins their messages."""
@@ -137,7 +171,9 @@ def _explain(error: BaseException, asked: str) -> HubError:
         return HubAuthError(f"{asked}: the Hub's storage refuses the token. {_ANSWERS[403][1]}")
     said = _LOOKS_LIKE_TOKEN.sub("[token]", first_line(error))
     if _is_of_this_machine(error):
-        return HubError(f"{asked}: this machine refuses: {said}.")
+        file = getattr(error, "filename", None)
+        about = f" ({file})" if file and str(file) not in said else ""
+        return HubError(f"{asked}: this machine refuses: {said}{about}.")
     response = getattr(error, "response", None)
     if response is None:
         return HubConnectionError(
@@ -146,29 +182,69 @@ def _explain(error: BaseException, asked: str) -> HubError:
         )
     status = int(response.status_code)
     said = _LOOKS_LIKE_TOKEN.sub("[token]", response.headers.get("X-Error-Message") or said)
-    is_busy = status in (408, 429) or status >= 500
+    is_busy = status == 408 or status >= 500
     kind, advice = _BUSY if is_busy else _ANSWERS.get(status, _OTHER)
     if status == 401 and "credentials" in said.lower():
         advice = "The token is not valid (any more): make a new one and log in with: hf auth login"
     return kind(f"{asked}: the Hub answers {status} ({said.rstrip('.')}). {advice}")
 
 
-def ask(call: Callable[[], _Answer], asked: str) -> _Answer:
+def ask(
+    call: Callable[[], _Answer],
+    asked: str,
+    *,
+    is_final: Callable[[BaseException | None], bool] | None = None,
+) -> _Answer:
     """Return the result of a call of the Hub client; call again if the Hub or the network fails.
 
     Only for calls that change nothing, or that the Hub refuses the second time.
+
+    Args:
+        call: The call.
+        asked: What messages begin with.
+        is_final: Tells of an error whether asking again is of no use.
     """
     for wait in WAITS:
         try:
-            with in_our_words(asked):
+            with in_our_words(asked), _client_retries(0):
                 return call()
         except HubConnectionError as error:
-            if _is_final(error.__cause__):
+            if (is_final or _is_final)(error.__cause__):
                 raise
             _log.info("%s Trying again in %g s.", error, wait)
             time.sleep(wait)
-    with in_our_words(asked):
+    with in_our_words(asked), _client_retries(0):
         return call()
+
+
+@contextmanager
+def _client_retries(count: int) -> Iterator[None]:
+    """Let the Hub client itself ask again only so often, since `ask` does.
+
+    Otherwise its retries and ours would multiply. It has no setting for that, only defaults.
+    """
+    from huggingface_hub.file_download import http_get
+    from huggingface_hub.utils import (  # type: ignore[attr-defined]
+        http_backoff,
+        http_stream_backoff,
+    )
+
+    settings = [
+        (unwrap(http_backoff).__kwdefaults__, "max_retries", count),
+        (unwrap(http_stream_backoff).__kwdefaults__, "max_retries", 0),
+        (unwrap(http_get).__kwdefaults__, "_nb_retries", len(WAITS)),  # from where it broke off
+    ]
+    for defaults, name, most in settings:
+        defaults[name] = most
+    try:
+        yield
+    finally:
+        for defaults, name, _ in settings:
+            defaults[name] = _CLIENT_RETRIES
+
+
+_CLIENT_RETRIES = 5
+"""How often the Hub client asks again by itself. Source: huggingface_hub 1 and 2."""
 
 
 def fetch_file(name: str, file: str, hub: dict[str, Any]) -> Path | None:
@@ -181,13 +257,14 @@ def fetch_file(name: str, file: str, hub: dict[str, Any]) -> Path | None:
         file: Its path in the repository.
         hub: ``revision``, ``cache_dir``, ``token``, ``local_files_only`` for the Hub client.
     """
-    from huggingface_hub import constants, hf_hub_download
+    from huggingface_hub import constants
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
     checked_token(hub.get("token"))
-    download = partial(hf_hub_download, name, file, **hub)
+    download = partial(_download, name, file, **hub)
     try:
-        return Path(ask(download, f"There is no folder {name}; fetching {file} from the Hub"))
+        asked = f"There is no folder {name}; fetching {file} from the Hub"
+        return Path(ask(download, asked, is_final=_is_final_download))
     except HubNotFoundError as error:
         if isinstance(error.__cause__, EntryNotFoundError):
             return None
@@ -210,21 +287,24 @@ def fetch_file(name: str, file: str, hub: dict[str, Any]) -> Path | None:
         raise
 
 
+def _download(name: str, file: str, **hub: Any) -> str:  # noqa: ANN401 - passed on
+    """Return the path of a file in the cache. Where the Hub is down, the client asks twice."""
+    with _client_retries(max(0, len(WAITS) - 1)):
+        return str(client().hf_hub_download(name, file, **hub))
+
+
 def list_files(name: str, revision: str, token: str | bool | None) -> list[str]:
     """Return the paths of the files of a repository at a revision."""
-    from huggingface_hub import HfApi
-
-    call = partial(HfApi().list_repo_files, name, revision=revision, token=token)
+    call = partial(client(token).list_repo_files, name, revision=revision)
     return ask(call, f"Listing the files of {name} at {revision}")
 
 
 def _cached(name: str, file: str, hub: dict[str, Any], error: HubConnectionError) -> Path:
     """Return the file in the cache after the connection broke down: the client does not look."""
-    from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
     try:
-        path = Path(hf_hub_download(name, file, **{**hub, "local_files_only": True}))
+        path = Path(client().hf_hub_download(name, file, **{**hub, "local_files_only": True}))
     except LocalEntryNotFoundError:
         raise error from error.__cause__
     _log.warning("%s Taking %s from the cache.", error, path)
@@ -236,6 +316,12 @@ def _is_final(error: BaseException | None) -> bool:
     from huggingface_hub.errors import LocalEntryNotFoundError, OfflineModeIsEnabled
 
     return isinstance(error, LocalEntryNotFoundError | OfflineModeIsEnabled)
+
+
+def _is_final_download(error: BaseException | None) -> bool:
+    """Tell the same of a download, which the client goes on with where it broke off."""
+    broken_off = getattr(getattr(error, "_request", None), "method", None) == "GET"
+    return _is_final(error) or (broken_off and not hasattr(error, "response"))
 
 
 def _is_of_this_machine(error: BaseException) -> bool:

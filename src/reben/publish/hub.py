@@ -19,7 +19,7 @@ from reben.errors import (
     HubConnectionError,
     HubError,
 )
-from reben.model.hub import ask, checked_token, in_our_words, require_hub_id
+from reben.model.hub import ask, checked_token, client, in_our_words, require_hub_id, split_revision
 from reben.publish.push_plan import MAIN, PushPlan, make_plan, read_tree, references
 
 if TYPE_CHECKING:
@@ -65,16 +65,19 @@ def push(  # noqa: PLR0913 - all after the second are named
     confirm: Callable[[PushPlan], bool] | None = None,
     token: str | None = None,
     progress: Callable[[int, int], None] | None = None,
+    new_licence: bool = False,
 ) -> Pushed:
     """Push a card folder to the Hub in one commit, and return where it is.
 
     The folder is checked first. Only the files of a card folder are pushed; the plan names the
-    others. Files that only the repository holds stay there. Unchanged files are not sent again,
-    and if none changed, no commit is made. Other people's changes are never overwritten.
+    others. Files that only the repository holds stay there, but for what reben wrote of weights
+    that this push replaces, such as an old ``model.onnx``. Unchanged files are not sent again, and
+    if none changed, no commit is made. Other people's changes are never overwritten.
 
     Args:
         folder: A card folder, as `write_card` makes it.
-        repository: Where to, ``owner/name``; it is created if it does not exist.
+        repository: Where to, ``owner/name`` or ``owner/name@branch``; it is created if it does not
+            exist.
         private: Whether to make a new repository private. An existing public one is then refused.
         create_pr: Whether to open a pull request instead of committing to a branch.
         tag: A tag to set on the commit.
@@ -84,22 +87,25 @@ def push(  # noqa: PLR0913 - all after the second are named
             Without it, a repository that holds other content is refused.
         token: A token with write access, if not the one from the usual places.
         progress: Called as ``progress(done, total)`` while files are sent, counted in bytes.
+        new_licence: Whether the licence may become another than that on the Hub.
 
     Raises:
         CardError: If the folder does not pass the check.
         ConfigError: If the name is invalid, or the settings contradict each other.
         HubAuthError: If there is no token, or it has no right to do this.
-        HubConflictError: If the repository holds other content and ``confirm`` is not given, if a
-            name is taken, or if somebody else changes it at the same time.
+        HubConflictError: If the repository holds other content and ``confirm`` is not given, if it
+            holds former weights in other formats or has another licence, if a name is taken, or if
+            somebody else changes it at the same time.
         HubConnectionError: If the Hub or the network keeps failing.
 
     Example:
         >>> push("runs/r50-s2/hub", "my-org/resnet50-s2-v1.0").url  # doctest: +SKIP
         'https://huggingface.co/my-org/resnet50-s2-v1.0'
     """
+    repository, revision = split_revision(repository, revision)
     require_hub_id(repository)
     _require_sense(create_pr=create_pr, tag=tag, revision=revision)
-    api = _client(token)
+    api = _writing_client(token)
     _require_card(Path(folder))
     _require_writer(api)
     look = partial(
@@ -115,6 +121,13 @@ def push(  # noqa: PLR0913 - all after the second are named
     plan = look()
     if dry_run:
         return Pushed("dry run", plan.page, None, plan)
+    if plan.licence_change is not None and not new_licence:
+        old, new = plan.licence_change
+        raise HubConflictError(
+            f"{plan.url} is under the licence {old}, and the card of {folder} says {new}. Nothing "
+            "was pushed. If the licence shall change, say so: new_licence=True (--new-licence); "
+            f"else write the card with the licence {old}."
+        )
     if plan.is_done:
         return Pushed("unchanged", plan.page, plan.head, plan)
     if confirm is not None and not confirm(plan):
@@ -151,16 +164,14 @@ def _require_sense(*, create_pr: bool, tag: str | None, revision: str | None) ->
         )
 
 
-def _client(token: str | None) -> "HfApi":
-    from huggingface_hub import HfApi
-
+def _writing_client(token: str | None) -> "HfApi":
     found = checked_token(token)
     if found is None:
         raise HubAuthError(
             "Pushing needs a token with write access, and there is none. Log in with: hf auth "
             "login (or set HF_TOKEN)"
         )
-    return HfApi(token=found, library_name="reben", library_version=version("reben"))
+    return client(found)
 
 
 def _require_card(folder: Path) -> None:
@@ -201,6 +212,8 @@ def _make_repository(api: "HfApi", plan: PushPlan, look: Callable[[], PushPlan])
         ask(make, f"Making the repository {plan.repository}")
     except HubConflictError as error:  # made by us, if an answer was lost
         clash = error
+    else:
+        _require_private(api, plan)
     made = look()
     if made.overwrites or not made.exists:
         told = "somebody else has just created" if made.exists else "this token cannot see"
@@ -209,6 +222,18 @@ def _make_repository(api: "HfApi", plan: PushPlan, look: Callable[[], PushPlan])
             "pushed. Choose another name, or look at it and push again.".lstrip()
         ) from clash
     return made.head
+
+
+def _require_private(api: "HfApi", plan: PushPlan) -> None:
+    """Check that a new repository became private if it was to be."""
+    if not plan.private:
+        return
+    info = ask(partial(api.model_info, plan.repository), f"Looking at the new {plan.repository}")
+    if not info.private:
+        raise HubConflictError(
+            f"The Hub made {plan.url} public, although it was asked for a private repository. "
+            f"Nothing was pushed into it. Make it private, or delete it, at {plan.url}/settings"
+        )
 
 
 def _make_commit(api: "HfApi", plan: PushPlan, progress: _Progress | None) -> tuple[str, str]:
@@ -237,12 +262,15 @@ def _commit(api: "HfApi", plan: PushPlan, progress: _Progress | None) -> tuple[s
         "revision": None if plan.pull_request else plan.branch,
         "create_pr": plan.pull_request,
     }
+    from huggingface_hub import CommitOperationDelete
+
     additions = [file.addition for file in plan.changes]
+    deletions = [CommitOperationDelete(path, is_folder=False) for path in plan.removed]
     known = references(api, plan.repository, pull_requests=True)[0] if plan.pull_request else {}
     send = partial(
         api.create_commit,
         plan.repository,
-        additions,
+        [*additions, *deletions],
         commit_message=f"Publish with reben {version('reben')}",
         parent_commit=plan.head,
         **target,

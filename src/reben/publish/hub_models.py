@@ -6,13 +6,16 @@ from typing import Any
 from reben.errors import (
     AmbiguousBandsError,
     BandsError,
+    CardError,
     ConfigError,
     HubNotFoundError,
     ModelFolderError,
 )
 from reben.model.folder import CONFIG_FILE
-from reben.model.hub import ask, checked_token, fetch_file
+from reben.model.hub import ask, checked_token, client, fetch_file
 from reben.model.published import parse_config
+from reben.publish.mlm_fields import CARD_FILE
+from reben.publish.pages import read_page, split_head, table_rows
 from reben.support.json_files import read_json
 
 
@@ -25,7 +28,8 @@ class Entry:
         commit: The commit that was looked at.
         architecture: Its backbone, by timm's name.
         bands: Its bands in the order of the channels.
-        average_precision: Macro average precision by the model-index of its card, 0 to 1.
+        average_precision: Macro average precision by the model-index of its card, or else by the
+            table of results on it, 0 to 1.
         measured_on: The data set and split of that figure.
         private: Whether it is private.
         updated: When it was last changed, ISO 8601.
@@ -50,8 +54,8 @@ class Entry:
 def list_models(owner: str, *, token: str | bool | None = None) -> tuple[Entry, ...]:
     """Return the models of an organisation or user, the highest average precision first.
 
-    Those without a figure come last. One small file of each model is fetched into the Hub's cache;
-    no weights are.
+    Those without a figure come last. One or two small files of each model are fetched into the
+    Hub's cache; no weights are.
 
     Args:
         owner: Name of the organisation or user.
@@ -62,15 +66,13 @@ def list_models(owner: str, *, token: str | bool | None = None) -> tuple[Entry, 
         HubNotFoundError: If the token sees no model of that owner.
         HubError: If the Hub refuses or cannot be reached.
     """
-    from huggingface_hub import HfApi
-
     if not owner.strip() or "/" in owner:
         raise ConfigError(
             f"{owner!r} is no organisation or user on the Hub. Name it without a model, for "
             "example BIFOLD-BigEarthNetv2-0."
         )
     checked_token(token)
-    api = HfApi(token=token)
+    api = client(token)
 
     def listed() -> list[Any]:
         return list(api.list_models(author=owner, cardData=True, full=True))
@@ -91,8 +93,9 @@ def _rank(entry: Entry) -> tuple[bool, float, str]:
 
 def _entry(model: Any, token: str | bool | None) -> Entry:  # noqa: ANN401 - of the Hub client
     architecture, bands, doubt = _contract(model.id, model.sha, token)
-    found = _average_precision(model.card_data)
-    remarks = [doubt, "" if found else "no average precision in the model-index of its card"]
+    found, remark = _average_precision(model.card_data), ""
+    if found is None:
+        found, remark = _table_precision(model.id, model.sha, token)
     return Entry(
         model=model.id,
         commit=model.sha,
@@ -102,7 +105,7 @@ def _entry(model: Any, token: str | bool | None) -> Entry:  # noqa: ANN401 - of 
         measured_on=found[1] if found else None,
         private=bool(model.private),
         updated=model.last_modified.isoformat() if model.last_modified else None,
-        remark="; ".join(filter(None, remarks)),
+        remark="; ".join(filter(None, (doubt, remark))),
     )
 
 
@@ -129,7 +132,34 @@ def _contract(
     return config.backbone, config.bands.names, ""
 
 
-def _average_precision(card: Any) -> tuple[float, str] | None:  # noqa: ANN401 - of the Hub client
+def _table_precision(
+    name: str, commit: str, token: str | bool | None
+) -> tuple[tuple[float, str | None] | None, str]:
+    """Return the macro average precision of the table of a card, and what is to be said of it.
+
+    The first published cards have it there and no model-index.
+    """
+    nothing = "no average precision in the model-index of its card"
+    path = fetch_file(name, CARD_FILE, {"revision": commit, "token": token})
+    if path is None:
+        return None, nothing
+    column = None
+    try:
+        for row in table_rows(split_head(read_page(path))[1]):
+            words = [" ".join(cell.replace("*", "").lower().split()) for cell in row]
+            if "macro" in words:
+                column = words.index("macro")
+            elif column is not None and words[0] in ("average precision", "map", "ap"):
+                figure = float(words[column])
+                if not 0 <= figure <= 1:
+                    return None, f"average precision {words[column]} in the table of its card"
+                return (figure, None), "average precision from the table of its card"
+    except (CardError, ValueError, IndexError):
+        pass
+    return None, nothing
+
+
+def _average_precision(card: Any) -> tuple[float, str | None] | None:  # noqa: ANN401 - of the Hub client
     """Return the macro average precision of a card and its data, preferably of a test split."""
     results = [
         result

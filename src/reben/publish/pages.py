@@ -132,6 +132,18 @@ def pictures(text: str) -> tuple[str, ...]:
     return tuple(found)
 
 
+def table_rows(text: str) -> Iterator[list[str]]:
+    """Yield the rows of the tables of Markdown with their heads, each cell as it is written."""
+    row: list[str] = []
+    for token in _blocks(text, {}):
+        if token.type == "tr_open":
+            row = []
+        elif token.type == "inline":
+            row.append(token.content)
+        elif token.type == "tr_close":
+            yield row
+
+
 def code_lines(text: str) -> Iterator[tuple[int, int, str]]:
     """Yield the blocks of Markdown that are no prose: first line, line after, kind of token."""
     for token in _blocks(text, {}):

@@ -1,14 +1,17 @@
 """The plan of a push: the files of a card folder compared with those on the Hub; read only."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Literal
 
 from reben.errors import CardError, ConfigError, HubConflictError, HubNotFoundError
-from reben.model.hub import ask
+from reben.model.hub import ask, fetch_file
+from reben.model.weights import WEIGHTS_FILE
 from reben.publish.card import FILES
+from reben.publish.mlm_fields import CARD_FILE
+from reben.publish.pages import parse_head, read_page, split_head
 from reben.publish.report_page import FIGURES_FOLDER
 
 if TYPE_CHECKING:
@@ -61,6 +64,9 @@ class PushPlan:
         head: The commit that the new one follows; None for a new repository.
         files: The files of the folder.
         stays: Files of the repository that the folder does not hold; they are left there.
+        removed: Files of the repository that reben wrote for its former weights, and that the
+            folder does not hold; they are deleted, since they would contradict the new ones.
+        licence_change: The licence on the Hub and that of the folder, if they differ.
         left_out: Files of the folder that are not pushed -> why.
     """
 
@@ -77,6 +83,8 @@ class PushPlan:
     files: tuple[PlannedFile, ...]
     stays: tuple[str, ...]
     left_out: Mapping[str, str]
+    removed: tuple[str, ...] = ()
+    licence_change: tuple[str, str] | None = None
 
     @property
     def page(self) -> str:
@@ -96,7 +104,9 @@ class PushPlan:
     @property
     def overwrites(self) -> bool:
         """Whether the repository holds other content."""
-        others = set(self.stays) - {ATTRIBUTES} or any(file.state != "new" for file in self.files)
+        others = {*self.stays, *self.removed} - {ATTRIBUTES} or any(
+            file.state != "new" for file in self.files
+        )
         return bool(self.changes and others) and not self.pull_request
 
     def to_dict(self) -> dict[str, Any]:
@@ -106,6 +116,8 @@ class PushPlan:
             **{name: getattr(self, name) for name in names},
             "files": [{"path": f.path, "bytes": f.size, "state": f.state} for f in self.files],
             "stays": list(self.stays),
+            "removed": list(self.removed),
+            "licence_change": self.licence_change and list(self.licence_change),
             "left_out": dict(self.left_out),
         }
 
@@ -134,6 +146,7 @@ def make_plan(  # noqa: PLR0913 - all after the third are named
         files = tuple(_planned(path, file, there.get(path)) for path, file in paths.items())
     except (OSError, ValueError) as error:
         raise CardError(f"The card folder {folder} cannot be read: {error}.") from error
+    former = _former_files(repository, files, sorted(set(there) - set(paths)))
     content = head if all(file.state == "same" for file in files) else None
     if tag is not None and tags.get(tag, content) != content:
         raise HubConflictError(
@@ -152,9 +165,65 @@ def make_plan(  # noqa: PLR0913 - all after the third are named
         tag_exists=tag in tags,
         head=head,
         files=files,
-        stays=tuple(sorted(set(there) - set(paths))),
+        stays=tuple(sorted(set(there) - set(paths) - set(former))),
         left_out=left_out,
+        removed=former,
+        licence_change=_licence_change(api, repository, head, folder)
+        if CARD_FILE in there
+        else None,
     )
+
+
+def _former_files(
+    repository: str, files: Sequence[PlannedFile], others: Sequence[str]
+) -> tuple[str, ...]:
+    """Return the files of a repository that are of weights which a push replaces.
+
+    What reben writes beside weights can go, since it can be made again. Weights in other formats
+    are somebody's work, so they are refused.
+    """
+    if not any(file.path == WEIGHTS_FILE and file.state != "same" for file in files):
+        return ()
+    foreign = [
+        path
+        for path in others
+        if path not in FILES and PurePosixPath(path).suffix.lower() in _WEIGHTS_SUFFIXES
+    ]
+    if foreign:
+        raise HubConflictError(
+            f"{repository} also holds {', '.join(foreign)}: the former weights in other formats, "
+            f"which would not be those of the new {WEIGHTS_FILE}. Nothing was pushed. Delete them "
+            "on the Hub first, or push under another name."
+        )
+    return tuple(path for path in others if path in FILES or path.startswith(f"{FIGURES_FOLDER}/"))
+
+
+_SUFFIXES = """
+    .bin .ckpt .engine .gguf .h5 .keras .mlmodel .msgpack .npz .onnx .ot .pb .pickle .pkl .pt .pt2
+    .pth .safetensors .tflite
+"""
+_WEIGHTS_SUFFIXES = frozenset(_SUFFIXES.split())
+
+
+def _licence_change(
+    api: "HfApi", repository: str, head: str | None, folder: Path
+) -> tuple[str, str] | None:
+    """Return the licence of the card on the Hub and of that in a folder, if they differ."""
+    there = fetch_file(repository, CARD_FILE, {"revision": head, "token": api.token})
+    if there is None:
+        return None
+    old, new = _licence(there), _licence(folder / CARD_FILE)
+    return None if old in ("", new) else (old, new or "none")
+
+
+def _licence(card: Path) -> str:
+    """Return the licence that a card states, with the name of one that the Hub does not know."""
+    try:
+        block, _ = split_head(read_page(card))
+        head = {} if block is None else parse_head(block)
+    except CardError:
+        return ""
+    return " ".join(str(head[name]) for name in ("license", "license_name") if head.get(name))
 
 
 def card_files(folder: Path) -> tuple[dict[str, Path], dict[str, str]]:

@@ -187,6 +187,7 @@ def push(  # noqa: PLR0913 - one for each option
     revision: str | None = None,
     dry_run: Switch = False,
     yes: Switch = False,
+    new_licence: Annotated[bool, Parameter(negative="", alias="--new-license")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Push a card folder to the Hugging Face Hub in one commit, and print where it is.
@@ -196,13 +197,14 @@ def push(  # noqa: PLR0913 - one for each option
 
     Args:
         folder: The folder that reben card wrote.
-        repository: Where to, owner/name; it is made if it is not there.
+        repository: Where to, owner/name or owner/name@branch; it is made if it is not there.
         private: Make a new repository private.
         pr: Open a pull request instead of committing to a branch.
         tag: A tag to set on the commit, for example v1.0.
         revision: The branch to commit to; one that is not there is made. Default: main.
         dry_run: Show what would be done, and change nothing.
         yes: Do not ask. Needed where no terminal is, and then also for other content.
+        new_licence: Let the licence become another than that on the Hub.
         as_json: Write the result as JSON.
     """
     from reben.publish.hub import push as push_folder
@@ -228,6 +230,7 @@ def push(  # noqa: PLR0913 - one for each option
             revision=revision,
             dry_run=dry_run,
             confirm=confirm,
+            new_licence=new_licence,
         )
     if done.outcome == "declined":
         talk("Nothing was pushed.")
@@ -247,7 +250,7 @@ def hub(owner: str, /, *, as_json: AsJson = False) -> None:
     """List the models of an organisation or user on the Hugging Face Hub, the best first.
 
     Bands and architecture are those of the configs, average precision is what the cards tell in
-    their model-index.
+    their model-index or their table of results.
 
     Args:
         owner: Name of the organisation or user, for example BIFOLD-BigEarthNetv2-0.
@@ -290,6 +293,7 @@ def _show(plan: "PushPlan", *, as_talk: bool) -> None:
         (file.path, format_bytes(file.size), {"same": "unchanged"}.get(file.state, file.state))
         for file in plan.files
     ]
+    rows += [(path, "", "deleted: of the former weights") for path in plan.removed]
     rows += [(path, "", "stays as it is there") for path in plan.stays]
     rows += [(path, "", f"left out: {why}") for path, why in plan.left_out.items()]
     (talk if as_talk else print_text)(_headline(plan))
@@ -303,7 +307,9 @@ def _headline(plan: "PushPlan") -> str:
     where = "a pull request" if plan.pull_request else f"branch {plan.branch}"
     new = "" if plan.branch_exists or plan.pull_request else " (new)"
     tag = f", tag {plan.tag}" if plan.tag else ""
-    return f"{plan.url} ({kind}), {where}{new}{tag}"
+    change = plan.licence_change
+    licence = f", licence {change[1]} instead of {change[0]}" if change else ""
+    return f"{plan.url} ({kind}), {where}{new}{tag}{licence}"
 
 
 def _question(plan: "PushPlan") -> str:
