@@ -34,8 +34,8 @@ def patch_id(number):
 
 
 def s1_name(number):
-    # The partner's position is another one: it cannot be had from the Sentinel-2 name.
-    return f"{SCENE}_{number // 90}_{number % 90 + 5}"
+    """The name of the partner: of the same place, from another time."""
+    return f"{SCENE}_{number // 90}_{number % 90}"
 
 
 def band(name, number=0):

@@ -12,9 +12,13 @@ from made_up import SCENE, TILE, band, patch_id, s1_name
 from reben.data.storage import writer as value_writer
 from reben.data.tiff.write import GeoTransform, encode_geotiff
 from reben.spec.bands import PIXEL_METRES, S1, S2_FULL
+from reben.spec.patches import place_of_name
 
 ROOTS = {"s2": "BigEarthNet-S2", "s1": "BigEarthNet-S1", "reference_maps": "Reference_Maps"}
 KINDS = {"s2": "Sentinel-2", "s1": "Sentinel-1", "reference_maps": "reference map"}
+
+
+EAST_OF_NAME = 60
 
 
 def reference_map(number):
@@ -44,8 +48,10 @@ def files_of(which, number):
     folder = f"{scene if which == 's1' else TILE}/{patch}"
     files = {}
     for tensor, pixels in tensors_of(which, number).items():
+        bounds = place_of_name(patch)
+        # A little east of where names say, so that the two can be told apart.
         place = GeoTransform(
-            300_000 + 1200 * number, 5_000_000, PIXEL_METRES.get(tensor, 10), 32633
+            bounds.left + EAST_OF_NAME, bounds.top, PIXEL_METRES.get(tensor, 10), bounds.epsg
         )
         ending = "reference_map" if tensor == "Data" else tensor
         nodata = None if which == "s1" else 0

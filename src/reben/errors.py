@@ -13,6 +13,7 @@ The tree:
     ├── LabelsError (ValueError)
     │   └── UnknownLabelError         not the name of a label
     ├── PatchNameError (ValueError)   not the name of a patch
+    ├── PlaceError (ValueError)       files or names of one patch that lie in different places
     ├── PixelsError (ValueError)
     │   ├── PatchShapeError           a band of the wrong size
     │   └── PixelValueError           values in the wrong unit, of the wrong dtype, or NaN
@@ -87,6 +88,10 @@ class UnknownLabelError(LabelsError):
 
 class PatchNameError(RebenError, ValueError):
     """A text is not the name of a patch."""
+
+
+class PlaceError(RebenError, ValueError):
+    """What should be one patch lies in different places."""
 
 
 class PixelsError(RebenError, ValueError):

@@ -1,9 +1,18 @@
 import numpy as np
 import pytest
 import rasterio.warp
+from rasterio.warp import transform_bounds
 
-from reben.data.places import ground_size, require_pyproj, to_degrees
-from reben.errors import ConfigError, MissingExtraError
+from reben.data.places import (
+    distance_between,
+    ground_size,
+    require_one_place,
+    require_patch_size,
+    require_pyproj,
+    to_degrees,
+)
+from reben.errors import ConfigError, MissingExtraError, PatchShapeError, PlaceError
+from reben.spec.patches import Bounds, place_of_name
 
 
 def test_degrees_are_those_that_rasterio_finds():
@@ -43,3 +52,48 @@ def test_a_place_that_is_nowhere_has_no_size():
 def test_an_unknown_reference_system_is_refused():
     with pytest.raises(ConfigError, match="is not a known reference system"):
         ground_size("no such system", 0, 0, 1, 1)
+
+
+def test_the_distance_of_two_places_is_that_on_the_ground():
+    near = Bounds(32633, 500_000, 5_000_000, 501_200, 5_001_200)
+    east = Bounds(32633, 503_000, 5_000_000, 504_200, 5_001_200)
+    assert distance_between(near, near) == 0
+    assert distance_between(near, east) == pytest.approx(3000, rel=0.005)
+    again = Bounds(32634, *transform_bounds(32633, 32634, *near[1:]))
+    assert distance_between(near, again) < 20
+    assert distance_between(again, east) == pytest.approx(3000, rel=0.01)
+
+
+def bounds(left=500_000.0, top=5_001_200.0, side=1200.0, epsg=32633):
+    return Bounds(epsg, left, top - side, left + side, top)
+
+
+def test_places_of_one_patch_are_near_each_other():
+    require_one_place({"a": None, "b": bounds(), "c": bounds(500_119), "d": None})
+    with pytest.raises(PlaceError, match=r"^b and c lie 121 m apart.*column s1_name"):
+        require_one_place({"a": None, "b": bounds(), "c": bounds(500_121)})
+    austria = place_of_name("S1A_IW_GRDH_1SDV_20170613T165043_33UUP_65_63")
+    finland = place_of_name("S2A_MSIL2A_20180526T100031_N9999_R122_T34WFU_14_23")
+    with pytest.raises(PlaceError, match="lie 2,133 km apart"):
+        require_one_place({"S1": austria, "S2": finland})
+
+
+@pytest.mark.parametrize("side", [1188.1, 1200, 1211.9])
+def test_a_patch_is_1200_m_wide_on_the_ground(side):
+    require_patch_size("x.tif", bounds(side=side), 32633, 120)
+
+
+@pytest.mark.parametrize(
+    ("place", "found"),
+    [
+        (bounds(side=1128), r"covers 1128 x 1128 m .*EPSG:32633.*pixels of 9\.4 m"),
+        (bounds(1_500_000, 8_401_200, epsg=3857), r"covers 60\d\.?\d* x 60\d.*pixels of 5"),
+        (bounds(15, 60.012, 0.012, epsg=4326), r"covers 66\d\.\d+ x 133\d.*EPSG:4326"),
+        (bounds(15, 60, 1.2, epsg=4326), r"covers \d+ x 1\.3\d+e\+05 m"),
+        (bounds(1e12, epsg=32633), "nowhere on the ground"),
+        (bounds(float("inf")), "nowhere on the ground"),
+    ],
+)
+def test_an_image_that_covers_other_ground_is_refused_with_its_size(place, found):
+    with pytest.raises(PatchShapeError, match=found):
+        require_patch_size("x.tif", place, place.epsg, 120)

@@ -134,7 +134,7 @@ def test_numbers_that_stand_for_something_else_are_refused(number):
 @pytest.mark.parametrize("names", [S2_FULL.names, ("B04",), ("B8A", "B12")])
 def test_reflectances_are_told_in_one_band_and_in_all(names):
     changed = floats() | floats(names, 1e-4)
-    subject = "Sentinel-2 values reach" if len(names) == 12 else rf"{', '.join(names)} reach"
+    subject = "Values of Sentinel-2 reach" if len(names) == 12 else rf"{', '.join(names)} reach"
     with pytest.raises(PixelValueError, match=rf"{subject}.*0\.\.1.*multiply by 10000"):
         check_values(batch(changed))
 

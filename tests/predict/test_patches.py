@@ -125,9 +125,8 @@ def test_places_are_those_of_the_files_or_of_the_names(model, data, files, metad
     by_file = predict_patches(model, source, tmp_path / "f.parquet", options=SMALL)
     by_name = predict_patches(model, data, tmp_path / "n.parquet", options=SMALL)
     found = geopandas.read_parquet(by_file.out).to_crs(32633).bounds
-    # The made-up files lie where they say, not where their names do.
-    np.testing.assert_allclose(found["minx"], [300_000 + 1200 * n for n in NUMBERS], atol=1e-3)
-    np.testing.assert_allclose(found["maxy"], 5_000_000, atol=1e-3)
+    np.testing.assert_allclose(found["minx"], 300_000 + made_up_files.EAST_OF_NAME, atol=1e-3)
+    np.testing.assert_allclose(found["maxy"], [5_400_000 - 1200 * n for n in NUMBERS], atol=1e-3)
     named = geopandas.read_parquet(by_name.out).to_crs(32633).bounds
     np.testing.assert_allclose(named["minx"], 300_000, atol=1e-3)
     np.testing.assert_allclose(named["maxy"], [5_400_000 - 1200 * n for n in NUMBERS], atol=1e-3)

@@ -9,8 +9,10 @@ from reben.spec.patches import (
     PATCH_METRES,
     PATCH_PIXELS,
     SPLITS,
+    Bounds,
     Sentinel1Patch,
     Sentinel2Patch,
+    place_of_name,
     reference_map_name,
 )
 
@@ -171,3 +173,22 @@ def test_parts_that_make_no_name_are_refused(parts):
 def test_only_a_sentinel2_patch_has_a_reference_map(name):
     with pytest.raises(PatchNameError, match="Sentinel-2"):
         reference_map_name(name)
+
+
+NAMES = {
+    "S2A_MSIL2A_20170613T101031_N9999_R022_T33UUP_26_57": (331_200, 5_331_600),
+    "S1B_IW_GRDH_1SDV_20170612T165809_33UUP_26_57": (331_200, 5_331_600),
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_patch_name_says_where_the_patch_lies(name):
+    left, top = NAMES[name]
+    assert place_of_name(name) == Bounds(32633, left, top - 1200, left + 1200, top)
+
+
+@pytest.mark.parametrize(
+    "name", ["", "my field", "S2A_MSIL2A_20170613T101031_N9999_R022_T33UIP_26_57"]
+)
+def test_a_name_that_says_nothing_gives_no_place(name):
+    assert place_of_name(name) is None

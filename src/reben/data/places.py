@@ -1,17 +1,25 @@
-"""Where places lie in degrees, and how large they are on the ground, by the optional pyproj.
+"""Where places lie in degrees, how large they are on the ground, and how far apart.
 
-The length of a metre of a map is not a metre everywhere: in Web Mercator at 60 degrees north it is
-half of one.
+All but UTM zones needs the optional pyproj. A metre of a map is not a metre everywhere: in Web
+Mercator at 60 degrees north it is half of one.
 """
 
+import math
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from reben.errors import ConfigError
+from reben.errors import ConfigError, PatchShapeError, PlaceError
+from reben.spec.patches import PATCH_METRES, PATCH_PIXELS, Bounds, is_utm
 from reben.support.extras import optional
+
+MOST_OFF = 0.01
+"""Largest error of a length on the ground, as a share of it."""
+NEAR_METRES = 120.0
+"""How far apart the files of one patch may lie, from middle to middle."""
 
 
 def to_degrees(
@@ -64,6 +72,82 @@ def ground_size(
         return float("nan"), float("nan")
     _, _, lengths = earth.inv(longitudes[::2], latitudes[::2], longitudes[1::2], latitudes[1::2])
     return float(lengths[0]), float(lengths[1])
+
+
+def require_patch_size(file: str, place: Bounds, crs: int | str, num_pixels: int) -> None:
+    """Raise a PatchShapeError unless an image covers the ground of a patch.
+
+    Args:
+        file: What it is called in error messages.
+        place: Its edges, in the unit of ``crs``.
+        crs: Its reference system, as for `to_degrees`.
+        num_pixels: How many pixels it is wide.
+    """
+    # The scale of a zone is 0.9996 in its middle, and 1.0004 and more at its edges.
+    is_measured = isinstance(crs, int) and is_utm(crs) and 1e5 <= place.left <= 9e5
+    sides = place.right - place.left, place.top - place.bottom
+    if not is_measured:
+        sides = ground_size(crs, *place[1:])
+    if all(abs(side / PATCH_METRES - 1) <= MOST_OFF for side in sides):
+        return
+    if not all(map(math.isfinite, sides)):
+        raise PatchShapeError(
+            f"{file} says that it lies at {place.left:g}, {place.top:g} in {_named(crs)}, which is "
+            "nowhere on the ground. Correct its georeference, or write it without one."
+        )
+    width, height = sides
+    raise PatchShapeError(
+        f"{file} covers {width:.5g} x {height:.5g} m on the ground ({_named(crs)}), with pixels "
+        f"of {width / num_pixels:.4g} m; a patch is {PATCH_METRES} x {PATCH_METRES} m. The model "
+        "knows no other scale: resample it to 10 m in the UTM zone of the place, and cut it to "
+        f"{PATCH_PIXELS} x {PATCH_PIXELS} pixels."
+    )
+
+
+def _named(crs: int | str) -> str:
+    return f"EPSG:{crs}" if isinstance(crs, int) else "its reference system"
+
+
+def distance_between(one: Bounds, other: Bounds) -> float:
+    """Return metres between the middles of two places."""
+    (x, y), (other_x, other_y) = _middle(one), _middle(other)
+    if one.epsg == other.epsg and is_utm(one.epsg):
+        return math.hypot(x - other_x, y - other_y)
+    earth = require_pyproj("Comparing places of different reference systems").Geod(ellps="WGS84")
+    degrees, others = to_degrees(one.epsg, x, y), to_degrees(other.epsg, other_x, other_y)
+    return float(earth.inv(*map(float, degrees), *map(float, others))[2])
+
+
+def _middle(place: Bounds) -> tuple[float, float]:
+    return (place.left + place.right) / 2, (place.bottom + place.top) / 2
+
+
+def describe_distance(metres: float) -> str:
+    """Return a distance as people say it.
+
+    Example:
+        >>> describe_distance(2_136_400), describe_distance(310.4)
+        ('2,136 km', '310 m')
+    """
+    return f"{metres / 1000:,.0f} km" if metres >= 10_000 else f"{metres:,.0f} m"
+
+
+def require_one_place(places: Mapping[str, Bounds | None]) -> None:
+    """Raise a PlaceError unless all places of one patch are the same, as far as they are known.
+
+    Args:
+        places: What says where the patch lies, in words -> the place that it says.
+    """
+    known = [(what, place) for what, place in places.items() if place is not None]
+    for what, place in known[1:]:
+        first, of_first = known[0]
+        apart = 0.0 if place == of_first else distance_between(of_first, place)
+        if not apart <= NEAR_METRES:
+            raise PlaceError(
+                f"{first} and {what} lie {describe_distance(apart)} apart, and all bands of a "
+                "patch are of one place. Choose files of the same place; which Sentinel-1 patch "
+                "belongs to a Sentinel-2 patch is in the column s1_name of the metadata."
+            )
 
 
 _GIVING_PLACES = (

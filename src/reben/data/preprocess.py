@@ -121,7 +121,7 @@ def check_bands(bands: NamedBands, needed: BandSet) -> dict[str, Tensor]:
     Example:
         >>> check_bands({"B04": np.full((120, 120), 0.1)}, BandSet(("B04",)))
         Traceback (most recent call last):
-        reben.errors.PixelValueError: Sentinel-2 values reach 0.1 only: ...
+        reben.errors.PixelValueError: Values of Sentinel-2 reach 0.1 only: ...
     """
     return examine_bands(bands, needed)[0]
 

@@ -72,23 +72,47 @@ def bad_pixels(
     of = sensor(name)
     low, high = RANGES[of]
     values = np.ma.getdata(pixels)
-    bad = np.ma.getmask(pixels)
+    bad: Any = np.ma.getmask(pixels)
     if values.dtype != np.uint16 and not (
         values.size and values.min() >= low and values.max() <= high  # False for NaN
     ):
         with np.errstate(invalid="ignore"):
             bad = bad | ~((values >= low) & (values <= high))
-    if nodata is not None and not (nodata == 0 and of == "Sentinel-2"):
-        # A file says it in decimals, its pixels are of its own dtype.
-        bad = bad | (values == _as_stored(nodata, values.dtype))
+    bad = bad | _declared(name, values, nodata)
     return np.asarray(bad) if np.any(bad) else None
 
 
-def _as_stored(nodata: float, dtype: np.dtype[Any]) -> float:
-    if dtype.kind != "f":
-        return nodata
-    with np.errstate(over="ignore"):
-        return float(dtype.type(nodata))
+def _declared(name: str, values: NDArray[Any], nodata: float | None) -> NDArray[np.bool_] | bool:
+    if nodata is None or (nodata == 0 and sensor(name) == "Sentinel-2"):
+        return False
+    # A file says it in decimals, its pixels are of its own dtype.
+    if values.dtype.kind == "f":
+        with np.errstate(over="ignore"):
+            nodata = float(values.dtype.type(nodata))
+    found: NDArray[np.bool_] = values == nodata
+    return found
+
+
+def mask_declared(name: str, pixels: NDArray[Any], nodata: float | None) -> NDArray[Any]:
+    """Return a band as it is, or masked where it holds the value declared to be no data.
+
+    Args:
+        name: The band.
+        pixels: Its values.
+        nodata: As for `bad_pixels`.
+    """
+    found = _declared(name, pixels, nodata)
+    return np.ma.masked_array(pixels, found) if np.any(found) else pixels
+
+
+def require_plain(file: str, scale: float, offset: float) -> None:
+    """Raise a PixelValueError if a file says that its pixels are to be scaled first."""
+    if (scale, offset) != (1.0, 0.0):
+        raise PixelValueError(
+            f"{file} has scale {scale:g} and offset {offset:g}, which are not applied to its "
+            "pixels. Apply them, and write digital numbers (reflectance x 10000) or dB without "
+            "scale and offset."
+        )
 
 
 def fill_bad(name: str, pixels: NDArray[Any], bad: NDArray[np.bool_]) -> NDArray[Any]:
@@ -224,7 +248,7 @@ def _refuse_reflectances(
         fractions = [name for name in dark if has_fractions(numbers[name][row])]
         if _LARGEST_REFLECTANCE < top <= _LARGEST_PERCENTAGE and fractions:
             raise PixelValueError(
-                f"Sentinel-2 values reach {top:.4g} only: they look like reflectances in percent. "
+                f"Values of Sentinel-2 reach {top:.4g} only: they look like reflectances in percent. "
                 "The model needs digital numbers: multiply by 100."
             )
         small = [name for name in fractions if largest[name][row] <= _LARGEST_REFLECTANCE]
@@ -232,9 +256,9 @@ def _refuse_reflectances(
             small = list(numbers)
         if small:
             reached = max(float(largest[name][row]) for name in small)
-            some = "Sentinel-2 values" if len(small) == len(numbers) else ", ".join(small)
+            of = ", ".join(small) if len(small) < len(numbers) else "Sentinel-2"
             raise PixelValueError(
-                f"{some} reach {reached:.4g} only: they look like reflectances of 0..1. The model "
+                f"Values of {of} reach {reached:.4g} only: they look like reflectances of 0..1. The model "
                 "needs digital numbers: multiply by 10000."
             )
 

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
-from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import torch
@@ -21,7 +20,7 @@ from reben.data.dataset import Dataset
 from reben.data.loader import Loader
 from reben.data.loading.fill import read_checked
 from reben.data.loading.threads import run_ahead
-from reben.data.patch_folders.folder import read_patch_folder
+from reben.data.patch_folders.folder import read_patch
 from reben.data.patch_folders.multiband import Resample, read_multiband
 from reben.data.patch_folders.tree import PatchPlace, PatchTree
 from reben.data.preprocess import (
@@ -154,11 +153,8 @@ class FileSource:
                 path, how.preprocess.bands, names=self.band_names, resample=self.resample
             )
             return values, read_bounds(path) if how.geometry else None
-        values = read_patch_folder(*place.paths)
-        if not how.geometry:
-            return values, None
-        file = min(Path(path).glob("*_[BV]*.tif"))
-        return values, read_bounds(file) or _bounds_of_name(place.name, how)
+        values, bounds = read_patch(*place.paths)
+        return values, bounds if how.geometry else None
 
 
 @dataclass(frozen=True)

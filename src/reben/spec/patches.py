@@ -260,6 +260,22 @@ def tile_corner(tile: str) -> tuple[int, int, int]:
     return 32_600 + 100 * south + zone, left // _PIXEL * _PIXEL, top
 
 
+def place_of_name(name: str) -> Bounds | None:
+    """Return where the patch called ``name`` lies, or None if the name does not say.
+
+    Example:
+        >>> place_of_name("S1B_IW_GRDH_1SDV_20170612T165809_33UUP_26_57").left
+        331200
+        >>> place_of_name("field_7")
+    """
+    for kind in (Sentinel2Patch, Sentinel1Patch):
+        try:
+            return kind.parse(name).bounds
+        except PatchNameError:
+            continue
+    return None
+
+
 def is_sentinel2_name(text: str) -> bool:
     """Tell whether ``text`` looks like the name of a Sentinel-2 patch.
 

@@ -7,18 +7,12 @@ import pytest
 
 from reben.app.demo.locator import (
     centre_of,
-    distance_between,
     draw_locator,
-    place_of_name,
     project,
 )
 from reben.spec.patches import Bounds
 
 MAP = draw_locator(Bounds(32633, 331_200, 5_330_400, 332_400, 5_331_600), "It lies")
-NAMES = {
-    "S2A_MSIL2A_20170613T101031_N9999_R022_T33UUP_26_57": (331_200, 5_331_600),
-    "S1B_IW_GRDH_1SDV_20170612T165809_33UUP_26_57": (331_200, 5_331_600),
-}
 
 
 def test_the_centre_of_a_place_is_in_degrees():
@@ -26,26 +20,6 @@ def test_the_centre_of_a_place_is_in_degrees():
     place = Bounds(32633, 331_200, 5_330_400, 332_400, 5_331_600)
     assert centre_of(place) == pytest.approx((12.740300, 48.110035), abs=1e-6)
     assert centre_of(Bounds(32633, 499_400, -600, 500_600, 600)) == pytest.approx((15, 0))
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_a_patch_name_says_where_the_patch_lies(name):
-    left, top = NAMES[name]
-    assert place_of_name(name) == Bounds(32633, left, top - 1200, left + 1200, top)
-
-
-@pytest.mark.parametrize(
-    "name", ["", "my field", "S2A_MSIL2A_20170613T101031_N9999_R022_T33UIP_26_57"]
-)
-def test_a_name_that_says_nothing_gives_no_place(name):
-    assert place_of_name(name) is None
-
-
-def test_the_distance_of_two_places_is_that_on_the_ground():
-    near = Bounds(32633, 500_000, 5_000_000, 501_200, 5_001_200)
-    east = Bounds(32633, 503_000, 5_000_000, 504_200, 5_001_200)
-    assert distance_between(near, near) == 0
-    assert distance_between(near, east) == pytest.approx(3000, rel=0.005)
 
 
 @pytest.mark.parametrize(

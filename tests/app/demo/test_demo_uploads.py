@@ -102,7 +102,8 @@ def test_nothing_of_a_zip_is_written_to_disk(root, files):
 
 def test_the_place_comes_from_the_georeferencing_of_the_files(root, files):
     place = take_upload(put(root, files), root).place
-    assert (place.epsg, place.left, place.top) == (32633, 300_000 + 1200 * 7, 5_000_000)
+    assert (place.epsg, place.top) == (32633, 5_400_000 - 1200 * 7)
+    assert place.left == 300_000 + made_up_files.EAST_OF_NAME
     assert (place.right - place.left, place.top - place.bottom) == (1200, 1200)
 
 
@@ -118,11 +119,11 @@ def test_sentinel_1_files_of_another_place_are_doubted(root, files):
     far = dict(files)
     for name in ("VV", "VH"):
         file = f"{made_up.s1_name(7)}_{name}.tif"
-        far[file] = encode_geotiff(made_up.band(name), GeoTransform(400_000, 5_000_000, 10, 32633))
+        far[file] = encode_geotiff(made_up.band(name), GeoTransform(392_060, 5_391_600, 10, 32633))
     assert take_upload(put(root, files), root).doubt is None
     for path in root.iterdir():
         path.rename(root.parent / path.name)
-    assert "lie 92 km from" in take_upload(put(root, far), root).doubt
+    assert "lie 92 km apart" in take_upload(put(root, far), root).doubt
 
 
 def test_plain_names_and_resolutions_in_names_are_understood(root):

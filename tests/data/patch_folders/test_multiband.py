@@ -112,7 +112,7 @@ def test_a_file_of_coarse_pixels_gives_coarse_bands_only(tmp_path):
 
 def write_blank(path, width, height, metres=10):
     profile = {"driver": "GTiff", "width": width, "height": height, "count": 1, "dtype": "uint16"}
-    place = {"crs": "EPSG:32633", "transform": Affine(metres, 0, 0, 0, -metres, 0)}
+    place = {"crs": "EPSG:32633", "transform": Affine(metres, 0, 500_000, 0, -metres, 5_400_000)}
     with rasterio.open(path, "w", **profile, **place) as image:
         image.descriptions = ("B02",)
     return path
@@ -124,7 +124,8 @@ def write_blank(path, width, height, metres=10):
         (240, 240, 10, "240 x 240 pixels.*predict-scene"),
         (120, 100, 10, "120 x 100 pixels; a patch is a square"),
         (64, 64, 10, "64 x 64 pixels"),
-        (120, 120, 20, "2400 m wide, with pixels of 20 m"),
+        (120, 120, 20, r"covers 2400 x 2400 m on the ground \(EPSG:32633\), with pixels of 20 m"),
+        (120, 120, 9.4, "covers 1128 x 1128 m on the ground.*with pixels of 9.4 m"),
     ],
 )
 def test_what_is_no_patch_of_1200_metres_is_refused(tmp_path, width, height, metres, said):
@@ -133,14 +134,47 @@ def test_what_is_no_patch_of_1200_metres_is_refused(tmp_path, width, height, met
         read_multiband(path, BandSet(("B02",)))
 
 
-def test_pixels_without_data_are_refused_but_zero_is_a_digital_number(tmp_path, patch):
-    patch["VV"][5, 7] = -9999
+@pytest.mark.parametrize("resample", ["exact", "mean", "centre"])
+def test_pixels_without_data_are_masked_but_zero_is_a_digital_number(tmp_path, patch, resample):
+    patch["B8A"] = patch["B8A"].astype(np.float32)
+    patch["VV"][5, 7] = patch["B8A"][3, 4] = -9999
     path = write_multiband(tmp_path / "p.tif", patch, nodata=-9999)
-    with pytest.raises(PixelValueError, match=r"VV .* 1 pixels without data \(nodata -9999\)"):
-        read_multiband(path, BANDS)
+    bands = read_multiband(path, BANDS, resample=resample)
+    assert np.argwhere(bands["VV"].mask).tolist() == [[5, 7]]
+    assert np.argwhere(bands["B8A"].mask).tolist() == [[3, 4]]
+    assert not np.ma.isMaskedArray(bands["B02"])
+    np.testing.assert_array_equal(bands["B8A"].compressed(), np.delete(patch["B8A"], 3 * 60 + 4))
     dark = {"B02": np.zeros((120, 120), np.uint16)}
     path = write_multiband(tmp_path / "d.tif", dark, nodata=0, dtype="uint16")
-    assert not read_multiband(path, BandSet(("B02",)))["B02"].any()
+    found = read_multiband(path, BandSet(("B02",)))["B02"]
+    assert not found.any()
+    assert not np.ma.isMaskedArray(found)
+
+
+def test_a_mask_in_the_file_is_honoured(tmp_path, patch):
+    path = write_multiband(tmp_path / "p.tif", patch)
+    hidden = np.zeros((120, 120), bool)
+    hidden[60:66, 30:36] = True
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), rasterio.open(path, "r+") as image:
+        image.write_mask(~hidden)
+    bands = read_multiband(path, BANDS)
+    np.testing.assert_array_equal(bands["B02"].mask, hidden)
+    assert np.argwhere(bands["B8A"].mask).tolist() == [
+        [row, column] for row in (30, 31, 32) for column in (15, 16, 17)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("place", "said"),
+    [
+        ({"crs": "EPSG:4326", "transform": Affine(0.01, 0, 15, 0, -0.01, 60)}, r"e\+05 m"),
+        ({"crs": "EPSG:3857", "transform": Affine(10, 0, 1e6, 0, -10, 8.4e6)}, "covers 60[01]"),
+        ({"transform": Affine.rotation(9) @ Affine(10, 0, 5e5, 0, -10, 5e6)}, "is rotated"),
+    ],
+)
+def test_the_size_on_the_ground_counts(tmp_path, patch, place, said):
+    with pytest.raises(PatchShapeError, match=said):
+        read_multiband(write_multiband(tmp_path / "p.tif", patch, **place), BANDS)
 
 
 def test_a_scale_that_is_not_applied_is_refused(tmp_path, patch):

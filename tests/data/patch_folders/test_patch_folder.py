@@ -1,12 +1,26 @@
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
+import rasterio
+from rasterio.transform import Affine
 
 from reben.data.patch_folders.folder import match_band_file, read_patch_folder
 from reben.data.tiff.write import GeoTransform, encode_geotiff
-from reben.errors import BandsError, BandsMismatchError, PatchNameError, TiffError
+from reben.errors import (
+    BandsError,
+    BandsMismatchError,
+    PatchNameError,
+    PatchShapeError,
+    PixelValueError,
+    PlaceError,
+    TiffError,
+)
 from reben.spec.bands import S1, S2_FULL, native_size
 from reben.spec.patches import reference_map_name
 
+CASES = Path(os.environ.get("REBEN_TEST_DATA", "no such folder")) / "cases"
 PATCH = "S2A_MSIL2A_20170613T101031_N9999_R022_T33UUP_26_57"
 OTHER_PATCH = "S2A_MSIL2A_20170613T101031_N9999_R022_T33UUP_26_58"
 SENTINEL1_PATCH = "S1B_IW_GRDH_1SDV_20170612T165809_33UUP_26_57"
@@ -23,7 +37,7 @@ def pixels_of(band):
 def write_bands(folder, bands, patch):
     folder.mkdir(parents=True, exist_ok=True)
     for band in bands:
-        place = GeoTransform(300_000, 5_400_000, 1200 // native_size(band), 32633)
+        place = GeoTransform(331_200, 5_331_600, 1200 // native_size(band), 32633)
         (folder / f"{patch}_{band}.tif").write_bytes(encode_geotiff(pixels_of(band), place))
     return folder
 
@@ -130,3 +144,107 @@ def test_a_damaged_file_is_named(sentinel2):
     (sentinel2 / f"{PATCH}_B05.tif").write_bytes(b"")
     with pytest.raises(TiffError, match=f"{PATCH}_B05.tif"):
         read_patch_folder(sentinel2)
+
+
+def write_one(path, pixels, **profile):
+    """Write a TIFF as other programs do."""
+    place = {
+        "crs": "EPSG:32633",
+        "transform": Affine(1200 / len(pixels), 0, 331_200, 0, -1200 / len(pixels), 5_331_600),
+    }
+    shape = dict(zip(("height", "width"), pixels.shape, strict=True))
+    with rasterio.open(
+        path, "w", driver="GTiff", count=1, dtype=pixels.dtype, **shape, **(place | profile)
+    ) as image:
+        image.write(pixels, 1)
+    return path
+
+
+@pytest.mark.parametrize("nodata", [-9999.0, -32768.0, 0.0, -3.4028234663852886e38])
+def test_what_a_file_declares_to_be_no_data_is_masked(sentinel1, nodata):
+    pixels = pixels_of("VV")
+    pixels[:40] = nodata
+    write_one(sentinel1 / f"{SENTINEL1_PATCH}_VV.tif", pixels, nodata=nodata)
+    bands = read_patch_folder(sentinel1)
+    np.testing.assert_array_equal(bands["VV"].mask, np.arange(120)[:, None].repeat(120, 1) < 40)
+    assert not np.ma.isMaskedArray(bands["VH"])
+
+
+def test_zeros_of_the_data_set_are_not_masked(sentinel2):
+    pixels = pixels_of("B12") * 0
+    write_one(sentinel2 / f"{PATCH}_B12.tif", pixels, nodata=0)
+    assert not np.ma.isMaskedArray(read_patch_folder(sentinel2)["B12"])
+
+
+def test_a_mask_in_a_file_is_honoured(sentinel2):
+    path = write_one(sentinel2 / f"{PATCH}_B02.tif", pixels_of("B02"))
+    hidden = np.zeros((120, 120), bool)
+    hidden[3, 5:9] = True
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), rasterio.open(path, "r+") as image:
+        image.write_mask(~hidden)
+    np.testing.assert_array_equal(read_patch_folder(sentinel2)["B02"].mask, hidden)
+
+
+def test_a_scale_that_is_not_applied_is_refused(sentinel2):
+    path = write_one(sentinel2 / f"{PATCH}_B02.tif", pixels_of("B02"))
+    with rasterio.open(path, "r+") as image:
+        image.scales, image.offsets = [0.0001], [-0.1]
+    with pytest.raises(PixelValueError, match=r"Band B02, .* has scale 0\.0001 and offset -0\.1"):
+        read_patch_folder(sentinel2)
+
+
+@pytest.mark.parametrize(
+    ("place", "said"),
+    [
+        ({"crs": "EPSG:4326", "transform": Affine(0.01, 0, 15, 0, -0.01, 60)}, r"e\+05 m"),
+        ({"crs": "EPSG:3857", "transform": Affine(10, 0, 1e6, 0, -10, 8.4e6)}, "covers 60[01]"),
+        ({"transform": Affine(9.4, 0, 331_200, 0, -9.4, 5_331_600)}, r"pixels of 9\.4 m"),
+    ],
+)
+def test_a_file_of_another_size_on_the_ground_is_refused(sentinel2, place, said):
+    write_one(sentinel2 / f"{PATCH}_B02.tif", pixels_of("B02"), **place)
+    with pytest.raises(PatchShapeError, match=said):
+        read_patch_folder(sentinel2)
+
+
+def test_files_and_names_of_different_places_are_refused(tmp_path, sentinel2, sentinel1):
+    other = write_bands(tmp_path / "other", S1, SENTINEL1_PATCH.removesuffix("7") + "8")
+    with pytest.raises(PlaceError, match="1,200 m apart"):
+        read_patch_folder(sentinel2, other)
+    east = {"transform": Affine(10, 0, 341_200, 0, -10, 5_331_600)}
+    write_one(sentinel1 / f"{SENTINEL1_PATCH}_VV.tif", pixels_of("VV"), **east)
+    with pytest.raises(PlaceError, match=r"_B\d.\.tif and .*_VV\.tif lie 10 km apart|_VV.* 10 km"):
+        read_patch_folder(sentinel2, sentinel1)
+    write_one(sentinel2 / f"{PATCH}_B03.tif", pixels_of("B03"), **east)
+    with pytest.raises(PlaceError, match="10 km apart"):
+        read_patch_folder(sentinel2)
+
+
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+def test_files_that_lie_nowhere_are_placed_by_their_names(tmp_path):
+    for file, name in (
+        (f"{PATCH}_B02.tif", "B02"), ("S1B_IW_GRDH_1SDV_20170612T165809_33UUP_26_58_VV.tif", "VV"),
+    ):  # fmt: skip
+        write_one(tmp_path / file, pixels_of(name), crs=None, transform=None)
+    with pytest.raises(PlaceError, match=r"the name S2A.* and the name S1B|the name S1B.*"):
+        read_patch_folder(tmp_path)
+
+
+def test_the_other_ending_of_tiffs_is_read_and_one_band_in_both_is_refused(sentinel2):
+    for path in list(sentinel2.iterdir()):
+        path.rename(path.with_suffix(".tiff"))
+    assert list(read_patch_folder(sentinel2)) == list(S2_FULL)
+    write_bands(sentinel2, ("B02",), PATCH)
+    with pytest.raises(BandsError, match="Band B02 is in both"):
+        read_patch_folder(sentinel2)
+
+
+@pytest.mark.skipif(not CASES.is_dir(), reason="REBEN_TEST_DATA names no cases")
+def test_the_real_patch_is_read_and_not_mixed_with_one_of_another_country():
+    sentinel1, sentinel2 = (next(CASES.glob(f"tiff-patch/{one}/*")) for one in ("S1", "S2"))
+    bands = read_patch_folder(sentinel2)
+    assert list(bands) == list(S2_FULL)
+    with rasterio.open(next(sentinel2.glob("*_B8A.tiff"))) as image:
+        np.testing.assert_array_equal(bands["B8A"], image.read(1))
+    with pytest.raises(PlaceError, match="lie 2,133 km apart"):
+        read_patch_folder(sentinel2, sentinel1)

@@ -10,8 +10,7 @@ from importlib.resources import files
 from typing import Any
 
 from reben.data.places import to_degrees
-from reben.errors import PatchNameError
-from reben.spec.patches import Bounds, Sentinel1Patch, Sentinel2Patch
+from reben.spec.patches import Bounds
 from reben.support.extras import optional
 
 _LEFT, _RIGHT, _BOTTOM, _TOP = -2.25e6, 2.05e6, -1.75e6, 2.25e6
@@ -25,22 +24,6 @@ def centre_of(place: Bounds) -> tuple[float, float]:
     middle = (place.left + place.right) / 2, (place.bottom + place.top) / 2
     longitude, latitude = to_degrees(place.epsg, *middle)
     return float(longitude), float(latitude)
-
-
-def distance_between(one: Bounds, other: Bounds) -> float:
-    """Return metres between the middles of two places."""
-    earth = _pyproj().Geod(ellps="WGS84")
-    return float(earth.inv(*centre_of(one), *centre_of(other))[2])
-
-
-def place_of_name(name: str) -> Bounds | None:
-    """Return where the patch called ``name`` lies, or None if the name does not say."""
-    for kind in (Sentinel2Patch, Sentinel1Patch):
-        try:
-            return kind.parse(name).bounds
-        except PatchNameError:
-            continue
-    return None
 
 
 def describe_degrees(longitude: float, latitude: float) -> str:

@@ -7,12 +7,12 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from reben.app.demo.locator import describe_place, place_of_name
+from reben.app.demo.locator import describe_place
 from reben.app.demo.uploads import UploadedPatch
 from reben.data.dataset import Dataset
 from reben.data.loader import open_dataset
 from reben.errors import MissingPatchError, PatchNameError
-from reben.spec.patches import Bounds, Sentinel1Patch, Sentinel2Patch
+from reben.spec.patches import Bounds, Sentinel1Patch, Sentinel2Patch, place_of_name
 
 _MOST_CHOICES = 100
 

@@ -10,13 +10,17 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from reben.app.demo.locator import distance_between, place_of_name
-from reben.data.patch_folders.folder import REFERENCE_MAP_TENSOR, is_tiff, match_band_file
-from reben.data.tiff.read import parse_tiff
+from reben.data.patch_folders.folder import (
+    REFERENCE_MAP_TENSOR,
+    is_tiff,
+    match_band_file,
+    parse_band,
+)
+from reben.data.places import require_one_place
 from reben.data.tiff.tags import STARTS, read_header
-from reben.errors import UploadError
+from reben.errors import PlaceError, UploadError
 from reben.spec.bands import ALL_FULL, Sensor, sensor
-from reben.spec.patches import Bounds
+from reben.spec.patches import Bounds, is_utm, place_of_name
 
 _ZIP_STARTS = (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08")
 _ENCRYPTED = 0x1
@@ -31,7 +35,6 @@ _KNOWN_STARTS = {
     b"\x28\xb5\x2f\xfd": "zstd-compressed",
     b"\x00\x00\x00\x0cjP": "a JPEG 2000 picture",
 }
-_NEAR_METRES = 120.0
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,8 @@ class UploadedPatch:
     """Sensor -> name of its patch, or nothing if the files do not name one."""
     places: dict[Sensor, Bounds] = field(default_factory=dict)
     """Sensor -> where it lies, if files or names say so."""
+    file_places: dict[str, Bounds | None] = field(default_factory=dict)
+    """File -> where it lies, if it says so."""
     left_out: list[str] = field(default_factory=list)
     """Files that hold no band."""
 
@@ -77,17 +82,13 @@ class UploadedPatch:
 
     @property
     def doubt(self) -> str | None:
-        """A warning if the files of the two sensors do not show the same place."""
-        if len(self.places) < 2:
-            return None
-        apart = distance_between(self.places["Sentinel-2"], self.places["Sentinel-1"])
-        if apart <= _NEAR_METRES:
-            return None
-        shown = f"{apart / 1000:,.0f} km" if apart >= 10_000 else f"{apart:,.0f} m"
-        return (
-            f"The Sentinel-1 files lie {shown} from the Sentinel-2 files. The scores below mix two "
-            "places."
-        )
+        """A warning if files and names do not all show the same place."""
+        named = {f"the name {name}": place_of_name(name) for name in self.names.values()}
+        try:
+            require_one_place(self.file_places | named)
+        except PlaceError as error:
+            return f"{error} The scores below mix two places."
+        return None
 
     def add(self, file: str, content: bytes, limits: UploadLimits) -> None:
         """Take a file in."""
@@ -115,9 +116,12 @@ class UploadedPatch:
             raise UploadError(
                 f"Band {band} is there twice: {self.files[band]} and {file}. Choose one."
             )
-        self.bands[band], place = _read_band(file, content, limits)
+        _check_size(file, content, limits)
+        self.bands[band], place = parse_band(content, band, file)
         self.files[band] = file
-        if place is not None:
+        self.file_places[file] = place
+        # What is shown of a place, are its zone and metres.
+        if place is not None and is_utm(place.epsg):
             self.places.setdefault(mission, place)
 
 
@@ -186,9 +190,7 @@ def _require_tiff(file: str, content: bytes) -> None:
     )
 
 
-def _read_band(
-    file: str, content: bytes, limits: UploadLimits
-) -> tuple[NDArray[Any], Bounds | None]:
+def _check_size(file: str, content: bytes, limits: UploadLimits) -> None:
     header = read_header(content, file)
     if header.samples != 1:
         raise UploadError(
@@ -200,7 +202,6 @@ def _read_band(
             f"{file} has {header.width} x {header.height} pixels; a patch has at most 120 x 120. "
             "Cut the patch out first, or use reben predict-scene for a whole scene."
         )
-    return parse_tiff(content, file), header.place
 
 
 def _read_zip(path: Path, limits: UploadLimits) -> Iterator[tuple[str, bytes]]:

@@ -6,23 +6,24 @@ other, the user chooses how.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from reben.data.tiff.with_rasterio import open_with_rasterio
+from reben.data.places import require_patch_size
+from reben.data.tiff.with_rasterio import apply_mask, open_with_rasterio
+from reben.data.values import mask_declared, require_plain
 from reben.errors import (
     BandsMismatchError,
     ConfigError,
     PatchShapeError,
-    PixelValueError,
     UnknownBandError,
 )
-from reben.spec.bands import PIXEL_METRES, BandSet, native_size, sensor
-from reben.spec.patches import PATCH_METRES, PATCH_PIXELS
+from reben.spec.bands import PIXEL_METRES, BandSet, native_size
+from reben.spec.patches import PATCH_METRES, PATCH_PIXELS, Bounds
 
 if TYPE_CHECKING:
     from rasterio.io import DatasetReader
@@ -45,6 +46,8 @@ def read_multiband(
 ) -> dict[str, NDArray[Any]]:
     """Return bands of a patch that is one TIFF: name -> [h, w] at native size.
 
+    Pixels with the value that the file declares to be no data are masked.
+
     Args:
         path: The file: 120 x 120 pixels of 10 m, or fewer if only coarser bands are wanted.
         bands: The bands to return.
@@ -57,11 +60,13 @@ def read_multiband(
         raise ConfigError(f"Unknown resampling {resample!r}. Choose {', '.join(RESAMPLES)}.")
     with open_with_rasterio(path, path, f"Reading {path}, a TIFF of several bands,") as image:
         _require_patch(path, image)
-        places = _places(path, image, bands, names)
-        _require_plain_values(path, image, places)
-        pixels = {name: image.read(place) for name, place in places.items()}
-        nodata = {name: image.nodatavals[place - 1] for name, place in places.items()}
-    _require_data(path, pixels, nodata)
+        pixels: dict[str, NDArray[Any]] = {}
+        for name, place in _places(path, image, bands, names).items():
+            require_plain(
+                f"Band {name} of {path}", image.scales[place - 1], image.offsets[place - 1]
+            )
+            band = mask_declared(name, image.read(place), image.nodatavals[place - 1])
+            pixels[name] = apply_mask(band, image, place)
     return {name: _to_native(path, name, pixels[name], resample) for name in bands}
 
 
@@ -78,14 +83,19 @@ def _require_patch(path: str | Path, image: "DatasetReader") -> None:
             f"{path} has {width} x {height} pixels; a patch is a square of {PATCH_METRES} m, "
             f"which has {PATCH_PIXELS} x {PATCH_PIXELS} pixels of 10 m. Cut it to that."
         )
-    metres = abs(image.transform.a)
-    is_metric = image.crs is not None and image.crs.is_projected
-    if is_metric and abs(metres * width - PATCH_METRES) > 1:
+    if image.crs is None or image.transform.is_identity:
+        return
+    if image.transform.b or image.transform.d:
         raise PatchShapeError(
-            f"{path} is {metres * width:g} m wide, with pixels of {metres:g} m; a patch is "
-            f"{PATCH_METRES} m wide. The model knows no other scale: resample to 10 m and cut to "
-            f"{PATCH_PIXELS} x {PATCH_PIXELS} pixels."
+            f"{path} is rotated: its transform is {tuple(image.transform)[:6]}. Warp it first: "
+            "gdalwarp -tr 10 10 -r bilinear IN.tif OUT.tif"
         )
+    code = image.crs.to_epsg()
+    left, bottom, right, top = image.bounds
+    place = Bounds(
+        code or 0, min(left, right), min(bottom, top), max(left, right), max(bottom, top)
+    )
+    require_patch_size(str(path), place, code or image.crs.to_wkt(), width)
 
 
 def _places(
@@ -131,42 +141,16 @@ def _band_name(text: str) -> str | None:
     return name if name in PIXEL_METRES else None
 
 
-def _require_plain_values(
-    path: str | Path, image: "DatasetReader", places: Mapping[str, int]
-) -> None:
-    for name, place in places.items():
-        scale, offset = image.scales[place - 1], image.offsets[place - 1]
-        if (scale, offset) != (1.0, 0.0):
-            raise PixelValueError(
-                f"Band {name} of {path} has scale {scale:g} and offset {offset:g}, which are not "
-                "applied to its pixels. Apply them, and write digital numbers (reflectance x "
-                "10000) or dB without scale and offset."
-            )
-
-
-def _require_data(
-    path: str | Path, pixels: Mapping[str, NDArray[Any]], nodata: Mapping[str, float | None]
-) -> None:
-    for name, values in pixels.items():
-        missing = nodata[name]
-        # Files of the data set declare 0, a digital number like others; NaN is refused later.
-        zero = missing == 0 and sensor(name) == "Sentinel-2"
-        if missing is None or np.isnan(missing) or zero:
-            continue
-        count = int((values == missing).sum())
-        if count:
-            raise PixelValueError(
-                f"Band {name} of {path} has {count} pixels without data (nodata {missing:g}). "
-                "Fill them, or leave the patch out."
-            )
-
-
 def _to_native(
     path: str | Path, name: str, pixels: NDArray[Any], resample: Resample
 ) -> NDArray[Any]:
     side, found = native_size(name), len(pixels)
     if found == side:
         return pixels
+    if isinstance(pixels, np.ma.MaskedArray):
+        native = _to_native(path, name, pixels.data, resample)
+        step = found // side
+        return np.ma.masked_array(native, pixels.mask.reshape(side, step, side, step).any((1, 3)))
     if found < side or found != PATCH_PIXELS:
         raise PatchShapeError(
             f"{path} has {found} x {found} pixels, but band {name} needs {side} x {side}. Pass a "

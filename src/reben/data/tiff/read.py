@@ -68,11 +68,15 @@ def read_tiff(path: str | Path) -> NDArray[Any]:
     Pixels are never changed: no scaling, no masking of nodata. Treat the array as read-only; it
     mostly is a view of the bytes that were read.
     """
+    return parse_tiff(read_content(path), str(path))
+
+
+def read_content(path: str | Path) -> bytes:
+    """Return the bytes of the TIFF of a band."""
     try:
-        content = read_file(path, MAX_BAND_BYTES)
+        return read_file(path, MAX_BAND_BYTES)
     except OSError as error:
         raise TiffError(f"Cannot read {path}: {error.strerror or error}.") from error
-    return parse_tiff(content, str(path))
 
 
 def parse_tiff(content: bytes, name: str) -> NDArray[Any]:

@@ -46,6 +46,7 @@ class Tag(IntEnum):
     TRANSFORM = 34264
     GEO_KEYS = 34735
     GEO_TEXT = 34737
+    METADATA = 42112
     NODATA = 42113
 
 
@@ -131,6 +132,14 @@ class Directory:
             return -1
         return int(struct.unpack_from(f"{self.order}{field.code}", self.entries, at)[0])
 
+    def text(self, tag: int, content: bytes) -> str:
+        """Return the text of a tag, without its end; an empty one if the file lacks it."""
+        field = self.fields.get(tag)
+        if field is None or field.code != "s":
+            return ""
+        require_inside(content, field.end, f"its tag {int(tag)}")
+        return content[field.start : field.end].split(b"\0")[0].decode("ascii", "replace").strip()
+
     def values(self, tag: int, content: bytes) -> tuple[float, ...]:
         """Return the numbers of a tag, none if the file lacks it."""
         field = self.fields.get(tag)
@@ -197,6 +206,62 @@ class TiffHeader:
     place: Bounds | None
 
 
+class Claims(NamedTuple):
+    """What a TIFF says about its values.
+
+    Args:
+        nodata: The value of pixels without data.
+        scale: What pixels are to be multiplied by.
+        offset: What is to be added then.
+        has_more: Whether more images follow: a mask, or smaller copies.
+    """
+
+    nodata: float | None = None
+    scale: float = 1.0
+    offset: float = 0.0
+    has_more: bool = False
+
+
+def read_claims(content: bytes, name: str) -> Claims:
+    """Return what a TIFF in memory says about its values, as GDAL writes it.
+
+    Args:
+        content: All bytes of the file.
+        name: What the file is called in error messages.
+    """
+    try:
+        directory = read_directory(content)
+        texts = directory.text(Tag.NODATA, content), directory.text(Tag.METADATA, content)
+    except FaultError as fault:
+        raise TiffError(f"{name} {fault}") from None
+    end = directory.start + len(directory.entries)
+    has_more = any(content[end : end + _FORMS[content[:4]].word_bytes])
+    return _parse_claims(*texts, has_more)
+
+
+@lru_cache(maxsize=128)
+def _parse_claims(nodata: str, metadata: str, has_more: bool) -> Claims:
+    scale, offset = (_number(_item(metadata, role)) for role in ("scale", "offset"))
+    return Claims(
+        _number(nodata),
+        1.0 if scale is None else scale,
+        0.0 if offset is None else offset,
+        has_more,
+    )
+
+
+def _item(metadata: str, role: str) -> str:
+    """Return the text of the item of GDAL's metadata that has a role."""
+    return metadata.partition(f'role="{role}"')[2].partition(">")[2].partition("<")[0]
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
 def read_header(content: bytes, name: str) -> TiffHeader:
     """Return what a TIFF in memory says about itself, without reading a pixel.
 
@@ -235,10 +300,20 @@ def read_bounds(path: str | Path) -> Bounds | None:
         start = read_start(path, _START_BYTES)
     except OSError as error:
         raise TiffError(f"Cannot read {path}: {error.strerror or error}.") from error
+    return _bounds_in(start, path, path)
+
+
+def bounds_of(content: bytes, name: str) -> Bounds | None:
+    """Return what `read_bounds` does, of a file in memory that is called ``name`` in messages."""
+    return _bounds_in(content, content, name)
+
+
+def _bounds_in(start: bytes, file: str | Path | bytes, name: str | Path) -> Bounds | None:
     try:
-        found = _bounds(read_directory(start), start) if start[:4] in _FORMS else _ask(path)
+        simple = start[:4] in _FORMS
+        found = _bounds(read_directory(start), start) if simple else _ask(file, name)
     except (FaultError, _AskRasterioError):
-        found = _ask(path)
+        found = _ask(file, name)
     if found is None or not all(map(math.isfinite, found)):
         return None
     return found if found.left < found.right and found.bottom < found.top else None
@@ -272,9 +347,9 @@ def _bounds(directory: Directory, content: bytes) -> Bounds | None:
     return Bounds(epsg, left, top - height * down, left + width * across, top)
 
 
-def _ask(path: str | Path) -> Bounds | None:
-    use = f"Finding out where {path} lies (leave it out with --no-geometry)"
-    with open_with_rasterio(path, path, use) as image:
+def _ask(file: str | Path | bytes, name: str | Path) -> Bounds | None:
+    use = f"Finding out where {name} lies (leave it out with --no-geometry)"
+    with open_with_rasterio(file, name, use) as image:
         epsg = None if image.crs is None else image.crs.to_epsg()
         if epsg is None or image.transform.b or image.transform.d:
             return None

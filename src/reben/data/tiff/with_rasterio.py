@@ -4,7 +4,10 @@ import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from reben.errors import RebenError, TiffError, first_line
 from reben.support.bounds import MAX_BLOCK_BYTES, MEBIBYTE, check_file
@@ -51,6 +54,22 @@ def open_with_rasterio(
     except raster_errors() as error:
         reason = error.__cause__ or error
         raise TiffError(f"{name} is a TIFF that cannot be read: {first_line(reason)}.") from error
+
+
+def apply_mask(pixels: NDArray[Any], image: "DatasetReader", band: int) -> NDArray[Any]:
+    """Return a band as it is, or masked where a mask in the file says that there is no data.
+
+    Args:
+        pixels: The band, masked or not.
+        image: The open file.
+        band: Its number in the file, counted from 1.
+    """
+    from rasterio.enums import MaskFlags
+
+    if MaskFlags.per_dataset not in image.mask_flag_enums[band - 1]:
+        return pixels
+    missing = image.read_masks(band) == 0
+    return np.ma.masked_array(pixels, missing, keep_mask=True) if missing.any() else pixels
 
 
 def raster_errors() -> tuple[type[Exception], ...]:
