@@ -22,7 +22,7 @@ from reben.data.loader import open_dataset
 from reben.data.patch_folders.folder import read_patch_folder
 from reben.data.preprocess import SuspiciousInputWarning
 from reben.data.store import StoreWriter
-from reben.errors import ConfigError, MissingExtraError, OutputError, PredictError
+from reben.errors import ConfigError, MissingExtraError, ModelError, OutputError, PredictError
 from reben.model.classifier import Classifier
 from reben.predict import patch_work
 from reben.predict.patch_inputs import ReadPatches
@@ -489,7 +489,7 @@ def test_weights_that_are_no_numbers_are_refused(data, tmp_path):
     model = Classifier("test_resnet", NAMES).eval()
     with torch.no_grad():
         model.model.vision_encoder.get_classifier().bias.fill_(float("nan"))
-    with pytest.raises(ConfigError, match="weights are not finite"):
+    with pytest.raises(ModelError, match="NaN or infinite"):
         predict_patches(model, data, tmp_path / "t.csv")
 
 

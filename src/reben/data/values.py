@@ -248,8 +248,8 @@ def _refuse_reflectances(
         fractions = [name for name in dark if has_fractions(numbers[name][row])]
         if _LARGEST_REFLECTANCE < top <= _LARGEST_PERCENTAGE and fractions:
             raise PixelValueError(
-                f"Values of Sentinel-2 reach {top:.4g} only: they look like reflectances in percent. "
-                "The model needs digital numbers: multiply by 100."
+                f"Values of Sentinel-2 reach {top:.4g} only: they look like reflectances in "
+                "percent. The model needs digital numbers: multiply by 100."
             )
         small = [name for name in fractions if largest[name][row] <= _LARGEST_REFLECTANCE]
         if 0 < top <= _LARGEST_REFLECTANCE and may_refuse_all:
@@ -258,8 +258,8 @@ def _refuse_reflectances(
             reached = max(float(largest[name][row]) for name in small)
             of = ", ".join(small) if len(small) < len(numbers) else "Sentinel-2"
             raise PixelValueError(
-                f"Values of {of} reach {reached:.4g} only: they look like reflectances of 0..1. The model "
-                "needs digital numbers: multiply by 10000."
+                f"Values of {of} reach {reached:.4g} only: they look like reflectances of 0..1. "
+                "The model needs digital numbers: multiply by 10000."
             )
 
 

@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import pyarrow as pa
 import torch
 
 from reben.data.preprocess import Suspicious
-from reben.errors import ConfigError, PredictError
+from reben.errors import PredictError
 from reben.model.classifier import Classifier
 from reben.model.inference import InferenceClassifier, optimise_for_inference
 from reben.model.open import pick_device
@@ -135,16 +134,6 @@ def _predict_batch(model: Classifier, batch: ReadPatches, job: PatchJob) -> pa.R
     polygons = rings_of(batch.bounds) if job.options.geometry else None
     if job.what == "embeddings":
         values = model.embed_images(batch.images_BCHW)
-        _require_finite(values)
         return batch_of_embeddings(batch.names, values, polygons)
     values = model.score_images(batch.images_BCHW).values
-    _require_finite(values)
     return batch_of_scores(Rows(batch.names, values, polygons), model.labels, job.thresholds)
-
-
-def _require_finite(values: np.ndarray) -> None:
-    if not np.isfinite(values).all():
-        raise ConfigError(
-            "The model gives NaN for patches without any, since its weights are not finite. "
-            "Choose another one."
-        )

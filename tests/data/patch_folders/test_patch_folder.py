@@ -6,7 +6,7 @@ import pytest
 import rasterio
 from rasterio.transform import Affine
 
-from reben.data.patch_folders.folder import match_band_file, read_patch_folder
+from reben.data.patch_folders.folder import match_band_file, read_patch, read_patch_folder
 from reben.data.tiff.write import GeoTransform, encode_geotiff
 from reben.errors import (
     BandsError,
@@ -221,13 +221,24 @@ def test_files_and_names_of_different_places_are_refused(tmp_path, sentinel2, se
 
 
 @pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
-def test_files_that_lie_nowhere_are_placed_by_their_names(tmp_path):
-    for file, name in (
-        (f"{PATCH}_B02.tif", "B02"), ("S1B_IW_GRDH_1SDV_20170612T165809_33UUP_26_58_VV.tif", "VV"),
-    ):  # fmt: skip
+def test_the_names_of_a_pair_name_one_place(tmp_path):
+    south = SENTINEL1_PATCH.removesuffix("7") + "8"
+    for file, name in ((f"{PATCH}_B02.tif", "B02"), (f"{south}_VV.tif", "VV")):
         write_one(tmp_path / file, pixels_of(name), crs=None, transform=None)
-    with pytest.raises(PlaceError, match=r"the name S2A.* and the name S1B|the name S1B.*"):
+    with pytest.raises(PlaceError, match=rf"the name {south} and the name {PATCH} lie 1,200 m"):
         read_patch_folder(tmp_path)
+
+
+def test_a_file_counts_more_than_its_name(sentinel2, sentinel1):
+    moved = {"transform": Affine(10, 0, 500_000, 0, -10, 5_331_600)}
+    for name in ("B02", "VV"):
+        folder, patch = (sentinel1, SENTINEL1_PATCH) if name == "VV" else (sentinel2, PATCH)
+        for path in folder.iterdir():
+            path.unlink()
+        write_one(folder / f"{patch}_{name}.tif", pixels_of(name), **moved)
+    bands, place = read_patch(sentinel2, sentinel1)
+    assert list(bands) == ["VV", "B02"]
+    assert place == (32633, 500_000, 5_330_400, 501_200, 5_331_600)
 
 
 def test_the_other_ending_of_tiffs_is_read_and_one_band_in_both_is_refused(sentinel2):

@@ -15,8 +15,8 @@ from reben.data.patch_folders.folder import (
     is_tiff,
     match_band_file,
     parse_band,
+    require_patch_place,
 )
-from reben.data.places import require_one_place
 from reben.data.tiff.tags import STARTS, read_header
 from reben.errors import PlaceError, UploadError
 from reben.spec.bands import ALL_FULL, Sensor, sensor
@@ -82,10 +82,9 @@ class UploadedPatch:
 
     @property
     def doubt(self) -> str | None:
-        """A warning if files and names do not all show the same place."""
-        named = {f"the name {name}": place_of_name(name) for name in self.names.values()}
+        """A warning if the files or the names do not show one place."""
         try:
-            require_one_place(self.file_places | named)
+            require_patch_place(self.file_places, self.names.values())
         except PlaceError as error:
             return f"{error} The scores below mix two places."
         return None

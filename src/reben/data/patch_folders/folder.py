@@ -1,7 +1,7 @@
 """One patch as the data set's archives hold it: a folder with a TIFF for each band."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -164,10 +164,24 @@ def read_patch(*folders: str | Path) -> tuple[dict[str, NDArray[Any]], Bounds | 
     paths = {name: found[name] for name in ALL_FULL if name in found}
     bands = {name: parse_band(read_content(path), name, str(path)) for name, path in paths.items()}
     places = {paths[name].name: band.place for name, band in bands.items()}
-    named = {folder: place_of_name(folder) for folder in _patches_of(paths)}
-    require_one_place(places | {f"the name {name}": place for name, place in named.items()})
-    known = [place for place in (*reversed(places.values()), *named.values()) if place is not None]
-    return {name: band.pixels for name, band in bands.items()}, known[0] if known else None
+    place = require_patch_place(places, _patches_of(paths))
+    return {name: band.pixels for name, band in bands.items()}, place
+
+
+def require_patch_place(places: Mapping[str, Bounds | None], names: Iterable[str]) -> Bounds | None:
+    """Return where a patch lies; raise a PlaceError if its files or its names disagree.
+
+    A name may say another place than the file that bears it: then the file counts.
+
+    Args:
+        places: File -> the place that it says.
+        names: The names of the patch: one, or one for each sensor.
+    """
+    named = {f"the name {name}": place_of_name(name) for name in names}
+    of_files = {file: place for file, place in places.items() if place is not None}
+    require_one_place(named)
+    require_one_place(of_files)
+    return next(iter([*reversed(of_files.values()), *filter(None, named.values())]), None)
 
 
 def _patches_of(paths: Mapping[str, Path]) -> dict[str, None]:
