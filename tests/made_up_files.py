@@ -2,6 +2,8 @@
 
 import gzip
 import io
+import os
+import signal
 import tarfile
 from pathlib import Path
 
@@ -9,6 +11,7 @@ import numpy as np
 import zstandard
 
 from made_up import SCENE, TILE, band, patch_id, s1_name
+from reben.data.encoding.jobs import FolderJob
 from reben.data.storage import writer as value_writer
 from reben.data.tiff.write import GeoTransform, encode_geotiff
 from reben.spec.bands import PIXEL_METRES, S1, S2_FULL
@@ -124,3 +127,13 @@ def write_many(folder, letter, num_values):
             if number % 10 == 9:
                 writer.commit()
         writer.commit()
+
+
+class DeadlyJob(FolderJob):
+    """A job whose process is killed when it comes to the patch of number 4."""
+
+    def run(self, writer, *, strict, pipe):
+        for step in super().run(writer, strict=strict, pipe=pipe):
+            if any(folder.endswith(patch_id(4)) for folder in self.folders):
+                os.kill(os.getpid(), signal.SIGKILL)
+            yield step

@@ -8,6 +8,7 @@ import sys
 import textwrap
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing import get_context
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from made_up_files import (
     COMPRESS,
     KINDS,
     ROOTS,
+    DeadlyJob,
     archive_of,
     files_of,
     name_of,
@@ -27,7 +29,9 @@ from made_up_files import (
     write_tree,
 )
 from reben.data.encode import REPORT_FILE, encode
+from reben.data.encoding import patch_files
 from reben.data.encoding.report import MAX_LISTED
+from reben.data.encoding.workers import do_jobs
 from reben.data.loader import open_dataset
 from reben.data.metadata import METADATA_FILE, SNOW_CLOUD_FILE
 from reben.data.storage.environment import open_lmdb
@@ -41,6 +45,7 @@ from reben.errors import (
     MetadataError,
     OutputError,
     StoreError,
+    TiffError,
 )
 
 NUMBERS = range(6)
@@ -921,24 +926,91 @@ def test_a_record_of_a_later_format_is_refused(tree, tmp_path):
         encode(tmp_path / "store", s1=tree["s1"], workers=1)
 
 
-def test_a_worker_that_dies_is_named_and_the_same_call_goes_on(tmp_path):
-    numbers = range(300)
-    inputs = write_tree(tmp_path, numbers, ["s2"])
+def test_a_worker_that_dies_costs_nothing(tmp_path):
+    inputs = write_tree(tmp_path, range(300), ["s2"])
+    killed = []
 
     def kill(done, total, num_bytes):
-        if done:
-            for child in multiprocessing.active_children():
+        if done and not killed:
+            killed.extend(multiprocessing.active_children())
+            for child in killed:
                 child.kill()
 
-    said = r"worker process died \(exit code -9\) while it encoded .*S2A_"
-    with pytest.raises(EncodeError, match=said):
-        encode(tmp_path / "store", **inputs, workers=2, progress=kill)
-    num_there = len(read_values(tmp_path / "store"))
-    assert 0 < num_there < len(numbers)
-    report = encode(tmp_path / "store", **inputs, workers=2)
-    assert (report.there, report.new) == (
-        {"Sentinel-2": num_there}, {"Sentinel-2": len(numbers) - num_there},
-    )  # fmt: skip
+    report = encode(tmp_path / "store", **inputs, workers=2, progress=kill)
+    assert killed
+    assert (report.new, report.failed) == ({"Sentinel-2": 300}, {"Sentinel-2": 0})
+    assert len(read_values(tmp_path / "store")) == 300
+
+
+def test_a_patch_that_ends_its_process_is_found_and_left_out(tree, values, tmp_path):
+    folders = [str(path) for path in sorted(tree["s2"].glob("*/*"))]
+    jobs = [DeadlyJob("Sentinel-2", some) for some in (folders[:2], folders[4:])]
+    store = tmp_path / "store"
+    steps = list(do_jobs(jobs, store, num_processes=2, strict=False, pipe=None, executor=None))
+    failures = [failure for step in steps for failure in step.failures]
+    assert [failure.name for failure in failures] == [patch_id(4)]
+    assert "the process that read it ended (its process died (exit code -9))" in failures[0].reason
+    assert sum(step.num_new for step in steps) == 3
+
+
+HOSTILE = Path(os.environ.get("REBEN_TEST_DATA", "nowhere")) / "cases" / "hostile"
+
+
+@pytest.mark.parametrize("num_workers", [1, 2])
+def test_whatever_files_hold_only_their_patches_are_left_out(num_workers, tmp_path):
+    files = sorted(HOSTILE.glob("*.tif"))
+    if not files:
+        pytest.skip("no hostile files; REBEN_TEST_DATA names their folder")
+    inputs = write_tree(tmp_path, range(len(files) + 1), ["s2"])
+    for number, file in enumerate(files):
+        file_of(inputs, "s2", number, "_B02.tif").write_bytes(file.read_bytes())
+    said = f"{len(files)} of {len(files) + 1} patches were left out"
+    with pytest.raises(EncodeError, match=said) as caught:
+        encode(tmp_path / "store", **inputs, workers=num_workers)
+    assert list(read_values(tmp_path / "store")) == [patch_id(len(files))]
+    failures = caught.value.report.failures
+    assert [failure.name for failure in failures] == [patch_id(n) for n in range(len(files))]
+    assert all(failure.reason.startswith("B02") for failure in failures)
+
+
+@pytest.mark.parametrize(
+    "error", [OverflowError, TypeError, KeyError, MemoryError, RecursionError, OSError, TiffError]
+)
+@pytest.mark.parametrize("ending", ["folder", ".tar"])
+def test_whatever_a_reader_raises_only_the_patch_is_left_out(
+    error, ending, copy, values, tmp_path, monkeypatch
+):
+    inputs = copy if ending == "folder" else as_archives(copy, tmp_path, ending)
+    read = patch_files.read_pixels
+    odd = file_of(copy, "s2", 2, "_B02.tif").read_bytes()
+
+    def fail(content, name):
+        if content == odd:
+            raise error("it is odd")
+        return read(content, name)
+
+    monkeypatch.setattr(patch_files, "read_pixels", fail)
+    with pytest.raises(EncodeError, match=rf"{patch_id(2)}: .*it is odd"):
+        encode(tmp_path / "store", **inputs, workers=1)
+    assert read_values(tmp_path / "store") == without(values, patch_id(2))
+    with pytest.raises(EncodeError, match=f"Stopped at {patch_id(2)}"):
+        encode(tmp_path / "strict", **inputs, workers=1, strict=True)
+
+
+@pytest.mark.parametrize("how", ["folder", "link to nowhere", "link to itself", "pipe", "device"])
+def test_whatever_stands_in_the_place_of_a_file_is_named(how, copy, values, tmp_path):
+    file = file_of(copy, "s2", 2, "_B02.tif")
+    file.unlink()
+    if how == "folder":
+        file.mkdir()
+    elif how == "pipe":
+        os.mkfifo(file)
+    else:
+        to = {"link to nowhere": "nowhere", "link to itself": file.name, "device": "/dev/zero"}
+        file.symlink_to(to[how])
+    with pytest.raises(EncodeError, match=f"1 of 18 patches .* {patch_id(2)}: "):
+        encode(tmp_path / "store", **copy, workers=1)
+    assert read_values(tmp_path / "store") == without(values, patch_id(2))
 
 
 @pytest.mark.parametrize("kind", [ThreadPoolExecutor, ProcessPoolExecutor])
@@ -954,7 +1026,7 @@ def test_an_executor_of_the_caller_does_the_work(kind, tree, values, tmp_path):
 
 def test_an_executor_of_another_machine_is_refused(tree, tmp_path, monkeypatch):
     machines = iter(["here", *["elsewhere"] * 99])
-    monkeypatch.setattr("reben.data.encoding.jobs._this_machine", lambda: next(machines))
+    monkeypatch.setattr("reben.data.encoding.workers._this_machine", lambda: next(machines))
     with ThreadPoolExecutor(1) as executor, pytest.raises(ConfigError, match="another machine"):
         encode(tmp_path / "store", **tree, executor=executor)
 

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from reben.errors import RunError
-from reben.support.locks import locked
+from reben.support.locks import lock_file, locked
 
 HOLD = """
 import sys
@@ -56,3 +56,23 @@ def test_a_file_system_without_locks_is_said(tmp_path, monkeypatch, caplog):
     with locked(tmp_path / "log", refused):
         pass
     assert "knows no locks" in caplog.text
+
+
+def test_a_lock_file_tells_who_holds_it_and_is_gone_at_the_end(tmp_path):
+    path = tmp_path / ".lock"
+    path.write_text("left by a process that was killed")
+    with lock_file(path, RunError):
+        with pytest.raises(RunError, match=f"process {os.getpid()} on "), lock_file(path, RunError):
+            pass
+        assert path.exists()
+    assert not path.exists()
+    with lock_file(path, RunError):
+        assert path.exists()
+
+
+def test_a_lock_file_that_was_replaced_meanwhile_is_refused(tmp_path, monkeypatch):
+    path, other = tmp_path / ".lock", tmp_path / "other"
+    other.touch()
+    monkeypatch.setattr("fcntl.flock", lambda *_: other.replace(path))
+    with pytest.raises(RunError, match="just ending"), lock_file(path, RunError):
+        pass

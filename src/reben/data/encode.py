@@ -1,7 +1,7 @@
 """Encode band files into a store: from folders or archives, as fast as the machine allows.
 
 Every worker process reads files, joins their pixels to values and writes these itself, in
-transactions of some 32 MB; see `reben.data.encoding.jobs`. The store is valid at any moment, and
+transactions of some 32 MB; see `reben.data.encoding.workers`. The store is valid at any moment, and
 the same call resumes an encoding that was stopped.
 """
 
@@ -11,24 +11,28 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
 
 from reben.data.encoding.inputs import EncodeInput, FolderScan, Selection, keep_metadata, select
-from reben.data.encoding.jobs import Job, NameSet, do_jobs
+from reben.data.encoding.jobs import Job, NameSet
 from reben.data.encoding.report import MAX_NAMED, EncodeReport, Failure, Step, Tally, error_of
+from reben.data.encoding.workers import do_jobs
 from reben.data.storage.environment import DATA_FILE, stored_names
 from reben.data.storage.record import SourceRecord, StoreRecord, count_values
 from reben.data.storage.value import KINDS, REFERENCE_MAP, SENTINEL1, SENTINEL2
-from reben.data.storage.writer import ValueWriter, boot_id, flushing
-from reben.errors import ConfigError
-from reben.support.atomic import write_text
+from reben.data.storage.writer import Flush, ValueWriter, boot_id, flushing
+from reben.errors import ConfigError, OutputError, RebenError, StoreError
+from reben.support.atomic import make_folder, write_text
+from reben.support.locks import lock_file
 from reben.support.numbers import require_whole
 from reben.support.processes import usable_cores
 
+LOCK_FILE = ".encode.lock"
+"""There while an encoding runs."""
 REPORT_FILE = "encode-report.json"
 """The report of the last encoding, in the folder of the store."""
 
@@ -113,39 +117,43 @@ def encode(  # noqa: PLR0913
         paths, metadata = found.inputs | paths, [*metadata] or found.metadata
     inputs = _open_inputs(paths, executor)
     store = Path(out)
-    with ValueWriter(store):
-        record = StoreRecord.read(store)
-    files = keep_metadata(metadata, store)
-    run = _Run(store, inputs, select(files, split, countries, limit), strict, progress)
-    record = replace(
-        record.with_sources(run.records(is_over=False)),
-        metadata=tuple(file.name for file in files),
-        values=None,
-        written_since_boot=boot_id(),
-    )
-    record.write(store)
-    try:
-        with flushing(store / DATA_FILE) as flushed:
-            run.work(workers or usable_cores(), executor)
-    except KeyboardInterrupt:
-        replace(record, written_since_boot="").write(store)
-        _log.warning(
-            "Interrupted after %d new patches. The store is valid; the same command goes on "
-            "from there.",
-            run.tally.new.total(),
+    make_folder(store)
+    with lock_file(store / LOCK_FILE, partial(_refuse, store)):
+        record = _begin(store)
+        files = keep_metadata(metadata, store)
+        run = _Run(store, inputs, select(files, split, countries, limit), strict, progress)
+        record = replace(
+            record.with_sources(run.records(is_over=False)),
+            metadata=tuple(file.name for file in files),
+            values=None,
+            written_since_boot=boot_id(),
         )
-        raise
-    report = run.report(time.perf_counter() - started, flushed.seconds)
-    write_text(store / REPORT_FILE, json.dumps(report.to_dict(), indent=2) + "\n")
-    if not run.is_stopped:
-        record = record.with_sources(run.records(is_over=True))
-    counts = count_values(stored_names(store))
-    replace(record, values=counts, written_since_boot="").write(store)
+        record.write(store)
+        num_seconds = run.work(record, workers or usable_cores(), executor)
+        report = run.report(time.perf_counter() - started, num_seconds)
+        write_text(store / REPORT_FILE, json.dumps(report.to_dict(), indent=2) + "\n")
+        if not run.is_stopped:
+            record = record.with_sources(run.records(is_over=True))
+        counts = count_values(stored_names(store))
+        replace(record, values=counts, written_since_boot="").write(store)
     error = error_of(report, strict=strict, is_stopped=run.is_stopped)
     if error is not None:
         error.report = report
         raise error
     return report
+
+
+def _refuse(store: Path, holder: str) -> StoreError:
+    return StoreError(
+        f"The store {store} is being encoded by {holder}. Wait until it is done, or choose "
+        "another folder; one call encodes several inputs at once."
+    )
+
+
+def _begin(store: Path) -> StoreRecord:
+    """Return the record of a store that can be written, new or old."""
+    with ValueWriter(store):
+        return StoreRecord.read(store)
 
 
 def _open_inputs(paths: Mapping[str, Path], executor: Executor | None) -> list[EncodeInput]:
@@ -181,8 +189,29 @@ class _Run:
                 kind, source.name, self.selection.asked, self.tally.failed[kind], is_finished
             )
 
-    def work(self, num_processes: int, executor: Executor | None) -> None:
-        """Encode everything that the store lacks."""
+    def work(self, record: StoreRecord, num_processes: int, executor: Executor | None) -> float:
+        """Encode everything that the store lacks; return the seconds of waiting for the disk.
+
+        Where it is stopped, ``record`` tells that what was committed is on disk.
+        """
+        flushed = Flush()
+        try:
+            with flushing(self.store / DATA_FILE) as flushed:
+                self._encode(num_processes, executor)
+        except (KeyboardInterrupt, RebenError) as error:
+            if flushed.is_done:
+                with suppress(OutputError):  # the disk may be full
+                    replace(record, written_since_boot="").write(self.store)
+            if isinstance(error, KeyboardInterrupt):
+                _log.warning(
+                    "Interrupted after %d new patches. The store is valid; the same command goes "
+                    "on from there.",
+                    self.tally.new.total(),
+                )
+            raise
+        return flushed.seconds
+
+    def _encode(self, num_processes: int, executor: Executor | None) -> None:
         there = NameSet(stored_names(self.store))
         archives: list[Job] = []
         scans = []

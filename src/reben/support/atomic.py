@@ -86,6 +86,14 @@ def write_text(path: str | Path, text: str) -> None:
     write_bytes(path, text.encode(errors="backslashreplace"))
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it, where they are missing; `OutputError` if that fails."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise output_error(path, error) from error
+
+
 def output_error(path: Path, error: Exception) -> OutputError:
     """Return the error that says why ``path`` could not be written and what to do."""
     reason = first_line(error)

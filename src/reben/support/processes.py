@@ -258,11 +258,10 @@ class _Workers:
         self.events: SimpleQueue[_Event] = SimpleQueue()
         self._context = _Context()
         self._reader, self._writer = self._context.Pipe(duplex=False)
+        with _interrupts_blocked():  # a lock starts a helper of multiprocessing
+            lock = self._context.Lock()
         self._executor = ProcessPoolExecutor(
-            count,
-            self._context,
-            _begin,
-            (self._writer, self._context.Lock(), initializer, initargs),
+            count, self._context, _begin, (self._writer, lock, initializer, initargs)
         )
         self._num_submitted = 0
         self._listener = threading.Thread(target=self._listen, daemon=True)
@@ -404,9 +403,10 @@ def _interrupts_blocked() -> Iterator[None]:
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
-    # Starting this helper, which multiprocessing does at need, would let them through again.
-    resource_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _LEFT_TO_PARENT)
+    # Starting this helper, which multiprocessing does at need, lets those of Ctrl-C through again.
+    resource_tracker.ensure_running()
+    signal.pthread_sigmask(signal.SIG_BLOCK, _LEFT_TO_PARENT)
     try:
         yield
     finally:

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from at_terminal import run_at_a_terminal
 from made_up import patch_id, row, s1_name, write_metadata
 from made_up_files import COMPRESS, archive_of, write_archives, write_tree
 from reben.app import cli
+from reben.data.encode import LOCK_FILE
 from reben.data.metadata import METADATA_FILE, SNOW_CLOUD_FILE
 from reben.data.storage.environment import stored_names
 from reben.data.store import Store, StoreWriter
@@ -169,10 +171,10 @@ def test_a_terminal_shows_a_bar_with_rate_and_time_left(tmp_path, store):
     assert "/s" in shown
 
 
-def test_an_interruption_is_said_in_two_lines_and_can_be_resumed(tmp_path, store):
-    tree = write_tree(tmp_path, range(150), ["s1", "s2"])
+def start_encoding(tree, store, *words):
+    """Start it in a process group of its own, and return it once it writes."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "reben", *words_for(tree, store)],
+        [sys.executable, "-m", "reben", *words_for(tree, store), *words],
         stderr=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         text=True,
@@ -181,14 +183,67 @@ def test_an_interruption_is_said_in_two_lines_and_can_be_resumed(tmp_path, store
     data = store / "data.mdb"
     while process.poll() is None and (not data.exists() or data.stat().st_blocks < 4000):
         time.sleep(0.005)
-    os.killpg(process.pid, signal.SIGINT)  # as Ctrl-C does: to the workers as well
-    _, said = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert said.count("\n") == 2
-    assert said.startswith("Interrupted after ")
-    assert "the same command goes on from there.\nInterrupted.\n" in said
-    assert cli.run([*words_for(tree, store), "--processes", "1"]) == 0
+    return process
+
+
+def wait_for_the_end_of(group, *, seconds=10):
+    """Wait until no process of a group runs any more, such as a worker."""
+    deadline = time.monotonic() + seconds
+    while running := [path for path in Path("/proc").glob("[0-9]*") if group == group_of(path)]:
+        assert time.monotonic() < deadline, running
+        time.sleep(0.05)
+
+
+def group_of(place):
+    try:
+        state, _, group = (place / "stat").read_text().rpartition(")")[2].split()[:3]
+    except OSError:
+        return None
+    return None if state == "Z" else int(group)
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory):
+    return write_tree(tmp_path_factory.mktemp("many"), range(150), ["s1", "s2"])
+
+
+@pytest.mark.parametrize(
+    ("number", "send", "said"),
+    [
+        (signal.SIGINT, os.killpg, "Interrupted."),  # as Ctrl-C does: to the workers as well
+        (signal.SIGTERM, os.kill, "Interrupted by SIGTERM."),
+        (signal.SIGTERM, os.killpg, "Interrupted by SIGTERM."),
+        (signal.SIGHUP, os.killpg, "Interrupted by SIGHUP."),
+    ],
+)
+def test_an_interruption_is_said_in_two_lines_and_can_be_resumed(number, send, said, many, store):
+    process = start_encoding(many, store)
+    send(process.pid, number)
+    _, shown = process.communicate(timeout=60)
+    assert process.returncode == 128 + number
+    assert shown.count("\n") == 2
+    assert shown.startswith("Interrupted after ")
+    assert f"the same command goes on from there.\n{said}\n" in shown
+    wait_for_the_end_of(process.pid)
+    record = json.loads((store / "store.json").read_text())
+    assert (record["finished"], record["written_since_boot"]) == (False, "")
+    assert cli.run([*words_for(many, store), "--processes", "1"]) == 0
     assert len(Store.open(store)) == 300
+
+
+def test_a_second_encoding_into_a_store_is_refused_with_who_holds_it(many, tree, store, capsys):
+    process = start_encoding(many, store)
+    os.killpg(process.pid, signal.SIGSTOP)
+    assert cli.run(words_for(tree, store)) == 2
+    assert f"is being encoded by process {process.pid} on" in capsys.readouterr().err
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert cli.run([*words_for(tree, store), "--processes", "1"]) == 0
+    record = json.loads((store / "store.json").read_text())
+    assert {source["kind"]: source["finished"] for source in record["sources"]} == {
+        "Sentinel-2": True, "Sentinel-1": True, "reference map": True,
+    }  # fmt: skip
+    assert not (store / LOCK_FILE).exists()
 
 
 def test_inspect_verifies_what_encode_wrote(tree, store, capsys):

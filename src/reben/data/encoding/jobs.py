@@ -3,22 +3,14 @@
 Only names cross between processes, never pixels.
 """
 
-import ctypes
-import os
-import platform
-import sys
-import threading
 from array import array
 from bisect import bisect_left
-from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import Executor
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
 from hashlib import blake2b
-from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import ClassVar
+from typing import Self
 
 import numpy as np
 
@@ -31,16 +23,17 @@ from reben.data.encoding.patch_files import (
 )
 from reben.data.encoding.report import Failure, Step
 from reben.data.storage.value import KINDS, Kind
-from reben.data.storage.writer import ValueWriter, boot_id
-from reben.errors import ArchiveError, ConfigError, EncodeError
-from reben.support.processes import WorkerDiedError, run_tasks
+from reben.data.storage.writer import ValueWriter
+from reben.errors import ArchiveError, RebenError, first_line
 
 BATCH_BYTES = 32 << 20
 """Size of a transaction: large enough that waiting for the disk does not count."""
+_READER_ERRORS = (
+    *(PatchFilesError, RebenError, OSError, ValueError, TypeError, LookupError),
+    *(ArithmeticError, RuntimeError, MemoryError),
+)
+"""What readers raise for a file, also where nobody foresaw what it holds."""
 DIFFERENT = "it is there twice, with different pixels; the one that came first was kept"
-_SWITCH_SECONDS = 0.0005
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
-"""Names of settings; source: malloc.h of glibc."""
 
 
 class NameSet:
@@ -80,16 +73,40 @@ class FolderJob:
 
     kind: str
     folders: list[str]
+    is_again: bool = False
+    """Whether a process died that did it, so that part of it may be done."""
 
     @property
     def name(self) -> str:
         """What it is called in messages."""
         return self.folders[0]
 
+    @property
+    def is_alone(self) -> bool:
+        """Whether a patch of its own is what ends the process."""
+        return self.is_again and len(self.folders) == 1
+
+    def parts(self, num_done: int) -> list[Self]:
+        """Return what is left to do after its process died: the rest once more, then in halves."""
+        rest = self.folders[num_done:]
+        if self.is_alone or not rest:
+            return []
+        half = (len(rest) + 1) // 2 if self.is_again else len(rest)
+        parts = rest[:half], rest[half:]
+        return [replace(self, folders=part, is_again=True) for part in parts if part]
+
+    def as_failure(self, error: BaseException) -> Step:
+        """Return the step that leaves out its only patch."""
+        reason = f"the process that read it ended ({first_line(error)})"
+        return Step(self.kind, failures=(_failure(KINDS[self.kind], _name(self.name), reason),))
+
     def run(self, writer: ValueWriter, *, strict: bool, pipe: int | None) -> Iterator[Step]:
         """Do it, and yield what was done after every commit."""
         batch = _Batch(KINDS[self.kind], writer)
         for folder in self.folders:
+            if self.is_again and writer.get(_name(folder) + batch.kind.suffix) is not None:
+                batch.num_found += 1
+                continue
             batch.add(read_patch_files(folder, batch.kind))
             if batch.is_full or (strict and batch.failures):
                 yield batch.commit()
@@ -151,6 +168,8 @@ class _Batch:
     def __init__(self, kind: Kind, writer: ValueWriter) -> None:
         self.kind = kind
         self.num_there = 0
+        self.num_found = 0
+        """Values that were written by a process that died before it could tell."""
         self.failures: list[Failure] = []
         self._writer = writer
         self._num_same = 0
@@ -162,9 +181,11 @@ class _Batch:
     def add(self, patch: PatchFiles) -> None:
         """Make a value of a patch, or a failure."""
         try:
-            self._writer.add(patch.name + self.kind.suffix, patch.value(self.kind))
-        except PatchFilesError as error:
-            self._fail(patch.name, str(error))
+            value = patch.value(self.kind)
+        except _READER_ERRORS as error:
+            self._fail(patch.name, _reason(error))
+        else:
+            self._writer.add(patch.name + self.kind.suffix, value)
 
     def settle(self, patch: PatchFiles) -> None:
         """Make a failure of a patch that lacks files, unless its value was written before."""
@@ -176,8 +197,8 @@ class _Batch:
                 self._num_same += 1
             else:
                 self._fail(patch.name, DIFFERENT)
-        except PatchFilesError as error:
-            self._fail(patch.name, str(error))
+        except _READER_ERRORS as error:
+            self._fail(patch.name, _reason(error))
 
     def commit(self, read_bytes: int = 0) -> Step:
         """Write the values and return what was done since the last commit."""
@@ -185,106 +206,30 @@ class _Batch:
         for name in stored.different:
             self._fail(name.removesuffix(self.kind.suffix), DIFFERENT)
         num_same = self._num_same + len(stored.same)
+        num_bytes = stored.num_bytes + self.num_found * self.kind.num_bytes
         step = Step(
-            self.kind.name, stored.num_new, self.num_there, num_same, stored.num_bytes,
+            self.kind.name, stored.num_new + self.num_found, self.num_there, num_same, num_bytes,
             tuple(self.failures), read_bytes,
         )  # fmt: skip
-        self.num_there = self._num_same = 0
+        self.num_there = self.num_found = self._num_same = 0
         self.failures = []
         return step
 
     def _fail(self, patch: str, reason: str) -> None:
-        # A name may hold bytes that are not text; the report cannot.
-        texts = [text.encode(errors="backslashreplace").decode() for text in (patch, reason)]
-        self.failures.append(Failure(self.kind.name, *texts))
+        self.failures.append(_failure(self.kind, patch, reason))
 
 
-def do_jobs(
-    jobs: Iterable[Job],
-    store: Path,
-    *,
-    num_processes: int,
-    strict: bool,
-    pipe: int | None,
-    executor: Executor | None,
-) -> Generator[Step]:
-    """Do jobs and yield what was done; an archive that breaks off does not stop the others.
-
-    Archives come first, since each keeps a process busy to its end. With one process it is this
-    one. With ``strict`` a failure ends a batch, so that it is reported at once. An archive without
-    files is read from the descriptor ``pipe``.
-    """
-    if num_processes == 1 and executor is None:
-        with ValueWriter(store) as writer:
-            for job in jobs:
-                yield from job.run(writer, strict=strict, pipe=pipe)
-        return
-    # A Connection is how a descriptor gets into a spawned process.
-    carried = None if pipe is None else Connection(os.dup(pipe), writable=False)
-    answers = run_tasks(
-        partial(_do_in_worker, store=store, strict=strict, machine=_this_machine()),
-        jobs,
-        num_processes=num_processes,
-        executor=executor,
-        in_flight=None if executor else 2 * num_processes,
-        retry=False,
-        initializer=_start_worker,
-        initargs=(store, carried),
-    )
-    for answer in answers:
-        if isinstance(answer.error, WorkerDiedError):
-            raise EncodeError(
-                f"A worker process died (exit code {answer.error.exit_code}) while it encoded "
-                f"{answer.task.name}. If memory ran out, use fewer processes. The same command "
-                "goes on from there."
-            )
-        if answer.error is not None:
-            raise answer.error
-        if answer.value is not None:
-            yield answer.value
+def _failure(kind: Kind, patch: str, reason: str) -> Failure:
+    # A name may hold bytes that are not text; the report cannot.
+    texts = [text.encode(errors="backslashreplace").decode() for text in (patch, reason)]
+    return Failure(kind.name, *texts)
 
 
-class _Worker:
-    """What a worker process keeps from job to job."""
-
-    writer: ClassVar[ValueWriter | None] = None
-    pipe: ClassVar["Connection[None, None] | None"] = None
-    lock: ClassVar[threading.Lock] = threading.Lock()
+def _name(folder: str) -> str:
+    return folder[folder.rfind("/") + 1 :]
 
 
-def _start_worker(store: Path, pipe: "Connection[None, None] | None") -> None:
-    _keep_freed_memory()
-    # The thread that decompresses should not wait long for its turn to hand on a chunk.
-    sys.setswitchinterval(_SWITCH_SECONDS)
-    _Worker.writer, _Worker.pipe = ValueWriter(store), pipe
-
-
-def _do_in_worker(job: Job, store: Path, machine: str, *, strict: bool) -> Iterator[Step]:
-    if _Worker.writer is not None:
-        pipe = None if _Worker.pipe is None else _Worker.pipe.fileno()
-        yield from job.run(_Worker.writer, strict=strict, pipe=pipe)
-        return
-    if machine != _this_machine():
-        raise ConfigError(
-            "The executor runs on another machine, but LMDB lets only one machine write a store. "
-            "Pass an executor of this machine, or none."
-        )
-    with _Worker.lock, ValueWriter(store) as writer:  # threads of a process take turns
-        yield from job.run(writer, strict=strict, pipe=None)
-
-
-def _this_machine() -> str:
-    return f"{platform.node()} {boot_id()}"
-
-
-def _keep_freed_memory() -> None:
-    """Tell glibc to keep the memory of one batch for the next, which halves the time of writing.
-
-    By default it returns blocks of this size to the system, which then clears each page again.
-    """
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (AttributeError, OSError, TypeError):
-        return  # another C library
-    mallopt(_M_TRIM_THRESHOLD, 4 * BATCH_BYTES)
-    mallopt(_M_MMAP_THRESHOLD, BATCH_BYTES)
+def _reason(error: Exception) -> str:
+    if isinstance(error, PatchFilesError | RebenError):
+        return str(error).rstrip(".")
+    return f"cannot be read ({type(error).__name__}: {first_line(error)})"

@@ -9,11 +9,11 @@ from reben.data.patch_folders.folder import band_file_ending, is_tiff, match_ban
 from reben.data.storage.value import OTHER, Kind, kind_of_value
 from reben.data.tiff.read import read_pixels
 from reben.errors import ArchiveError, TiffError
+from reben.support.bounds import read_file
 
 _MAX_FILE_BYTES = 1 << 24
 """The largest band file has 58 kB; this leaves room for other ways to write one."""
 _MAX_WAITING_BYTES = 1 << 27
-_READ_BYTES = 1 << 16
 
 
 class PatchFilesError(Exception):
@@ -120,27 +120,13 @@ def read_patch_files(folder: str, kind: Kind) -> PatchFiles:
         for file in os.listdir(folder):  # noqa: PTH208 - a million times
             tensor = tensor_of(kind, name, file)
             if tensor is not None:
-                patch.files[tensor] = content = _read_file(f"{folder}/{file}")
+                patch.files[tensor] = content = read_file(f"{folder}/{file}", _MAX_FILE_BYTES)
                 patch.num_bytes += len(content)
     except PatchFilesError as error:
         patch.problem = str(error)
     except OSError as error:
         patch.problem = f"cannot be read: {error.strerror or error}"
     return patch
-
-
-def _read_file(path: str) -> bytes:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        content = os.read(descriptor, _READ_BYTES)
-        if len(content) < _READ_BYTES:
-            return content
-        pieces = [content]
-        while (content := os.read(descriptor, _READ_BYTES)) and len(pieces) < _MAX_FILE_BYTES >> 16:
-            pieces.append(content)
-        return b"".join(pieces)
-    finally:
-        os.close(descriptor)
 
 
 def patches_of_archive(

@@ -84,6 +84,11 @@ class Step(NamedTuple):
     read_bytes: int = 0
     broken: Failure | None = None
 
+    @property
+    def num_patches(self) -> int:
+        """How many patches it is about."""
+        return self.num_new + self.num_there + self.num_same + len(self.failures)
+
 
 class Tally:
     """Adds up steps; every count is by kind."""

@@ -27,7 +27,7 @@ from reben.data.storage.environment import (
     open_lmdb,
 )
 from reben.errors import OutputError, StoreError
-from reben.support.atomic import output_error
+from reben.support.atomic import make_folder, output_error
 
 _MIN_GROWTH = 1 << 28
 _MAX_GROWTH = 1 << 32
@@ -58,10 +58,7 @@ class ValueWriter:
         self.path = path
         self.pending_bytes = 0
         self._pending: list[tuple[bytes, bytes]] = []
-        try:
-            path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise output_error(path, error) from error
+        make_folder(path)
         close_shared(path)
         there = path / DATA_FILE
         size = there.stat().st_size if there.exists() else 0
@@ -124,8 +121,8 @@ class ValueWriter:
 
     def get(self, name: str) -> bytes | None:
         """Return the committed value of ``name``, if there is one."""
-        key = self.require_name(name)
-        while True:
+        key = encoded(name)
+        while key is not None:
             try:
                 with self._environment.begin() as transaction:
                     value: bytes | None = transaction.get(key)
@@ -134,6 +131,7 @@ class ValueWriter:
                 self._environment.set_mapsize(0)
             except lmdb.Error as error:
                 raise damaged(self.path, error) from error
+        return None
 
     def _write(self) -> StoredValues:
         if not self._pending:
@@ -164,9 +162,10 @@ _sync = getattr(os, "fdatasync", os.fsync)
 
 @dataclass
 class Flush:
-    """How long the end of `flushing` took, in seconds."""
+    """How long the end of `flushing` took, in seconds, and whether all is on disk."""
 
     seconds: float = 0.0
+    is_done: bool = False
 
 
 @contextmanager
@@ -175,7 +174,10 @@ def flushing(path: Path) -> Iterator[Flush]:
 
     Leaving the block waits until all of the file is on disk; `OutputError` if the disk refuses it.
     """
-    descriptor = os.open(path, os.O_RDWR)
+    try:
+        descriptor = os.open(path, os.O_RDWR)
+    except OSError as error:
+        raise output_error(path, error) from error
     flush, stopped = Flush(), threading.Event()
     errors: list[OSError] = []
 
@@ -198,6 +200,7 @@ def flushing(path: Path) -> Iterator[Flush]:
             if errors:
                 raise errors[0]
             _sync(descriptor)
+            flush.is_done = True
         except OSError as error:
             raise output_error(path, error) from error
         finally:
