@@ -41,9 +41,9 @@ def test_a_second_holder_is_refused_until_the_first_one_ends_however(tmp_path):
 
 
 def test_the_same_process_is_refused_too_and_may_take_it_afterwards(tmp_path):
-    with locked(tmp_path / "log", refused):
-        with pytest.raises(RunError), locked(tmp_path / "log", refused):
-            pass
+    file = tmp_path / "log"
+    with locked(file, refused), pytest.raises(RunError), locked(file, refused):
+        pass
     with locked(tmp_path / "log", refused):
         pass
 
