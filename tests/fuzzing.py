@@ -72,7 +72,7 @@ def distort(value, random):
     for _ in range(random.integers(1, 4)):
         spots = list(_spots(value))
         if not spots:
-            return ODD[random.integers(len(ODD))]
+            return copy.deepcopy(ODD[random.integers(len(ODD))])
         holder, key = spots[random.integers(len(spots))]
         match int(random.integers(0, 6)):
             case 0:
@@ -85,7 +85,7 @@ def distort(value, random):
                 text = damage(holder[key].encode(), random).decode("utf-8", "surrogateescape")
                 holder[key] = text.encode("utf-8", "replace").decode()
             case _:
-                holder[key] = ODD[random.integers(len(ODD))]
+                holder[key] = copy.deepcopy(ODD[random.integers(len(ODD))])
     return value
 
 

@@ -256,7 +256,12 @@ class MissingExtraError(RebenError, ImportError):
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of an error of another library, without its full stop."""
+    """Return the first line of an error of another library, cut, without its full stop."""
     said = error.strerror if isinstance(error, OSError) and error.strerror else error
     lines = str(said).strip().splitlines()
-    return (lines[0] if lines else type(error).__name__).strip().rstrip(".")
+    return cut((lines[0] if lines else type(error).__name__).strip().rstrip("."), 500)
+
+
+def cut(text: str, most: int = 80) -> str:
+    """Return a text of somebody else as a message shows it: ``most`` letters of it at most."""
+    return text if len(text) <= most else f"{text[: most - 3]}..."

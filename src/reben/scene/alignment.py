@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from reben.data.places import ground_size
-from reben.errors import GridError
+from reben.errors import GridError, cut
 from reben.scene.band_names import native_metres
 from reben.scene.band_source import Placement, import_rasterio
 from reben.scene.grid import GRID_METRES, GRID_MULTIPLE, Grid
@@ -85,14 +85,10 @@ def measure_ground(grid: Grid, name: str) -> tuple[float, float]:
             if not all(abs(metres / side - 1) <= MOST_OFF for metres in sides):
                 raise GridError(
                     f"A pixel of {name} that is called {GRID_METRES} m is {across:.2f} x "
-                    f"{down:.2f} m on the ground at {x:.0f}, {y:.0f}: {_short(grid.crs)} does not "
+                    f"{down:.2f} m on the ground at {x:.0f}, {y:.0f}: {cut(grid.crs)} does not "
                     f"measure the ground there. {warp_advice(name)}"
                 )
     return measured[0]
-
-
-def _short(crs: str) -> str:
-    return crs if len(crs) <= 60 else f"{crs[:57]}..."
 
 
 def checked_crs(name: str, crs: str) -> str:

@@ -8,6 +8,7 @@ strip: 25 MB for a 10 m band of 10,980 pixels.
 """
 
 import os
+import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -30,6 +31,13 @@ from reben.scene.offset import (
     statement_of_scale,
 )
 from reben.spec.bands import S2_FULL
+from reben.support.bounds import (
+    MAX_SCENE_BLOCK_BYTES,
+    MAX_SCENE_PIXELS,
+    MAX_SCENE_SIDE,
+    MEBIBYTE,
+    check_file,
+)
 from reben.support.extras import optional
 
 Transform = tuple[float, float, float, float, float, float]
@@ -213,7 +221,11 @@ class BandFile:
         self._dataset = _open(path, self.name)
         if self._dataset.count < index:
             raise ProductError(f"{self.name} has no band {index}; it has {self._dataset.count}.")
-        self._rows_of_block = _rows_of_block(self._dataset.block_shapes[index - 1][0])
+        try:
+            self._rows_of_block = _rows_of_block(self._dataset, index, self.name)
+        except ProductError:
+            self._dataset.close()
+            raise
         self.placement = self._placement(expected)
         flags = {flag.name for flag in self._dataset.mask_flag_enums[index - 1]}
         self._is_masked = "per_dataset" in flags  # by a mask or a transparent band beside it
@@ -331,6 +343,8 @@ def _open(path: str, name: str) -> Any:  # noqa: ANN401 - rasterio has no types
     rasterio = import_rasterio()
     from rasterio.errors import NotGeoreferencedWarning
 
+    if not path.startswith("/vsi"):
+        _require_file(path, name)
     is_jpeg2000 = path.partition("?")[0].lower().endswith((".jp2", ".j2k"))
     errors = []
     with raster_environment(), rasterio.Env() as environment:
@@ -347,8 +361,44 @@ def _open(path: str, name: str) -> Any:  # noqa: ANN401 - rasterio has no types
     )
 
 
-def _rows_of_block(height: int) -> int:
-    return height * max(1, _ROWS_AT_ONCE // height)
+def _require_file(path: str, name: str) -> None:
+    try:
+        path.encode()
+        check_file(path, sys.maxsize)
+    except UnicodeEncodeError:
+        raise ProductError(f"Cannot open {name!r}: its name is no text. Rename it.") from None
+    except OSError as error:
+        reason = error.strerror or error
+        raise ProductError(
+            f"Cannot open {name}: {reason}. Name a GeoTIFF or JPEG 2000 file."
+        ) from None
+
+
+def _rows_of_block(dataset: Any, index: int, name: str) -> int:  # noqa: ANN401
+    """Return how many rows are read at once; refuse what takes more memory than any scene."""
+    width, height = dataset.width, dataset.height
+    if max(width, height) > MAX_SCENE_SIDE or width * height > MAX_SCENE_PIXELS:
+        raise ProductError(
+            f"{name} claims {width} x {height} pixels; a scene has at most {MAX_SCENE_SIDE:,} "
+            f"along a side and {MAX_SCENE_PIXELS:,} in all. Cut the place of interest out."
+        )
+    kind = dataset.dtypes[index - 1]
+    rows = dataset.block_shapes[index - 1][0]
+    rows *= max(1, _ROWS_AT_ONCE // rows)
+    if min(rows, height) * width * _num_bytes(kind) > MAX_SCENE_BLOCK_BYTES:
+        raise ProductError(
+            f"{name} is made of tiles of {rows} rows, so that {rows} x {width} pixels of {kind} "
+            f"have to be read at once: more than {MAX_SCENE_BLOCK_BYTES // MEBIBYTE} MiB. Write it "
+            "in smaller tiles: gdal_translate -co TILED=YES IN.tif OUT.tif"
+        )
+    return int(rows)
+
+
+def _num_bytes(kind: str) -> int:
+    try:
+        return np.dtype(kind).itemsize
+    except TypeError:  # a kind of GDAL alone, such as complex whole numbers
+        return 16
 
 
 def _reason(error: BaseException, path: str, name: str) -> str:

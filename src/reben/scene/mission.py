@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from reben.errors import ProductError, ProductLevelError
+from reben.errors import ProductError, ProductLevelError, cut
 
 Mission = Literal["Sentinel-2", "Sentinel-1"]
 
@@ -51,7 +51,7 @@ def require_mission(name: str, properties: Mapping[str, Any], mission: Mission) 
     if is_other or _HARMONISED.search(collection):
         wrong.append("collection")
     if wrong:
-        words = " and ".join(f"its {key} is {said[key]}" for key in wrong)
+        words = " and ".join(f"its {key} is {cut(said[key])}" for key in wrong)
         others: list[Mission] = [
             other
             for other, pattern in _OF.items()
@@ -71,13 +71,14 @@ def require_mission(name: str, properties: Mapping[str, Any], mission: Mission) 
 def _refuse_level(name: str, collection: str, product_type: str, mission: Mission) -> None:
     if mission == "Sentinel-2" and (_LEVEL_1C.search(collection) or "1C" in product_type.upper()):
         raise ProductLevelError(
-            f"{name} is of level 1C ({product_type or collection}): top-of-atmosphere reflectance. "
-            "The models were trained on level 2A; use the level-2A item of the same scene."
+            f"{name} is of level 1C ({cut(product_type or collection)}): top-of-atmosphere "
+            "reflectance. The models were trained on level 2A; use the level-2A item of the same "
+            "scene."
         )
     if mission == "Sentinel-1" and _LEVEL_1.search(collection):
         raise ProductLevelError(
-            f"{name} is of the collection {collection}: digital numbers in radar geometry, not "
-            f"calibrated. {_CURES[mission]}"
+            f"{name} is of the collection {cut(collection)}: digital numbers in radar geometry, "
+            f"not calibrated. {_CURES[mission]}"
         )
 
 

@@ -17,7 +17,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from reben.errors import OffsetConflictError, PixelValueError, ProductError, UnknownOffsetError
+from reben.errors import (
+    OffsetConflictError,
+    PixelValueError,
+    ProductError,
+    UnknownOffsetError,
+    cut,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -140,7 +146,10 @@ def parse_baseline(text: str) -> tuple[int, int]:
     """
     match = re.fullmatch(r"(\d{1,2})\.(\d{1,2})", text.strip())
     if match is None:
-        raise ProductError(f"{text!r} is not a processing baseline, which looks like 05.09.")
+        raise ProductError(
+            f"{cut(text)!r} is not a processing baseline, which looks like 05.09. Correct the "
+            "metadata, or download the product again."
+        )
     return int(match[1]), int(match[2])
 
 
@@ -161,7 +170,7 @@ def statements_in(properties: Mapping[str, Any]) -> list[ScaleStatement]:
             continue
         applied = properties[key]
         if not isinstance(applied, bool | np.bool_):
-            raise ProductError(f"{key} is {applied!r}; it should be true or false.")
+            raise ProductError(f"{key} is {cut(repr(applied))}; it should be true or false.")
         if applied:
             return [ScaleStatement(f"{key} is true", 0, decides=True)]
         if by_baseline is not None and baseline:

@@ -1,6 +1,7 @@
 """Open a Sentinel scene in any of its forms."""
 
 import logging
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -97,7 +98,7 @@ def _read_path(product: str | Path, boa_offset: float | None) -> BandSources:
     if isinstance(product, str) and is_web_address(product):
         return read_stac(open_item(product), boa_offset)
     path = Path(product)
-    if not path.exists():
+    if not os.path.exists(path):  # noqa: PTH110 - no error for names that no file can have
         raise ProductError(f"No product at {product}. Check the path.")
     if path.name == METADATA_FILE:
         path = path.absolute().parent

@@ -10,10 +10,22 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from xml.etree.ElementTree import Element
 
-from reben.errors import OffsetConflictError, ProductError, ProductLevelError, UnknownOffsetError
+from reben.errors import (
+    OffsetConflictError,
+    ProductError,
+    ProductLevelError,
+    UnknownOffsetError,
+    cut,
+)
 from reben.scene.band_names import CLASSIFICATION, native_metres
 from reben.scene.band_source import BandFile, BandSources, Placement, closed_on_error
-from reben.scene.offset import GIVEN, OffsetAndScale, check_given_offset, offset_of_baseline
+from reben.scene.offset import (
+    GIVEN,
+    OffsetAndScale,
+    check_given_offset,
+    offset_of_baseline,
+    parse_baseline,
+)
 from reben.scene.safe_files import (
     METADATA_FILE,
     SafeFiles,
@@ -26,6 +38,7 @@ from reben.spec.bands import S2_FULL
 
 BAND_IDS = (*S2_FULL.names[:10], "B10", *S2_FULL.names[10:])
 """Bands by their ``band_id`` in the metadata. Source: Spectral_Information of real products."""
+_BANDS_BY_ID = {str(number): band for number, band in enumerate(BAND_IDS)}
 _EXTENSIONS = (".jp2", ".tif", ".tiff", "")
 _TILE_METADATA = "MTD_TL.xml"
 _SPECIAL_VALUES = {"NODATA": "no_data", "SATURATED": "saturated"}
@@ -63,7 +76,7 @@ class Safe:
         kind = first_text(root, "PRODUCT_TYPE", "PROCESSING_LEVEL") or root.tag
         if "2A" not in kind:
             raise ProductLevelError(
-                f"{name} says the product is {kind}. The models need level 2A, surface "
+                f"{name} says the product is {cut(kind)}. The models need level 2A, surface "
                 "reflectance, not top-of-atmosphere reflectance."
             )
         baseline = first_text(root, "PROCESSING_BASELINE")
@@ -73,6 +86,7 @@ class Safe:
         if baseline is None or quantification is None:
             lacking = "PROCESSING_BASELINE" if baseline is None else "BOA_QUANTIFICATION_VALUE"
             raise ProductError(f"{name} has no {lacking}. Download the product again.")
+        parse_baseline(baseline)
         images = tuple(
             checked_path(text_of(element), name)
             for tag in ("IMAGE_FILE", "IMAGE_FILE_2A", "IMAGE_ID_2A")
@@ -81,7 +95,7 @@ class Safe:
         if not images:
             raise ProductError(f"{name} lists no image (IMAGE_FILE). Download the product again.")
         return cls(
-            name=first_text(root, "PRODUCT_URI", "PRODUCT_URI_2A") or "",
+            name=cut(first_text(root, "PRODUCT_URI", "PRODUCT_URI_2A") or "", 200),
             baseline=baseline,
             sensed=first_text(root, "DATATAKE_SENSING_START", "PRODUCT_START_TIME") or "",
             quantification=_number(quantification, "BOA_QUANTIFICATION_VALUE", name),
@@ -93,10 +107,13 @@ class Safe:
     def image_of(self, band: str) -> str | None:
         """Return the path of a band at its native pixel size, None if the product lists none."""
         ending = f"_{band}_{native_metres(band)}m"
-        return next(
-            (path for path in self.images if _stem(path).endswith(ending)),
-            None,
-        )
+        found = {path for path in self.images if _stem(path).endswith(ending)}
+        if len(found) > 1:
+            raise ProductError(
+                f"The metadata of {self.name} list {band} at {native_metres(band)} m more than "
+                f"once: {', '.join(sorted(found))}. Download the product again."
+            )
+        return next(iter(found), None)
 
     def scaling_of(self, band: str, boa_offset: float | None) -> OffsetAndScale:
         """Return offset and scale of a band."""
@@ -177,10 +194,14 @@ def read_safe(files: SafeFiles, boa_offset: float | None = None) -> BandSources:
 def _offsets(root: Element, name: str) -> dict[str, float]:
     offsets = {}
     for element in root.iter("BOA_ADD_OFFSET"):
-        number = element.attrib.get("band_id", "")
-        if not number.isdecimal() or int(number) >= len(BAND_IDS):
-            raise ProductError(f"{name} has a BOA_ADD_OFFSET for band_id {number!r}, unknown.")
-        offsets[BAND_IDS[int(number)]] = _number(text_of(element), "BOA_ADD_OFFSET", name)
+        band = _BANDS_BY_ID.get(element.attrib.get("band_id", ""))
+        if band is None or band in offsets:
+            said = cut(element.attrib.get("band_id", ""))
+            raise ProductError(
+                f"{name} has a BOA_ADD_OFFSET for band_id {said!r}, which is unknown or there "
+                "twice. Download the product again."
+            )
+        offsets[band] = _number(text_of(element), "BOA_ADD_OFFSET", name)
     return offsets
 
 
@@ -202,9 +223,8 @@ def _number(
     except ValueError:
         number = math.nan
     if not least <= number <= most:
-        shown = text if len(text) <= 40 else f"{text[:37]}..."
         raise ProductError(
-            f"{name}: {what} is {shown!r}, which is not a number of {least:g} to {most:g}. "
+            f"{name}: {what} is {cut(text)!r}, which is not a number of {least:g} to {most:g}. "
             "Download the product again."
         )
     return number
@@ -218,7 +238,13 @@ def _stem(path: str) -> str:
 def _existing(files: SafeFiles, listed: str | None) -> str | None:
     if listed is None:
         return None
-    return next((listed + end for end in _EXTENSIONS if files.has(listed + end)), None)
+    found = [listed + end for end in _EXTENSIONS if files.has(listed + end)]
+    if len(found) > 1:
+        raise ProductError(
+            f"One image of {files.name} is there more than once: {', '.join(found)}. Remove the "
+            "one that does not belong to the product."
+        )
+    return next(iter(found), None)
 
 
 def _looked_for(files: SafeFiles, band: str, listed: str | None) -> str:

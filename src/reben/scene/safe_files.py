@@ -1,19 +1,34 @@
 """The files of a .SAFE product, in a folder or in a zip that is not unpacked, and their XML."""
 
+import lzma
+import struct
+import sys
 import zipfile
 import zlib
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path, PurePosixPath
 from typing import NoReturn, Self
 from xml.etree.ElementTree import Element, ParseError
 
-from reben.errors import ProductError, ProductLevelError, first_line
+from reben.errors import ProductError, ProductLevelError, cut, first_line
+from reben.support.bounds import MAX_XML_BYTES, MAX_XML_TAGS, MAX_ZIP_ENTRIES, check_file
 from reben.support.extras import optional
 
-MAX_XML_BYTES = 64 * 2**20
-"""A metadata file of a real product has less than a tenth of it."""
-_MAX_ELEMENTS = 1_000_000
 _MAX_DEPTH = 100
+_ZIP_ERRORS = (
+    OSError,
+    zipfile.BadZipFile,
+    RuntimeError,  # an encrypted member, or a method that is not known
+    KeyError,
+    ValueError,
+    EOFError,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+)
+_LONGEST_PATH = 1000
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
 def parse_metadata(content: bytes, name: str) -> Element:
@@ -32,10 +47,12 @@ def parse_metadata(content: bytes, name: str) -> Element:
         reben.errors.ProductError: some.xml has a document type declaration...
     """
     defused = optional("defusedxml.ElementTree", "geo", "Reading a SAFE product")
-    if len(content) > MAX_XML_BYTES or content.count(b"<") > 2 * _MAX_ELEMENTS:
+    num_tags, num_attributes = content.count(b"<"), content.count(b"=")
+    if len(content) > MAX_XML_BYTES or max(num_tags, num_attributes) > MAX_XML_TAGS:
         raise ProductError(
-            f"{name} has {len(content):,} bytes and {content.count(b'<'):,} tags. The metadata of "
-            f"a product have less than {MAX_XML_BYTES:,} bytes and {2 * _MAX_ELEMENTS:,} tags."
+            f"{name} has {len(content):,} bytes, {num_tags:,} tags and {num_attributes:,} "
+            f"attributes. The metadata of a product have less than {MAX_XML_BYTES:,} bytes and "
+            f"{MAX_XML_TAGS:,} of either. Download the product again."
         )
     try:
         root: Element = defused.fromstring(content, forbid_dtd=True)
@@ -52,7 +69,10 @@ def parse_metadata(content: bytes, name: str) -> Element:
     while level:
         depth += 1
         if depth > _MAX_DEPTH:
-            raise ProductError(f"{name} nests elements more than {_MAX_DEPTH} deep.")
+            raise ProductError(
+                f"{name} nests elements more than {_MAX_DEPTH} deep, as no product's metadata do. "
+                "Download the product again."
+            )
         for element in level:
             element.tag = element.tag.rpartition("}")[2]
         level = [child for element in level for child in element]
@@ -99,24 +119,30 @@ class SafeFiles:
                 _refuse_without_metadata(path, is_level_1c=(folder / _LEVEL_1C_FILE).is_file())
             return cls(folder.name, folder, f"{folder}/", f"{folder}/")
         try:
+            check_file(folder, sys.maxsize)
             archive = zipfile.ZipFile(folder)
-        except (OSError, zipfile.BadZipFile) as error:
+        except _ZIP_ERRORS as error:
             raise ProductError(
-                f"{path} cannot be read as a zip file: {error}. Download it again."
+                f"{path} cannot be read as a zip file: {first_line(error)}. Download it again."
             ) from None
+        if len(archive.filelist) > MAX_ZIP_ENTRIES:
+            raise ProductError(
+                f"{path} holds {len(archive.filelist):,} files, as no product does. Pass the zip "
+                "of one product."
+            )
         roots = _folders_with(METADATA_FILE, archive)
         if not roots:
             is_level_1c = bool(_folders_with(_LEVEL_1C_FILE, archive))
             _refuse_without_metadata(path, is_level_1c=is_level_1c)
         if len(roots) > 1:
             raise ProductError(
-                f"{path} holds {len(roots)} products: {', '.join(roots)}. Pass one at a time."
+                f"{path} holds {len(roots)} products: {cut(', '.join(roots), 300)}. Pass one at "
+                "a time."
             )
         inside = "" if roots[0] == "." else f"{roots[0]}/"
         root = zipfile.Path(archive, inside)
         name = PurePosixPath(roots[0]).name or folder.stem
-        # The braces say where the name of the zip file ends, whatever its extension is.
-        return cls(name, root, f"{folder}:{inside}", f"/vsizip/{{{folder}}}/{inside}")
+        return cls(name, root, f"{folder}:{inside}", f"/vsizip/{_in_braces(folder)}/{inside}")
 
     def has(self, path: str) -> bool:
         """Tell whether the product holds a file."""
@@ -125,19 +151,42 @@ class SafeFiles:
     def read(self, path: str) -> bytes:
         """Return the bytes of a file, `MAX_XML_BYTES` and one at most."""
         try:
+            if isinstance(self.root, Path):
+                check_file(self.root / path, sys.maxsize)
             with (self.root / path).open("rb") as file:
                 content: bytes = file.read(MAX_XML_BYTES + 1)
-        except (OSError, zipfile.BadZipFile, RuntimeError, KeyError, zlib.error) as error:
-            raise ProductError(f"Cannot read {self.shown(path)}: {first_line(error)}.") from error
+        except _ZIP_ERRORS as error:
+            raise ProductError(
+                f"Cannot read {self.shown(path)}: {first_line(error)}. Download the product again."
+            ) from error
         return content
 
     def raster_path(self, path: str) -> str:
         """Return the path that GDAL opens to read a file."""
+        if not isinstance(self.root, Path):
+            member = self.root.root.getinfo((self.root / path).at)
+            if member.compress_type not in _METHODS or member.flag_bits & 1:
+                raise ProductError(
+                    f"{self.shown(path)} is encrypted, or compressed by a method other than "
+                    "deflate. Unpack the zip and pass the .SAFE folder."
+                )
         return self.raster + path
 
     def shown(self, path: str) -> str:
         """Return the name of a file in error messages."""
         return self.place + path
+
+
+def _in_braces(archive: Path) -> str:
+    """Return a zip file as GDAL writes it, which looks for the brace that closes the first one."""
+    steps = {"{": 1, "}": -1}
+    depths = list(accumulate(steps.get(letter, 0) for letter in str(archive)))
+    if min(depths) < 0 or depths[-1]:
+        raise ProductError(
+            f"{archive} has a brace in its path that is opened or closed alone, with which no zip "
+            "file can be read in place. Rename it, or unpack it and pass the .SAFE folder."
+        )
+    return f"{{{archive}}}"
 
 
 def _folders_with(file_name: str, archive: zipfile.ZipFile) -> list[str]:
@@ -165,9 +214,9 @@ def checked_path(path: str, product: str) -> str:
     """Return a path that metadata name; raise a ProductError if it leaves the product."""
     parts = PurePosixPath(path).parts
     strange = any(character in path for character in "\\:{}\0")
-    if not parts or strange or ".." in parts or path.startswith("/"):
+    if not parts or strange or ".." in parts or path.startswith("/") or len(path) > _LONGEST_PATH:
         raise ProductError(
-            f"{product} names the image {path!r}, which is not a path inside the product. The "
+            f"{product} names the image {cut(path)!r}, which is not a path inside the product. The "
             "metadata are damaged or were tampered with; download the product again."
         )
     return path

@@ -21,6 +21,7 @@ from reben.errors import (
     MissingBandError,
     ProductError,
     ProductLevelError,
+    cut,
     first_line,
 )
 from reben.scene.band_names import CLASSIFICATION, band_named, native_metres
@@ -62,7 +63,7 @@ class Item:
     def raster_path(self, href: str) -> str:
         """Return the path that GDAL opens to read an asset."""
         address = self._address(href)
-        scheme = urlsplit(address).scheme.lower()
+        scheme = _scheme(address)
         if scheme in _WEB:
             return f"/vsicurl/{address}"
         if scheme in _CLOUD:
@@ -74,7 +75,7 @@ class Item:
         return shown(self._address(href))
 
     def _address(self, href: str) -> str:
-        if not urlsplit(href).scheme and urlsplit(self.base).scheme in _WEB:
+        if not _scheme(href) and _scheme(self.base) in _WEB:
             return urljoin(self.base, href)
         return href
 
@@ -84,7 +85,7 @@ class Item:
                 f"{self.id} names {shown(address)}; only http, https, s3, gs, az and files can be "
                 "read. Download the asset and change the address to the file."
             )
-        if urlsplit(self.base).scheme in _WEB:
+        if _scheme(self.base) in _WEB:
             raise ProductError(
                 f"{self.id} comes from the web and names the local file {address}, which is not "
                 "read. Save the item beside its files and pass the saved one."
@@ -96,8 +97,15 @@ class Item:
                 "addresses, or a link with rel 'self'."
             )
         path = Path(self.base) / path
-        if not path.is_file():
-            raise ProductError(f"{self.id} names {address}, but the file {path} does not exist.")
+        try:
+            is_there = path.is_file()
+        except (OSError, ValueError):  # a name that no file can have
+            is_there = False
+        if not is_there:
+            raise ProductError(
+                f"{self.id} names {cut(address, 200)}, but the file {cut(str(path), 300)} does not "
+                "exist. Download the asset, or correct the address."
+            )
         return path
 
 
@@ -108,7 +116,17 @@ def looks_like_item(value: Mapping[Any, Any]) -> bool:
 
 def is_web_address(text: str) -> bool:
     """Tell whether a text is an http or https URL."""
-    return urlsplit(text).scheme.lower() in _WEB
+    return _scheme(text) in _WEB
+
+
+def _scheme(address: str) -> str:
+    """Return the scheme of an address; a ProductError if it is none."""
+    try:
+        return urlsplit(address).scheme.lower()
+    except ValueError as error:
+        raise ProductError(
+            f"{cut(address, 200)} is not an address that can be read: {error}. Correct it."
+        ) from None
 
 
 def open_item(item: str | Path | Mapping[Any, Any]) -> Item:
@@ -129,9 +147,9 @@ def shown(address: str) -> str:
         >>> shown("https://some.host/B02.tif?sig=secret")
         'https://some.host/B02.tif'
     """
-    parts = urlsplit(address)
-    if not parts.scheme:
+    if not _scheme(address):
         return address
+    parts = urlsplit(address)
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
@@ -159,7 +177,8 @@ def _fetch(address: str) -> bytes:
 def _parse(item: Mapping[Any, Any], name: str, base: str) -> Item:
     if item.get("type") != "Feature":
         raise ProductError(
-            f"{name} is not a STAC item: its type is {item.get('type')!r}, not 'Feature'. {_CURE}"
+            f"{name} is not a STAC item: its type is {cut(repr(item.get('type')))}, not 'Feature'. "
+            f"{_CURE}"
         )
     properties, assets = item.get("properties"), item.get("assets")
     if not isinstance(properties, Mapping) or not isinstance(assets, Mapping):
@@ -167,14 +186,17 @@ def _parse(item: Mapping[Any, Any], name: str, base: str) -> Item:
     whole = {
         key: asset
         for key, asset in assets.items()
-        if isinstance(asset, Mapping) and isinstance(asset.get("href"), str)
+        if isinstance(key, str)
+        and isinstance(asset, Mapping)
+        and isinstance(asset.get("href"), str)
     }
     known = {"collection": item.get("collection"), **properties}
-    return Item(str(item.get("id", name)), known, whole, base)
+    return Item(cut(str(item.get("id", name)), 200), known, whole, base)
 
 
 def _self_link(item: Mapping[str, Any]) -> str:
-    links = item.get("links") or ()
+    links = item.get("links")
+    links = links if isinstance(links, list | tuple) else ()
     hrefs = [
         str(link.get("href", ""))
         for link in links
@@ -204,7 +226,7 @@ def read_stac(item: Item, boa_offset: float | None = None) -> BandSources:
     if not set(chosen) - {CLASSIFICATION}:
         raise MissingBandError(
             f"{item.id} has no asset with a Sentinel-2 band. Its assets: "
-            f"{', '.join(item.assets) or 'none'}."
+            f"{cut(', '.join(item.assets), 300) or 'none'}."
         )
     said = statements_in(item.properties)
     about = {
@@ -231,7 +253,7 @@ def _refuse_level_1(item: Item) -> None:
     level = str(item.properties.get("processing:level", ""))
     if level.upper() in {"L1C", "L1"}:
         raise ProductLevelError(
-            f"{item.id} is of level 1C ({level}): top-of-atmosphere reflectance. The "
+            f"{item.id} is of level 1C ({cut(level)}): top-of-atmosphere reflectance. The "
             "models were trained on level 2A; use the level-2A item of the same scene."
         )
 
@@ -271,7 +293,7 @@ def _band_of(found: _Asset) -> str | None:
 def _best(item: Item, band: str, found: Sequence[_Asset]) -> _Asset:
     ranked = sorted(found, key=lambda asset: _rank(band, asset))
     if len(ranked) > 1 and _rank(band, ranked[0]) == _rank(band, ranked[1]):
-        keys = ", ".join(asset.key for asset in found)
+        keys = cut(", ".join(asset.key for asset in found), 300)
         raise ProductError(
             f"Several assets of {item.id} are {band} at {native_metres(band)} m: {keys}. Keep one."
         )
@@ -297,7 +319,7 @@ def _statements(found: _Asset) -> list[ScaleStatement]:
     for prefix in ("", "raster:"):
         scale, offset = (_number(found, f"{prefix}{name}") for name in ("scale", "offset"))
         if scale is not None:
-            words = f"asset {found.key} has scale {scale:g} and offset {offset}"
+            words = f"asset {cut(found.key)} has scale {scale:g} and offset {offset}"
             said.append(statement_of_scale(words, scale, offset))
     return said
 
@@ -308,6 +330,7 @@ def _number(found: _Asset, key: str) -> float | None:
         return None
     if not abs(value) < _LARGEST_NUMBER:
         raise ProductError(
-            f"{key} of asset {found.key} is beyond {_LARGEST_NUMBER:g}. Correct it in the item."
+            f"{key} of asset {cut(found.key)} is beyond {_LARGEST_NUMBER:g}. Correct it in the "
+            "item."
         )
     return float(value)

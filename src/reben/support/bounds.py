@@ -20,6 +20,18 @@ MAX_WEIGHTS_HEADER = 16 * MEBIBYTE
 """Of ``model.safetensors``; that of a network with 1,000 tensors has 0.1 MiB."""
 MAX_TEXT_BYTES = 16 * MEBIBYTE
 """A text that people write: TOML, a list, a card, a template."""
+MAX_XML_BYTES = 16 * MEBIBYTE
+"""Metadata of a product; those of real ones have less than 1 MiB."""
+MAX_XML_TAGS = 400_000
+"""Tags in them, and as many attributes."""
+MAX_ZIP_ENTRIES = 200_000
+"""Files in the zip of a product; real ones have some hundred."""
+MAX_SCENE_SIDE = 200_000
+"""Pixels along a side of a scene; a tile has 10,980."""
+MAX_SCENE_PIXELS = 20_000_000_000
+"""Of a band of a scene: 166 tiles."""
+MAX_SCENE_BLOCK_BYTES = 512 * MEBIBYTE
+"""A row of tiles of a band of a scene, which is read as a whole; one tile in one piece has 230."""
 MAX_TABLE_FILE_BYTES = 256 * MEBIBYTE
 """A table of metadata, labels or scores: parquet or CSV; that of the data set has 3.6 MB."""
 MAX_TABLE_BYTES = 1024 * MEBIBYTE
