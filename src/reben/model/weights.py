@@ -48,9 +48,9 @@ def open_weights(folder: Path, name: str | Path) -> Iterator[Any]:
                 "git lfs pull"
             )
         if int.from_bytes(start, "little") > MAX_WEIGHTS_HEADER:
+            most = MAX_WEIGHTS_HEADER // MEBIBYTE
             raise ModelFolderError(
-                f"{path} is damaged: its header claims more than {MAX_WEIGHTS_HEADER // MEBIBYTE} MiB. "
-                f"{_AGAIN}"
+                f"{path} is damaged: its header claims more than {most} MiB. {_AGAIN}"
             )
         with safe_open(path, "pt") as weights:
             yield weights

@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import stat
+import warnings
 import zipfile
 from contextlib import contextmanager
 
@@ -23,6 +24,7 @@ import made_up
 import made_up_files
 from demo_page_server import reben_demo, serving
 from reben.app.demo.locator import centre_of, describe_degrees
+from reben.data.preprocess import SuspiciousInputWarning
 from reben.model.classifier import Classifier
 from reben.spec.patches import Bounds
 
@@ -120,7 +122,10 @@ def shown_scores(tab, within="#scores"):
 
 
 def scores_of(model, bands):
-    return {label: pytest.approx(score, abs=6e-4) for label, score in model.predict(bands).top(19)}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SuspiciousInputWarning)  # of bands that are switched off
+        scores = model.predict(bands)
+    return {label: pytest.approx(score, abs=6e-4) for label, score in scores.top(19)}
 
 
 def choose(tab, number):
@@ -225,6 +230,87 @@ def test_results_can_be_saved(visit, model):
     with Image.open(saved["PNG"].path()) as picture:
         assert picture.size[0] == 1600
     assert saved["PNG"].suggested_filename == f"reben-{made_up.patch_id(11)}.png"
+
+
+# Several choices at once -------------------------------------------------------------------------
+
+
+def pick(tab, number):
+    """Choose a patch as `choose` does, and wait for nothing."""
+    box = tab.locator("#sample input")
+    box.click()
+    box.fill(f"33UUP 0/{number},")
+    tab.get_by_role("option", name=f"33UUP 0/{number},").click()
+
+
+def require_shown(tab, model, number, without=()):
+    """Check that box, facts, scores and files are all of one patch, now and a second later."""
+    tab.get_by_text(made_up.patch_id(number), exact=True).wait_for()
+    tab.wait_for_selector("#save-JSON:not([disabled])")
+    tab.wait_for_timeout(1000)
+    tab.wait_for_selector("#save-JSON:not([disabled])")
+    bands = made_up.patch(number)
+    for name in without:
+        mean = model.config.statistics.mean[name]
+        bands[name] = np.full(bands[name].shape, mean, np.float32)
+    assert tab.get_by_text(made_up.patch_id(number), exact=True).count() == 1
+    assert shown_scores(tab) == scores_of(model, bands)
+    with tab.expect_download() as download:
+        tab.locator("#save-JSON").click()
+    content = json.loads(download.value.path().read_text())
+    assert content["patch"] == made_up.patch_id(number)
+    assert {row["label"]: row["score"] for row in content["scores"]} == scores_of(model, bands)
+
+
+@pytest.mark.parametrize("gap", [0, 0.1, 0.3, 1.0])
+def test_the_last_of_several_choices_is_shown(visit, model, gap):
+    for number in (4, 7, 2, 9):
+        pick(visit, number)
+        visit.wait_for_timeout(1000 * gap)
+    assert visit.locator("#sample input").input_value().startswith("33UUP 0/9,")
+    require_shown(visit, model, 9)
+
+
+@pytest.mark.parametrize("gap", [0, 0.1, 0.5])
+def test_choices_and_switches_end_as_the_boxes_say(visit, model, gap):
+    visible = visit.get_by_label("Visible: B04 B03 B02")
+    radar = visit.get_by_label("Sentinel-1: VV VH")
+    for act in (
+        lambda: pick(visit, 4),
+        visible.uncheck,
+        lambda: pick(visit, 7),
+        radar.uncheck,
+        visible.uncheck,
+        radar.check,
+    ):
+        act()
+        visit.wait_for_timeout(1000 * gap)
+    assert (visible.is_checked(), radar.is_checked()) == (False, True)
+    require_shown(visit, model, 7, without=("B02", "B03", "B04"))
+
+
+@pytest.mark.parametrize("gap", [0, 0.1, 0.5])
+def test_an_upload_and_a_choice_end_with_the_later_one(visit, model, gap):
+    upload(visit, files_of("s2", "s1", number=5))
+    visit.locator("#patch-upload [aria-label='Clear']").wait_for()
+    visit.wait_for_timeout(1000 * gap)
+    pick(visit, 3)
+    require_shown(visit, model, 3)
+    assert visit.locator("#patch-upload [aria-label='Clear']").count() == 0
+    pick(visit, 8)
+    visit.wait_for_timeout(1000 * gap)
+    upload(visit, files_of("s2", "s1", number=6))
+    require_shown(visit, model, 6)
+    assert visit.locator("#sample input").input_value() == ""
+
+
+def test_an_upload_that_is_taken_back_is_no_longer_shown(visit):
+    upload(visit, files_of("s2", "s1"))
+    visit.get_by_text(made_up.patch_id(7), exact=True).wait_for()
+    visit.locator("#patch-upload [aria-label='Clear']").click()
+    visit.locator("#scores table.scores").wait_for(state="detached")
+    assert visit.get_by_text(made_up.patch_id(7), exact=True).count() == 0
+    assert visit.locator("#save-JSON").is_disabled()
 
 
 # Uploads -----------------------------------------------------------------------------------------

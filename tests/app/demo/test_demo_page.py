@@ -1,14 +1,17 @@
 """The page without a browser: what its parts show, what its server refuses, what it writes."""
 
 import asyncio
+import io
 import json
 import os
+import resource
 import signal
 import sys
 import tempfile
 import types
 import urllib.error
 import urllib.request
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -20,18 +23,21 @@ import made_up
 import made_up_files
 from demo_page_server import reben_demo, serving
 from reben.app.cli import run
-from reben.app.demo.handlers import PageState
+from reben.app.demo.handlers import PageState, token_of
+from reben.app.demo.memory import Memory
 from reben.app.demo.patches import Samples
 from reben.app.demo.scenes import open_scene_result
 from reben.app.demo.server import OnlyHere, private_folder
 from reben.app.demo.serving import DEFAULT_MODEL, find_store, predict_product
 from reben.app.demo.space import write_space
 from reben.data.store import Store
+from reben.data.tiff.write import GeoTransform, encode_geotiff
 from reben.errors import ConfigError
 from reben.model.classifier import Classifier
 from reben.model.open import name_of
 
 BANDS = "VV,B04,B03,B02,B8A"
+PLACE = GeoTransform(308_400, 5_000_000, 10, 32633)
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +80,7 @@ def test_samples_have_readable_names(store):
 
 
 def test_a_chosen_patch_is_shown_with_scores_truth_and_place(state):
-    view = state.choose(made_up.patch_id(11))
+    view = state.show(made_up.patch_id(11))
     assert view.message == ""
     assert view.result.full == tuple(map(float, state.model.predict(made_up.patch(11)).values))
     assert view.patch.true_labels == ("Broad-leaved forest", "Inland waters", "Mixed forest")
@@ -85,21 +91,21 @@ def test_a_chosen_patch_is_shown_with_scores_truth_and_place(state):
 
 
 def test_a_patch_that_is_not_among_the_choices_is_a_message(state):
-    view = state.choose("S2A_elsewhere")
+    view = state.show("S2A_elsewhere")
     assert 'role="alert"' in view.message
     assert view.patch is None
 
 
 def test_uploaded_files_give_the_scores_of_the_same_patch_of_the_store(state, tmp_path):
     paths = put(tmp_path, files_of("s2", 5) | files_of("s1", 5))
-    view = state.upload(paths)
-    assert view.result.full == state.choose(made_up.patch_id(5)).result.full
+    view = state.show(None, paths)
+    assert view.result.full == state.show(made_up.patch_id(5)).result.full
     assert view.patch.true_labels is None
     assert "reference map has" not in view.scores
 
 
 def test_an_upload_that_lacks_bands_shows_them_and_says_so(state, tmp_path):
-    view = state.upload(put(tmp_path, files_of("s2")))
+    view = state.show(None, put(tmp_path, files_of("s2")))
     assert "The model needs VV" in view.message
     assert view.result is None
     assert view.scores == ""
@@ -109,14 +115,14 @@ def test_an_upload_that_lacks_bands_shows_them_and_says_so(state, tmp_path):
 
 
 def test_an_upload_that_is_no_patch_leaves_nothing_of_the_last_one(state, tmp_path):
-    view = state.upload(put(tmp_path, {"a.txt": b"letter"}))
+    view = state.show(None, put(tmp_path, {"a.txt": b"letter"}))
     assert "a.txt is not a TIFF" in view.message
     assert not any((view.patch, view.result, view.views, view.scores, view.bands))
 
 
 def test_switching_a_group_off_keeps_the_patch(state):
-    first = state.choose(made_up.patch_id(3))
-    view = state.switch(first.patch, [g for g in state.groups if g != "Visible"], first.bands)
+    first = state.show(made_up.patch_id(3))
+    view = state.show(made_up.patch_id(3), None, [g for g in state.groups if g != "Visible"])
     assert view.result.switched_off == ("Visible",)
     assert view.result.full == first.result.full
     assert "delta" in view.scores
@@ -125,8 +131,8 @@ def test_switching_a_group_off_keeps_the_patch(state):
 
 def test_there_are_no_results_before_a_patch_is_scored(state):
     assert state.results(None, None) == (None, None, None)
-    view = state.choose(made_up.patch_id(3))
-    assert [Path(path).suffix for path in state.results(view.patch, view.result)] == [
+    assert state.results("S2A_elsewhere") == (None, None, None)
+    assert [Path(path).suffix for path in state.results(made_up.patch_id(3))] == [
         ".json",
         ".csv",
         ".png",
@@ -136,28 +142,63 @@ def test_there_are_no_results_before_a_patch_is_scored(state):
 @pytest.mark.parametrize(
     ("names", "said"),
     [
-        ([], "0 TIFFs came"),
+        (["map.png"], "0 TIFFs came"),
         (["one.tif", "two.tif"], "2 TIFFs came"),
         (["one.tif", "notes.txt"], "notes.txt is neither"),
         (["one.tif"], "cannot be read as a GeoTIFF"),
     ],
 )
 def test_files_that_are_no_scene_are_a_message(state, tmp_path, names, said):
-    view = state.upload_scene(put(tmp_path, dict.fromkeys(names, b"x")))
+    view = state.show_scene(put(tmp_path, dict.fromkeys(names, b"x")))
     assert said in view.message
-    assert view.scene is None
+    assert not any(view[1:])
 
 
-@pytest.mark.parametrize(("column", "row"), [("1", 2), (None, 0), (1.5, 2)])
+@pytest.mark.parametrize(("column", "row"), [("1", 2), (None, 0), (1.5, 2), (True, 0)])
 def test_a_cell_that_is_no_pair_of_whole_numbers_gives_nothing(state, column, row):
-    assert state.cell(state.scene, column, row) == ("", "")
+    assert state.cell(None, "", token_of(None), column, row) is None
+
+
+def test_many_visits_with_large_bands_stay_within_the_bound(state, tmp_path):
+    """What one upload keeps is bounded by its pixels, and what all keep by the memory."""
+    visits, kept = 12, 3 << 20
+    object.__setattr__(state, "memory", Memory(kept))
+    band = encode_geotiff(np.full((512, 512), 900, np.uint16), PLACE)
+    for visit in range(visits):
+        paths = put(tmp_path, {f"x{visit}_B02.tif": band})
+        assert "512 x 512" in state.show(None, paths, None, str(visit)).bands
+        assert 0 < state.memory.num_bytes <= kept
+    paths = put(tmp_path, {f"x_B{n}.tif": band for n in ("02", "03", "04", "05", "06")})
+    assert "512 x 512 pixels, more than is taken of a patch" in state.show(None, paths).message
+
+
+HOSTILE = sorted(Path(os.environ.get("REBEN_TEST_DATA", "/nowhere"), "cases/hostile").glob("*.tif"))
+
+
+@pytest.mark.parametrize("case", HOSTILE, ids=lambda path: path.stem)
+@pytest.mark.parametrize("as_zip", [False, True])
+def test_a_hostile_tiff_is_a_message(state, tmp_path, case, as_zip):
+    name = f"{case.stem.partition('_')[0]}_B02.tif"
+    content = case.read_bytes()
+    if as_zip:
+        written = io.BytesIO()
+        with zipfile.ZipFile(written, "w") as archive:
+            archive.writestr(f"patch/{name}", content)
+        name, content = "patch.zip", written.getvalue()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    view = state.show(None, put(tmp_path, {name: content}))
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # kB
+    assert 'role="alert"' in view.message
+    assert view.scores == ""
 
 
 # The server --------------------------------------------------------------------------------------
 
 
-def through_middleware(path):
+def through_middleware(path, root="/nowhere", method="GET", most_stored=1 << 30, **headers):
     """Status and headers that come back for ``path`` through the middleware."""
+    named = {"host": "127.0.0.1:7860", **headers}
+    given = [(k.replace("_", "-").encode(), str(v).encode()) for k, v in named.items()]
     sent = []
 
     async def app(scope, receive, send):
@@ -167,7 +208,8 @@ def through_middleware(path):
     async def send(message):
         sent.append(message)
 
-    asyncio.run(OnlyHere(app)({"type": "http", "path": path}, None, send))
+    scope = {"type": "http", "method": method, "path": path, "headers": given}
+    asyncio.run(OnlyHere(app, Path(root), most_stored)(scope, None, send))
     return sent[0]["status"], dict(sent[0]["headers"])
 
 
@@ -183,6 +225,53 @@ def test_browsers_are_told_to_ask_no_other_host():
     policy = headers[b"content-security-policy"].decode()
     assert "default-src 'self'" in policy
     assert "http" not in policy
+
+
+PATHS = ("/", "/config", "/gradio_api/upload", "/gradio_api/queue/join", "/gradio_api/queue/data")
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("method", ["GET", "POST", "OPTIONS"])
+def test_another_site_is_refused_everywhere(path, method):
+    size = {"content_length": 10} if method == "POST" else {}
+    for origin in ("http://evil.example", "null", "http://127.0.0.1:7861", "http://127.0.0.1"):
+        assert through_middleware(path, method=method, origin=origin, **size)[0] == 403
+    for origin in ("http://127.0.0.1:7860", "https://127.0.0.1:7860"):
+        assert through_middleware(path, method=method, origin=origin, **size)[0] == 200
+    proxied = {"origin": "https://demo.example", "x_forwarded_host": "demo.example"}
+    assert through_middleware(path, method=method, **proxied, **size)[0] == 200
+
+
+def test_requests_are_bounded_before_they_are_read(tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "upload").write_bytes(bytes(5000))
+    post = {"method": "POST", "root": tmp_path, "most_stored": 8000 + folder_size(tmp_path)}
+
+    def status(path, size):
+        return through_middleware(path, content_length=size, **post)[0]
+
+    assert status("/gradio_api/upload", 3000) == 200
+    assert status("/gradio_api/upload", 8001) == 413
+    assert status("/gradio_api/upload", 10**30) == 413
+    assert status("/gradio_api/queue/join", 8001) == 200
+    assert status("/gradio_api/queue/join", 2 << 20) == 413
+    for size in ("", "-1", "x", "1_0"):
+        assert status("/gradio_api/upload", size) == 411
+    assert through_middleware("/gradio_api/upload", transfer_encoding="chunked", **post)[0] == 411
+
+
+def folder_size(folder):
+    return sum(path.lstat().st_size for path in folder.rglob("*"))
+
+
+def test_the_page_opens_no_web_socket():
+    sent = []
+
+    async def send(message):
+        sent.append(message)
+
+    asyncio.run(OnlyHere(None, Path("/"))({"type": "websocket"}, None, send))
+    assert sent == [{"type": "websocket.close", "code": 1008}]
 
 
 def test_the_private_folder_is_gone_in_the_end_and_the_environment_as_before(monkeypatch):

@@ -9,7 +9,8 @@ import pytest
 
 import made_up
 import made_up_files
-from reben.app.demo.uploads import UploadLimits, take_upload
+from reben.app.demo.limits import UploadLimits
+from reben.app.demo.uploads import take_upload
 from reben.data.tiff.write import GeoTransform, encode_geotiff
 from reben.errors import TiffError, UploadError
 from reben.spec.bands import S2_FULL

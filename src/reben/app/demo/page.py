@@ -1,32 +1,31 @@
 """The page itself: its parts, and what they react to. From here on, Gradio is needed."""
 
+import json
 from importlib.resources import files
 from typing import Any
 
 import gradio as gr
 
-from reben.app.demo.answers import PatchResult
-from reben.app.demo.handlers import PageState, PatchTab
+from reben.app.demo.handlers import PageState
+from reben.app.demo.limits import KEPT_SECONDS
 from reben.app.demo.markup import draw
-from reben.app.demo.patches import ShownPatch
-from reben.app.demo.scenes import SceneScores
 
-_KEPT_SECONDS = 3600
 _OFF = (
     "Off: the band's training mean in every pixel, which is 0 after normalisation. The model was "
     "never trained on that, so this shows what it looks at, not how it would do without."
 )
-_NO_SAMPLES = (
-    "There is no sample to choose from. Fetch 24 real patches with: reben sample "
-    "~/.cache/reben/sample, or start the page with --data STORE."
-)
+_FAILED = f"""() => [{
+    json.dumps(
+        draw("alert", "The page is busy, so this could not be shown. Try again in a moment.")
+    )
+}, '', '', '', '', '']"""
 _PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "minimal"}
 
 
 def build(state: PageState) -> gr.Blocks:
     """Return the page for a model."""
     page: gr.Blocks = gr.Blocks(
-        title="reben demo", analytics_enabled=False, delete_cache=(600, _KEPT_SECONDS)
+        title="reben demo", analytics_enabled=False, delete_cache=(600, KEPT_SECONDS)
     )
     with page:
         _html(draw("head", state.model_name, state.model.config))
@@ -35,6 +34,11 @@ def build(state: PageState) -> gr.Blocks:
                 _patch_tab(page, state)
             with gr.Tab("Scene", id="scene"):
                 _scene_tab(state)
+
+        def end(request: gr.Request) -> None:
+            state.memory.end(request.session_hash or "")
+
+        page.unload(end)
     return page
 
 
@@ -86,12 +90,12 @@ def _upload(label: str, name: str) -> gr.File:
     return gr.File(label=label, file_count="multiple", height=120, elem_id=name)
 
 
-def _memory() -> gr.State:
-    return gr.State(None, time_to_live=_KEPT_SECONDS)
+def _one_at_a_time(name: str) -> dict[str, Any]:
+    """Events of one name wait for each other, in the order in which they came."""
+    return {"concurrency_limit": 1, "concurrency_id": name}
 
 
 def _patch_tab(page: gr.Blocks, state: PageState) -> None:
-    patch, result = _memory(), _memory()
     samples, groups = state.samples, state.groups
     with gr.Row(elem_classes="patch-grid"):
         with _area("patch"):
@@ -107,8 +111,7 @@ def _patch_tab(page: gr.Blocks, state: PageState) -> None:
                 upload = _upload(label, "patch-upload")
             views = _html()
         with _area("scores"):
-            hint = "" if samples else draw("alert", _NO_SAMPLES, "hint")
-            message = _html(hint, elem_id="message")
+            message = _html(elem_id="message")
             scores = _html(elem_id="scores")
             with gr.Row():
                 small: dict[str, Any] = {"interactive": False, "size": "sm", "min_width": 80}
@@ -130,37 +133,41 @@ def _patch_tab(page: gr.Blocks, state: PageState) -> None:
     with gr.Accordion("What the model expects, and what it got", open=False) as expected:
         bands = _html(elem_id="bands")
 
-    parts = [patch, result, message, views, facts, scores, moves, bands, expected, kept]
+    boxes, parts = [choice, upload, kept], [message, views, facts, scores, moves, bands, expected]
+    every = json.dumps(list(groups))
+    asked = gr.Textbox(json.dumps([choice.value, [], list(groups)]), visible="hidden")
 
-    def shown(tab: PatchTab) -> tuple[Any, ...]:
-        return (*tab[:8], gr.Accordion(open=not tab.are_bands_right), list(groups))
+    def show(
+        choice: str | None, paths: list[str] | None, kept: list[str], request: gr.Request
+    ) -> tuple[Any, ...]:
+        tab = state.show(choice, paths, kept, request.session_hash or "")
+        waiting = [gr.DownloadButton(value=None, interactive=False)] * len(downloads)
+        return (*tab[:6], gr.Accordion(open=not tab.are_bands_right), *waiting)
 
-    def chosen(name: str | None) -> tuple[Any, ...]:
-        return (*shown(state.choose(name)), gr.skip(), None)
+    def results(
+        choice: str | None, paths: list[str] | None, kept: list[str], request: gr.Request
+    ) -> list[Any]:
+        written = state.results(choice, paths, kept, request.session_hash or "")
+        return [gr.DownloadButton(value=path, interactive=path is not None) for path in written]
 
-    def uploaded(paths: list[str] | None) -> tuple[Any, ...]:
-        return (*shown(state.upload(paths)), None, gr.skip())
-
-    def switch(patch: ShownPatch | None, kept: list[str], bands: str) -> tuple[Any, ...]:
-        return (*state.switch(patch, kept, bands)[:8], gr.skip(), gr.skip())
-
-    def results(patch: ShownPatch | None, result: PatchResult | None) -> list[Any]:
-        paths = state.results(patch, result)
-        return [gr.DownloadButton(value=path, interactive=path is not None) for path in paths]
-
-    inputs = [*parts, choice, upload]
-    started = [
-        choice.input(chosen, choice, inputs, **_PRIVATE),
-        upload.upload(uploaded, upload, inputs, **_PRIVATE),
-        kept.input(switch, [patch, kept, bands], parts, trigger_mode="always_last", **_PRIVATE),
-        page.load(lambda name: shown(state.choose(name)), choice, parts, **_PRIVATE),
-    ]
-    for event in started:
-        event.then(results, [patch, result], downloads, api_visibility="private")
+    # Each choice changes the boxes in the browser at once, and then asks to show what they hold.
+    # No answer of the server changes a box, so none can undo a choice that was made meanwhile.
+    for event, box in (
+        (choice.input, "choice"),
+        (upload.upload, "upload"),
+        (upload.clear, "files"),
+        (kept.input, "kept"),
+    ):
+        js = f"(...boxes) => ({_file('boxes.js')})('{box}', ...boxes, {every})"
+        event(None, [*boxes, asked], [asked, *boxes], js=js, **_PRIVATE)
+    last: dict[str, Any] = {"trigger_mode": "always_last", **_one_at_a_time("patch"), **_PRIVATE}
+    shown = gr.on([asked.change, page.load], show, boxes, [*parts, *downloads], **last)
+    shown.then(results, boxes, downloads, **last)
+    shown.failure(None, None, parts[:-1], js=_FAILED, **_PRIVATE)
 
 
 def _scene_tab(state: PageState) -> None:
-    scene, first = _memory(), state.show_scene(state.scene)
+    first = state.show_scene()
     with gr.Row(elem_classes="scene-grid"):
         with _area("map"):
             message = _html(elem_id="scene-message")
@@ -174,18 +181,33 @@ def _scene_tab(state: PageState) -> None:
         with _area("facts"):
             facts = _html(first.facts, elem_id="cell-facts")
     quicklook = _html(first.quicklook)
-    parts = [scene, message, class_map, legend, quicklook, scores, facts]
+    parts = [message, class_map, legend, quicklook, scores, facts]
 
-    def click(scene: SceneScores | None, event: gr.EventData) -> tuple[str, str]:
-        return state.cell(scene or state.scene, event.column, event.row)
+    def show(paths: list[str] | None, request: gr.Request) -> tuple[str, ...]:
+        return tuple(state.show_scene(paths, request.session_hash or ""))
 
-    upload.upload(lambda paths: tuple(state.upload_scene(paths)), upload, parts, **_PRIVATE)
+    def click(paths: list[str] | None, event: gr.EventData, request: gr.Request) -> Any:  # noqa: ANN401
+        visit = request.session_hash or ""
+        told = (getattr(event, name, None) for name in ("scene", "column", "row"))
+        cell = state.cell(paths, visit, *told)
+        return (gr.skip(), gr.skip()) if cell is None else cell
+
+    one = _one_at_a_time("scene")  # so that the last click is shown last
+    gr.on(
+        [upload.upload, upload.clear],
+        show,
+        upload,
+        parts,
+        trigger_mode="always_last",
+        **one,
+        **_PRIVATE,
+    )
     class_map.select(
         click,
-        scene,
+        upload,
         [scores, facts],
         trigger_mode="multiple",
-        concurrency_limit=1,  # one after the other, so that the last click is shown last
         api_visibility="private",
         show_progress="hidden",
+        **one,
     )

@@ -10,7 +10,7 @@ const select = (frame, column, row) => {
   cursor.style.left = 100 * column / columns + '%';
   cursor.style.top = 100 * row / rows + '%';
   clearTimeout(waiting);
-  waiting = setTimeout(() => trigger('select', {column, row}), 60);
+  waiting = setTimeout(() => trigger('select', {column, row, scene: frame.dataset.scene}), 60);
 };
 element.addEventListener('click', (event) => {
   const frame = event.target.closest('.frame');

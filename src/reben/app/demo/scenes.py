@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from reben.app.demo.answers import PatchResult
+from reben.app.demo.limits import MOST_SCORES
 from reben.app.demo.locator import describe_place
 from reben.data.pictures import label_colours
 from reben.data.tiff.tags import STARTS
@@ -20,9 +21,6 @@ from reben.predict.cog import BYTE_NO_DATA, BYTE_STEPS
 from reben.spec.patches import Bounds, is_utm
 from reben.support.extras import optional
 
-MOST_BYTES = 64 << 20
-MOST_VALUES = 32 << 20
-"""Scores in a raster: a whole scene in steps of 600 m has 0.7 million."""
 QUICKLOOK = "map.png"
 """The picture beside the scores, if one was drawn."""
 _TAGS = {
@@ -163,7 +161,7 @@ def parse_scene(content: bytes, name: str, quicklook: bytes | None = None) -> Sc
 
 
 def _check(file: Any, name: str) -> None:  # noqa: ANN401 - rasterio is optional
-    if file.count * file.width * file.height > MOST_VALUES:
+    if file.count * file.width * file.height > MOST_SCORES:
         raise UploadError(
             f"{name} has {file.width} x {file.height} pixels in {file.count} bands, more than is "
             "taken. Is it a raster of scores? It has a pixel for each cell, not for each 10 m."

@@ -2,12 +2,21 @@
 
 import os
 import tempfile
-from collections.abc import Awaitable, Callable, Iterator, MutableMapping
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from reben.app.demo.limits import (
+    AT_ONCE,
+    MOST_MESSAGE_BYTES,
+    MOST_REQUEST_BYTES,
+    MOST_SCENE_BYTES,
+    MOST_STORED_BYTES,
+    WAITING,
+)
 from reben.errors import ConfigError
+from reben.support.bounds import MEBIBYTE
 
 if TYPE_CHECKING:
     import gradio
@@ -16,8 +25,6 @@ if TYPE_CHECKING:
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 """Hosts that only this machine reaches."""
-_MAX_FILE_BYTES = 64 << 20
-_WAITING, _AT_ONCE, _SESSIONS = 16, 2, 100
 # The page runs its own scripts and styles only, and shows pictures that were sent with it.
 _POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; "
@@ -36,24 +43,43 @@ _Send = Callable[[_Message], Awaitable[None]]
 
 
 class OnlyHere:
-    """ASGI middleware: tells browsers to ask no other host, and fetches nothing for them.
+    """ASGI middleware: what other sites and too large requests ask for is refused.
+
+    It also tells browsers to ask no other host, and fetches nothing for them.
 
     Args:
         app: The application behind it.
+        root: The folder of uploads and results.
+        most_stored: How many bytes it may hold.
     """
 
-    def __init__(self, app: Callable[[_Message, _Receive, _Send], Awaitable[None]]) -> None:
+    def __init__(
+        self,
+        app: Callable[[_Message, _Receive, _Send], Awaitable[None]],
+        root: Path,
+        most_stored: int = MOST_STORED_BYTES,
+    ) -> None:
         self.app = app
+        self.root = root
+        self.most_stored = most_stored
+        self._coming = 0  # bytes of uploads that are being received
 
     async def __call__(self, scope: _Message, receive: _Receive, send: _Send) -> None:
         """Pass a request on, or refuse it."""
-        if scope["type"] != "http":
+        if scope["type"] == "lifespan":
             await self.app(scope, receive, send)
             return
-        # Gradio would fetch these addresses from the server's own place in the network.
-        if "file=http" in scope["path"].lower() or "/proxy=" in scope["path"].lower():
-            await send({"type": "http.response.start", "status": 404, "headers": []})
-            await send({"type": "http.response.body", "body": b"Not here."})
+        if scope["type"] != "http":  # the page opens no web socket
+            await send({"type": "websocket.close", "code": 1008})
+            return
+        headers = {name.lower(): value for name, value in scope.get("headers", ())}
+        path, size = scope["path"], _size_of_body(scope["method"], headers)
+        refused = _fault_of_place(path, headers) or self._fault_of_size(path, size)
+        if refused is not None:
+            status, said = refused
+            plain = [(b"content-type", b"text/plain; charset=utf-8"), *_HEADERS]
+            await send({"type": "http.response.start", "status": status, "headers": plain})
+            await send({"type": "http.response.body", "body": said.encode()})
             return
 
         async def send_with_policy(message: _Message) -> None:
@@ -61,7 +87,59 @@ class OnlyHere:
                 message["headers"] = [*message.get("headers", ()), *_HEADERS]
             await send(message)
 
-        await self.app(scope, receive, send_with_policy)
+        self._coming += size
+        try:
+            await self.app(scope, receive, send_with_policy)
+        finally:
+            self._coming -= size
+
+    def _fault_of_size(self, path: str, size: int) -> tuple[int, str] | None:
+        """Return status and words for a request that is too large, before any of it is read."""
+        if size < 0:
+            return 411, "The length of the request is not told."
+        is_upload = path.rstrip("/").endswith("/upload")
+        most = MOST_REQUEST_BYTES if is_upload else MOST_MESSAGE_BYTES
+        if size > most:
+            return 413, (
+                f"This has {size // MEBIBYTE} MiB; no more than {most // MEBIBYTE} are taken at "
+                "once. Choose the files of one patch or scene."
+            )
+        if is_upload and self._coming + size + _bytes_in(self.root) > self.most_stored:
+            return 413, (
+                "The page stores no more uploads at present. Try again later, or run reben demo on "
+                "your own machine."
+            )
+        return None
+
+
+def _size_of_body(method: str, headers: Mapping[bytes, bytes]) -> int:
+    """Return the length of a request's body in bytes; -1 if it is not told."""
+    told = headers.get(b"content-length", b"").decode("latin-1")
+    if told.isascii() and told.isdigit():
+        return int(told[:20])
+    is_bare = method in ("GET", "HEAD", "OPTIONS") and b"transfer-encoding" not in headers
+    return 0 if is_bare and not told else -1
+
+
+def _fault_of_place(path: str, headers: Mapping[bytes, bytes]) -> tuple[int, str] | None:
+    """Return status and words for a request that another site sends, or that asks for one."""
+    # Gradio would fetch these addresses from the server's own place in the network.
+    if "file=http" in path.lower() or "/proxy=" in path.lower():
+        return 404, "Not here."
+    origin = headers.get(b"origin")
+    own = {headers.get(b"host"), headers.get(b"x-forwarded-host")} - {None}
+    if origin is not None and origin.partition(b"://")[2] not in own:
+        return 403, "Another site may not use this page."
+    return None
+
+
+def _bytes_in(folder: Path) -> int:
+    """Return how much a folder holds."""
+    sizes = []
+    for path in folder.rglob("*"):
+        with suppress(OSError):  # it was removed just now
+            sizes.append(path.lstat().st_size)
+    return sum(sizes)
 
 
 @contextmanager
@@ -103,8 +181,8 @@ def launch(
     from reben.app.demo.page import build, look
 
     page = build(state)
-    page.queue(max_size=_WAITING, default_concurrency_limit=_AT_ONCE, api_open=False)
-    middleware = [Middleware(OnlyHere)]
+    page.queue(max_size=WAITING, default_concurrency_limit=AT_ONCE, api_open=False)
+    middleware = [Middleware(OnlyHere, root=state.root)]
     if host in LOOPBACK:
         # A page elsewhere cannot reach this one by a name that it makes point to 127.0.0.1.
         hosts = [*LOOPBACK[:2], "[::1]"]
@@ -122,9 +200,8 @@ def launch(
             pwa=False,
             mcp_server=False,
             enable_monitoring=False,
-            max_file_size=_MAX_FILE_BYTES,
+            max_file_size=MOST_SCENE_BYTES,
             max_threads=8,
-            state_session_capacity=_SESSIONS,
             app_kwargs={"middleware": middleware},
             **look(),
         )

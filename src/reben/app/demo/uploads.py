@@ -10,6 +10,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from reben.app.demo.limits import UploadLimits
 from reben.data.patch_folders.folder import (
     REFERENCE_MAP_TENSOR,
     is_tiff,
@@ -35,22 +36,6 @@ _KNOWN_STARTS = {
     b"\x28\xb5\x2f\xfd": "zstd-compressed",
     b"\x00\x00\x00\x0cjP": "a JPEG 2000 picture",
 }
-
-
-@dataclass(frozen=True)
-class UploadLimits:
-    """How much is taken; sizes are in bytes, those in a zip are unpacked."""
-
-    files: int = 30
-    file_bytes: int = 16 << 20
-    pixels: int = 1 << 20
-    """Of one band; a patch has 14,400."""
-    members: int = 200
-    """Files and folders in a zip."""
-    member_bytes: int = 8 << 20
-    total_bytes: int = 64 << 20
-    ratio: int = 200
-    """How many times smaller than unpacked a file in a zip may be."""
 
 
 @dataclass(eq=False)
@@ -115,7 +100,8 @@ class UploadedPatch:
             raise UploadError(
                 f"Band {band} is there twice: {self.files[band]} and {file}. Choose one."
             )
-        _check_size(file, content, limits)
+        kept = sum(pixels.size for pixels in self.bands.values())
+        _check_size(file, content, limits.pixels - kept)
         self.bands[band], place = parse_band(content, band, file)
         self.files[band] = file
         self.file_places[file] = place
@@ -143,6 +129,12 @@ def take_upload(
             f"{limits.files} files are taken. Choose those of one patch."
         )
     found = UploadedPatch()
+    total = sum(path.stat().st_size for path in paths if path.is_file())
+    if total > limits.files_bytes:
+        raise UploadError(
+            f"The files have {_megabytes(total)} together; no more than "
+            f"{_megabytes(limits.files_bytes)} are taken. Choose those of one patch."
+        )
     for path in paths:
         content = read_uploaded(path, root, limits.file_bytes)
         is_zip = content.startswith(_ZIP_STARTS)
@@ -189,17 +181,18 @@ def _require_tiff(file: str, content: bytes) -> None:
     )
 
 
-def _check_size(file: str, content: bytes, limits: UploadLimits) -> None:
+def _check_size(file: str, content: bytes, most_pixels: int) -> None:
     header = read_header(content, file)
     if header.samples != 1:
         raise UploadError(
             f"{file} has {header.samples} bands; a patch has one TIFF for each band. "
             "Write every band to its own file."
         )
-    if header.width * header.height > limits.pixels:
+    if header.width * header.height > most_pixels:
         raise UploadError(
-            f"{file} has {header.width} x {header.height} pixels; a patch has at most 120 x 120. "
-            "Cut the patch out first, or use reben predict-scene for a whole scene."
+            f"{file} has {header.width} x {header.height} pixels, more than is taken of a patch; a "
+            "band of one has at most 120 x 120. Cut the patch out first, or use reben "
+            "predict-scene for a whole scene."
         )
 
 
