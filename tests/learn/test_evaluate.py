@@ -24,6 +24,7 @@ from reben.errors import (
 from reben.learn.config import TrainConfig
 from reben.learn.evaluate import evaluate, measure, predict_dataset
 from reben.learn.metrics.classification import compute_metrics
+from reben.learn.predict import join_slurm
 from reben.learn.predictions import Predictions
 from reben.learn.run import Run
 from reben.model import inference
@@ -324,7 +325,17 @@ with joined_processes() as first:
 """
 
 
-def test_two_processes_predict_each_patch_once(model, dataset, tmp_path):
+TORCHRUN = ({"WORLD_SIZE": "2", "RANK": "0"}, {"WORLD_SIZE": "2", "RANK": "1"})
+SRUN = tuple(
+    {"SLURM_STEP_NUM_TASKS": "2", "SLURM_NTASKS": "2", "SLURM_PROCID": number, "SLURM_JOB_ID": "7"}
+    for number in "01"
+)
+
+
+@pytest.mark.parametrize(
+    "started", [TORCHRUN, pytest.param(SRUN, marks=pytest.mark.slow)], ids=["torchrun", "srun"]
+)
+def test_two_processes_predict_each_patch_once(started, model, dataset, tmp_path):
     """Fifteen patches, so that the parts are not of the same size."""
     folder = model.save_pretrained(tmp_path / "model")
     (tmp_path / "predict.py").write_text(SHARED)
@@ -332,12 +343,10 @@ def test_two_processes_predict_each_patch_once(model, dataset, tmp_path):
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]
     words = [tmp_path / "predict.py", dataset.store.path, folder, tmp_path / "p.parquet"]
-    known = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    known = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     processes = [
-        subprocess.Popen(
-            [sys.executable, *map(str, words)], env={**os.environ, **known, "RANK": str(rank)}
-        )
-        for rank in range(2)
+        subprocess.Popen([sys.executable, *map(str, words)], env={**os.environ, **known, **own})
+        for own in started
     ]
 
     assert [process.wait(timeout=120) for process in processes] == [0, 0]
@@ -346,3 +355,23 @@ def test_two_processes_predict_each_patch_once(model, dataset, tmp_path):
     assert found.patch_ids == expected.patch_ids
     assert found.scores == pytest.approx(expected.scores, abs=1e-6)
     assert (found.labels == expected.labels).all()
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {},
+        {"SLURM_NTASKS": "32", "SLURM_PROCID": "0"},  # a batch script that srun did not start
+        {"SLURM_STEP_NUM_TASKS": "1", "SLURM_NTASKS": "32", "SLURM_PROCID": "0"},
+        {"SLURM_NTASKS": "4", "SLURM_PROCID": "3", "WORLD_SIZE": "1"},  # torchrun in a task
+    ],
+)
+def test_a_process_alone_is_not_joined_with_tasks_of_slurm(variables):
+    assert not join_slurm(variables)
+
+
+def test_a_task_of_slurm_that_cannot_reach_the_others_is_refused():
+    with pytest.raises(ConfigError, match=r"task 3 of 32 of SLURM.*srun --ntasks=1"):
+        join_slurm({"SLURM_NTASKS": "32", "SLURM_PROCID": "3"})
+    with pytest.raises(ConfigError, match=r"SLURM_PROCID=a are not numbers"):
+        join_slurm({"SLURM_PROCID": "a"})

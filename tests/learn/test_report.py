@@ -7,7 +7,7 @@ import pytest
 
 import reben
 from learn.predicted import predicted
-from reben.errors import OutputError, RunError
+from reben.errors import ConfigError, OutputError, RunError
 from reben.learn.calibrate import calibrate_predictions
 from reben.learn.evaluate import measure
 from reben.learn.metrics.classification import compute_metrics
@@ -184,3 +184,29 @@ def test_every_label_that_is_absent_is_named_in_every_section(full):
     assert full.intervals["tile"].average_precision[name] is None
     assert all(name in group.absent for group in full.breakdowns.country.values())
     assert full.calibrated.calibration.kept == (name,)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda r: r["breakdowns"].update(month={"13": r["breakdowns"]["month"]["5"]}), "13"),
+        (lambda r: r["breakdowns"].update(num_labels={"a": r["breakdowns"]["month"]["5"]}), "'a'"),
+        (lambda r: r.update(labels=["one"]), "figures of other labels"),
+        (lambda r: r.update(labels=[]), "its labels are none"),
+        (lambda r: r["metrics"]["absent"].append("one"), "other absent labels"),
+        (lambda r: r["curves"].update(one=r["curves"]["Pastures"]), "curves of other labels"),
+        (lambda r: r["curves"]["Pastures"].update(recall=[]), "curves of no length"),
+        (lambda r: r["co_occurrence"]["truth"].pop(), "counts of pairs"),
+        (lambda r: r["intervals"]["tile"]["macro"].pop("f1"), "intervals without f1"),
+    ],
+)
+def test_a_report_whose_parts_do_not_fit_is_refused(change, said):
+    values = json.loads(measure(predicted(40), rounds=2).to_json())
+    change(values)
+    with pytest.raises(RunError, match=said):
+        Report.from_dict(values)
+
+
+def test_months_of_predictions_are_months():
+    with pytest.raises(ConfigError, match="month 13; months are 1 to 12"):
+        dataclasses.replace(predicted(3), months=(5, 13, 6))

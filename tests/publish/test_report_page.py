@@ -3,6 +3,7 @@ import re
 import sys
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -187,3 +188,13 @@ def test_a_place_that_cannot_be_written_is_an_error(report, tmp_path):
 
     with pytest.raises(OutputError):
         write_report(report, tmp_path / "file", figures=False)
+
+
+def test_precision_and_recall_are_drawn_as_the_steps_that_average_precision_sums(tmp_path):
+    report = measure(predicted(60), rounds=0)
+    panels = draw_all(report, ["precision_recall"])["precision_recall"].axes
+    line = panels[0].lines[-1]
+    recall, precision = line.get_data()
+    assert line.get_drawstyle() == "steps-pre"
+    area = float(np.sum(np.diff(recall) * precision[1:]))
+    assert area == pytest.approx(report.per_class[LABELS[0]].average_precision, abs=1e-3)

@@ -3,6 +3,7 @@
 Axes: B patches, H rows, W columns.
 """
 
+import logging
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -24,6 +25,8 @@ from reben.errors import MetadataError, MissingPatchError, PatchShapeError, Pixe
 from reben.spec.bands import BandSet
 from reben.spec.labels import CORINE_TO_LABEL, LABELS
 from reben.spec.patches import PATCH_PIXELS, REFERENCE_MAP_SUFFIX, SPLITS
+
+_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -250,7 +253,14 @@ def _read_table(
         from reben.data.label_table import read_label_table
 
         known = PatchTable.read(*files, labels=None) if files else None
-        return read_label_table(label_table, known, labels=labels)
+        own = read_label_table(label_table, known, labels=labels)
+        left_out = 0 if known is None else len(set(known.patch_ids).difference(own.patch_ids))
+        if left_out:
+            _logger.warning(
+                "%s does not list %d of the %d patches in the metadata; they are left out.",
+                *(label_table, left_out, len(known or ())),
+            )
+        return own
     if not files:
         raise MetadataError(
             f"The store {store.path} holds no {METADATA_FILE}, which lists patches and labels. "

@@ -310,15 +310,21 @@ def _require_known_labels(rows: pa.Table, order: Sequence[str]) -> None:
             f"The metadata have {flat.null_count} empty cells among the labels of patches. Leave "
             "them out."
         )
-    names = pc.unique(flat).to_pylist()
-    unknown = sorted({str(name) for name in names}.difference(order))
+    names = {str(name) for name in pc.unique(flat).to_pylist()}
+    unknown = sorted(names.difference(order))
     if unknown:
         more = f" and {len(unknown) - 5} more" if len(unknown) > 5 else ""
         raise UnknownLabelError(
             f"The metadata have the unknown label {'; '.join(map(_shown, unknown[:5]))}{more}. "
-            f"Labels: {'; '.join(order)}. A model and its patches need the same labels. If the "
-            "patches have your own labels, name them: labels=, or --labels FILE."
+            f"Their labels: {_listed_names(sorted(names))}. Labels that are asked for: "
+            f"{_listed_names(order)}. A model and its patches need the same labels. If the patches "
+            "have your own labels, name them: labels=, or --labels FILE."
         )
+
+
+def _listed_names(names: Sequence[str], most: int = 40) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return "; ".join(str(name)[:60] for name in names[:most]) + more
 
 
 def _names_in(rows: pa.Table) -> tuple[str, ...]:

@@ -4,9 +4,10 @@ Axes: B patches of a batch, N patches, K labels.
 """
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import timedelta
 
 import numpy as np
 import torch
@@ -22,6 +23,8 @@ from reben.model.inference import optimise_for_inference
 from reben.model.network import evaluation_mode
 from reben.model.open import ModelLike, name_of, open_model
 from reben.model.scores import require_finite
+
+_MOST_WAITED = timedelta(minutes=10)  # for tasks of SLURM that have not started yet
 
 
 def predict_dataset(
@@ -66,18 +69,73 @@ def predict_dataset(
 
 @contextmanager
 def joined_processes() -> Iterator[bool]:
-    """Join the processes that torchrun started, if any; yield whether this is the first one.
+    """Join the processes that torchrun or srun started, if any; yield if this is the first one.
 
     Only the first one computes figures and writes them.
+
+    Raises:
+        ConfigError: If this is one of several tasks of SLURM that cannot be joined.
     """
-    alone = int(os.environ.get("WORLD_SIZE", "1")) == 1 or distributed.is_initialized()
-    if not alone:
-        distributed.init_process_group("gloo")
+    joined = not distributed.is_initialized() and (_join_torchrun() or join_slurm(os.environ))
     try:
         yield rank_and_size()[0] == 0
     finally:
-        if not alone:
+        if joined:
             distributed.destroy_process_group()
+
+
+def _join_torchrun() -> bool:
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        return False
+    distributed.init_process_group("gloo")
+    return True
+
+
+def join_slurm(variables: Mapping[str, str]) -> bool:
+    """Join the tasks that srun started; return whether there are several.
+
+    A batch script that srun did not start works alone, whatever number of tasks its job has.
+
+    Args:
+        variables: The environment.
+    """
+    from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
+
+    if variables.get("WORLD_SIZE") is not None:
+        return False  # torchrun, of one process
+    names = ("SLURM_STEP_NUM_TASKS", "SLURM_NTASKS", "SLURM_PROCID", "SLURM_JOB_ID")
+    try:
+        in_step, in_job, rank, job = (int(variables.get(name) or 0) for name in names)
+    except ValueError:
+        told = ", ".join(f"{name}={variables[name]}" for name in names if name in variables)
+        raise ConfigError(f"{told} are not numbers, so this is no task of SLURM.") from None
+    if (in_step or in_job) < 2 or (not in_step and not rank):
+        return False
+    cure = (
+        "Start the tasks with srun, so that they share the work, or run one task: srun --ntasks=1."
+    )
+    if not in_step:
+        raise ConfigError(
+            f"This is task {rank} of {in_job} of SLURM, and nothing tells how to reach the others; "
+            f"each would do all the work and write the same files. {cure}"
+        )
+    nodes = variables.get("SLURM_STEP_NODELIST") or variables.get("SLURM_NODELIST") or "127.0.0.1"
+    host = variables.get("MASTER_ADDR") or SLURMEnvironment.resolve_root_node_address(nodes)
+    port = variables.get("MASTER_PORT") or str(15_000 + job % 10_000)
+    try:
+        distributed.init_process_group(
+            "gloo",
+            init_method=f"tcp://{host}:{port}",
+            rank=rank,
+            world_size=in_step,
+            timeout=_MOST_WAITED,
+        )
+    except (RuntimeError, ValueError) as error:
+        raise ConfigError(
+            f"Task {rank} of {in_step} of SLURM cannot join the others at {host}:{port}: "
+            f"{first_line(error)}. Another port may be free: MASTER_PORT. {cure}"
+        ) from error
+    return True
 
 
 def _describe(name: str, classifier: Classifier, dataset: Dataset) -> Subject:

@@ -119,6 +119,9 @@ class Predictions:
             known = getattr(self, name)
             if known is not None and len(known) != shape[0]:
                 raise ConfigError(f"There are {len(known)} {name} for {shape[0]} patches.")
+        odd = [month for month in self.months or () if month not in range(1, 13)]
+        if odd:
+            raise ConfigError(f"A patch was acquired in month {odd[0]}; months are 1 to 12.")
         if len(set(self.patch_ids)) != shape[0]:
             raise ConfigError(f"{shape[0]} patches have only {len(set(self.patch_ids))} names.")
         check_values(self.scores, self.labels)

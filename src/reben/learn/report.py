@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Self
 
 from reben.data.identity import DataIdentity
 from reben.errors import RunError
-from reben.learn.metrics.bootstrap import Intervals
+from reben.learn.metrics.bootstrap import FIGURES, Intervals
 from reben.learn.metrics.breakdown import Breakdowns, CoOccurrence
 from reben.learn.metrics.classification import (
     THRESHOLD,
@@ -98,6 +98,33 @@ class Report:
     calibrated: Calibrated | None = None
     why_not_calibrated: str | None = None
     data: DataIdentity | None = None
+
+    def __post_init__(self) -> None:
+        """Check that the parts of a report fit its labels; a file may hold anything."""
+        names, number = set(self.labels), len(self.labels)
+        parts = [self.metrics, *([] if self.calibrated is None else [self.calibrated.metrics])]
+        pairs = self.co_occurrence
+        tables = () if pairs is None else (pairs.truth, pairs.prediction)
+        shapes = {len(row) for table in tables for row in (table, *table)}
+        curves = self.curves.values()
+        lengths = {len(curve.recall) - len(curve.precision) for curve in curves}
+        missing = [
+            name
+            for found in self.intervals.values()
+            for name in FIGURES
+            if found.reason is None and not (name in found.macro and name in found.micro)
+        ]
+        for fits, what in (
+            (len(names) == number > 0, "its labels are none, or some occur twice"),
+            (all(set(part.per_class) == names for part in parts), "figures of other labels"),
+            (all(names.issuperset(part.absent) for part in parts), "other absent labels"),
+            (names.issuperset(self.curves), "curves of other labels"),
+            (lengths <= {0} and all(curve.recall for curve in curves), "curves of no length"),
+            (shapes <= {number}, "counts of pairs of another number of labels"),
+            (not missing, f"intervals without {', '.join(dict.fromkeys(missing))}"),
+        ):
+            if not fits:
+                raise RunError(f"The parts of the report do not belong together: {what}.")
 
     @property
     def macro(self) -> Figures:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from typing_extensions import TypedDict
 
 from reben.data.identity import DataIdentity
-from reben.errors import RunError, first_line
+from reben.errors import RunError, StoreError, first_line
 from reben.learn.config import (
     PAPER_MATMUL_PRECISION,
     PAPER_PRECISION,
@@ -207,17 +207,31 @@ class Run:
 
         Raises:
             UnknownLabelError: If patches have labels that the run was not trained for.
+            RunError: If the run does not say where its data are.
             StoreError: If there is no such store.
             MetadataError: If the table of labels cannot be read.
         """
         from reben.data.loader import open_dataset
 
-        data = self.summary["data"] if store is None else self.summary.get("data", {})
-        return open_dataset(
-            data["store"] if store is None else store,
-            labels=self.config.label_names,
-            label_table=label_table or data.get("label_table"),
-        )
+        data = self.summary.get("data", {})
+        place = data.get("store") if store is None else store
+        cure = "If the data lie elsewhere, name their store: --data STORE, in Python store=."
+        if place is None:
+            raise RunError(f"The run {self.path} does not say where its data are. {cure}")
+        table = label_table or data.get("label_table")
+        told = [] if store is not None else [Path(name) for name in data.get("metadata", ())]
+        elsewhere = [path for path in told if path.parent != Path(place)]
+        try:
+            return open_dataset(
+                place,
+                metadata=elsewhere or None,
+                labels=self.config.label_names,
+                label_table=table,
+            )
+        except StoreError as error:
+            if store is not None:
+                raise
+            raise type(error)(f"{error} The run {self.path} was trained on it. {cure}") from error
 
     def report_folder(self, split: str = "test") -> Path:
         """Return the folder of the report on ``split``, with figures and predictions."""

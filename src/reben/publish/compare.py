@@ -64,11 +64,8 @@ class LeaderboardRow:
 
     def interval(self, mean: Mean, figure: str) -> Interval | None:
         """Return the interval of a figure, by tile where there is one, else by patch."""
-        for unit in ("tile", "patch"):
-            found: Mapping[str, Interval] = getattr(self.report.intervals.get(unit), mean, {})
-            if figure in found:
-                return found[figure]
-        return None
+        found: Mapping[str, Interval] = getattr(self.report.best_intervals, mean, {})
+        return found.get(figure)
 
 
 @dataclass(frozen=True)

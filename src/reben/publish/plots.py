@@ -138,7 +138,9 @@ def draw_curves(report: Report) -> "Figure":
             continue
         share = report.per_class[name].support / report.num_patches
         axes.axhline(share, color=FAINT, linewidth=1, linestyle=":")
-        axes.plot(curve.recall, curve.precision, color=MAIN, linewidth=1.6)
+        # The steps that average precision sums up: a precision holds from the recall before.
+        recall, precision = (0.0, *curve.recall), (curve.precision[0], *curve.precision)
+        axes.step(recall, precision, where="pre", color=MAIN, linewidth=1.6)
         _bounded(axes, (-0.02, 1.02), (-0.02, 1.04))
         axes.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
         axes.set_yticks([0, 0.5, 1], ["0", "0.5", "1"])

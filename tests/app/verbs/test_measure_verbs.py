@@ -9,7 +9,7 @@ import pytest
 
 import reben
 from learn.predicted import predicted
-from made_up import write_store
+from made_up import patch_id, write_store
 from reben.app.cli import run
 from reben.learn.report import Report
 from reben.model.classifier import Classifier
@@ -57,6 +57,48 @@ def test_the_report_of_a_run_goes_into_the_run(run_folder, store, capsys):
 
     assert Report.load(run_folder / "report-validation").split == "validation"
     assert not (run_folder / "report-validation" / "figures").exists()
+
+
+def test_a_run_is_measured_on_the_store_that_it_was_trained_on(run_folder, store, capsys):
+    summary = {"status": "finished", "data": {"store": str(store)}}
+    (run_folder / "summary.json").write_text(json.dumps(summary))
+    words = ["evaluate", str(run_folder), "--no-figures", "--rounds", "0"]
+    assert run(words) == 0
+    assert Report.load(run_folder / "report-test").data.name == "Ramps"
+    assert "3 patches of the test split of Ramps" in capsys.readouterr().out
+
+    summary["data"]["store"] = str(run_folder / "gone")
+    (run_folder / "summary.json").write_text(json.dumps(summary))
+    assert run(words) == 2
+    assert "was trained on it. If the data lie elsewhere, name their store: --data STORE" in (
+        capsys.readouterr().err
+    )
+
+
+def test_a_model_without_a_run_needs_its_data(model, capsys):
+    assert run(["evaluate", str(model)]) == 2
+    assert "Name its data: --data STORE" in capsys.readouterr().err
+
+
+def test_a_label_table_of_a_part_says_what_it_leaves_out(model, store, tmp_path, capsys):
+    table = tmp_path / "labels.csv"
+    table.write_text(f"patch_id,labels\n{patch_id(9)},Pastures\n{patch_id(10)},Pastures\n")
+    words = ["evaluate", str(model), "--data", str(store), "--rounds", "0", "--no-figures"]
+    assert run([*words, "--labels", str(table)]) == 0
+    assert "does not list 10 of the 12 patches in the metadata" in capsys.readouterr().err
+
+
+def test_patches_of_other_labels_than_the_models_are_refused_with_both_lists(
+    model, store, tmp_path, capsys
+):
+    table = tmp_path / "labels.csv"
+    table.write_text(f"patch_id,labels\n{patch_id(9)},maize;Pastures\n")
+    words = ["evaluate", str(model), "--data", str(store), "--labels", str(table)]
+    assert run(words) == 2
+    told = capsys.readouterr().err
+    assert "unknown label 'maize'" in told
+    assert "Their labels: Pastures; maize." in told
+    assert "Agro-forestry areas; Arable land;" in told
 
 
 def test_predictions_give_the_same_report_without_model_and_data(model, store, tmp_path, capsys):

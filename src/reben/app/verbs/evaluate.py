@@ -37,12 +37,12 @@ def evaluate(  # noqa: PLR0913 - all but the first are flags
     """Measure a model on one split of a store, or measure saved predictions.
 
     A report is a folder with report.json, report.html, figures and predictions.parquet, from which
-    every figure can be computed again without the model. Under torchrun the processes share the
-    patches.
+    every figure can be computed again without the model. Under torchrun or srun the processes
+    share the patches.
 
     Args:
         model: A run folder, a model folder, or the name of a model on the Hub.
-        data: Folder of the store.
+        data: Folder of the store. Default: the one that the run was trained on.
         predictions: Measure this file of predictions instead of a model.
         split: train, validation or test.
         out: Folder to write the report into. Default: into the run, as report-SPLIT.
@@ -66,16 +66,17 @@ def evaluate(  # noqa: PLR0913 - all but the first are flags
                 f"--predictions {predictions} is measured by itself. Leave out the model, --data, "
                 "--bands and --labels, or leave out --predictions."
             )
-        found = Predictions.load(predictions)
+        with joined_processes() as first:
+            found = Predictions.load(predictions)
     else:
         run = None if model is None else open_run(model)
         with joined_processes() as first:
             found = _predict_split(
                 model, data, split, (bands, device), batch_size=batch_size, labels=labels
             )
-        if not first:
-            return
         place = run.report_folder(split) if out is None and run is not None else out
+    if not first:
+        return
     with progress_bar("resamples") as progress:
         report = measure(found, rounds=rounds, progress=progress)
     if place is not None:
@@ -93,7 +94,7 @@ def calibrate(  # noqa: PLR0913 - all but the first are flags
     model: str,
     /,
     *,
-    data: Path,
+    data: Path | None = None,
     split: str = "validation",
     out: Path | None = None,
     batch_size: AtLeastOne = 64,
@@ -109,7 +110,7 @@ def calibrate(  # noqa: PLR0913 - all but the first are flags
 
     Args:
         model: A run folder, a model folder, or the name of a model on the Hub.
-        data: Folder of the store.
+        data: Folder of the store. Default: the one that the run was trained on.
         split: validation or train; nothing may be tuned on test.
         out: Folder to write the calibrated model into; a model on the Hub needs one. Default:
             replace the config in the model's own folder.
@@ -121,6 +122,7 @@ def calibrate(  # noqa: PLR0913 - all but the first are flags
         as_json: Write the calibration as JSON.
     """
     from reben.learn.calibrate import apply_calibration, calibrate_predictions, require_tunable
+    from reben.learn.evaluate import joined_processes
     from reben.model.folder import CONFIG_FILE
     from reben.model.open import open_model
     from reben.support.atomic import write_text
@@ -133,9 +135,13 @@ def calibrate(  # noqa: PLR0913 - all but the first are flags
         raise ConfigError(
             f"{model} is not a local folder. Say where to write the model: --out FOLDER"
         )
-    found = calibrate_predictions(
-        _predict_split(model, data, split, (bands, device), batch_size=batch_size, labels=labels)
-    )
+    with joined_processes() as first:
+        predicted = _predict_split(
+            model, data, split, (bands, device), batch_size=batch_size, labels=labels
+        )
+    if not first:
+        return
+    found = calibrate_predictions(predicted)
     classifier = open_model(model, "cpu", bands=bands)
     apply_calibration(classifier, found)
     if out is None:
@@ -168,17 +174,18 @@ def _predict_split(
     from reben.learn.predict import predict_dataset
     from reben.model.open import name_of, open_model
 
-    if model is None or data is None:
-        missing = "the model" if model is None else "its data: --data STORE"
-        raise ConfigError(f"Name {missing}, or measure a file of predictions: --predictions FILE")
+    other = "or measure a file of predictions: --predictions FILE"
+    if model is None:
+        raise ConfigError(f"Name the model, {other}")
     run = open_run(model)
+    if run is None and data is None:
+        raise ConfigError(f"Name its data: --data STORE, {other}")
     bands, device = opening
     classifier = open_model(model, device, bands=bands)
-    dataset = (
-        open_dataset(data, labels=classifier.labels, label_table=labels)
-        if run is None
-        else run.dataset(data, label_table=labels)
-    )
+    if run is not None:
+        dataset = run.dataset(data, label_table=labels)
+    elif data is not None:
+        dataset = open_dataset(data, labels=classifier.labels, label_table=labels)
     name = name_of(model)
     with progress_bar("patches") as progress:
         return predict_dataset(

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from reben.errors import ConfigError
 from reben.learn.metrics.classification import (
     THRESHOLD,
     average_precision,
@@ -18,6 +19,8 @@ from reben.learn.metrics.classification import (
 )
 from reben.learn.predictions import Predictions
 from reben.support.json_files import Count, Finite
+
+_MONTHS = frozenset(str(month) for month in range(1, 13))
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,13 @@ class Breakdowns:
     country: Mapping[str, Slice] | None
     month: Mapping[str, Slice] | None
     num_labels: Mapping[str, Slice]
+
+    def __post_init__(self) -> None:
+        """Check the names of months and numbers of labels, which files may hold anything for."""
+        odd = [name for name in self.month or () if name not in _MONTHS]
+        odd += [name for name in self.num_labels if not (name.isascii() and name.isdigit())]
+        if odd:
+            raise ConfigError(f"{odd[0]!r} is neither a month, 1 to 12, nor a number of labels.")
 
 
 @dataclass(frozen=True)

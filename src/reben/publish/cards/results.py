@@ -1,10 +1,10 @@
 """The results on a card: tables of figures with intervals, and what calibration changed."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from reben.learn.metrics.bootstrap import Interval, Intervals
-from reben.learn.metrics.classification import Figures, Metrics
+from reben.learn.metrics.classification import Metrics
 from reben.learn.report import Report
 from reben.model.config import DEFAULT_THRESHOLD, ModelConfig
 from reben.publish.markdown import number, patches, thousands
@@ -21,12 +21,14 @@ METRICS = {
 """The figures of a report, each with its name for people."""
 TUNED = ("f1", "precision", "recall", "accuracy")
 """The figures that depend on thresholds."""
+UNDEFINED = "-"
+"""What tables show for a figure that is undefined, such as those of a label without patches."""
 _SPACE = "\u00a0"  # so that an interval stays in one line of its cell
 
 
 def result_values(config: ModelConfig, report: Report) -> dict[str, Any]:
     """Return the template values about the results of a model."""
-    own, caveats = intervals_shown(report)
+    own, caveats = report.best_intervals, _caveats(report)
     tuned = None if report.calibrated is None else report.calibrated.metrics
     kind = own and {"unit": own.unit, "rounds": own.rounds, "num_units": own.num_units}
     return {
@@ -55,17 +57,15 @@ def _summary(report: Report) -> dict[str, Any]:
     return {name: to_plain(getattr(report, name)) for name in names}
 
 
-def intervals_shown(report: Report) -> tuple[Intervals | None, list[str]]:
-    """Return the intervals by tile if there are any, else those by patch, and their caveats."""
-    caveats: list[str] = []
-    for by in ("tile", "patch"):
-        found = report.intervals.get(by)
-        if found is None:
-            continue
-        if found.macro:
-            return found, [*caveats, *([found.caution] if found.caution else [])]
-        caveats.append(f"There are no intervals by {by}: {found.reason}")
-    return None, caveats
+def _caveats(report: Report) -> list[str]:
+    """Return why the shown intervals are not by tile, and why not to trust them."""
+    own, by_tile = report.best_intervals, report.intervals.get("tile")
+    missing = [
+        found for found in (by_tile, report.intervals.get("patch")) if found and found.reason
+    ]
+    shown = missing if own is None else missing[: own.unit == "patch"]
+    sentences = [f"There are no intervals by {each.unit}: {each.reason}" for each in shown]
+    return [*sentences, *([own.caution] if own is not None and own.caution else [])]
 
 
 def _how_sure(own: Intervals | None, caveats: Iterable[str]) -> str:
@@ -87,8 +87,10 @@ def _how_sure(own: Intervals | None, caveats: Iterable[str]) -> str:
     return " ".join((first, *caveats, last))
 
 
-def _cells(figures: Figures, keys: Iterable[str]) -> dict[str, str]:
-    return {key: number(getattr(figures, key)) for key in keys}
+def _cells(metrics: Metrics, label: str, keys: Iterable[str]) -> dict[str, str]:
+    """Return figures of a label; a dash where one is undefined."""
+    found = {key: metrics.figure_of(label, key) for key in keys}
+    return {key: UNDEFINED if value is None else number(value) for key, value in found.items()}
 
 
 def _mean_rows(
@@ -113,7 +115,7 @@ def _label_rows(report: Report, own: Intervals | None) -> list[dict[str, Any]]:
             "label": label,
             "support": report.per_class[label].support,
             "interval": _interval(own.average_precision.get(label)) if own else "",
-            **_cells(report.per_class[label], METRICS),
+            **_cells(report.metrics, label, METRICS),
         }
         for label in report.labels
     ]
@@ -121,12 +123,11 @@ def _label_rows(report: Report, own: Intervals | None) -> list[dict[str, Any]]:
 
 def _threshold_rows(config: ModelConfig, metrics: Metrics | None) -> list[dict[str, str]]:
     """Return the threshold of each label, with its figures there if they were measured."""
-    measured: Mapping[str, Any] = {} if metrics is None else metrics.per_class
     return [
         {
             "label": label,
             "threshold": number(threshold),
-            **(_cells(measured[label], TUNED) if label in measured else {}),
+            **({} if metrics is None else _cells(metrics, label, TUNED)),
         }
         for label, threshold in zip(config.labels, config.thresholds, strict=True)
     ]
