@@ -380,6 +380,27 @@ def test_a_card_of_our_own_is_replaced_as_a_whole(run, report, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["card"]
 
 
+def test_the_words_of_the_author_stay_when_the_card_is_written_again(run, report, tmp_path, caplog):
+    folder = plain_card(run, report, tmp_path / "card")
+    page = folder / "README.md"
+    edited = page.read_text().replace("## Use\n", "By us, with thanks.\n\n## Use\n")
+    edited = edited.replace("tags:\n", "tags:\n- ours\n") + "\n## To do\n\n- more\n"
+    page.write_text(edited)
+    plain_card(run, report, folder, hub_id="org/net-v2", licence="apache-2.0")
+    text = page.read_text()
+    assert "By us, with thanks.\n\n## Use\n" in text
+    assert text.endswith("\n## To do\n\n- more\n")
+    assert 'from_pretrained("org/net-v2")' in text
+    card = ModelCard.load(page)
+    assert card.data.license == "apache-2.0"
+    assert "ours" in card.data.tags
+    assert "of yours behind the section example" in caplog.text
+    assert check_card(folder) == ()
+    again = page.read_text()
+    plain_card(run, report, folder, hub_id="org/net-v2", licence="apache-2.0")
+    assert page.read_text() == again
+
+
 def test_a_folder_of_others_is_left_alone(run, report, tmp_path):
     (tmp_path / "README.md").write_text("# mine")
     with pytest.raises(OutputError, match=r"is not empty: it holds README\.md"):

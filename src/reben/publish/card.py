@@ -27,8 +27,10 @@ from typing import TYPE_CHECKING
 
 from reben.data.loader import Dataset
 from reben.errors import (
+    CardError,
     ConfigError,
     MetadataError,
+    ModelFolderError,
     OutputError,
     RunError,
     StoreError,
@@ -55,10 +57,12 @@ from reben.publish.cards.front_matter import (
     one_licence,
     require_licence,
 )
+from reben.publish.cards.keep import keep_words
 from reben.publish.cards.origin import find_origin, say_licence, settle_licence
-from reben.publish.cards.record import MARKER, RECORD_FILE, make_card
+from reben.publish.cards.record import MARKER, RECORD_FILE, CardRecord, make_card
 from reben.publish.mlm import write_mlm
 from reben.publish.mlm_fields import CARD_FILE, MLM_FILE, ONNX_FILE
+from reben.publish.pages import read_page
 from reben.publish.report_page import FIGURES_FOLDER, save_pictures
 from reben.spec.bands import BandSet
 from reben.support.atomic import atomic_folder, output_error, require_free, write_bytes, write_text
@@ -105,7 +109,8 @@ def write_card(  # noqa: PLR0913 - all after the third are named
     """Write the card folder of a model and return its path.
 
     The folder is built beside its destination and renamed into place as a whole. A card folder
-    that reben wrote before is replaced; any other folder must be empty.
+    that reben wrote before is replaced, but for what its author wrote outside the marked sections
+    and added to the front matter, which the new card keeps; any other folder must be empty.
 
     Args:
         source: A run (its best model is used), a model, the folder of either, or the id of a model
@@ -186,7 +191,7 @@ def write_card(  # noqa: PLR0913 - all after the third are named
         files = {name: (folder / name).read_bytes() for name in drawn}
         foreign = None if template is None else str(template)
         text, record = make_card(values, text_template, files, foreign)
-        write_text(folder / CARD_FILE, text)
+        write_text(folder / CARD_FILE, _with_words_of_author(out, text) if replaced else text)
         write_text(folder / RECORD_FILE, record.to_json())
         # Last, since it holds the checksums of the other files.
         write_mlm(
@@ -206,6 +211,21 @@ def write_card(  # noqa: PLR0913 - all after the third are named
             )
         _replace(out, fresh)
     return out
+
+
+def _with_words_of_author(out: Path, page: str) -> str:
+    """Return a new card with what the author wrote into the one in ``out``, and say so."""
+    try:
+        old = CardRecord.read(out)
+    except ModelFolderError:
+        old = None
+    try:
+        kept = keep_words(read_page(out / CARD_FILE), old, page)
+    except CardError as error:
+        raise OutputError(f"{out / CARD_FILE}: {error}. Nothing was changed.") from error
+    if kept.told:
+        _logger.warning("The new card in %s keeps %s.", out, "; ".join(kept.told))
+    return kept.page
 
 
 def _read_template(path: Path) -> str:

@@ -56,7 +56,8 @@ def card(  # noqa: PLR0913 - all but the first are flags
     Args:
         model: A run folder, a model folder, or the name of a model on the Hub; with --check the
             folder of a card.
-        out: Folder to write. A card folder is replaced; any other folder must be empty.
+        out: Folder to write. A card folder is replaced, but for what you wrote outside the sections
+            of reben; any other folder must be empty.
         report: The report that the card shows, or its folder. Default: report-test in the run.
         data: Store to take the example from. Default: the one that the run was trained on.
         check: Check a card folder instead of writing one.

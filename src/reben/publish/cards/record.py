@@ -12,8 +12,8 @@ The check compares them with the record. Everything outside is the author's.
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Self
@@ -43,6 +43,7 @@ class CardRecord:
         front_matter: The fields that reben wrote.
         sections: Section -> SHA-256 of its text.
         files: Picture or example -> SHA-256 of the file.
+        outside: Section -> the text behind it, as reben wrote it; that above all under no name.
     """
 
     reben_version: str
@@ -51,6 +52,7 @@ class CardRecord:
     front_matter: dict[str, Any]
     sections: dict[str, str]
     files: dict[str, str]
+    outside: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def read(cls, folder: Path) -> Self:
@@ -89,6 +91,7 @@ def make_card(
     sections, fault = read_sections(text)
     if fault is not None:
         raise ConfigError(f"The card template cannot be used: {fault}.")
+    body = f"\n{MARKER}\n\n{text.rstrip()}\n"
     record = CardRecord(
         reben_version=version("reben"),
         template=sha256(template.encode()),
@@ -96,8 +99,9 @@ def make_card(
         front_matter=yaml.safe_load(head),
         sections={name: sha256(section.encode()) for name, section in sections.items()},
         files={name: sha256(content) for name, content in files.items()},
+        outside=dict(split_pieces(body)),
     )
-    return f"---\n{head}\n---\n\n{MARKER}\n\n{text.rstrip()}\n", record
+    return f"---\n{head}\n---\n{body}", record
 
 
 def read_sections(text: str) -> tuple[dict[str, str], str | None]:
@@ -111,6 +115,25 @@ def read_sections(text: str) -> tuple[dict[str, str], str | None]:
     if fault is None and len(found) < len(spans):
         fault = "two sections have the same name"
     return found, fault
+
+
+def split_pieces(text: str) -> Iterator[tuple[str, str]]:
+    """Yield each section's name and the text behind it; first no name and the text above all."""
+    lines = text.split("\n")
+    name, start = "", 0
+    for following, first, last in _spans(lines)[0]:
+        yield name, "\n".join(lines[start:first])
+        name, start = following, last + 1
+    yield name, "\n".join(lines[start:])
+
+
+def join_pieces(text: str, pieces: Mapping[str, str]) -> str:
+    """Return ``text`` with other pieces outside its sections, see `split_pieces`."""
+    lines = text.split("\n")
+    parts = [pieces[""]]
+    for name, first, last in _spans(lines)[0]:
+        parts += ["\n".join(lines[first : last + 1]), pieces[name]]
+    return "\n".join(parts)
 
 
 def without_sections(text: str) -> str:
