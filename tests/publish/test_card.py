@@ -160,6 +160,30 @@ def test_all_scores_of_the_example_are_those_of_predict_and_true_labels_are_mark
     ]
 
 
+def test_the_snippet_of_the_card_prints_the_scores_of_the_card(folder, text, monkeypatch, capsys):
+    code = text[text.index("## Example") :].split("```python\n")[1].split("```")[0]
+    monkeypatch.chdir(folder.parent)
+    exec(compile(code, "README.md", "exec"), {})
+    printed = [line.split(" ", 1) for line in capsys.readouterr().out.splitlines()]
+    shown = table_after(text, "## Example")[1:6]
+    assert [label for _, label in printed] == [row[1] for row in shown]
+    assert [float(score) for score, _ in printed] == pytest.approx(
+        [float(row[0]) for row in shown], abs=2e-4
+    )
+
+
+def test_links_lead_to_data_and_paper(real_store, tmp_path):
+    data = open_dataset(real_store)
+    model = Classifier("test_resnet", "rgb").eval()
+    card = plain_card(
+        model, evaluate(model, data["test"], rounds=0), tmp_path / "card", dataset=data
+    )
+    assert (
+        "[Data: BigEarthNet v2.0](https://zenodo.org/records/10891137), "
+        "[Paper of BigEarthNet v2.0](https://arxiv.org/abs/2407.03653)"
+    ) in (card / "README.md").read_text()
+
+
 def test_the_table_of_channels_is_the_models(folder, text):
     config = Classifier.from_pretrained(folder).config
     rows = table_after(text, "## Input")[1:]

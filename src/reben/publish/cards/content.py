@@ -22,6 +22,7 @@ from reben.spec.patches import PATCH_METRES
 from reben.support.json_files import check_values
 from reben.support.plain_json import to_plain
 
+PAPER_URL = "https://arxiv.org/abs/2407.03653"
 _UNITS: dict[Sensor, str] = {"Sentinel-1": "dB", "Sentinel-2": "digital number"}
 
 
@@ -71,6 +72,7 @@ def fill(values: Mapping[str, Any], template: str, name: str | None = None) -> s
         "gallery": branding.gallery(set(values["sensors"]), official=values["official"]),
         "install": Markdown(branding.install.strip()),
         "own_citations": citations(values["own_citations"]),
+        "links": links(values),
     }
     url = values["source_url"]
     if url is not None and is_https(url):
@@ -89,6 +91,15 @@ def citations(texts: Sequence[str]) -> Markdown:
         if text.strip()
     )
     return Markdown("\n\n".join(shown))
+
+
+def links(values: Mapping[str, Any]) -> Markdown:
+    """Return links to data, paper and code; an address that is none of a page is left out."""
+    paper = [("Paper of BigEarthNet v2.0", PAPER_URL)] if values["cites_official"] else []
+    code = [("Code of reben", values["source_url"])] if values["source_url"] else []
+    data = [(f"Data: {link['name']}", link["url"]) for link in values["data_links"]]
+    shown = [f"[{escape(name)}]({url})" for name, url in (*data, *paper, *code) if is_https(url)]
+    return Markdown(", ".join(shown))
 
 
 def source_url() -> str | None:
