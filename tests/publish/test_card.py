@@ -998,7 +998,10 @@ def test_a_calibrated_model_tells_temperature_thresholds_and_what_it_reaches(
         own = report.calibrated.metrics.per_class[label]
         assert rows[label] == [
             f"{threshold:.4f}",
-            *(f"{x:.4f}" for x in (own.f1, own.precision, own.recall, own.accuracy)),
+            *(
+                "-" if not own.support else f"{x:.4f}"
+                for x in (own.f1, own.precision, own.recall, own.accuracy)
+            ),
         ]
     assert "Scores are not calibrated" not in text
 
