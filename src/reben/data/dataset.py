@@ -5,7 +5,7 @@ Axes: B patches, H rows, W columns.
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -241,6 +241,25 @@ def open_dataset(  # noqa: PLR0913 - all after the second are named
         description,
         tuple(files),
     )
+
+
+def filters_of(told: Mapping[str, str] | None) -> dict[str, Any]:
+    """Return the filters of `open_dataset` that `Dataset.filters` tells of, as its arguments.
+
+    Example:
+        >>> filters_of({"countries": "Austria, Serbia", "months": "6, 7", "snow": "false"})
+        {'countries': ['Austria', 'Serbia'], 'months': [6, 7], 'snow': False, 'cloud': None}
+    """
+    if told is None:
+        return {}
+    read = {
+        "countries": lambda text: text.split(", "),
+        "months": lambda text: [int(number) for number in text.split(", ")],
+        "snow": "true".__eq__,
+        "cloud": "true".__eq__,
+    }
+    known = {name: read[name](told[name]) for name in read if name in told}
+    return {**known, **{name: None for name in ("snow", "cloud") if name not in told}}
 
 
 def _read_table(

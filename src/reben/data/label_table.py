@@ -15,7 +15,7 @@ import pyarrow as pa
 from reben.data.metadata import COLUMN_TYPES, MADE_UP_KEY, PatchTable
 from reben.data.tables import read_csv, read_parquet
 from reben.errors import MetadataError, first_line
-from reben.spec.labels import fault_of_labels
+from reben.spec.labels import LABELS, fault_of_labels
 
 SUFFIXES = (".csv", ".parquet")
 """File name suffixes of label tables."""
@@ -76,7 +76,10 @@ def read_label_table(
 
 
 def read_label_names(path: str | Path) -> tuple[str, ...]:
-    """Return the labels that a label table names, in alphabetical order.
+    """Return the labels of a label table: the 19 if it names no others, else those it names.
+
+    Those that it names are in alphabetical order. A class of the 19 that no patch of the table has
+    keeps its output.
 
     Raises:
         MetadataError: If the file is unreadable, lacks a column, or names no label.
@@ -122,13 +125,13 @@ def _label_lists(own: pa.Table) -> list[Any]:
 
 
 def _named(lists: Sequence[Any], file: str | Path) -> tuple[str, ...]:
-    """Return the label names that occur, in alphabetical order."""
+    """Return the 19 labels if no others occur, else those that occur, in alphabetical order."""
     names = {name for names in lists for name in names or ()}
     fault = "one is no text" if any(not isinstance(name, str) for name in names) else None
     fault = fault or (fault_of_labels(sorted(names)) if names else None)
     if fault is not None:
         raise MetadataError(f"The labels in {file} cannot be used: {fault}. {_FORM}")
-    return tuple(sorted(names))
+    return LABELS if names and names.issubset(LABELS) else tuple(sorted(names))
 
 
 def _from_metadata(

@@ -42,6 +42,12 @@ _DISTINCT = Allowed(
 )
 
 
+MAY_CHANGE = frozenset(
+    ("accelerator", "devices", "num_nodes", "accumulate", "num_workers", "checkpoint_minutes")
+) | {"compile", "channels_last"}
+"""Settings that a run may change when it is resumed: where and how it computes."""
+
+
 class ChangedSetting(NamedTuple):
     """A setting that differs from the paper or from another config."""
 

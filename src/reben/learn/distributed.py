@@ -5,11 +5,16 @@ With one process everything here returns what it was given.
 Axes: N rows, K columns.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed
 from torch import Tensor
+
+from reben.errors import ConfigError
+
+_Value = TypeVar("_Value")
 
 
 def rank_and_size() -> tuple[int, int]:
@@ -44,6 +49,29 @@ def gather_rows(rows_NK: Tensor) -> Tensor:
     pieces = [torch.empty_like(padded_NK) for _ in sizes]
     torch.distributed.all_gather(pieces, padded_NK)
     return torch.cat([piece[:size] for piece, size in zip(pieces, sizes, strict=True)])
+
+
+def gather_objects(own: _Value) -> list[_Value]:
+    """Return the value of each rank, of plain types."""
+    if num_ranks() == 1:
+        return [own]
+    found: list[Any] = [None] * num_ranks()
+    torch.distributed.all_gather_object(found, own)
+    return found
+
+
+def require_same_everywhere(facts: Mapping[str, str]) -> None:
+    """Raise a ConfigError on all ranks if one of them has other facts than the first."""
+    first, *others = gather_objects(dict(facts))
+    for rank, theirs in enumerate(others, start=1):
+        for name, value in first.items():
+            if theirs.get(name) != value:
+                lines = set(value.splitlines()) ^ set(theirs.get(name, "").splitlines())
+                raise ConfigError(
+                    f"Process {rank} has another {name} than process 0: "
+                    f"{'; '.join(sorted(lines))}. Start all of them with the same settings on the "
+                    "same data."
+                )
 
 
 def sum_over_ranks(values: Sequence[float], device: torch.device) -> list[float]:

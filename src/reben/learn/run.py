@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from typing_extensions import TypedDict
 
 from reben.data.identity import DataIdentity
-from reben.errors import RunError, StoreError, first_line
+from reben.errors import ModelError, RunError, StoreError, first_line
 from reben.learn.config import (
     PAPER_MATMUL_PRECISION,
     PAPER_PRECISION,
@@ -28,17 +28,18 @@ from reben.learn.config import (
     TrainConfig,
 )
 from reben.learn.report import REPORT_FILE, Report
-from reben.model.folder import BEST_FOLDER, SUMMARY_FILE, require_best, run_folder
+from reben.learn.run_files import CONFIG_FILE, METRICS_FILE, require_run
+from reben.model.folder import (
+    BEST_FOLDER,
+    SUMMARY_FILE,
+    require_best,
+    run_folder,
+)
+from reben.model.weights import digest_of_folder
 from reben.support.json_files import Count, Finite, check_values, read_json
 
 if TYPE_CHECKING:
     from reben.data.loader import Dataset
-
-CONFIG_FILE = "config.toml"
-ENVIRONMENT_FILE = "environment.json"
-METRICS_FILE = "metrics.csv"
-LOG_FILE = "train.log"
-CHECKPOINT_FOLDER = "checkpoints"
 
 _CONTENT = (
     f"A run is a folder that reben train wrote: {CONFIG_FILE}, {SUMMARY_FILE}, {METRICS_FILE} and "
@@ -115,6 +116,8 @@ class Summary(TypedDict, total=False):
     """running, finished, interrupted or failed."""
     best_epoch: Count | None
     best_validation_macro_average_precision: Finite | None
+    best_weights_sha256: str
+    """Digest of the weights in ``best/``, by name and value."""
     epochs_run: Count
     stopped_early: bool
     steps: Count
@@ -125,6 +128,8 @@ class Summary(TypedDict, total=False):
     num_validation: Count
     filters: dict[str, str]
     data: _Data
+    absent_labels: dict[str, list[str]]
+    """Split -> labels that no patch of it has: a model cannot learn, or be measured on, them."""
     not_applied: list[str]
     new_head: bool
     precision: str
@@ -168,7 +173,26 @@ class Run:
             raise RunError(f"{path} is not a run. {_CONTENT}.")
         config, summary = _read_config(folder), _read_summary(folder)
         require_best(folder, summary.get("status", "unknown"))
-        return cls(folder, config, summary)
+        run = cls(folder, config, summary)
+        run._require_whole()
+        return run
+
+    def _require_whole(self) -> None:
+        """Check that a run whose training did not end by itself holds the model it speaks of."""
+        told = self.summary.get("best_weights_sha256")
+        is_old = told is None and self.summary.get("best_epoch") is not None
+        if self.summary.get("status") != "running" or is_old:
+            return
+        try:
+            found = digest_of_folder(self.best)
+        except ModelError:
+            found = None
+        if found is None or found != told:
+            raise RunError(
+                f"The summary of {self.path} speaks of another model than its {BEST_FOLDER}/ "
+                "holds: the training is writing it, or was ended while it did. Try again in a "
+                f"moment, or let it be put right: reben train --resume {self.path}"
+            )
 
     @property
     def name(self) -> str:
@@ -219,12 +243,10 @@ class Run:
         if place is None:
             raise RunError(f"The run {self.path} does not say where its data are. {cure}")
         table = label_table or data.get("label_table")
-        told = [] if store is not None else [Path(name) for name in data.get("metadata", ())]
-        elsewhere = [path for path in told if path.parent != Path(place)]
         try:
             return open_dataset(
                 place,
-                metadata=elsewhere or None,
+                metadata=self.metadata if store is None else None,
                 labels=self.config.label_names,
                 label_table=table,
             )
@@ -232,6 +254,14 @@ class Run:
             if store is not None:
                 raise
             raise type(error)(f"{error} The run {self.path} was trained on it. {cure}") from error
+
+    @property
+    def metadata(self) -> list[str] | None:
+        """The tables that listed the patches, if they are not those in the store."""
+        data = self.summary.get("data", {})
+        files = data.get("metadata") or []
+        is_inside = all(Path(file).parent == Path(data.get("store", "")) for file in files)
+        return None if is_inside else list(files)
 
     def report_folder(self, split: str = "test") -> Path:
         """Return the folder of the report on ``split``, with figures and predictions."""
@@ -267,11 +297,7 @@ class Run:
 def open_unfinished(path: str | Path) -> Run:
     """Return a run to resume, which may still lack a summary and a model."""
     folder = Path(path)
-    if not (folder / CONFIG_FILE).is_file():
-        raise RunError(
-            f"{folder} is no run to resume, since it holds no {CONFIG_FILE}. Name the folder that "
-            "reben train wrote, or train without resuming."
-        )
+    require_run(folder)
     has_summary = (folder / SUMMARY_FILE).is_file()
     return Run(folder, _read_config(folder), _read_summary(folder) if has_summary else {})
 

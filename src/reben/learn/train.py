@@ -1,35 +1,38 @@
 """Train a classifier: settings and data in, a run folder out."""
 
 import errno
-import json
 import logging
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from reben.data.loader import Dataset, Loader
 from reben.data.preprocess import check_bands
-from reben.errors import OutputError
+from reben.errors import OutputError, TrainingError, first_line
 from reben.learn.config import TrainConfig
-from reben.learn.distributed import is_first_rank
-from reben.learn.run import CONFIG_FILE, ENVIRONMENT_FILE, Run, open_unfinished
+from reben.learn.distributed import is_first_rank, num_ranks, require_same_everywhere
+from reben.learn.run import Run, open_unfinished
+from reben.learn.run_files import require_new
 from reben.learn.training.checkpoints import (
+    Checkpoint,
+    has_checkpoint,
     is_finished,
-    last_checkpoint,
+    newest_checkpoint,
     require_same,
+    require_same_steps,
     run_facts,
 )
-from reben.learn.training.environment import describe_environment
+from reben.learn.training.folder import begin, held_alone, new_folder
 from reben.learn.training.optimiser import default_warmup, require_schedule
-from reben.support.atomic import output_error, require_free, write_text
+from reben.support.atomic import output_error
 from reben.support.plain_json import to_plain
 
 if TYPE_CHECKING:
-    import torch
     from lightning.fabric import Fabric
 
+    from reben.learn.training.pauses import Pauses
     from reben.learn.training.record import ProgressObserver, RunRecorder
     from reben.learn.training.start import Start
     from reben.learn.training.state import Training
@@ -39,6 +42,8 @@ __all__ = ["Run", "train"]
 
 logger = logging.getLogger(__name__)
 
+_END_SECONDS = 20.0
+"""How long the first process waits for those that it started."""
 _CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
 
 
@@ -85,47 +90,110 @@ def train(
         >>> run.summary["best_epoch"]  # doctest: +SKIP
         23
     """
+    from reben.learn.training.loggers import require_loggers
+
+    out = Path(out)
+    require_loggers(loggers)
+    with ExitStack() as held:
+        checkpoint = None
+        if resume:
+            if is_finished(run := open_unfinished(out)):
+                require_same(run, config, dataset, None)
+                logger.info("The run %s is finished; there is nothing to do.", out)
+                return Run.open(out)
+            if is_first_rank():  # what it finds, it tells the others
+                held.enter_context(held_alone(out))
+                checkpoint = newest_checkpoint(out)
+                require_same(open_unfinished(out), config, dataset, checkpoint)
+        elif is_first_rank():
+            require_new(out)
+        resuming = _Resuming(resume, checkpoint, has_all=resume and has_checkpoint(out))
+        _train(config, dataset, out, resuming, held=held, loggers=loggers, progress=progress)
+    return Run.open(out)
+
+
+class _Resuming(NamedTuple):
+    """What is known of a run to resume."""
+
+    wanted: bool
+    checkpoint: Checkpoint | None
+    """The one to go on from; only the first rank looks for it."""
+    has_all: bool
+    """Whether there is a checkpoint, so that no other weights are needed."""
+
+
+def _train(  # noqa: PLR0913 - those of `train`, checked
+    config: TrainConfig,
+    dataset: Dataset,
+    out: Path,
+    resuming: _Resuming,
+    *,
+    held: ExitStack,
+    loggers: Sequence[str],
+    progress: "ProgressObserver | None",
+) -> None:
     from lightning.fabric import seed_everything
 
     from reben.learn.training.data_module import training_loaders
     from reben.learn.training.effect import what_is_in_effect
     from reben.learn.training.hardware import build_fabric
-    from reben.learn.training.loggers import require_loggers
     from reben.learn.training.record import RunRecorder
     from reben.learn.training.start import first_classifier
 
-    out = Path(out)
-    if resume:
-        run = open_unfinished(out)
-        require_same(run, config, dataset)
-        if is_finished(run):
-            logger.info("The run %s is finished; there is nothing to do.", out)
-            return Run.open(out)
-    elif is_first_rank():
-        _require_new(out)
-    require_loggers(loggers)
     seed_everything(config.seed, verbose=False)
-    start = first_classifier(config)
+    start = first_classifier(config, load=not resuming.has_all)
     loaders = training_loaders(dataset, start.classifier, config)
     for loader in loaders:
+        loader.dataset.require_stored()
         check_bands(loader.dataset.read([0]), start.classifier.bands)
     facts = _facts(config, dataset, start, loaders)
+    if resuming.checkpoint is not None:
+        require_same_steps(resuming.checkpoint, facts["total_steps"], config)
     training = _training(config, start.classifier, loaders[0].dataset, facts)
     recorder = RunRecorder(out, config, facts, progress)
-    checkpoint = last_checkpoint(out) if resume else None
     with _quiet_lightning():
         fabric = build_fabric(config)
         if recorder.writes:
             recorder.note_effect(what_is_in_effect(config, start, fabric, facts["num_train"]))
-        if checkpoint is not None:
-            recorder.say(f"Resuming from {checkpoint}.")
-        elif recorder.writes:
-            _begin(config, fabric.device, recorder)
+            if not resuming.wanted:
+                held.enter_context(new_folder(out))
+            begin(config, fabric.device, recorder, resuming.checkpoint)
         work = partial(
-            _run, training=training, dataset=dataset, recorder=recorder, checkpoint=checkpoint
+            _run,
+            training=training,
+            dataset=dataset,
+            recorder=recorder,
+            checkpoint=resuming.checkpoint,
+            loggers=loggers,
         )
-        fabric.launch(partial(work, loggers=loggers))
-    return Run.open(out)
+        _launch(fabric, work)
+
+
+def _absent(patches: Dataset, labels: Sequence[str]) -> list[str]:
+    """Return the labels that no patch has."""
+    counts = patches.table.multi_hot(labels).sum(0, dtype=int)
+    return [label for label, count in zip(labels, counts, strict=True) if count == 0]
+
+
+def _launch(fabric: "Fabric", work: Callable[["Fabric"], None]) -> None:
+    """Start the other processes, if there are any, and work in each."""
+    from subprocess import TimeoutExpired
+
+    from torch.distributed import DistNetworkError
+
+    try:
+        fabric.launch(work)
+        return
+    except DistNetworkError as error:
+        raise TrainingError(
+            f"The processes cannot reach each other: {first_line(error)}. If the port is in use, "
+            "set MASTER_PORT to a free one, or leave it unset where one machine trains."
+        ) from error
+    finally:
+        for process in getattr(fabric.strategy.launcher, "procs", ()):
+            with suppress(TimeoutExpired):
+                process.wait(_END_SECONDS)
+            process.kill()
 
 
 def _training(
@@ -154,6 +222,7 @@ def _facts(
     """Return what the summary holds before the first step."""
     from reben.learn.training.hardware import choose_channels_last, choose_precision
 
+    splits = {"train": loaders[0].dataset, "validation": loaders[1].dataset}
     total_steps = len(loaders[0]) * config.epochs
     warmup_steps = config.warmup_steps
     if warmup_steps is None:
@@ -172,52 +241,16 @@ def _facts(
             "label_table": str(table.resolve()) if (table := dataset.label_table) else None,
             "identity": to_plain(dataset.identity),
             "metadata": [str(path.resolve()) for path in dataset.metadata],
-            "num_patches": {
-                split: len(loader.dataset)
-                for split, loader in zip(("train", "validation"), loaders, strict=True)
-            },
+            "num_patches": {split: len(patches) for split, patches in splits.items()},
+        },
+        "absent_labels": {
+            split: _absent(patches, start.classifier.labels) for split, patches in splits.items()
         },
         "not_applied": list(start.classifier.not_applied),
-        "new_head": config.init is not None and start.weights["new_head"],
+        "new_head": config.init is not None and start.weights.get("new_head", False),
         "precision": choose_precision(config),
         "channels_last": choose_channels_last(config, start.classifier),
     }
-
-
-def _require_new(out: Path) -> None:
-    if (out / CONFIG_FILE).is_file():
-        raise OutputError(
-            f"{out} holds a run already, which is never overwritten. Choose another folder, or "
-            f"resume it: reben train --resume {out}"
-        )
-    require_free(out)
-
-
-def _begin(config: TrainConfig, device: "torch.device", recorder: "RunRecorder") -> None:
-    """Make the run folder and write what is known before the first step."""
-    out, facts = recorder.folder, recorder.summary
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise output_error(out, error) from error
-    environment = describe_environment(device)
-    write_text(out / CONFIG_FILE, config.to_toml())
-    write_text(out / ENVIRONMENT_FILE, json.dumps(environment, indent=2, ensure_ascii=False) + "\n")
-    recorder.say(
-        f"Training {config.backbone} on {facts['num_train']} patches with bands {config.bands}, "
-        f"validating on {facts['num_validation']}: up to {config.epochs} epochs, "
-        f"{facts['total_steps']} steps, {facts['warmup_steps']} of them warm-up, on {device.type}."
-    )
-    if facts["new_head"]:
-        recorder.say(
-            f"Starting from the weights of {config.init}, with a new classification head, since "
-            f"its labels are not the {len(config.label_names)} of this run."
-        )
-    if facts["not_applied"]:  # building the model already logged it, when there was no file yet
-        recorder.say(
-            f"{config.backbone} supports no {', no '.join(facts['not_applied'])}; ignored.",
-            in_file_only=True,
-        )
 
 
 def _run(
@@ -225,7 +258,7 @@ def _run(
     training: "Training",
     dataset: Dataset,
     recorder: "RunRecorder",
-    checkpoint: Path | None,
+    checkpoint: Checkpoint | None,
     loggers: Sequence[str],
 ) -> None:
     """Train in one of the processes, and record how it ended."""
@@ -243,26 +276,55 @@ def _run(
     if recorder.writes:
         recorder.loggers = build_loggers(loggers, recorder.folder, config)
     training.place(fabric)
-    loop = Loop(training, loaders, recorder, pauses, run_facts(config, dataset))
+    facts = run_facts(config, dataset)
+    require_same_everywhere(facts)
+    loop = Loop(training, loaders, recorder, pauses, facts)
+    checkpoint = fabric.broadcast(checkpoint)  # so that only the first rank looks for it
     if checkpoint is not None:
         loop.resume(checkpoint)
+    with _recorded(fabric, training, recorder, pauses):
+        loop.run()
+    recorder.finish("finished")
+    fabric.barrier()  # the others wait until the first rank has written all
+
+
+@contextmanager
+def _recorded(
+    fabric: "Fabric", training: "Training", recorder: "RunRecorder", pauses: "Pauses"
+) -> Iterator[None]:
+    """Let signals interrupt the block, and record why it ended before its time."""
     try:
         with pauses.interruptible():
-            loop.run()
+            yield
     except KeyboardInterrupt:
         recorder.finish("interrupted")
         recorder.say(f"To resume: reben train --resume {recorder.folder}")
+        if pauses.is_agreed:
+            _end_together(fabric)
+        pauses.deliver()
         raise
     except Exception as error:
         told = _told(error, training, recorder.folder)
         with suppress(OutputError):
             recorder.say(f"{type(told).__name__}: {told}")
             recorder.finish("failed")
+        if isinstance(error, TrainingError) and num_ranks() > 1:  # all of them know
+            _end_together(fabric)
         if told is not error:
             raise told from error
         raise
-    recorder.finish("finished")
-    fabric.barrier()  # the others wait until the first rank has written all
+
+
+def _end_together(fabric: "Fabric") -> None:
+    """Wait until the first rank has written how the training ended.
+
+    Processes that Lightning started then end without an error, since it kills all others, and the
+    first one with them, as soon as one of them ends with one. The first one tells what happened.
+    """
+    fabric.barrier()
+    environment = getattr(fabric.strategy, "cluster_environment", None)
+    if type(environment).__name__ == "LightningEnvironment" and fabric.local_rank > 0:
+        raise SystemExit(0)
 
 
 def _told(error: Exception, training: "Training", folder: Path) -> Exception:
@@ -273,6 +335,11 @@ def _told(error: Exception, training: "Training", folder: Path) -> Exception:
         from reben.learn.training.hardware import out_of_memory
 
         return out_of_memory(error, training.config, training.most_patches)
+    if isinstance(error, RuntimeError) and num_ranks() > 1 and "peer" in str(error):
+        return TrainingError(
+            f"Another process of this training ended: {first_line(error)}. Its own message, above "
+            "or in its log, tells why. Then resume the run."
+        )
     if isinstance(error, OSError) and error.errno in _CANNOT_WRITE:
         return output_error(folder, error)
     return error

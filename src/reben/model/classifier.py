@@ -3,7 +3,6 @@
 Axes: B patches, C channels, H rows, W columns, K labels.
 """
 
-import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -21,7 +20,7 @@ from reben.model.config import ModelConfig
 from reben.model.folder import read_model, write_model
 from reben.model.network import VisionModel, evaluation_mode, named_as_published, scores_of
 from reben.model.scores import Scores, require_finite
-from reben.model.weights import load_weights, open_weights, require_fit
+from reben.model.weights import digest_weights, load_weights, open_weights, require_fit
 from reben.spec.bands import BandSet
 from reben.spec.labels import LABELS
 from reben.spec.statistics import Statistics, Upsampling, published_statistics
@@ -273,12 +272,7 @@ class Classifier(nn.Module):
 
     def fingerprint(self) -> str:
         """Return the SHA-256 of config and weights, as 64 hexadecimal digits."""
-        digest = hashlib.sha256(self.config.to_json().encode())
-        for name, tensor in sorted(self.state_dict().items()):
-            digest.update(name.encode())
-            content = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
-            digest.update(content.numpy().data)
-        return digest.hexdigest()
+        return digest_weights(self.state_dict(), self.config.to_json().encode())
 
     def save_pretrained(self, folder: str | Path) -> Path:
         """Write ``config.json`` and ``model.safetensors`` into ``folder`` and return it.

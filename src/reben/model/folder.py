@@ -177,8 +177,8 @@ def write_model(folder: Path, config: ModelConfig, weights: "Mapping[str, Tensor
     """Write config and weights into ``folder``, each whole or not at all, and return it."""
     content = weights_as_bytes(weights, folder)
     with (
+        atomic_file(folder / CONFIG_FILE) as config_path,  # in place last: it makes it a model
         atomic_file(folder / WEIGHTS_FILE) as weights_path,
-        atomic_file(folder / CONFIG_FILE) as config_path,
     ):
         weights_path.write_bytes(content)
         config_path.write_text(config.to_json(), encoding="utf-8")

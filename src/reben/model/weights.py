@@ -4,6 +4,7 @@ The header of the file says names, shapes and types. Nothing else is read, and n
 for the model, before they are those that its config leads to.
 """
 
+import hashlib
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -112,6 +113,24 @@ def require_finite(tensors: "Mapping[str, Tensor]", what: str, cure: str) -> Non
     ]
     if bad:
         raise ModelError(f"{what} hold NaN or infinite values: {_listed(bad)}. {cure}")
+
+
+def digest_weights(tensors: "Mapping[str, Tensor]", start: bytes = b"") -> str:
+    """Return the SHA-256 of names and values of weights, after ``start``."""
+    import torch
+
+    digest = hashlib.sha256(start)
+    for name, tensor in sorted(tensors.items()):
+        digest.update(name.encode())
+        content = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
+        digest.update(content.numpy().data)
+    return digest.hexdigest()
+
+
+def digest_of_folder(folder: Path) -> str:
+    """Return the same of the weights in a model folder."""
+    with open_weights(folder, folder) as weights:
+        return digest_weights({name: weights.get_tensor(name) for name in weights.keys()})  # noqa: SIM118
 
 
 def weights_as_bytes(tensors: "Mapping[str, Tensor]", where: Path) -> bytes:

@@ -23,7 +23,8 @@ from reben.learn.metrics.bootstrap import (
 )
 from reben.learn.predictions import Predictions
 from reben.learn.report import REPORT_FILE, Report
-from reben.learn.run import CONFIG_FILE, Run
+from reben.learn.run import Run
+from reben.learn.run_files import CONFIG_FILE
 from reben.learn.speed import SPEED_FILE, Speed, count_cost
 from reben.model.config import ModelConfig
 from reben.model.folder import CONFIG_FILE as MODEL_CONFIG_FILE

@@ -4,7 +4,7 @@ import errno
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -46,7 +46,9 @@ def atomic_file(path: str | Path, also: tuple[type[Exception], ...] = ()) -> Ite
     try:
         yield temporary
         temporary.chmod(0o666 & ~_umask())
+        _to_disk(temporary)  # else a power cut could leave the new name without its content
         temporary.replace(path)
+        _to_disk(path.parent)
     except RebenError:
         raise
     except failures as error:
@@ -74,8 +76,18 @@ def write_bytes(path: str | Path, content: bytes | memoryview) -> None:
     """Write ``content`` to ``path`` as a whole or not at all."""
     with atomic_file(path) as temporary, temporary.open("wb") as file:
         file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
+
+
+def _to_disk(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on the disk."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except PermissionError:  # Windows opens no folder
+        return
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def write_text(path: str | Path, text: str) -> None:
@@ -109,6 +121,13 @@ def output_error(path: Path, error: Exception) -> OutputError:
     if isinstance(error, ValueError):
         cure = "Choose another name."
     return OutputError(f"Cannot write {path}: {reason}. {cure}")
+
+
+def remove_leftovers(folder: Path, names: Iterable[str]) -> None:
+    """Remove what a process that was killed while it wrote one of these files left beside it."""
+    for name in names:
+        for left in folder.glob(f".{name}.????????"):
+            left.unlink(missing_ok=True)
 
 
 def _umask() -> int:

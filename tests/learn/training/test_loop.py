@@ -1,4 +1,6 @@
 import math
+import os
+import signal
 import sys
 from itertools import pairwise
 from types import SimpleNamespace
@@ -362,7 +364,8 @@ def test_ranks_stop_within_two_seconds_after_ctrl_c(two_ranks):
     for _ in range(1000):
         clock.now += 0.01
         pauses.after_step()
-    pauses._is_interrupted = True
+    with pauses.interruptible():
+        os.kill(os.getpid(), signal.SIGINT)
     interrupted_at = clock.now
 
     while not pauses.after_step().stop:

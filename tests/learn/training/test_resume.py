@@ -19,6 +19,8 @@ from reben.errors import ConfigError, RunError
 from reben.learn.train import Run, train
 from reben.learn.training.loop import Loop
 from reben.learn.training.record import RunRecorder
+from reben.model.classifier import Classifier
+from reben.support.signals import exit_code
 
 SCRIPT = """
 import sys
@@ -64,9 +66,12 @@ def state_in(file):
         return json.loads(checkpoint.metadata()["reben"])
 
 
-def unfinished(run, folder):
+def unfinished(run, folder, *, only_last=True):
     """A copy of a run that says it was interrupted."""
     shutil.copytree(run, folder)
+    if only_last:
+        (folder / "checkpoints" / "previous.ckpt").unlink()
+        (folder / "checkpoints" / "best.ckpt").unlink()
     summary = json.loads((folder / "summary.json").read_text())
     (folder / "summary.json").write_text(json.dumps({**summary, "status": "interrupted"}))
     return folder
@@ -179,27 +184,112 @@ def test_patience_that_was_over_stays_over(dataset, tmp_path, monkeypatch):
     require_same_end(run.path, whole.path)
 
 
-def test_ctrl_c_writes_a_checkpoint_and_says_how_to_go_on(
-    dataset, undisturbed, tmp_path, monkeypatch
-):
-    config = settings()
-    real = Loader.__iter__
+def signalled_at(patch, number, epoch, batch, *, in_validation=False):
+    """Send this process a signal before a batch of an epoch, both from 0."""
+    real, epochs = Loader.__iter__, []
 
     def iterate(self):
-        for number, item in enumerate(real(self)):
-            if self.shuffle and (self.epoch, number) == (1, 1):
-                os.kill(os.getpid(), signal.SIGINT)
+        epochs.extend([self.epoch] if self.shuffle else [])
+        for position, item in enumerate(real(self)):
+            if self.shuffle != in_validation and (epochs[-1], position) == (epoch, batch):
+                os.kill(os.getpid(), number)
+                os.kill(os.getpid(), signal.SIGTERM)  # as a launcher may do, once more
             yield item
 
+    patch.setattr(Loader, "__iter__", iterate)
+
+
+@pytest.mark.parametrize(
+    ("number", "in_validation", "steps"),
+    [
+        (signal.SIGINT, False, 6),
+        (signal.SIGTERM, False, 6),
+        (signal.SIGTERM, True, 8),
+        (signal.SIGUSR1, False, 6),
+        (signal.SIGHUP, True, 8),
+    ],
+)
+def test_a_signal_writes_a_checkpoint_and_says_how_to_go_on(
+    dataset, undisturbed, tmp_path, monkeypatch, number, in_validation, steps
+):
+    config = settings(checkpoint_minutes=60.0)
+    handler = signal.getsignal(number)
     with monkeypatch.context() as patch:
-        patch.setattr(Loader, "__iter__", iterate)
-        with pytest.raises(KeyboardInterrupt):
+        signalled_at(patch, number, 1, 1, in_validation=in_validation)
+        with pytest.raises(KeyboardInterrupt) as caught:
             train(config, dataset, tmp_path / "run")
 
-    assert state_in(last(tmp_path / "run"))["step"] == 6
+    assert exit_code(caught.value) == 128 + number
+    assert signal.getsignal(number) is handler
+    assert state_in(last(tmp_path / "run"))["step"] == steps
+    assert Run.open(tmp_path / "run").summary["status"] == "interrupted"
     assert f"reben train --resume {tmp_path / 'run'}" in (tmp_path / "run/train.log").read_text()
     train(config, dataset, tmp_path / "run", resume=True)
     require_same_end(tmp_path / "run", undisturbed)
+
+
+def test_a_users_own_handler_is_called_once_the_checkpoint_is_written(
+    dataset, tmp_path, monkeypatch
+):
+    steps = []
+    before = signal.signal(
+        signal.SIGUSR1, lambda *_: steps.append(state_in(last(tmp_path / "run"))["step"])
+    )
+    try:
+        signalled_at(monkeypatch, signal.SIGUSR1, 0, 2)
+        with pytest.raises(KeyboardInterrupt):
+            train(settings(), dataset, tmp_path / "run")
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+
+    assert steps == [3]
+
+
+def test_hardware_settings_may_change_and_what_was_in_effect_before_is_kept(
+    dataset, tmp_path, monkeypatch
+):
+    with monkeypatch.context() as patch:
+        killed_at(patch, 1, 2)
+        with pytest.raises(KilledError):
+            train(settings(), dataset, tmp_path / "run")
+
+    changed = settings(num_workers=1, accumulate=1, checkpoint_minutes=60.0)
+    run = train(changed, dataset, tmp_path / "run", resume=True)
+
+    assert run.config == changed
+    assert run.summary["in_effect"]["accumulate"] == 1
+    assert [one["accumulate"] for one in run.summary["in_effect_before"]] == [2]
+    assert "accumulate was 2, now 1" in (run.path / "train.log").read_text()
+
+
+def test_a_checkpoint_needs_no_other_weights(dataset, tmp_path, monkeypatch):
+    torch.manual_seed(3)
+    Classifier("test_resnet", "rgb").save_pretrained(tmp_path / "init")
+    config = settings(init=str(tmp_path / "init"))
+    with monkeypatch.context() as patch:
+        killed_at(patch, 1, 0)
+        with pytest.raises(KilledError):
+            train(config, dataset, tmp_path / "run")
+    known = Run.open(tmp_path / "run").summary["in_effect"]["initial_weights"]
+    shutil.rmtree(tmp_path / "init")
+
+    run = train(config, dataset, tmp_path / "run", resume=True)
+
+    assert run.summary["in_effect"]["initial_weights"] == known
+    assert known["name"] == "init"
+
+
+def test_pretrained_weights_are_not_asked_for_again(dataset, undisturbed, tmp_path, monkeypatch):
+    folder = unfinished(undisturbed, tmp_path / "run")
+    config = settings(pretrained=True)
+    (folder / "config.toml").write_text(config.to_toml())
+    state = state_in(last(folder))
+    state["run"]["config"] = config.to_toml()
+    save_file(load_file(last(folder)), last(folder), {"reben": json.dumps(state)})
+
+    run = train(config, dataset, folder, resume=True)  # sockets are blocked
+
+    assert run.summary["status"] == "finished"
 
 
 def test_a_finished_run_is_left_as_it_is_and_says_so(dataset, undisturbed, caplog):
@@ -261,6 +351,10 @@ def test_a_finished_run_of_an_older_version_opens(dataset, undisturbed, tmp_path
         (lambda _: None, "not a checkpoint of reben"),
         (lambda state: state[:-1], "last.ckpt is not as it should be: Invalid JSON"),
         (lambda state: state.replace('"step": 12', '"step": -1'), r"last.ckpt .* step: .*-1"),
+        (lambda state: state.replace('"epoch": 3', '"epoch": 1000000000', 1), "epoch 1000000000"),
+        (lambda state: state.replace('"batch": 0', '"batch": 3', 1), "step 12 is not that of"),
+        (lambda state: state.replace('"rows": [{', '"rows": [], "x": [{'), "figures of 0 epochs"),
+        (lambda state: state.replace('"digest": "', '"digest": "0'), "tensors are not those"),
         (
             lambda state: state.replace('"train_loss": [', '"train_loss": [1e999, 0], "x": ['),
             r"train_loss\.0: ",
@@ -279,20 +373,23 @@ def test_a_damaged_checkpoint_is_an_error_that_names_what_is_wrong(
         train(settings(), dataset, tmp_path / "run", resume=True)
 
 
-@pytest.mark.parametrize("change", ["missing", "another shape"])
+@pytest.mark.parametrize("change", ["missing", "another shape", "no optimiser"])
 def test_a_checkpoint_that_does_not_fit_the_model_leaves_the_run_as_it_is(
     dataset, undisturbed, tmp_path, change
 ):
     file = last(unfinished(undisturbed, tmp_path / "run"))
-    tensors, state = load_file(file), json.dumps(state_in(file))
-    if change == "missing":
+    tensors, state = load_file(file), state_in(file)
+    del state["digest"]  # as in checkpoints of older versions
+    if change == "no optimiser":
+        tensors = {n: t for n, t in tensors.items() if not n.startswith("optimiser.")}
+    elif change == "missing":
         del tensors[
             next(name for name in tensors if name.startswith("model.") and name.endswith(".weight"))
         ]
     else:
         name = next(name for name in tensors if name.startswith("optimiser.0.exp_avg"))
         tensors[name] = tensors[name].flatten()[:3]
-    save_file(tensors, file, {"reben": state})
+    save_file(tensors, file, {"reben": json.dumps(state)})
     before = {path: path.read_bytes() for path in (tmp_path / "run").glob("*.*")}
 
     with pytest.raises(RunError, match=r"last.ckpt does not fit the model: .*environment\.json"):

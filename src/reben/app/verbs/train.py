@@ -12,6 +12,8 @@ from reben.app.flags import AsJson
 from reben.app.terminal import Bar, print_json, print_text, progress_bar, talk
 from reben.errors import ConfigError
 from reben.learn.config import SETTINGS, TrainConfig
+from reben.learn.run_files import is_first_in_environment, require_new, require_run
+from reben.spec.labels import LABELS
 from reben.support.json_files import parse_json
 
 if TYPE_CHECKING:
@@ -75,12 +77,9 @@ def train(  # noqa: PLR0913 - all are flags
         logger: A logger in addition to CSV and TensorBoard.
         as_json: Write the result as JSON.
     """
-    from reben.data.label_table import is_label_table
-    from reben.data.loader import open_dataset
-    from reben.learn.train import train as fit
-
     given = _given(config, set_ or [], flags)
     run = None if resume is None else _run_to_resume(resume, out)
+    settings = TrainConfig.from_values(given if run is None else vars(run.config) | given)
     past = {} if run is None else run.summary.get("data", {})
     folder, store = resume or out, data or past.get("store")
     if folder is None or store is None:
@@ -88,7 +87,14 @@ def train(  # noqa: PLR0913 - all are flags
             "Name the store with --data, and the folder of the run with --out, or with --resume to "
             "resume it."
         )
-    settings = TrainConfig.from_values(given if run is None else vars(run.config) | given)
+    if run is None and is_first_in_environment():
+        require_new(folder)
+    # Not before: they import what takes seconds.
+    from reben.data.dataset import filters_of
+    from reben.data.label_table import is_label_table
+    from reben.data.loader import open_dataset
+    from reben.learn.train import train as fit
+
     labels: Path | None = vars(flags)["labels"]
     if labels is None:
         table = past.get("label_table")
@@ -96,7 +102,12 @@ def train(  # noqa: PLR0913 - all are flags
         table = labels if is_label_table(labels) else None
     with progress_bar("epoch") as bar:
         dataset = open_dataset(
-            store, settings.bands, labels=settings.label_names, label_table=table
+            store,
+            settings.bands,
+            metadata=None if run is None or data is not None else run.metadata,
+            labels=settings.label_names,
+            label_table=table,
+            **({} if run is None else filters_of(run.summary.get("filters"))),
         )
         done = fit(
             settings,
@@ -110,6 +121,7 @@ def train(  # noqa: PLR0913 - all are flags
 
 
 def _run_to_resume(folder: Path, out: Path | None) -> "Run":
+    require_run(folder)
     from reben.learn.run import open_unfinished
 
     if out is not None and out.resolve() != folder.resolve():
@@ -123,7 +135,9 @@ def _given(file: Path | None, assignments: list[str], flags: object) -> dict[str
     values |= _read_assignments(assignments)
     for name, value in vars(flags).items():
         if value is not None:
-            values[name] = _read_labels(value) if name == "labels" else value
+            values[name] = _read_labels(value, values.get(name)) if name == "labels" else value
+    if values.get("labels") == LABELS:
+        values["labels"] = ()  # they are the default
     return values
 
 
@@ -153,12 +167,15 @@ def _read_assignments(texts: Iterable[str]) -> dict[str, Any]:
     return values
 
 
-def _read_labels(file: Path) -> tuple[str, ...]:
-    """Return the names in a file: a table of patches, a JSON list, or one per line."""
+def _read_labels(file: Path, given: list[str] | None) -> tuple[str, ...]:
+    """Return the names in a file: a table of patches, a JSON list, or one per line.
+
+    Names that are ``given`` besides a table are the labels, whichever of them it names.
+    """
     from reben.data.label_table import is_label_table, read_label_names
 
     if is_label_table(file):
-        return read_label_names(file)
+        return read_label_names(file) if given is None else tuple(given)
     try:
         text = file.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:

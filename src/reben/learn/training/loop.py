@@ -6,24 +6,36 @@ batch and processes it in ``accumulate`` parts, and the gradients add up to that
 Axes: B patches, C channels, H rows, W columns, K labels.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 
 from reben.data.loader import Batch, Loader
 from reben.errors import RunError, TrainingError, first_line
-from reben.learn.distributed import gather_rows, num_ranks, rank_and_size, sum_over_ranks
+from reben.learn.distributed import (
+    gather_objects,
+    gather_rows,
+    num_ranks,
+    rank_and_size,
+    sum_over_ranks,
+)
 from reben.learn.metrics.classification import compute_metrics
-from reben.learn.run import ENVIRONMENT_FILE
+from reben.learn.run_files import CHECKPOINT_FOLDER, ENVIRONMENT_FILE
 from reben.learn.training.augment import drop_bands, turn_at_random
-from reben.learn.training.checkpoints import State, keep_best, read_state, save_checkpoint
+from reben.learn.training.checkpoints import (
+    LAST_CHECKPOINT,
+    Checkpoint,
+    State,
+    keep_best,
+    read_tensors,
+    restore_best,
+    save_checkpoint,
+)
 from reben.learn.training.hardware import to_device
 from reben.learn.training.pauses import READ_EVERY, LossSum, Pauses, StepLoss
 from reben.learn.training.record import MONITORED, RunRecorder
@@ -60,6 +72,8 @@ class Loop:
         self.pauses = pauses
         self.facts = facts
         self.losses = self._no_losses()
+        self.failure: TrainingError | None = None
+        """Why the training failed on this rank, which the others do not know yet."""
 
     def run(self) -> None:
         """Train until the epochs or the patience are used up."""
@@ -67,15 +81,15 @@ class Loop:
         self.recorder.start()
         while training.epoch < self.config.epochs and self.recorder.is_patient:
             self.train_epoch()
-            self.recorder.end_epoch(training.step, self._figures())
+            self.recorder.end_epoch(training.step, self._figures(), training.published)
             training.epoch, training.batch, self.losses = training.epoch + 1, 0, self._no_losses()
             # The checkpoint comes first: a training resumed from it writes all the rest again.
             self._save()
             if self.recorder.has_better_model and self.recorder.writes:
-                keep_best(self.recorder.folder)
+                keep_best(self.recorder.folder / CHECKPOINT_FOLDER / LAST_CHECKPOINT)
             self.recorder.write_epoch(training.published)
             if self.pauses.is_interrupted():
-                raise KeyboardInterrupt
+                raise self.pauses.interruption()
 
     def train_epoch(self) -> None:
         """Train on what is left of the epoch."""
@@ -87,13 +101,14 @@ class Loop:
         for batch in loader:
             self._seed()
             total = self._take_step(batch)
-            self._log(self.losses.add(total, len(batch.names), training.step - 1, batch.names))
+            add = partial(self.losses.add, total, len(batch.names), training.step - 1, batch.names)
+            self._log(add)
             self.recorder.show_batch(
                 training.batch, len(loader), len(batch.names) * num_ranks(), self.losses.last
             )
-            if training.batch < len(loader):  # the epoch itself ends with a checkpoint
+            if training.batch < len(loader):  # validation begins, which pauses too
                 self._pause()
-        self._log(self.losses.read())
+        self._log(self.losses.read)
 
     def _seed(self) -> None:
         """Seed the random numbers of a batch by its place, so that there is no state to keep."""
@@ -128,12 +143,14 @@ class Loop:
 
     def _pause(self) -> None:
         """Write a checkpoint if it is time, or if the user wants to stop."""
-        due = self.pauses.after_step()
+        due = self.pauses.after_step(has_failed=self.failure is not None)
+        if due.fail:
+            raise self._failure_of_all()
         if due.save or due.stop:
             self.recorder.keep_time()
             self._save()
         if due.stop:
-            raise KeyboardInterrupt
+            raise self.pauses.interruption()
 
     @torch.inference_mode()
     def _figures(self) -> dict[str, float]:
@@ -151,10 +168,13 @@ class Loop:
                 with training.fabric.autocast():
                     logits_BK = model(part_BCHW.contiguous(memory_format=layout)).float()
                 loss = training.criterion(logits_BK, targets_BK) * len(part_BCHW)
-                losses.add(loss, len(part_BCHW), training.step, batch.names)
+                add = partial(losses.add, loss, len(part_BCHW), training.step, batch.names)
+                self._kept(add)
                 scores.append(logits_BK.sigmoid())
                 labels.append(targets_BK)
-        losses.read()
+            self._pause()
+        self._kept(losses.read)
+        self._require_success()
         metrics = compute_metrics(
             gather_rows(torch.cat(scores)).cpu(),
             gather_rows(torch.cat(labels)).cpu(),
@@ -173,7 +193,8 @@ class Loop:
 
     def _save(self) -> None:
         """Write the checkpoint that a training can go on from."""
-        self._log(self.losses.read())  # raises, rather than to save weights that are NaN
+        self._log(self.losses.read)
+        self._require_success()  # rather than to save weights that are NaN
         training = self.training
         total, num_patches = sum_over_ranks(
             [self.losses.total, self.losses.num_patches], self.device
@@ -192,14 +213,16 @@ class Loop:
             save_checkpoint(self.recorder.folder, state, training.tensors())
         self.pauses.saved()
 
-    def resume(self, checkpoint: Path) -> None:
+    def resume(self, checkpoint: Checkpoint) -> None:
         """Continue where a checkpoint was written."""
-        state = read_state(checkpoint)
+        path, state = checkpoint
         try:
-            self.training.load_tensors(load_file(checkpoint))
+            self.training.load_tensors(read_tensors(path))
         except (RuntimeError, LookupError, ValueError) as error:
+            if isinstance(error, RunError):
+                raise
             raise RunError(
-                f"The checkpoint {checkpoint} does not fit the model: {first_line(error)}. Resume "
+                f"The checkpoint {path} does not fit the model: {first_line(error)}. Resume "
                 f"with the packages in {ENVIRONMENT_FILE}, or train again."
             ) from None
         self.training.epoch, self.training.batch = state["epoch"], state["batch"]
@@ -207,7 +230,38 @@ class Loop:
         if rank_and_size()[0] == 0:  # the sum of all ranks counts once
             self.losses.total, self.losses.num_patches = state["train_loss"]
         self.training.fabric.strategy.precision.load_state_dict(state["precision"])
-        self.recorder.resume(state["summary"], state["rows"])
+        rate = self.training.learning_rate(max(state["step"] - 1, 0))
+        self.recorder.resume(state["summary"], state["rows"], rate)
+        if self.recorder.writes:
+            restore_best(self.recorder.folder, state, self.training.published, path)
+
+    def _log(self, read: Callable[[], Sequence[StepLoss]]) -> None:
+        """Log the losses that are read."""
+        for step, loss in self._kept(read):
+            self.recorder.log_step(step + 1, loss, self.training.learning_rate(step))
+
+    def _kept(self, read: Callable[[], Sequence[StepLoss]]) -> Sequence[StepLoss]:
+        """Return the losses that are read. With several ranks, one that is not finite is kept.
+
+        The others wait for this rank's gradients, so it goes on until all of them ask each other.
+        """
+        try:
+            return read()
+        except TrainingError as error:
+            if num_ranks() == 1:
+                raise
+            self.failure = self.failure or error
+            return []
+
+    def _require_success(self) -> None:
+        """Raise on all ranks if the training failed on one; all of them call this together."""
+        if num_ranks() > 1 and sum_over_ranks([self.failure is not None], self.device)[0]:
+            raise self._failure_of_all()
+
+    def _failure_of_all(self) -> TrainingError:
+        """Return the failure of the first rank that has one; all of them call this together."""
+        told = gather_objects(None if self.failure is None else str(self.failure))
+        return TrainingError(next(text for text in told if text is not None))
 
     def _no_losses(self, where: str = "in training") -> LossSum:
         every = 1 if self.device.type == "cpu" else READ_EVERY
@@ -242,7 +296,3 @@ class Loop:
 
     def _on_device(self, batch: Batch) -> tuple[Tensor, Tensor]:
         return to_device(batch.images, self.device), to_device(batch.multi_hot, self.device)
-
-    def _log(self, read: Sequence[StepLoss]) -> None:
-        for step, loss in read:
-            self.recorder.log_step(step + 1, loss, self.training.learning_rate(step))

@@ -6,7 +6,6 @@ write a checkpoint or to stop, so that all of them do so after the same step.
 
 import math
 import signal
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ import torch
 from torch import Tensor
 
 from reben.learn.distributed import num_ranks, sum_over_ranks
+from reben.support.signals import ENDING, SignalInterrupt, handled_by, name_of
 
 READ_EVERY = 10
 """Steps between readings of losses from an accelerator; on a CPU they are read at each step."""
@@ -83,10 +83,12 @@ class Due(NamedTuple):
 
     save: bool
     stop: bool
+    fail: bool = False
+    """Whether the training failed on some rank."""
 
 
 class Pauses:
-    """Decides when to write a checkpoint, and when to stop after Ctrl-C, for all ranks alike.
+    """Decides when to write a checkpoint, and when to stop after a signal, for all ranks alike.
 
     Args:
         minutes: Minutes between checkpoints.
@@ -98,54 +100,70 @@ class Pauses:
         self._seconds = minutes * 60
         self._device = device
         self._say = say
-        self._is_interrupted = False
+        self._signal = 0
+        self.is_agreed = False
+        """Whether all ranks stop, after the same step."""
         self._saved_at = self._asked_at = time.monotonic()
         self._steps = 0
         self._ask_every = 1
 
-    def after_step(self) -> Due:
-        """Return what to do now; all ranks call this after the same steps."""
+    def after_step(self, *, has_failed: bool = False) -> Due:
+        """Return what to do now; all ranks call this after the same steps.
+
+        Args:
+            has_failed: Whether the training failed on this rank.
+        """
         self._steps += 1
         if num_ranks() > 1 and self._steps < self._ask_every:
             return Due(save=False, stop=False)
         now = time.monotonic()
         is_late = now - self._saved_at >= self._seconds
-        stop, late, seconds = sum_over_ranks(
-            [self._is_interrupted, is_late, now - self._asked_at], self._device
+        stop, late, failed, seconds = sum_over_ranks(
+            [bool(self._signal), is_late, has_failed, now - self._asked_at], self._device
         )
         # As many steps as take about two seconds, from a sum that is the same on all ranks.
         wanted = min(_ASK_SECONDS, self._seconds) * num_ranks() / max(seconds, 1e-9)
         self._ask_every = max(1, min(round(self._steps * wanted), 2 * self._ask_every))
         self._steps, self._asked_at = 0, now
-        return Due(save=bool(stop or late), stop=bool(stop))
+        return Due(save=bool(stop or late), stop=bool(stop), fail=bool(failed))
 
     def is_interrupted(self) -> bool:
-        """Return whether the user wants to stop, on any rank; all of them call this together."""
-        return bool(sum_over_ranks([self._is_interrupted], self._device)[0])
+        """Return whether to stop, by any rank's signals; all of them call this together."""
+        return bool(sum_over_ranks([bool(self._signal)], self._device)[0])
+
+    def interruption(self) -> KeyboardInterrupt:
+        """Return what to raise when it is time to stop."""
+        number, self.is_agreed = self._signal, True
+        return KeyboardInterrupt() if number in (0, signal.SIGINT) else SignalInterrupt(number)
 
     def saved(self) -> None:
         """Restart the clocks after a checkpoint, which all ranks write together."""
         self._saved_at = self._asked_at = time.monotonic()
         self._steps = 0
 
+    def deliver(self) -> None:
+        """Hand the signal to the handler that was there before, now that everything is written."""
+        if self._signal and callable(signal.getsignal(self._signal)):
+            signal.raise_signal(self._signal)
+
     @contextmanager
     def interruptible(self) -> Iterator[None]:
-        """Let Ctrl-C end the training after the batch, and a second one at once."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
+        """Let Ctrl-C or another signal end the training after the batch, a second Ctrl-C at once.
 
-        def interrupt(_number: int, _frame: FrameType | None) -> None:
-            if self._is_interrupted:
-                raise KeyboardInterrupt
-            self._is_interrupted = True
+        Other signals often come twice, from launcher and system, so only the first one counts.
+        """
+
+        def interrupt(number: int, _frame: FrameType | None) -> None:
+            if self._signal:
+                if number == signal.SIGINT:
+                    raise KeyboardInterrupt
+                return
+            self._signal = number
+            again = " Press Ctrl-C again to stop at once." if number == signal.SIGINT else ""
             self._say(
-                "Interrupted: finishing the batch, or validation, and writing a checkpoint. Press "
-                "Ctrl-C again to stop at once."
+                f"Interrupted by {name_of(number)}: finishing the batch and writing a checkpoint."
+                f"{again}"
             )
 
-        before = signal.signal(signal.SIGINT, interrupt)
-        try:
+        with handled_by(interrupt, (signal.SIGINT, *ENDING)):
             yield
-        finally:
-            signal.signal(signal.SIGINT, before or signal.SIG_DFL)

@@ -13,10 +13,13 @@ from typing import Any, NamedTuple, Protocol
 
 from reben.learn.config import TrainConfig
 from reben.learn.distributed import is_first_rank
-from reben.learn.run import LOG_FILE, METRICS_FILE, InEffect
+from reben.learn.run import InEffect
+from reben.learn.run_files import LOG_FILE, METRICS_FILE
 from reben.model.classifier import Classifier
 from reben.model.folder import BEST_FOLDER, SUMMARY_FILE
+from reben.model.weights import digest_weights
 from reben.support.atomic import output_error, write_text
+from reben.support.plain_json import to_plain
 
 logger = logging.getLogger(__name__)
 
@@ -122,19 +125,31 @@ class RunRecorder:
         waited = self.summary["epochs_run"] - (self.summary["best_epoch"] or 0)
         return bool(waited < self._config.patience)
 
-    def resume(self, summary: Mapping[str, Any], rows: Sequence[dict[str, float]]) -> None:
-        """Continue the record of a checkpoint; whatever followed it is forgotten."""
+    def resume(
+        self, summary: Mapping[str, Any], rows: Sequence[dict[str, float]], rate: float
+    ) -> None:
+        """Continue the record of a checkpoint; whatever followed it is forgotten.
+
+        Args:
+            summary: The summary then.
+            rows: The figures of each epoch.
+            rate: The learning rate of the last step.
+        """
+        summary = to_plain(summary)
         effect, former = self.summary.get("in_effect"), summary.get("in_effect")
         self.summary |= {**summary, "status": "running"}
         before = [*summary.get("in_effect_before", [])]
-        if effect is not None and former is not None and effect != former:
-            self._tell_changes(former, effect)
-            before += [former]
+        if effect is not None and former is not None:
+            # Weights are not loaded again when a checkpoint has them.
+            effect = {**effect, "initial_weights": former.get("initial_weights", {})}
+            if effect != former:
+                self._tell_changes(former, effect)
+                before += [former]
         if before:
             self.summary["in_effect_before"] = before
         if effect is not None:
             self.note_effect(effect)
-        self.rows = list(rows)
+        self.rows, self._rate = list(rows), rate
         self._seconds_before = float(self.summary["seconds"])
 
     def note_effect(self, effect: InEffect) -> None:
@@ -160,9 +175,9 @@ class RunRecorder:
             raise output_error(path, error) from error
 
     def start(self) -> None:
-        """Start the clock and write the first summary."""
+        """Start the clock, and write figures and summary as they are."""
         self._run_started = time.perf_counter()
-        self._write()
+        self.write()
 
     def start_epoch(self) -> None:
         """Start the clock of the epoch."""
@@ -191,7 +206,7 @@ class RunRecorder:
         for each in self.loggers:
             each.log_metrics({"train_loss_step": loss, "learning_rate": learning_rate}, step)
 
-    def end_epoch(self, step: int, figures: Mapping[str, float]) -> None:
+    def end_epoch(self, step: int, figures: Mapping[str, float], published: Classifier) -> None:
         """Record the figures of an epoch, and find out whether its model is the best so far."""
         epoch = self.summary["epochs_run"] + 1
         seconds = time.perf_counter() - self._epoch_started
@@ -203,6 +218,8 @@ class RunRecorder:
         self.has_better_model = best_score is None or score > best_score
         if self.has_better_model:
             self.summary |= {"best_epoch": epoch, f"best_{MONITORED}": score}
+            if self.writes:
+                self.summary["best_weights_sha256"] = digest_weights(published.state_dict())
         self.summary |= {"epochs_run": epoch, "steps": step}
         self.keep_time()
 
@@ -210,7 +227,7 @@ class RunRecorder:
         """Write the rows, the summary, and the model if it is better."""
         if self.has_better_model and self.writes:
             published.save_pretrained(self.folder / BEST_FOLDER)
-        self._write()
+        self.write()
         row = self.rows[-1]
         self.say(
             f"Epoch {row['epoch']}/{self._config.epochs}: train loss {row['train_loss']:.4f}, "
@@ -226,7 +243,7 @@ class RunRecorder:
         self.summary |= {"status": status, "stopped_early": is_early}
         for each in self.loggers:
             each.finalize("success" if is_finished else "failed")
-        self._write()
+        self.write()
         best = self.summary["best_epoch"]
         self.say(
             f"{status.capitalize()} after {self.summary['epochs_run']} epochs and "
@@ -239,7 +256,7 @@ class RunRecorder:
         now = time.perf_counter()
         self.summary["seconds"] = round(self._seconds_before + now - self._run_started, 3)
 
-    def _write(self) -> None:
+    def write(self) -> None:
         """Write the rows and the summary."""
         if not self.writes:
             return

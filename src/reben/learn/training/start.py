@@ -22,18 +22,25 @@ class Start(NamedTuple):
     """Where its weights come from."""
 
 
-def first_classifier(config: TrainConfig) -> Start:
-    """Return the classifier before the first step."""
+def first_classifier(config: TrainConfig, *, load: bool = True) -> Start:
+    """Return the classifier before the first step.
+
+    Args:
+        config: The settings.
+        load: Whether to load the weights to start from; a checkpoint has all of them.
+    """
     classifier = Classifier(
         config.backbone,
         config.band_set,
-        pretrained=config.pretrained,
+        pretrained=config.pretrained and load,
         labels=config.label_names,
         image_size=config.image_size,
         upsampling=config.upsampling,
         drop_rate=config.drop_rate,
         drop_path_rate=config.drop_path_rate,
     )
+    if not load:
+        return Start(classifier, InitialWeights())
     if config.init is not None:
         return Start(classifier, _take_weights(classifier, config.init))
     if config.pretrained:

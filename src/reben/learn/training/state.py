@@ -158,6 +158,8 @@ class Training:
             if saved.shape != like.shape:
                 raise ValueError(f"{kind} of weight {number} has the shape {tuple(saved.shape)}")
             states[int(number)][kind] = torch.empty_like(like).copy_(saved)
+        if not states:
+            raise ValueError("it holds no state of the optimiser")
         self.optimiser.load_state_dict({**self.optimiser.state_dict(), "state": dict(states)})
 
 
