@@ -1,11 +1,20 @@
 import io
+import logging
+import os
+import subprocess
+import sys
+import textwrap
+import time
 
+import httpx
 import numpy as np
 import pytest
 
 from flaky_server import Record, serve
-from reben.data.download import Patience, download, remote_files, stream
+from reben.data.download import VERIFIED_FILE, Patience, download, remote_files, stream
+from reben.data.downloading.session import Session, asked_pause
 from reben.errors import ChecksumError, ConfigError, DownloadError, OutputError
+from reben.support.locks import lock_file
 
 AT_ONCE = Patience(tries=4, seconds=0.0)
 FILES = {
@@ -31,7 +40,9 @@ def fetch(record, folder, **options):
 def test_all_files_of_the_record_come_as_they_are(record, tmp_path):
     paths = fetch(record, tmp_path / "new")
     assert {path.name: path.read_bytes() for path in paths} == FILES
-    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == sorted(FILES)
+    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == [
+        VERIFIED_FILE, *sorted(FILES),
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -101,6 +112,149 @@ def test_whole_files_are_not_fetched_again(record, tmp_path):
     record.ranges.clear()
     fetch(record, tmp_path)
     assert record.ranges == []
+
+
+def test_a_file_of_the_right_size_and_wrong_content_is_refused(record, tmp_path):
+    wrong = bytes(byte ^ 1 for byte in FILES["metadata.parquet"])
+    (tmp_path / "metadata.parquet").write_bytes(wrong)
+    with pytest.raises(ChecksumError, match=r"metadata\.parquet has the MD5 sum .*Move .* away"):
+        fetch(record, tmp_path)
+    assert (tmp_path / "metadata.parquet").read_bytes() == wrong
+
+
+def test_a_content_is_checked_once_and_again_when_the_file_changes(record, tmp_path, caplog):
+    (path,) = fetch(record, tmp_path, only=["s2"])
+    with caplog.at_level(logging.INFO):
+        fetch(record, tmp_path, only=["s2"])
+    assert "Checking" not in caplog.text
+    path.write_bytes(FILES[path.name][:-1] + b"x")
+    with pytest.raises(ChecksumError), caplog.at_level(logging.INFO):
+        fetch(record, tmp_path, only=["s2"])
+    assert f"Checking the MD5 sum of {path}" in caplog.text
+    path.write_bytes(FILES[path.name])
+    assert fetch(record, tmp_path, only=["s2"]) == [path]
+
+
+@pytest.mark.parametrize(
+    "content", ["", "[]", '{"metadata.parquet": 1}', '{"metadata.parquet": {"size"']
+)
+def test_what_is_remembered_may_be_damaged(content, record, tmp_path):
+    fetch(record, tmp_path, only=["metadata"])
+    (tmp_path / VERIFIED_FILE).write_text(content)
+    assert len(fetch(record, tmp_path, only=["metadata"])) == 2
+
+
+def test_two_downloads_of_a_file_at_once_are_refused(record, tmp_path):
+    with (
+        lock_file(tmp_path / ".metadata.parquet.lock", RuntimeError),
+        pytest.raises(DownloadError, match=f"downloaded into .* by process {os.getpid()} on"),
+    ):
+        fetch(record, tmp_path, only=["metadata"])
+    assert not list(tmp_path.glob("*.parquet"))
+    assert len(fetch(record, tmp_path)) == len(FILES)
+
+
+def test_a_part_that_another_program_changed_meanwhile_is_not_taken(record, tmp_path):
+    changed = []
+
+    def change(name, there, size):
+        if not changed and there > 500_000:
+            with (tmp_path / f".{name}.part").open("r+b") as part:
+                changed.append(part.write(b"other"))
+
+    (path,) = fetch(record, tmp_path, only=["s1"], progress=change)
+    assert changed
+    assert path.read_bytes() == FILES[path.name]
+    assert len(record.ranges) == 2
+
+
+def test_a_server_that_sends_from_another_byte_is_asked_for_all(record, tmp_path):
+    record.faults = ["drop", "shift"]
+    (path,) = fetch(record, tmp_path, only=["s2"])
+    assert path.read_bytes() == FILES[path.name]
+    assert record.ranges == [None, len(FILES[path.name]) // 2, None]
+
+
+def test_what_came_before_a_reset_is_kept_each_time(record, tmp_path):
+    record.faults = ["reset"] * 6
+    (path,) = fetch(record, tmp_path, only=["s2"])
+    assert path.read_bytes() == FILES[path.name]
+    assert record.ranges == [None, *range(100_000, 700_000, 100_000)]
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [
+        ("3", 3), ("86400", 120), ("9" * 30, 120), ("soon", 0), ("-5", 0), ("\u0663", 0), ("", 0),
+        ("Fri, 31 Dec 9999 23:59:59 GMT", 120), ("Fri, 31 Dec 1999 23:59:59 GMT", 0),
+    ],
+)  # fmt: skip
+def test_a_server_may_ask_to_wait_but_not_for_days(asked, expected):
+    assert asked_pause({"Retry-After": asked}) == expected
+
+
+def test_a_pause_that_was_asked_for_is_made(record, tmp_path):
+    record.faults = ["503 1"]
+    started = time.monotonic()
+    fetch(record, tmp_path, only=["metadata"])
+    assert time.monotonic() - started >= 1
+
+
+@pytest.mark.parametrize("address", ["file:///etc/passwd", "ftp://127.0.0.1/x", "gopher://x/"])
+def test_a_server_that_leads_elsewhere_is_refused(address, record, tmp_path):
+    record.faults = [address]
+    with pytest.raises(DownloadError, match=f"leads from http to {address[:4]}"):
+        fetch(record, tmp_path, only=["s1"])
+    assert len(record.ranges) == 1
+
+
+def test_nobody_leads_from_https_to_http():
+    with Session(AT_ONCE, None) as session:
+        session._scheme = "https"
+        session._check_scheme(httpx.Request("GET", "https://elsewhere/x"))
+        with pytest.raises(DownloadError, match="from https to http://"):
+            session._check_scheme(httpx.Request("GET", "http://elsewhere/x"))
+
+
+FULL_DISK = """
+    import resource
+    import sys
+    from reben.app import cli
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000))
+    sys.exit(cli.run(["download", sys.argv[1], "--record", sys.argv[2], "--only", "s2"]))
+"""
+
+
+def test_a_full_disk_is_said_with_what_is_needed_and_the_same_command_goes_on(record, tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(FULL_DISK), tmp_path, f"{record.url}/record"],
+        capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert (
+        "OutputError: The disk is full: BigEarthNet-S2.tar.zst needs another 0.002 GB"
+        in done.stderr
+    )
+    (path,) = fetch(record, tmp_path, only=["s2"])
+    assert record.ranges == [None, 1_000_000]
+    assert path.read_bytes() == FILES[path.name]
+
+
+def test_a_termination_keeps_what_came_and_says_how_to_go_on(record, tmp_path):
+    record.faults = ["reset", *["503 60"] * 9]
+    words = ("download", str(tmp_path), "--record", f"{record.url}/record", "--only", "s1")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "reben", *words], stderr=subprocess.PIPE, text=True
+    )
+    while len(record.ranges) < 2 and process.poll() is None:
+        time.sleep(0.01)
+    process.terminate()
+    _, said = process.communicate(timeout=30)
+    assert process.returncode == 143
+    assert "the same command goes on from there.\nInterrupted by SIGTERM.\n" in said
+    record.faults, record.ranges = [], []
+    assert fetch(record, tmp_path, only=["s1"])[0].stat().st_size == 3_000_001
+    assert record.ranges == [100_000]
 
 
 def test_another_file_of_that_name_is_left_alone(record, tmp_path):

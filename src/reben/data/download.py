@@ -1,76 +1,43 @@
 """Download the data set's archives from Zenodo: resumed, retried, verified.
 
 Names, sizes and MD5 sums of the files are read from the record's JSON. A file gets its name when
-it is complete and its sum is right; until then it is a hidden ``.part`` beside it.
+it is complete and the sum of what lies on the disk is right; until then it is a hidden ``.part``
+beside it. Which files were found right is remembered in `VERIFIED_FILE`, by size and time.
 """
 
 import hashlib
+import json
 import logging
-import random
+import os
 import shutil
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Self
+from typing import BinaryIO, Self
 
+from reben.data.downloading.session import PARTS, Patience, Progress, RemoteFile, Session
 from reben.errors import ChecksumError, ConfigError, DownloadError, OutputError
-from reben.support.atomic import output_error
-from reben.support.bounds import MAX_JSON_BYTES
-from reben.support.json_files import Count, parse_json
+from reben.support.atomic import FULL, make_folder, output_error, write_text
+from reben.support.json_files import Count, read_json
+from reben.support.locks import lock_file
 
-if TYPE_CHECKING:
-    import httpx
+__all__ = [
+    "PARTS",
+    "RECORD_URL",
+    "Patience",
+    "RemoteFile",
+    "download",
+    "remote_files",
+    "stream",
+]
 
 RECORD_URL = "https://zenodo.org/api/records/10891137"
 """The Zenodo record of BigEarthNet v2.0."""
 
-PARTS = {
-    "s1": "BigEarthNet-S1",
-    "s2": "BigEarthNet-S2",
-    "reference_maps": "Reference_Maps",
-    "metadata": "metadata",
-}
-"""Parts of the data set -> how the names of their files start."""
-
-Progress = Callable[[str, int, int], None]
-"""Called with the name of a file, the bytes there are, and its size."""
-
-_CHUNK_BYTES = 1 << 20
-_TIMEOUT_SECONDS = 60
-_TRANSIENT = {408, 425, 429, 500, 502, 503, 504}
-_BY_HAND = "Check the connection, or download the files by hand from the record's page."
+VERIFIED_FILE = ".verified.json"
+"""What is remembered of the files in a folder: name -> size, time and MD5 sum."""
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class RemoteFile:
-    """A file of a record: name, bytes, MD5 as hexadecimal digits, address."""
-
-    name: str
-    size: int
-    md5: str
-    url: str
-
-
-@dataclass(frozen=True)
-class Patience:
-    """How often to try again, and how long to wait before.
-
-    Args:
-        tries: Attempts in a row without a single byte before giving up.
-        seconds: Wait before the second attempt; it doubles with each further one, up to a minute.
-    """
-
-    tries: int = 8
-    seconds: float = 1.0
-
-    def wait(self, attempt: int, at_least: float = 0.0) -> None:
-        """Sleep after attempt number ``attempt``, counted from 1."""
-        pause = min(60.0, self.seconds * 2 ** (attempt - 1))
-        time.sleep(max(at_least, pause * random.uniform(0.5, 1.0)))  # noqa: S311 - no secret
 
 
 def download(
@@ -83,7 +50,7 @@ def download(
 ) -> list[Path]:
     """Download the files of the data set into ``folder`` and return their paths.
 
-    Complete files are not downloaded again; partial ones are resumed.
+    Complete files are not downloaded again, if their content is right; partial ones are resumed.
 
     Args:
         folder: Folder for the files; created if necessary.
@@ -95,23 +62,25 @@ def download(
     Raises:
         ConfigError: If a word of ``only`` is unknown.
         DownloadError: If the record or a file could not be downloaded; what arrived is kept.
-        ChecksumError: If a file is wrong even after a second download.
+        ChecksumError: If a file is wrong even after a second download, or one that was in the
+            folder is.
         OutputError: If the disk is full, or the folder cannot be written.
     """
     folder = Path(folder)
-    with _Session(patience, progress) as session:
-        wanted = session.list_files(record_url, only)
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise output_error(folder, error) from error
-        missing = [file for file in wanted if not _is_there(folder / file.name, file)]
-        _require_space(folder, missing)
-        for file in wanted:
-            if file in missing:
-                session.save(file, folder)
-            elif progress:
-                progress(file.name, file.size, file.size)
+    try:
+        with Session(patience, progress) as session:
+            wanted = session.list_files(record_url, only)
+            make_folder(folder)
+            missing = [file for file in wanted if not _is_there(folder, file)]
+            _require_space(folder, missing)
+            for file in wanted:
+                if file in missing:
+                    _save(session, file, folder)
+                elif progress:
+                    progress(file.name, file.size, file.size)
+    except KeyboardInterrupt:
+        logger.warning("Interrupted. What arrived is kept; the same command goes on from there.")
+        raise
     return [folder / file.name for file in wanted]
 
 
@@ -127,7 +96,7 @@ def stream(
 
     Broken connections are resumed. Nothing is kept on disk.
     """
-    with _Session(patience, progress) as session:
+    with Session(patience, progress) as session:
         files = session.list_files(record_url, only)
         if len(files) != 1:
             names = ", ".join(file.name for file in files)
@@ -147,20 +116,74 @@ def remote_files(
     patience: Patience | None = None,
 ) -> list[RemoteFile]:
     """Return the files of a record."""
-    with _Session(patience, None) as session:
+    with Session(patience, None) as session:
         return session.list_files(record_url, only)
 
 
-def _is_there(path: Path, file: RemoteFile) -> bool:
+def _is_there(folder: Path, file: RemoteFile) -> bool:
+    """Tell whether a file is in the folder; an error if another one has its name."""
+    path = folder / file.name
+    try:
+        if not path.exists():
+            return False
+        state = _State.of(path, file.md5)
+        if state.size != file.size:
+            raise OutputError(
+                f"{path} has {state.size} bytes, but the file in the record has {file.size}. Move "
+                "it away, or choose another folder."
+            )
+        if _verified(folder).get(file.name) == state:
+            return True
+        logger.info("Checking the MD5 sum of %s (%.1f GB).", path, file.size / 1e9)
+        found = _md5(path)
+    except OutputError:
+        raise
+    except OSError as error:
+        reason = error.strerror or error
+        raise OutputError(
+            f"Cannot read {path}: {reason}. Move it away, or choose another folder."
+        ) from error
+    if found != file.md5:
+        raise _wrong_sum(file, found, f"Move {path} away; the same command downloads it again.")
+    _remember(folder, file, state)
+    return True
+
+
+def _md5(path: Path) -> str:
+    with path.open("rb") as content:
+        digest = hashlib.file_digest(content, lambda: hashlib.md5(usedforsecurity=False))
+    return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class _State:
+    """A file whose content was found right."""
+
+    size: Count
+    changed: Count
+    """In microseconds."""
+    md5: str
+
+    @classmethod
+    def of(cls, path: Path, md5: str) -> Self:
+        found = path.stat()
+        return cls(found.st_size, found.st_mtime_ns // 1000, md5)
+
+
+def _verified(folder: Path) -> dict[str, _State]:
+    path = folder / VERIFIED_FILE
     if not path.exists():
-        return False
-    size = path.stat().st_size
-    if size == file.size:
-        return True
-    raise OutputError(
-        f"{path} has {size} bytes, but the file in the record has {file.size}. Move it away, or "
-        "choose another folder."
-    )
+        return {}
+    try:
+        return read_json(path, dict[str, _State], DownloadError, "")
+    except DownloadError:
+        return {}  # then the sums are computed again
+
+
+def _remember(folder: Path, file: RemoteFile, state: _State) -> None:
+    known = _verified(folder) | {file.name: state}
+    content = {name: asdict(one) for name, one in known.items()}
+    write_text(folder / VERIFIED_FILE, json.dumps(content, indent=2) + "\n")
 
 
 def _require_space(folder: Path, files: Iterable[RemoteFile]) -> None:
@@ -184,188 +207,53 @@ def _wrong_sum(file: RemoteFile, found: str, cure: str) -> ChecksumError:
     return ChecksumError(f"{file.name} has the MD5 sum {found}; the record says {file.md5}. {cure}")
 
 
-@dataclass
-class _ListedFile:
-    key: str
-    size: Count
-    checksum: str
-    links: dict[str, str]
+def _save(session: Session, file: RemoteFile, folder: Path) -> None:
+    """Download the rest of a file into ``folder``; name it if its sum is right."""
 
-
-@dataclass
-class _Record:
-    files: list[_ListedFile]
-
-
-class _BrokenOffError(Exception):
-    """A request that may be tried again after ``pause`` seconds."""
-
-    def __init__(self, reason: str, pause: float = 0.0) -> None:
-        super().__init__(reason)
-        self.pause = pause
-
-
-class _Session:
-    """A connection to the server of a record."""
-
-    def __init__(self, patience: Patience | None, progress: Progress | None) -> None:
-        import httpx
-
-        trusted = httpx.create_ssl_context()
-        trusted.load_default_certs()  # the machine's as well
-        self._patience = patience or Patience()
-        self._progress = progress
-        self._client = httpx.Client(
-            headers={"User-Agent": "reben"},
-            timeout=_TIMEOUT_SECONDS,
-            follow_redirects=True,
-            verify=trusted,
+    def refuse(holder: str) -> DownloadError:
+        return DownloadError(
+            f"{file.name} is being downloaded into {folder} by {holder}. Wait until it is "
+            "there, or choose another folder."
         )
 
-    def __enter__(self) -> Self:
-        return self
+    with lock_file(folder / f".{file.name}.lock", refuse):
+        if not _is_there(folder, file):  # another process may just have finished it
+            _fetch(session, file, folder)
 
-    def __exit__(self, *_: object) -> None:
-        self._client.close()
 
-    def list_files(self, record_url: str, only: Iterable[str] | None) -> list[RemoteFile]:
-        """Return the files of a record; see `remote_files`."""
-        words = None if only is None else [word.strip().lower().replace("-", "_") for word in only]
-        unknown = [word for word in words or () if word not in PARTS]
-        if unknown or words == []:
-            raise ConfigError(
-                f"No part {', '.join(unknown) or '(none)'}. Parts: {', '.join(PARTS)}."
-            )
-        name = f"The record at {record_url}"
-        record = parse_json(self._read_record(record_url), _Record, name, DownloadError, _BY_HAND)
-        files = [_remote_file(entry, name) for entry in record.files]
-        if words is None:
-            return files
-        for word in words:
-            if not any(file.name.startswith(PARTS[word]) for file in files):
-                names = ", ".join(file.name for file in files)
-                raise DownloadError(f"{name} holds no {word}; it holds {names}.")
-        starts = tuple(PARTS[word] for word in words)
-        return [file for file in files if file.name.startswith(starts)]
-
-    def save(self, file: RemoteFile, folder: Path) -> None:
-        """Download the rest of a file into ``folder``; name it if its sum is right."""
-        part = _part(folder, file)
-        try:
-            found = self._complete(file, part)
-            if found != file.md5:
-                logger.warning("%s arrived with a wrong MD5 sum; downloading it again.", file.name)
-                part.unlink()
-                found = self._complete(file, part)
+def _fetch(session: Session, file: RemoteFile, folder: Path) -> None:
+    part = _part(folder, file)
+    try:
+        for is_last in (False, True):
+            _complete(session, file, part)
+            found = _md5(part)
             if found == file.md5:
                 part.replace(folder / file.name)
+                _remember(folder, file, _State.of(folder / file.name, found))
                 return
             part.unlink()
-        except DownloadError:
-            raise
-        except OSError as error:
+            if not is_last:
+                logger.warning("%s arrived with a wrong MD5 sum; trying again.", file.name)
+    except (DownloadError, OutputError):
+        raise
+    except OSError as error:
+        if error.errno not in FULL:
             raise output_error(part, error) from error
-        raise _wrong_sum(file, found, "Try again later.")
-
-    def _complete(self, file: RemoteFile, part: Path) -> str:
-        """Download the rest of a file, and return the MD5 sum of all of it."""
-        digest = hashlib.md5(usedforsecurity=False)
-        with part.open("ab+") as kept:
-            if kept.tell() > file.size:
-                kept.truncate(0)
-            kept.seek(0)
-            while chunk := kept.read(_CHUNK_BYTES):
-                digest.update(chunk)
-            for chunk in self.read(file, kept.tell()):
-                kept.write(chunk)
-                digest.update(chunk)
-        return digest.hexdigest()
-
-    def read(self, file: RemoteFile, there: int = 0) -> Iterator[bytes]:
-        """Yield a file from byte ``there`` to its end, however often the connection breaks."""
-        attempt = 0
-        while there < file.size:
-            before, broken = there, _BrokenOffError("the connection broke off")
-            try:
-                for chunk in self._read_once(file, there):
-                    yield chunk
-                    there += len(chunk)
-                    if self._progress:
-                        self._progress(file.name, there, file.size)
-            except _BrokenOffError as error:
-                broken = error
-            if there >= file.size:
-                return
-            attempt = 1 if there > before else attempt + 1
-            if attempt >= self._patience.tries:
-                raise DownloadError(
-                    f"{file.name} broke off after {there} of {file.size} bytes, and {attempt} "
-                    f"attempts brought nothing more: {broken}. What arrived is kept; run the same "
-                    "command to go on."
-                )
-            logger.info("%s: %s after %d bytes; trying again.", file.name, broken, there)
-            self._patience.wait(attempt, broken.pause)
-
-    def _read_once(self, file: RemoteFile, there: int) -> Iterator[bytes]:
-        headers = {"Range": f"bytes={there}-"} if there else {}
-        with self._open(file.url, headers | {"Accept-Encoding": "identity"}) as response:
-            skip = there if response.status_code == 200 else 0  # a server without ranges
-            left = file.size - there
-            for chunk in response.iter_raw():
-                wanted = chunk[skip:][:left]
-                skip = max(0, skip - len(chunk))
-                left -= len(wanted)
-                if wanted:
-                    yield wanted
-                if not left:
-                    return
-
-    def _read_record(self, url: str) -> bytes:
-        for attempt in range(1, self._patience.tries + 1):
-            content = b""
-            try:
-                with self._open(url, {"Accept": "application/json"}) as response:
-                    for chunk in response.iter_bytes():
-                        content += chunk
-                        if len(content) > MAX_JSON_BYTES:
-                            break
-                return content
-            except _BrokenOffError as error:
-                broken = error
-            if attempt < self._patience.tries:
-                self._patience.wait(attempt, broken.pause)
-        raise DownloadError(f"Could not download {url}: {broken}. {_BY_HAND}")
-
-    @contextmanager
-    def _open(self, url: str, headers: Mapping[str, str]) -> Iterator["httpx.Response"]:
-        """Yield the server's answer; raise `_BrokenOffError` if trying again may help."""
-        import httpx
-
-        try:
-            with self._client.stream("GET", url, headers=headers) as response:
-                if not response.is_success:
-                    reason = f"the server answers {response.status_code} {response.reason_phrase}"
-                    if response.status_code not in _TRANSIENT:
-                        raise DownloadError(f"Could not download {url}: {reason}.")
-                    asked = response.headers.get("Retry-After", "")
-                    raise _BrokenOffError(reason, float(asked) if asked.isdigit() else 0.0)
-                yield response
-        except (httpx.UnsupportedProtocol, httpx.InvalidURL) as error:
-            raise DownloadError(f"{url!r} is not a web address.") from error
-        except httpx.HTTPError as error:
-            raise _BrokenOffError(str(error) or type(error).__name__) from error
+        left = file.size - (part.stat().st_size if part.exists() else 0)
+        raise OutputError(
+            f"The disk is full: {file.name} needs another {left / 1e9:.3f} GB in {folder}, and "
+            f"{shutil.disk_usage(folder).free / 1e9:.3f} GB are free. What arrived is kept: "
+            "free some space, and run the same command again."
+        ) from error
+    raise _wrong_sum(file, found, "Try again later.")
 
 
-def _remote_file(entry: _ListedFile, record: str) -> RemoteFile:
-    name = entry.key
-    kind, _, md5 = entry.checksum.rpartition(":")
-    url = entry.links.get("content") or entry.links.get("self")
-    if Path(name).name != name or name.startswith(".") or "\\" in name:
-        problem = f"a file must not be called {name!r}"
-    elif kind not in {"", "md5"} or len(md5) != 32:
-        problem = f"{name} has no MD5 sum but {entry.checksum!r}"
-    elif not url:
-        problem = f"{name} has no URL"
-    else:
-        return RemoteFile(name, entry.size, md5.lower(), url)
-    raise DownloadError(f"{record} cannot be used: {problem}. {_BY_HAND}")
+def _complete(session: Session, file: RemoteFile, part: Path) -> None:
+    """Download the rest of a file, and keep what came, whatever happens next."""
+    with part.open("ab") as kept:
+        if kept.tell() > file.size:
+            kept.truncate(0)
+        for chunk in session.read(file, kept.seek(0, os.SEEK_END)):
+            kept.write(chunk)
+            kept.flush()
+        os.fsync(kept.fileno())

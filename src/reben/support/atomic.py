@@ -11,7 +11,8 @@ from pathlib import Path
 from reben.errors import OutputError, RebenError, first_line
 
 _KEPT_CHARACTERS = 40
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""What the system says where there is no room: disk, quota, size of a file."""
 _CURES = {
     errno.EISDIR: "Name a file that does not exist yet, or another folder.",
     errno.ENAMETOOLONG: "Choose a shorter name.",
@@ -110,7 +111,7 @@ def output_error(path: Path, error: Exception) -> OutputError:
     """Return the error that says why ``path`` could not be written and what to do."""
     reason = first_line(error)
     number = error.errno if isinstance(error, OSError) else None
-    if number in _FULL or any(os.strerror(full) in str(error) for full in _FULL):
+    if number in FULL or any(os.strerror(full) in str(error) for full in FULL):
         parent = next(folder for folder in (path, *path.resolve().parents) if folder.exists())
         free = shutil.disk_usage(parent).free / 1e6
         return OutputError(

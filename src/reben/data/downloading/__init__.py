@@ -1,0 +1,1 @@
+"""What downloading is made of: the server of a record."""
