@@ -860,7 +860,8 @@ def test_a_report_that_lacks_a_label_is_told_and_not_tripped_over(folder):
     del values["metrics"]["per_class"]["Pastures"]
     (folder / "report.json").write_text(json.dumps(values))
     told = [str(problem) for problem in check_card(folder) if problem.where != "mlm.json"]
-    assert told == ["report.json: it does not have figures for each of its labels"]
+    assert len(told) == 1
+    assert "figures of other labels" in told[0]
 
 
 # Parts -------------------------------------------------------------------------------------------

@@ -20,15 +20,14 @@ is typed in, and nothing is guessed from names.
 import logging
 import shutil
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from reben.data.loader import Dataset
 from reben.errors import (
     CardError,
-    ConfigError,
     MetadataError,
     ModelFolderError,
     OutputError,
@@ -39,9 +38,11 @@ from reben.learn.report import REPORT_FILE, Report
 from reben.learn.run import Run
 from reben.model.classifier import Classifier
 from reben.model.folder import CONFIG_FILE
+from reben.model.hub import require_hub_id
 from reben.model.weights import WEIGHTS_FILE
+from reben.publish.author import author_head, licence_of_author
 from reben.publish.branding import Branding
-from reben.publish.cards.content import card_values, own_template
+from reben.publish.cards.content import card_values
 from reben.publish.cards.example import (
     EXAMPLE_FILE,
     PICTURE_FILE,
@@ -53,13 +54,13 @@ from reben.publish.cards.example import (
 from reben.publish.cards.facts import CardData, CardSubject, patches_of
 from reben.publish.cards.front_matter import (
     DEFAULT_LICENCE,
-    is_default,
     one_licence,
-    require_licence,
 )
 from reben.publish.cards.keep import keep_words
 from reben.publish.cards.origin import find_origin, say_licence, settle_licence
 from reben.publish.cards.record import MARKER, RECORD_FILE, CardRecord, make_card
+from reben.publish.cards.statements import contradictions
+from reben.publish.cards.user_template import CardTemplate
 from reben.publish.mlm import write_mlm
 from reben.publish.mlm_fields import CARD_FILE, MLM_FILE, ONNX_FILE
 from reben.publish.pages import read_page
@@ -105,6 +106,8 @@ def write_card(  # noqa: PLR0913 - all after the third are named
     origin: str | None = None,
     stated: Mapping[str, str] | None = None,
     license: str | None = None,
+    tags: Sequence[str] = (),
+    metadata: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write the card folder of a model and return its path.
 
@@ -127,12 +130,15 @@ def write_card(  # noqa: PLR0913 - all after the third are named
         seed: Seed of the choice of the example, see `choose_example`.
         hub_id: The id that the model has or will have on the Hub, ``owner/name``.
         branding: Affiliations and pictures to show; none by default.
-        template: Your own Jinja template for the text; it can use the same values.
+        template: The file of your own template, with placeholders like ``<AP_MACRO>`` or in Jinja,
+            or ``original`` for a card in the form of the first published ones.
         figures: Whether to plot the results; without plots matplotlib is not needed.
         bands: Bands in channel order, for an older model folder that does not state them.
         origin: Where the weights were first published, for a new card of a published model.
         stated: What others state about a training without a run, name -> value.
         license: American spelling of ``licence``.
+        tags: Further tags for the front matter.
+        metadata: Further fields of the front matter, such as ``license_name`` and ``license_link``.
 
     Raises:
         RunError: If a run holds no model, if the report is about another model, or if there is
@@ -145,10 +151,8 @@ def write_card(  # noqa: PLR0913 - all after the third are named
         MissingExtraError: If figures are wanted and matplotlib is not installed.
         OutputError: If the folder holds anything else, or cannot be written.
     """
-    licence = one_licence(licence, license)
-    if not is_default(licence):
-        require_licence(licence)
-    text_template = own_template() if template is None else _read_template(Path(template))
+    text_template = CardTemplate.read(template)
+    licence = licence_of_author(one_licence(licence, license), text_template.head, metadata or {})
     report = report if isinstance(report, Report) else Report.load(report)
     out = Path(out).absolute()
     replaced = _own_folder(out)
@@ -168,7 +172,7 @@ def write_card(  # noqa: PLR0913 - all after the third are named
         subject=subject,
         report=report,
         example=example,
-        name=(hub_id or out.name).split("/")[-1],
+        name=_name(hub_id, out),
         licence=licence,
         licence_of=say_licence(before),
         seed=seed,
@@ -180,6 +184,7 @@ def write_card(  # noqa: PLR0913 - all after the third are named
         figures=tuple(pictures),
     )
     values = card_values(data)
+    values["author"] = author_head(text_template, values, metadata or {}, tags)
     fresh = out.with_name(f".{out.name}.{uuid.uuid4().hex}") if replaced else out
     with atomic_folder(fresh) as folder:
         subject.model.save_pretrained(folder)
@@ -189,10 +194,12 @@ def write_card(  # noqa: PLR0913 - all after the third are named
         save_pictures(pictures, folder / FIGURES_FOLDER)
         drawn = [PICTURE_FILE, EXAMPLE_FILE, *(f"{FIGURES_FOLDER}/{name}.png" for name in pictures)]
         files = {name: (folder / name).read_bytes() for name in drawn}
-        foreign = None if template is None else str(template)
-        text, record = make_card(values, text_template, files, foreign)
+        text, record = make_card(values, text_template, files)
         write_text(folder / CARD_FILE, _with_words_of_author(out, text) if replaced else text)
         write_text(folder / RECORD_FILE, record.to_json())
+        if text_template.kind != "own":
+            for sentence in contradictions(text, values):
+                _logger.warning("The card of the template %s: %s.", template, sentence)
         # Last, since it holds the checksums of the other files.
         write_mlm(
             folder,
@@ -228,11 +235,12 @@ def _with_words_of_author(out: Path, page: str) -> str:
     return kept.page
 
 
-def _read_template(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"Could not read the card template {path}: {error}.") from None
+def _name(hub_id: str | None, out: Path) -> str:
+    """Return the name of a model on its card."""
+    if hub_id is None:
+        return out.name
+    require_hub_id(hub_id)
+    return hub_id.split("/")[-1]
 
 
 def _draw_figures(report: Report) -> "dict[str, Figure]":

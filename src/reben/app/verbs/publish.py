@@ -41,6 +41,10 @@ def card(  # noqa: PLR0913 - all but the first are flags
     licence: Annotated[str | None, Parameter(alias="--license")] = None,
     affiliations: str | None = None,
     template: Path | None = None,
+    tag: list[str] | None = None,
+    metadata_file: Path | None = None,
+    licence_name: Annotated[str | None, Parameter(alias="--license-name")] = None,
+    licence_link: Annotated[str | None, Parameter(alias="--license-link")] = None,
     figures: bool = True,
     seed: int = 0,
     bands: str | None = None,
@@ -65,7 +69,12 @@ def card(  # noqa: PLR0913 - all but the first are flags
         licence: Licence of the weights, by its identifier on the Hub. Default: that of the
             weights that the model is or started from; mit for weights of your own.
         affiliations: Names, links and pictures to show: a TOML or JSON file, or bigearth.
-        template: Your own Jinja template for the text of the card.
+        template: Your own template, with placeholders such as <AP_MACRO> or in Jinja; or original,
+            for a card in the form of the first published ones.
+        tag: A further tag for the front matter; may be given several times.
+        metadata_file: Further fields for the front matter: a YAML, JSON or TOML file.
+        licence_name: The name of a licence that the Hub does not know, with --licence other.
+        licence_link: Where that licence can be read: an https address, or LICENSE.
         figures: Plot the results, which needs matplotlib.
         seed: Seed of the choice of the example patch.
         bands: Bands of the model in their order, for a published model whose name does not say.
@@ -81,6 +90,8 @@ def card(  # noqa: PLR0913 - all but the first are flags
         "hub_id": hub_id,
         "branding": _read_branding(affiliations),
         "template": template,
+        "tags": tag or (),
+        "metadata": _metadata(metadata_file, license_name=licence_name, license_link=licence_link),
         "figures": figures,
         "bands": bands,
     }
@@ -169,6 +180,16 @@ def _read_branding(affiliations: str | None) -> Any:  # noqa: ANN401 - imported 
     from reben.publish.branding import Branding
 
     return Branding.load(affiliations)
+
+
+def _metadata(file: Path | None, **fields: str | None) -> dict[str, Any]:
+    """Return the fields that the user adds to the front matter."""
+    from reben.publish.author import read_metadata
+
+    return {
+        **({} if file is None else read_metadata(file)),
+        **{name: value for name, value in fields.items() if value is not None},
+    }
 
 
 def _given(value: str | None, what: str) -> str:

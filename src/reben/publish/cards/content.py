@@ -14,8 +14,8 @@ from reben.publish.cards.example import SEVERAL, example_values
 from reben.publish.cards.facts import CardData
 from reben.publish.cards.recipe import training_values, unrecorded_values
 from reben.publish.cards.results import result_values
-from reben.publish.cards.sandbox import render_apart
-from reben.publish.markdown import Markdown, escape, render
+from reben.publish.cards.user_template import CardTemplate
+from reben.publish.markdown import Markdown, escape
 from reben.spec.bands import PIXEL_METRES, BandSet, Sensor, native_size, sensor
 from reben.spec.labels import LABELS
 from reben.spec.patches import PATCH_METRES
@@ -62,8 +62,8 @@ def as_json(values: Mapping[str, Any]) -> dict[str, Any]:
     return plain
 
 
-def fill(values: Mapping[str, Any], template: str, name: str | None = None) -> str:
-    """Return the text of a card, in Markdown; ``name`` is that of a template of the user's."""
+def fill(values: Mapping[str, Any], template: CardTemplate) -> str:
+    """Return the text of a card, in Markdown."""
     branding = check_values(
         values["branding"], Branding, "branding in card.json", CardError, "Write the card again."
     )
@@ -73,12 +73,18 @@ def fill(values: Mapping[str, Any], template: str, name: str | None = None) -> s
         "install": Markdown(branding.install.strip()),
         "own_citations": citations(values["own_citations"]),
         "links": links(values),
+        "bibtex_reben": _bibtex("clasen2024refinedbigearthnet"),
+        "bibtex_configilm": _bibtex("hackel2024configilm"),
     }
     url = values["source_url"]
     if url is not None and is_https(url):
         shown["source_url"] = Markdown(url)  # for a link, which an escaped address is not
-    known = {**values, **shown}
-    return render(template, known) if name is None else render_apart(template, known, name)
+    return template.fill({**values, **shown})
+
+
+def _bibtex(name: str) -> Markdown:
+    file = files("reben.publish") / "templates" / f"{name}.bib"
+    return Markdown(file.read_text(encoding="utf-8").strip())
 
 
 def citations(texts: Sequence[str]) -> Markdown:
@@ -106,12 +112,6 @@ def source_url() -> str | None:
     """Return where the code of reben is, from the metadata of its package; None if not stated."""
     links = (text.split(", ", 1) for text in metadata("reben").get_all("Project-URL") or ())
     return next((url for name, url in links if name == "Source"), None)
-
-
-def own_template() -> str:
-    """Return reben's own template."""
-    file = files("reben.publish") / "templates" / "card.md.jinja"
-    return file.read_text(encoding="utf-8")
 
 
 def model_values(model: Classifier) -> dict[str, Any]:

@@ -29,26 +29,33 @@ def front_matter(values: Mapping[str, Any]) -> str:
         "base_model": values["base_model"],
         "thumbnail": values["branding"]["thumbnail"],
     }
+    tags = [
+        values["backbone"],
+        *([values["trained_on"]] if values["trained_on"] else []),
+        "remote-sensing",
+        "classification",
+        "multilabel",
+        *(["multispectral"] if "sentinel-2" in sensors else []),
+        *sensors,
+        "configilm",
+    ]
+    author = values.get("author", {"head": {}, "tags": []})  # cards of 0.1.0 have no such entry
+    fields = {
+        "library_name": "reben",
+        "pipeline_tag": "image-classification",
+        "tags": tags,
+        "datasets": values["datasets"] or None,
+        "metrics": list(HEADLINE),
+        "widget": [_widget(values["example"])],
+        **{name: value for name, value in optional.items() if value is not None},
+        **author["head"],
+    }
+    fields["tags"] = list(dict.fromkeys([*fields["tags"], *author["tags"]]))
     data = ModelCardData(
         license=values["licence"],
-        library_name="reben",
-        pipeline_tag="image-classification",
-        tags=[
-            values["backbone"],
-            *([values["trained_on"]] if values["trained_on"] else []),
-            "remote-sensing",
-            "classification",
-            "multilabel",
-            *(["multispectral"] if "sentinel-2" in sensors else []),
-            *sensors,
-            "configilm",
-        ],
-        datasets=values["datasets"] or None,
-        metrics=list(HEADLINE),
         model_name=values["name"],
         eval_results=_eval_results(values),
-        widget=[_widget(values["example"])],
-        **{name: value for name, value in optional.items() if value is not None},
+        **fields,
     )
     return data.to_yaml()
 

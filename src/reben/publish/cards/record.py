@@ -21,14 +21,16 @@ from typing import Any, Self
 import yaml  # type: ignore[import-untyped]
 
 from reben.errors import ConfigError, ModelFolderError
-from reben.publish.cards.content import fill, own_template
+from reben.publish.cards.content import fill
 from reben.publish.cards.front_matter import front_matter
+from reben.publish.cards.user_template import CardTemplate, own_templates
 from reben.support.json_files import read_json
 
 RECORD_FILE = "card.json"
 MARKER = "<!-- model card by reben -->"
 """In every card that reben wrote, so that it may replace its own folder."""
 _MARK = re.compile(r"<!-- reben:(begin|end) ([\w-]{1,100}) -->[ \t]*")
+_FIGURE = re.compile(r"\d\.\d")
 _WHOLE = "card"
 
 
@@ -44,6 +46,7 @@ class CardRecord:
         sections: Section -> SHA-256 of its text.
         files: Picture or example -> SHA-256 of the file.
         outside: Section -> the text behind it, as reben wrote it; that above all under no name.
+        figures: The lines with figures of a user's template that marks no sections.
     """
 
     reben_version: str
@@ -53,6 +56,7 @@ class CardRecord:
     sections: dict[str, str]
     files: dict[str, str]
     outside: dict[str, str] = field(default_factory=dict)
+    figures: list[str] = field(default_factory=list)
 
     @classmethod
     def read(cls, folder: Path) -> Self:
@@ -72,34 +76,37 @@ class CardRecord:
         """
         if self.reben_version != version("reben"):
             return self.front_matter, None
-        template = own_template()
-        ours = self.template == sha256(template.encode())
         head = yaml.safe_load(front_matter(self.values))
-        return head, read_sections(fill(self.values, template))[0] if ours else None
+        for ours in own_templates():
+            if self.template == sha256(ours.text.encode()):
+                return head, read_sections(fill(self.values, ours))[0]
+        return head, None
 
 
 def make_card(
-    values: dict[str, Any], template: str, files: Mapping[str, bytes], name: str | None = None
+    values: dict[str, Any], template: CardTemplate, files: Mapping[str, bytes]
 ) -> tuple[str, CardRecord]:
-    """Return a card and its record; ``name`` is that of a template of the user's.
+    """Return a card and its record.
 
     If the template marks no sections, all of its text is one section.
     """
-    head, text = front_matter(values), fill(values, template, name)
+    head, text = front_matter(values), fill(values, template)
     if not any(map(_MARK.fullmatch, text.split("\n"))):
         text = f"<!-- reben:begin {_WHOLE} -->\n{text}\n<!-- reben:end {_WHOLE} -->"
     sections, fault = read_sections(text)
+    figures = [] if template.kind == "own" else lines_with_figures(sections.get(_WHOLE, ""))
     if fault is not None:
         raise ConfigError(f"The card template cannot be used: {fault}.")
     body = f"\n{MARKER}\n\n{text.rstrip()}\n"
     record = CardRecord(
         reben_version=version("reben"),
-        template=sha256(template.encode()),
+        template=sha256(template.text.encode()),
         values=values,
         front_matter=yaml.safe_load(head),
         sections={name: sha256(section.encode()) for name, section in sections.items()},
         files={name: sha256(content) for name, content in files.items()},
         outside=dict(split_pieces(body)),
+        figures=figures,
     )
     return f"---\n{head}\n---\n{body}", record
 
@@ -134,6 +141,11 @@ def join_pieces(text: str, pieces: Mapping[str, str]) -> str:
     for name, first, last in _spans(lines)[0]:
         parts += ["\n".join(lines[first : last + 1]), pieces[name]]
     return "\n".join(parts)
+
+
+def lines_with_figures(text: str) -> list[str]:
+    """Return the lines of a text that have a number with decimals in them."""
+    return [line.strip() for line in text.split("\n") if _FIGURE.search(line)]
 
 
 def without_sections(text: str) -> str:

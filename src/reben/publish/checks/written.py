@@ -4,7 +4,7 @@ The record, `card.json`, is compared with what follows from the other files in t
 and front matter are compared with what follows from the record.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from itertools import zip_longest
@@ -18,8 +18,15 @@ from reben.publish.cards.content import as_json, missions, model_values
 from reben.publish.cards.data_words import CardPatches, data_values
 from reben.publish.cards.example import EXAMPLE_FILE, example_values, unpack
 from reben.publish.cards.recipe import unrecorded_values
-from reben.publish.cards.record import RECORD_FILE, CardRecord, read_sections, sha256
+from reben.publish.cards.record import (
+    RECORD_FILE,
+    CardRecord,
+    lines_with_figures,
+    read_sections,
+    sha256,
+)
 from reben.publish.cards.results import result_values
+from reben.publish.cards.statements import contradictions
 from reben.publish.checks.differences import differences, shown
 from reben.publish.checks.page import HEAD, CardProblem, CardText
 from reben.publish.mlm_fields import CARD_FILE
@@ -149,7 +156,12 @@ def _check_text(found: Written) -> Iterator[CardProblem]:
             "only tell whether sections were changed since. Write the card again to update it",
             "warning",
         )
-    yield from _check_head(found.card.head, head)
+    author = set(record.values.get("author", {}).get("head", {})) - {"widget"}  # may change theirs
+    right = {name: value for name, value in head.items() if name not in author}
+    yield from _check_head(found.card.head, right)
+    if texts is None:
+        for sentence in contradictions(found.card.text, record.values):
+            yield CardProblem(CARD_FILE, sentence, "warning")
     yield from _check_sections(found, texts)
 
 
@@ -162,13 +174,30 @@ def _check_sections(found: Written, texts: Mapping[str, str] | None) -> Iterator
     for name in texts or checksums:
         where = f"{CARD_FILE}, section {name}"
         if name not in there:
-            yield CardProblem(where, "it is missing")
+            own = texts is None and bool(found.record.figures)
+            yield CardProblem(where, "it is missing", "warning" if own else "error")
         elif texts is not None and there[name] != texts[name]:
             yield CardProblem(where, _first_difference(there[name], texts[name]))
         elif texts is None and sha256(there[name].encode()) != checksums[name]:
-            yield CardProblem(where, "it was changed since reben wrote it")
+            yield _changed(where, there[name], found.record.figures)
     for name in there.keys() - (texts or checksums).keys():
         yield CardProblem(f"{CARD_FILE}, section {name}", "reben did not write this section")
+
+
+def _changed(where: str, text: str, figures: Sequence[str]) -> CardProblem:
+    """Return what is to be said of a section that is no longer as it was written.
+
+    Of a user's template without marks the words are the user's; lines with figures may go, but not
+    be replaced by others.
+    """
+    if not figures:
+        return CardProblem(where, "it was changed since reben wrote it")
+    there, before = dict.fromkeys(lines_with_figures(text)), set(figures)
+    new = [line for line in there if line not in before]
+    gone = [line for line in figures if line not in there]
+    if new and gone:
+        return CardProblem(where, f"it says {shown(new[0])}; reben wrote {shown(gone[0])}")
+    return CardProblem(where, "its words were changed, so they are yours to answer for", "warning")
 
 
 def _check_head(there: Mapping[str, Any], right: Mapping[str, Any]) -> Iterator[CardProblem]:
