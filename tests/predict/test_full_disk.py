@@ -1,6 +1,5 @@
-"""A disk that is full: an error with path and cure, the former file as it was, nothing beside it."""
+"""A full disk: an error with path and cure, the former file as it was, nothing beside it."""
 
-import os
 import resource
 from contextlib import contextmanager
 
@@ -69,7 +68,7 @@ def test_it_is_an_error_with_path_and_cure(tmp_path, name):
     ):
         WRITERS[name](path)
     assert path.read_bytes() == b"what was there"
-    assert os.listdir(tmp_path) == [name]
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_folder_is_not_left_half(tmp_path):
@@ -79,4 +78,4 @@ def test_a_folder_is_not_left_half(tmp_path):
         atomic_folder(tmp_path / "a") as folder,
     ):
         (folder / "file").write_bytes(bytes(10_000))
-    assert os.listdir(tmp_path) == []
+    assert list(tmp_path.iterdir()) == []
