@@ -288,3 +288,10 @@ def test_inspect_writes_json(real_store, capsys):
     summary = json.loads(said.out)
     assert summary["values"] == {"Sentinel-2": 24, "Sentinel-1": 24}
     assert said.err == ""
+
+
+@pytest.mark.parametrize("verb", [["predict", "m"], ["inspect"], ["encode", "--out", "o", "--s2"]])
+def test_a_path_that_cannot_be_looked_at_is_one_line(verb, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert cli.run([*verb, "x" * 300]) in (1, 2)
+    assert len(capsys.readouterr().err.splitlines()) == 1

@@ -47,6 +47,7 @@ from reben.errors import (
     StoreError,
     TiffError,
 )
+from reben.support.bounds import MAX_BAND_BYTES
 
 NUMBERS = range(6)
 ALL = {kind: len(NUMBERS) for kind in KINDS.values()}
@@ -798,12 +799,17 @@ def test_a_hostile_member_ends_an_archive_and_what_came_before_is_kept(tmp_path)
     assert list(read_values(tmp_path / "store")) == [s1_name(0)]
 
 
-def test_a_file_of_monstrous_size_is_left_out(monkeypatch, tmp_path):
-    monkeypatch.setattr("reben.data.encoding.patch_files._MAX_FILE_BYTES", 100_000)
+def test_a_file_of_monstrous_size_is_left_out(tmp_path):
     path = next(iter(files_of("s1", 1)))
-    members = [*files_of("s1", 0).items(), (path, bytes(100_001)), *files_of("s1", 2).items()]
+    members = [
+        *files_of("s1", 0).items(),
+        (path, bytes(MAX_BAND_BYTES + 1)),
+        *files_of("s1", 2).items(),
+    ]
     (tmp_path / "x.tar").write_bytes(tar_of(members))
-    with pytest.raises(EncodeError, match=f"{s1_name(1)}: the file .* has 100001 bytes"):
+    with pytest.raises(
+        EncodeError, match=f"{s1_name(1)}: the file .* has {MAX_BAND_BYTES + 1} bytes"
+    ):
         encode(tmp_path / "store", s1=tmp_path / "x.tar", workers=1)
     assert numbers_in(tmp_path / "store", "s1") == [0, 2]
 
@@ -1051,3 +1057,12 @@ def test_the_map_grows_while_two_workers_write(tmp_path, monkeypatch):
     monkeypatch.setattr("reben.data.storage.writer._MIN_GROWTH", 1 << 20)
     encode(tmp_path / "store", **tree, workers=1)
     assert len(read_values(tmp_path / "store")) == 40
+
+
+def test_a_pipe_in_the_place_of_a_band_costs_its_patch_alone(tmp_path):
+    inputs = write_tree(tmp_path, [0, 1], ["s2"])
+    band = next(inputs["s2"].rglob("*_00_00_B02.tif"))
+    band.unlink()
+    os.mkfifo(band)
+    with pytest.raises(EncodeError, match=rf"1 of 2 patches .*{band.name} cannot be read: it is a"):
+        encode(tmp_path / "store", workers=1, **inputs)

@@ -18,7 +18,7 @@ from rich.text import Text
 import reben
 from reben.app.terminal import one_line_warnings, talk
 from reben.app.verbs import benchmark, data, demo, evaluate, predict, publish, scene, train
-from reben.errors import RebenError
+from reben.errors import RebenError, first_line
 from reben.support.signals import exit_code, signals_interrupt
 
 
@@ -120,9 +120,9 @@ def run(tokens: Sequence[str]) -> int:
         if isinstance(error.__context__, BrokenPipeError):  # rich makes it an exit
             return 141
         raise
-    except RebenError as error:
+    except (RebenError, OSError) as error:
         code = 2 if isinstance(error, ValueError | ImportError) else 1
-        return _say(error, type(error).__name__, str(error), debug=debug, code=code)
+        return _say(error, type(error).__name__, _message(error), debug=debug, code=code)
     except KeyboardInterrupt as error:
         talk(" by ".join(("Interrupted", *error.args)) + ".")
         return exit_code(error)
@@ -132,6 +132,14 @@ def run(tokens: Sequence[str]) -> int:
 def main() -> None:
     """Run the command line of this process."""
     sys.exit(run(sys.argv[1:]))
+
+
+def _message(error: Exception) -> str:
+    """Return what an error says; a path that cannot even be looked at is an error of the system."""
+    if isinstance(error, RebenError) or not isinstance(error, OSError):
+        return str(error)
+    where = "a file" if error.filename is None else error.filename
+    return f"Cannot access {where}: {first_line(error)}. Check the path and its permissions."
 
 
 def _say(error: Exception, name: str, message: str, *, debug: bool, code: int) -> int:

@@ -90,7 +90,8 @@ def read_file(path: str | Path, most_bytes: int) -> bytes:
     descriptor = _open(path)
     try:
         found = os.fstat(descriptor)
-        _check(path, found, most_bytes)
+        if found.st_size > most_bytes or not stat.S_ISREG(found.st_mode):
+            _check(path, found, most_bytes)
         return _read(descriptor, found.st_size)
     finally:
         os.close(descriptor)

@@ -1,3 +1,4 @@
+import os
 import struct
 
 import lmdb
@@ -5,10 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from made_up import patch_id
+from made_up import patch, patch_id
 from reben.data.encoding.jobs import NameSet
 from reben.data.storage.environment import close_shared, open_lmdb, stored_names
+from reben.data.store import Store, StoreWriter
 from reben.errors import StoreError
+from reben.spec.bands import S2_FULL
 
 
 def write(folder, values):
@@ -100,3 +103,19 @@ def test_a_name_set_holds_its_names_and_no_others():
 
 def test_lmdb_is_of_the_version_whose_pages_are_walked():
     assert lmdb.version()[:2] == (0, 9)
+
+
+def test_a_store_may_lie_in_a_folder_whose_name_is_no_text(tmp_path):
+    folder = tmp_path / os.fsdecode(b"\xff\xfe")
+    with StoreWriter(folder) as writer:
+        writer.put(patch_id(0), patch(bands=S2_FULL))
+    assert list(Store.open(folder).get(patch_id(0))) == list(S2_FULL)
+
+
+def test_a_pipe_or_folder_in_the_place_of_the_data_is_refused(tmp_path):
+    for name, make in (("pipe", os.mkfifo), ("folder", os.mkdir)):
+        (tmp_path / name).mkdir()
+        make(tmp_path / name / "data.mdb")
+        for use in (Store.open, StoreWriter):
+            with pytest.raises(StoreError, match=rf"{tmp_path / name}"):
+                use(tmp_path / name)

@@ -9,10 +9,8 @@ from reben.data.patch_folders.folder import band_file_ending, is_tiff, match_ban
 from reben.data.storage.value import OTHER, Kind, kind_of_value
 from reben.data.tiff.read import read_pixels
 from reben.errors import ArchiveError, TiffError
-from reben.support.bounds import read_file
+from reben.support.bounds import MAX_BAND_BYTES, read_file
 
-_MAX_FILE_BYTES = 1 << 24
-"""The largest band file has 58 kB; this leaves room for other ways to write one."""
 _MAX_WAITING_BYTES = 1 << 27
 
 
@@ -120,12 +118,13 @@ def read_patch_files(folder: str, kind: Kind) -> PatchFiles:
         for file in os.listdir(folder):  # noqa: PTH208 - a million times
             tensor = tensor_of(kind, name, file)
             if tensor is not None:
-                patch.files[tensor] = content = read_file(f"{folder}/{file}", _MAX_FILE_BYTES)
+                patch.files[tensor] = content = read_file(f"{folder}/{file}", MAX_BAND_BYTES)
                 patch.num_bytes += len(content)
     except PatchFilesError as error:
         patch.problem = str(error)
     except OSError as error:
-        patch.problem = f"cannot be read: {error.strerror or error}"
+        where = os.path.basename(error.filename or folder)  # noqa: PTH119 - a text
+        patch.problem = f"{where} cannot be read: {error.strerror or error}"
     return patch
 
 
@@ -177,7 +176,7 @@ class _Grouping:
         if folder not in self.waiting:
             self.waiting[folder] = patch
             patch.problem = _folder_problem(self._kind, patch.name)
-        if size > _MAX_FILE_BYTES:
+        if size > MAX_BAND_BYTES:
             patch.problem = patch.problem or f"the file {self._file} has {size} bytes"
         return patch.problem is None
 

@@ -8,6 +8,7 @@ looks at it first.
 """
 
 import os
+import sys
 import threading
 import weakref
 from collections import Counter
@@ -27,6 +28,7 @@ from reben.data.storage.tree import (
     walk_names,
 )
 from reben.errors import StoreError, first_line
+from reben.support.bounds import check_file
 
 DATA_FILE = "data.mdb"
 """The file that makes a folder a store."""
@@ -201,12 +203,13 @@ def open_lmdb(
     failure of the machine.
     """
     meta = None
+    _require_file(path / DATA_FILE)
     if readonly or ((file := path / DATA_FILE).exists() and file.stat().st_size):
         with _data_file(path) as content:
             meta = require_whole(content)
     try:
         environment = lmdb.open(
-            str(path),
+            os.fsencode(path),  # as text it would have to be UTF-8
             map_size=map_size,
             readonly=readonly,
             lock=lock,
@@ -255,6 +258,19 @@ def stored_keys(folder: Path) -> Iterator[bytes]:
     # As long as a reader is registered, no writer reuses a page of what it could read.
     with read_transaction(folder), _data_file(folder) as file:
         yield from walk_names(file)
+
+
+def _require_file(path: Path) -> None:
+    """Refuse a pipe or a folder in the place of the file of a store, which LMDB would wait for."""
+    try:
+        check_file(path, sys.maxsize)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise StoreError(
+            f"Cannot read the store {path.parent}: {path.name}: {error.strerror}. Name "
+            "another folder."
+        ) from error
 
 
 @contextmanager
