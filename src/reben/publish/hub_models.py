@@ -93,9 +93,9 @@ def _rank(entry: Entry) -> tuple[bool, float, str]:
 
 def _entry(model: Any, token: str | bool | None) -> Entry:  # noqa: ANN401 - of the Hub client
     architecture, bands, doubt = _contract(model.id, model.sha, token)
-    found, remark = _average_precision(model.card_data), ""
+    found, remark = indexed_precision(model.card_data), ""
     if found is None:
-        found, remark = _table_precision(model.id, model.sha, token)
+        found, remark = _in_table(model.id, model.sha, token)
     return Entry(
         model=model.id,
         commit=model.sha,
@@ -132,34 +132,45 @@ def _contract(
     return config.backbone, config.bands.names, ""
 
 
-def _table_precision(
-    name: str, commit: str, token: str | bool | None
-) -> tuple[tuple[float, str | None] | None, str]:
-    """Return the macro average precision of the table of a card, and what is to be said of it.
+def table_precision(page: str) -> tuple[float, str | None] | None:
+    """Return the macro average precision in the table of a card, and no data set.
 
     The first published cards have it there and no model-index.
+
+    Raises:
+        CardError: If the page is beyond what a card holds, or its figure is none.
     """
+    column = None
+    for row in table_rows(page):
+        words = [" ".join(cell.replace("*", "").lower().split()) for cell in row]
+        if "macro" in words:
+            column = words.index("macro")
+        elif column is not None and words[0] in ("average precision", "map", "ap"):
+            try:
+                figure = float(words[column])
+            except (ValueError, IndexError):
+                return None
+            if not 0 <= figure <= 1:
+                raise CardError(f"average precision {words[column]} in the table of its card")
+            return figure, None
+    return None
+
+
+def _in_table(
+    name: str, commit: str, token: str | bool | None
+) -> tuple[tuple[float, str | None] | None, str]:
+    """Return what the table of a card on the Hub holds, and what is to be said of it."""
     nothing = "no average precision in the model-index of its card"
     path = fetch_file(name, CARD_FILE, {"revision": commit, "token": token})
-    if path is None:
-        return None, nothing
-    column = None
     try:
-        for row in table_rows(split_head(read_page(path))[1]):
-            words = [" ".join(cell.replace("*", "").lower().split()) for cell in row]
-            if "macro" in words:
-                column = words.index("macro")
-            elif column is not None and words[0] in ("average precision", "map", "ap"):
-                figure = float(words[column])
-                if not 0 <= figure <= 1:
-                    return None, f"average precision {words[column]} in the table of its card"
-                return (figure, None), "average precision from the table of its card"
-    except (CardError, ValueError, IndexError):
-        pass
-    return None, nothing
+        found = None if path is None else table_precision(split_head(read_page(path))[1])
+    except CardError as error:
+        said = str(error)
+        return None, said if said.startswith("average precision") else nothing
+    return found, nothing if found is None else "average precision from the table of its card"
 
 
-def _average_precision(card: Any) -> tuple[float, str | None] | None:  # noqa: ANN401 - of the Hub client
+def indexed_precision(card: Any) -> tuple[float, str | None] | None:  # noqa: ANN401 - of the Hub client
     """Return the macro average precision of a card and its data, preferably of a test split."""
     results = [
         result

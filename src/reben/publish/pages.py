@@ -144,6 +144,13 @@ def table_rows(text: str) -> Iterator[list[str]]:
             yield row
 
 
+def fenced(text: str, language: str) -> Iterator[str]:
+    """Yield the content of the fenced blocks of Markdown that are in a language."""
+    for token in _blocks(text, {}):
+        if token.type == "fence" and token.info.strip().lower() == language:
+            yield token.content.strip()
+
+
 def code_lines(text: str) -> Iterator[tuple[int, int, str]]:
     """Yield the blocks of Markdown that are no prose: first line, line after, kind of token."""
     for token in _blocks(text, {}):

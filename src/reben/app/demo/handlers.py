@@ -24,6 +24,7 @@ from reben.app.demo.scenes import QUICKLOOK, SceneScores, parse_scene
 from reben.app.demo.uploads import read_uploaded, take_upload
 from reben.errors import RebenError, UploadError
 from reben.model.classifier import Classifier
+from reben.publish.stated import StatedFacts
 from reben.spec.patches import Bounds
 
 _LOG = logging.getLogger(__name__)
@@ -77,6 +78,8 @@ class PageState:
     """Patches to choose from, if there are any."""
     scene: SceneScores | None = None
     """The scene to begin with, if there is one."""
+    stated: StatedFacts | None = None
+    """What its run or its card states of the model."""
     memory: Memory = field(default_factory=lambda: Memory(MOST_KEPT_BYTES))
 
     @property

@@ -28,7 +28,7 @@ def build(state: PageState) -> gr.Blocks:
         title="reben demo", analytics_enabled=False, delete_cache=(600, KEPT_SECONDS)
     )
     with page:
-        _html(draw("head", state.model_name, state.model.config))
+        _html(draw("head", state.model_name, state.model.config, state.stated), elem_id="head")
         with gr.Tabs():
             with gr.Tab("Patch", id="patch"):
                 _patch_tab(page, state)

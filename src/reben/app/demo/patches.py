@@ -1,6 +1,6 @@
 """A patch as the page shows it, from a store or from an upload."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from reben.app.demo.uploads import UploadedPatch
 from reben.data.dataset import Dataset
 from reben.data.loader import open_dataset
 from reben.errors import MissingPatchError, PatchNameError
+from reben.spec.labels import LABELS
 from reben.spec.patches import Bounds, Sentinel1Patch, Sentinel2Patch, place_of_name
 
 _MOST_CHOICES = 100
@@ -38,11 +39,18 @@ class Samples:
     """The patches of a store that can be chosen on the page.
 
     Args:
-        store: Folder of the store, with its metadata.
+        store: The store with its metadata, or its folder.
+        labels: The labels of the model; by default the 19. The truth is shown where the store has
+            no others.
     """
 
-    def __init__(self, store: Path) -> None:
-        self._dataset: Dataset = open_dataset(store, snow=None, cloud=None)
+    def __init__(self, store: Dataset | Path, labels: Sequence[str] = LABELS) -> None:
+        self._dataset = (
+            store
+            if isinstance(store, Dataset)
+            else open_dataset(store, snow=None, cloud=None, labels=None)
+        )
+        self._foreign = sorted(set(self._dataset.table.labels).difference(labels))
         table = self._dataset.table
         step = max(1, -(-len(table) // _MOST_CHOICES))
         self._rows = {table.patch_ids[row]: row for row in range(0, len(table), step)}
@@ -93,7 +101,12 @@ class Samples:
             *_describe_time(sentinel1),
             *_describe_place(place),
         )
-        labels = tuple(sorted(table.label_names[row]))
+        labels = None if self._foreign else tuple(sorted(table.label_names[row]))
+        if self._foreign:
+            notes.append(
+                f"The store has labels that the model lacks, such as {self._foreign[0]}, so no "
+                "truth is shown. Name the store of the model's labels: --data STORE."
+            )
         return ShownPatch(name, bands, labels, place, facts, tuple(notes))
 
     def _split(self, row: int) -> str:

@@ -1,19 +1,21 @@
 """The page from beginning to end: open model, samples and scene, and serve until stopped."""
 
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING
 
 from reben.app.demo.server import launch, private_folder
-from reben.app.terminal import progress_bar
+from reben.app.models import open_run
+from reben.app.terminal import progress_bar, talk
 from reben.data.store import is_store
-from reben.errors import ConfigError
+from reben.errors import ConfigError, RebenError
 from reben.support.extras import optional
 from reben.support.signals import handled_by
 
 if TYPE_CHECKING:
+    from reben.app.demo.patches import Samples
     from reben.model.classifier import Classifier
     from reben.model.open import ModelLike
 
@@ -56,9 +58,11 @@ def serve(  # noqa: PLR0913 - all after the first are named
         RebenError: If the model, the store, the scene or the product cannot be opened.
     """
     from reben.app.demo.handlers import PageState
-    from reben.app.demo.patches import Samples
     from reben.app.demo.scenes import open_scene_result
+    from reben.model.classifier import Classifier
+    from reben.model.folder import place_of
     from reben.model.open import name_of, open_model
+    from reben.publish.stated import stated_facts
 
     if scene is not None and product is not None:
         raise ConfigError(
@@ -69,12 +73,12 @@ def serve(  # noqa: PLR0913 - all after the first are named
     with private_folder() as root:
         optional("gradio", "demo", "The demo page")
         classifier = open_model(model, device, bands=bands)
-        name, store = name_of(model), find_store(data)
+        name, samples = name_of(model), open_samples(model, classifier.labels, data)
         if product is not None:
             scene = predict_product(classifier, name, product, root)
-        samples = None if store is None else Samples(store)
         shown = None if scene is None else open_scene_result(scene)
-        state = PageState(classifier, name, root, samples, shown)
+        stated = None if isinstance(model, Classifier) else stated_facts(place_of(model))
+        state = PageState(classifier, name, root, samples, shown, stated)
         page, address = launch(state, host=host, port=port)
         try:
             # A termination must not leave the private folder behind.
@@ -83,6 +87,29 @@ def serve(  # noqa: PLR0913 - all after the first are named
                 stop.wait()
         finally:
             page.close(verbose=False)
+
+
+def open_samples(model: "ModelLike", labels: Sequence[str], data: Path | None) -> "Samples | None":
+    """Return the patches to choose from: of the store named, else of the run's, else the sample.
+
+    Args:
+        model: The model; a run remembers the store and the labels that it was trained on.
+        labels: The labels of the model.
+        data: The store that was named.
+    """
+    from reben.app.demo.patches import Samples
+    from reben.model.classifier import Classifier
+    from reben.model.folder import place_of
+
+    run = None if isinstance(model, Classifier) else open_run(place_of(model))
+    if run is not None:
+        try:
+            return Samples(run.dataset(data), labels)
+        except RebenError as error:
+            if data is None:
+                talk(f"The patches that {run.name} was trained on are not shown. {error}")
+    store = find_store(data)
+    return None if store is None else Samples(store, labels)
 
 
 def find_store(data: Path | None) -> Path | None:

@@ -63,7 +63,7 @@ def data_values(found: CardPatches, report: Report, sensors: Sequence[str]) -> d
         "cites_official": OFFICIAL in described,
         "own_citations": [facts.citation for facts in unlike if facts is not OFFICIAL],
         "data_links": [{"name": facts.name, "url": facts.url} for facts in unlike if facts.url],
-        "warning": list(_warning(found, report)),
+        "warning": list(toy_words(found, report)),
     }
 
 
@@ -117,7 +117,7 @@ def _result_dataset(identity: DataIdentity, report: Report) -> dict[str, Any]:
     return {"type": kind, "name": name, "args": {**args, **filters}}
 
 
-def _warning(found: CardPatches, report: Report) -> Iterator[str]:
+def toy_words(found: CardPatches, report: Report | None = None) -> Iterator[str]:
     """Yield the sentences of the box at the top of a card; none for a serious run."""
     trained, measured = found.trained, found.measured
     if trained is not None and trained.kind == "synthetic":
@@ -132,6 +132,8 @@ def _warning(found: CardPatches, report: Report) -> Iterator[str]:
                 f"This is a toy run: it was trained on {patches(found.num_train)}; the official "
                 f"train split has {thousands(official)}. Do not rely on its scores."
             )
+    if report is None:
+        return
     if measured.kind == "synthetic":
         yield (
             "The figures below were measured on made-up patches. They say nothing about satellite "

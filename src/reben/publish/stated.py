@@ -1,0 +1,117 @@
+"""What a run, or the card of a model, states of the model: figures, warnings, licence, citation."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from reben.data.identity import DataIdentity
+from reben.errors import RebenError, RunError
+from reben.learn.run import Run
+from reben.model.folder import CONFIG_FILE, run_folder
+from reben.model.hub import fetch_file, is_hub_id, split_revision
+from reben.publish.cards.data_words import CardPatches, toy_words
+from reben.publish.hub_models import indexed_precision, table_precision
+from reben.publish.markdown import number
+from reben.publish.pages import fenced, parse_head, read_page, split_head
+from reben.support.json_files import check_values, read_json
+
+_logger = logging.getLogger(__name__)
+_CARD, _RECORD = "README.md", "card.json"
+_UNMEASURED = "Average precision: not stated. Measure it with: reben evaluate"
+_UNLICENSED = "Licence: not stated. Ask its authors before you use it."
+
+
+@dataclass(frozen=True)
+class StatedFacts:
+    """What is stated of a model, as sentences of plain text that somebody else may have written.
+
+    Args:
+        figures: Its macro average precision, and what that was measured on; or that none is stated.
+        licence: The licence of its weights; or that none is stated.
+        warnings: Why its scores are not to be relied on, if there is a reason.
+        citations: BibTeX entries.
+    """
+
+    figures: str = _UNMEASURED
+    licence: str = _UNLICENSED
+    warnings: tuple[str, ...] = ()
+    citations: tuple[str, ...] = ()
+
+
+def stated_facts(place: str) -> StatedFacts:
+    """Return what is stated of the model that `reben.open_model` opens by ``place``."""
+    folder = run_folder(place)
+    try:
+        if folder is not None:
+            return _of_run(Run.open(folder))
+        files = [_file(place, name) for name in (_CARD, _RECORD)]
+        return _of_card(*files)
+    except RebenError as error:
+        _logger.warning("What is stated of %s could not be read: %s", place, error)
+        return StatedFacts()
+
+
+def _file(place: str, name: str) -> Path | None:
+    if is_hub_id(split_revision(place)[0]) and not (Path(place) / CONFIG_FILE).is_file():
+        repository, revision = split_revision(place)
+        return fetch_file(repository, name, {"revision": revision})
+    path = Path(place) / name
+    return path if path.is_file() else None
+
+
+def _of_run(run: Run) -> StatedFacts:
+    told = run.summary["data"].get("identity")
+    trained = None if told is None else check_values(told, DataIdentity, "data", RunError, "")
+    fine_tuned = run.config.init is not None or run.config.pretrained
+    measured, figures = DataIdentity("unknown"), _UNMEASURED
+    split = "test"
+    try:
+        report = run.report()
+    except RunError:
+        report = None
+    if report is not None:
+        measured, split = report.data or measured, report.split
+        figures = (
+            f"Macro average precision {number(report.macro.average_precision)}, measured on "
+            f"{measured.describe(report.num_patches, split)}."
+        )
+    found = CardPatches(measured, trained, run.summary.get("num_train"), fine_tuned)
+    warnings = tuple(toy_words(found, report)) if report else tuple(toy_words(found))
+    return StatedFacts(figures, "Licence: none yet, the model is not published.", warnings)
+
+
+def _of_card(card: Path | None, record: Path | None) -> StatedFacts:
+    page = "" if card is None else read_page(card)
+    block, body = split_head(page)
+    head = {} if block is None else parse_head(block)
+    found = indexed_precision(SimpleNamespace(eval_results=_results(head.get("model-index"))))
+    found = found or table_precision(body)
+    figures = _UNMEASURED
+    if found is not None:
+        on = f", measured on {found[1]}" if found[1] else ", as its card states"
+        figures = f"Macro average precision {found[0]:.4f}{on}."
+    licence = head.get("license_name") or head.get("license")
+    warnings: Sequence[str] = ()
+    if record is not None:
+        values = read_json(record, dict[str, Any], RunError, "").get("values")
+        stated = values.get("warning") if isinstance(values, dict) else None
+        warnings = [str(text) for text in stated] if isinstance(stated, list) else ()
+    return StatedFacts(
+        figures,
+        f"Licence: {licence}." if isinstance(licence, str) else _UNLICENSED,
+        tuple(warnings),
+        tuple(fenced(body, "bibtex")),
+    )
+
+
+def _results(index: object) -> list[Any]:
+    """Return the results of a model-index that has the form of one."""
+    from huggingface_hub.repocard_data import model_index_to_eval_results
+
+    try:
+        return list(model_index_to_eval_results(index)[1])  # type: ignore[arg-type]
+    except (AttributeError, KeyError, TypeError, ValueError, IndexError):
+        return []
