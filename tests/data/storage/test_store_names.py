@@ -109,7 +109,7 @@ def test_a_store_may_lie_in_a_folder_whose_name_is_no_text(tmp_path):
     folder = tmp_path / os.fsdecode(b"\xff\xfe")
     with StoreWriter(folder) as writer:
         writer.put(patch_id(0), patch(bands=S2_FULL))
-    assert list(Store.open(folder).get(patch_id(0))) == list(S2_FULL)
+    assert set(Store.open(folder).get(patch_id(0))) == set(S2_FULL)
 
 
 def test_a_pipe_or_folder_in_the_place_of_the_data_is_refused(tmp_path):
