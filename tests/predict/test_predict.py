@@ -338,6 +338,26 @@ def test_going_on_with_another_model_is_refused(model, tmp_path):
         predict_scene(other, scene, tmp_path / "out.tif")
 
 
+def test_two_runs_to_one_output_at_once_are_refused(model, tmp_path):
+    out = tmp_path / "out.tif"
+    other = scene_of(240, 120)
+
+    class Both(ArrayScene):
+        """A scene in the middle of which another run begins."""
+
+        def read(self, bands, top, height):
+            with pytest.raises(OutputError, match=r"Another run is writing .*out\.tif.*Wait"):
+                predict_scene(model, other, out, overwrite=True)
+            return super().read(bands, top, height)
+
+    scene = Both(other.arrays, other.grid)
+    predict_scene(model, scene, out)
+
+    assert len(scene.reads) == 2
+    assert not other.reads
+    assert [path.name for path in tmp_path.iterdir()] == ["out.tif"]
+
+
 def test_a_part_that_was_cut_off_is_done_again(model, tmp_path):
     out = tmp_path / "out.tif"
     scene = broken_off(model, out)

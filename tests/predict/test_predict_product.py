@@ -5,10 +5,12 @@ import pytest
 import rasterio
 import torch
 
+from reben.errors import ConfigError
 from reben.model.classifier import Classifier
+from reben.predict.resume import SceneProgress
 from reben.predict.scene import predict_scene
 from reben.spec.bands import PIXEL_METRES
-from scene.made_up_product import make_safe
+from scene.made_up_product import make_band_folder, make_safe, write_tiff
 
 HEIGHT, WIDTH = 180, 240
 
@@ -66,3 +68,77 @@ def test_outputs_record_where_offset_and_mask_come_from(model, tmp_path):
         assert tags["mask"].startswith(wanted)
         assert tags["boa_offset_source"] == "BOA_ADD_OFFSET in MTD_MSIL2A.xml"
         assert tags["pixel_metres_on_ground"] == "10.00 x 10.00"
+
+
+class Broken:
+    """Reads of a scene that end after its first strip."""
+
+    def __init__(self, monkeypatch):
+        self.monkeypatch = monkeypatch
+
+    def __enter__(self):
+        from reben.scene.band_scene import Scene
+
+        read = Scene.read
+
+        def once(scene, bands, top, height):
+            if top >= 120:
+                raise KeyboardInterrupt
+            return read(scene, bands, top, height)
+
+        self.patched = self.monkeypatch.context()
+        self.patched.__enter__().setattr(Scene, "read", once)
+
+    def __exit__(self, *error):
+        self.patched.__exit__(None, None, None)
+        return error[0] is KeyboardInterrupt
+
+
+@pytest.mark.parametrize("change", ["model", "offset", "pixels", "classes", "stride"])
+def test_an_unfinished_run_never_mixes_with_another_model_offset_or_product(
+    model, tmp_path, monkeypatch, change
+):
+    bands = tuple(model.bands)
+    made = make_band_folder(tmp_path / "a" / "scene", bands=bands, width=240, height=360)
+    out, settings = tmp_path / "out.tif", {"boa_offset": -1000}
+    with Broken(monkeypatch):
+        predict_scene(model, made.path, out, **settings)
+    assert SceneProgress(out).finished(3) == [0]
+
+    other, product, now = model, made.path, dict(settings)
+    if change == "model":
+        other = Classifier("test_resnet", model.bands, labels=("A", "B", "C"))
+    elif change == "offset":
+        now["boa_offset"] = 0
+    elif change == "stride":
+        now["stride"] = 600
+    else:
+        again = make_band_folder(tmp_path / "b" / "scene", bands=bands, width=240, height=360)
+        band, metres = ("SCL", 20) if change == "classes" else ("B08", 10)
+        pixels = again.scl if change == "classes" else again.stored["B08"]
+        write_tiff(again.path / f"{band}.tif", pixels[::-1], metres=metres)
+        product = again.path
+
+    with pytest.raises(ConfigError, match=r"An unfinished run of .* used other settings"):
+        predict_scene(other, product, out, **now)
+    mixed = predict_scene(other, product, out, **now, overwrite=True)
+    fresh = predict_scene(other, product, tmp_path / "fresh.tif", **now)
+
+    assert mixed.num_resumed == 0
+    with rasterio.open(out) as one, rasterio.open(fresh.out) as two:
+        np.testing.assert_array_equal(one.read(), two.read())
+
+
+def test_the_same_run_goes_on_and_ends_as_if_it_had_not_been_broken(model, tmp_path, monkeypatch):
+    made = make_band_folder(tmp_path / "scene", bands=tuple(model.bands), width=240, height=360)
+    out = tmp_path / "out.tif"
+    with Broken(monkeypatch):
+        predict_scene(model, made.path, out, boa_offset=-1000)
+
+    found = predict_scene(model, made.path, out, boa_offset=-1000)
+    fresh = predict_scene(model, made.path, tmp_path / "fresh.tif", boa_offset=-1000)
+
+    assert found.num_resumed == 2
+    with rasterio.open(out) as one, rasterio.open(fresh.out) as two:
+        np.testing.assert_array_equal(one.read(), two.read())
+        assert one.tags() == two.tags()

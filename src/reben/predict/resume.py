@@ -17,6 +17,7 @@ import json
 import shutil
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -27,11 +28,12 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from reben.data.preprocess import Suspicious
-from reben.errors import ConfigError
+from reben.errors import ConfigError, OutputError
 from reben.predict.patch_inputs import Unreadable
 from reben.predict.table_files import write_table
-from reben.support.atomic import atomic_file, output_error, write_bytes, write_text
+from reben.support.atomic import atomic_file, make_folder, output_error, write_bytes, write_text
 from reben.support.json_files import read_json
+from reben.support.locks import lock_file
 
 _MANIFEST_FILE = "manifest.json"
 _BAD_KEY, _SUSPICIOUS_KEY = b"bad", b"suspicious"
@@ -55,6 +57,24 @@ class _Progress:
     def exists(self) -> bool:
         """Whether an earlier run left parts."""
         return (self.folder / _MANIFEST_FILE).is_file()
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep other processes and threads from the same output while the block runs.
+
+        Raises:
+            OutputError: If one is at it.
+        """
+
+        def refuse(holder: str) -> OutputError:
+            return OutputError(
+                f"Another run is writing {self.out}: {holder}. Nothing was changed. Wait for it, "
+                "or choose another output."
+            )
+
+        make_folder(self.out.parent)
+        with lock_file(self.out.with_name(f".{self.out.name}.lock"), refuse):
+            yield
 
     def begin(
         self, manifest: Mapping[str, Any], *, replace: bool = False, kept: Sequence[str] = ()

@@ -77,7 +77,7 @@ def predict_scene(  # noqa: PLR0913 - all after the third are named
         ProductError: If the product cannot be used, or is smaller than a window.
         BandsMismatchError: If the product lacks bands of the model or of the quick look.
         PixelValueError: If values are in a wrong unit.
-        OutputError: If an output is there already, or cannot be written.
+        OutputError: If an output is there already, cannot be written, or another run writes it.
         MissingExtraError: If rasterio is not installed.
 
     Warns:
@@ -103,7 +103,9 @@ def predict_scene(  # noqa: PLR0913 - all after the third are named
     }
     with _opened(product, opening) as scene:
         work = SceneWork(model, model_name, scene, settings, outputs)
-        return work.run(overwrite=overwrite, progress=progress)
+        with SceneProgress(outputs.out).held():
+            _require_possible(outputs, overwrite=overwrite)  # another run may have ended just now
+            return work.run(overwrite=overwrite, progress=progress)
 
 
 @contextmanager

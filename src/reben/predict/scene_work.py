@@ -99,6 +99,9 @@ class SceneWork:
             "reben": version("reben"),
             "model": self.fingerprint,
             "product": self.scene.name,
+            "pixels": self.scene.fingerprint(self.model.bands)
+            if isinstance(self.scene, Scene)
+            else "",
             "grid": [grid.crs, grid.left, grid.top, grid.width, grid.height],
             "about": {key: str(text) for key, text in sorted(self.scene.about.items())},
             "stride": self.settings.stride,

@@ -1,5 +1,6 @@
 """A scene made of band sources: strips of every band at its native size, and their mask."""
 
+import hashlib
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -25,7 +26,8 @@ NO_CLASSES = "no scene classification: only pixels without data are known to be 
 """What outputs say of the mask of a product that has none."""
 _READERS = 4
 _SAMPLED_PIXELS = 1_000_000
-_SAMPLED_PLACES = (0, 0.1, 0.3, 0.5, 0.7, 0.9)
+_SAMPLED_PLACES = (0.1, 0.3, 0.5, 0.7, 0.9)
+_FINGERPRINT_PLACES = (0.5,)
 
 
 class Scene:
@@ -162,7 +164,26 @@ class Scene:
         given = boa_offset is not None
         check_offset(self.name, scaling, numbers, given=given, cure=self._found.cure)
 
-    def _sample(self, bands: Sequence[str]) -> dict[str, NDArray[Any]]:
+    def fingerprint(self, bands: Iterable[str]) -> str:
+        """Return a SHA-256 of a part of the pixels, which tells apart scenes of one name.
+
+        Args:
+            bands: Which of its bands count; the scene classification does too.
+        """
+        digest = hashlib.sha256()
+        wanted = [band for band in (*self._found.sources,) if band in {*bands, CLASSIFICATION}]
+        for band, pixels in self._sample(wanted, _FINGERPRINT_PLACES).items():
+            digest.update(f"{band} {pixels.dtype} {pixels.shape}".encode())
+            digest.update(np.ascontiguousarray(pixels).data)
+        for band in self._backscatter.bands if self._backscatter else ():
+            top = self.grid.height // 2 // GRID_MULTIPLE * GRID_MULTIPLE
+            top = min(top, self.grid.height - GRID_MULTIPLE)
+            digest.update(self.read([band], top, GRID_MULTIPLE)[band].tobytes())
+        return digest.hexdigest()
+
+    def _sample(
+        self, bands: Sequence[str], places: Sequence[float] = _SAMPLED_PLACES
+    ) -> dict[str, NDArray[Any]]:
         """Return stored numbers of a part of the scene, all of one shape: small scenes whole."""
         height, width = self.grid.height, self.grid.width
         shrink = math.ceil(math.sqrt(height * width / _SAMPLED_PIXELS))
@@ -171,7 +192,7 @@ class Scene:
             small = {band: self._small(band, shape) for band in bands}
             if all(pixels is not None for pixels in small.values()):
                 return {band: pixels for band, pixels in small.items() if pixels is not None}
-            tops = [int(height * share) for share in _SAMPLED_PLACES]
+            tops = [int(height * share) for share in places]
             strips = [(top - top % GRID_MULTIPLE, GRID_MULTIPLE) for top in tops]
             return {
                 band: np.concatenate(
