@@ -361,6 +361,20 @@ def test_a_part_that_was_damaged_is_made_anew(model, data, tmp_path, monkeypatch
     assert out.read_text().count("\n") == 13
 
 
+def test_two_tables_of_one_name_at_once_are_refused(model, data, tmp_path):
+    out, refused = tmp_path / "t.csv", []
+
+    def begin_another(_done, _total):
+        with pytest.raises(OutputError, match=r"Another run is writing .*t\.csv") as caught:
+            predict_patches(model, data, out, options=SMALL)
+        refused.append(caught)
+
+    predict_patches(model, data, out, options=SMALL, progress=begin_another)
+
+    assert refused
+    assert [path.name for path in tmp_path.iterdir()] == ["t.csv"]
+
+
 @pytest.fixture
 def begun(model, data, tmp_path, monkeypatch):
     out = tmp_path / "t.csv"

@@ -139,42 +139,46 @@ def _run(  # noqa: PLR0913, PLR0917 - those of the two above
 ) -> PredictOutcome:
     options = options or PredictOptions()
     _require_possible(out, options)
-    model, name = open_model(given), options.name or name_of(given)
-    own = model.config.thresholds
-    thresholds = own if threshold is None else (threshold,) * len(own)
-    source = StoreSource(patches) if isinstance(patches, Dataset) else patches
-    total, fingerprint = source.measure()
-    if not total:
-        raise PredictError("There is no patch in what was given. Name folders that hold some.")
-    manifest: dict[str, Any] = {
-        "what": what,
-        "model": model.fingerprint(),
-        "patches": total,
-        "patches_sha256": fingerprint,
-        "thresholds": list(thresholds),
-        "geometry": options.geometry,
-        **_settings_of(source),
-        "part_size": _choose_part_size(total, options),
-    }
-    parts = TableProgress(out)
-    if options.restart:
-        parts.remove()
-    size = parts.begin(manifest, replace=options.overwrite, kept=("part_size",))["part_size"]
-    job = PatchJob(source, out, what, size, thresholds, options)
-    sizes = [min(size, total - first) for first in range(0, total, size)]
-    resumed = sum(length for number, length in enumerate(sizes) if parts.num_done(number) == length)
-    done = resumed
-    tell = progress or (lambda _done, _total: None)
-    tell(done, total)
-    if resumed < total:
-        if isinstance(source, StoreSource):
-            source.check_first(model.preprocess)
-        predict = predict_in_processes if options.devices > 1 else predict_here
-        for count in predict(model, job):
-            done += count
-            tell(done, total)
-    about = _about(model, job, name, manifest["model"])
-    return _finish(job, sizes, resumed, about)
+    with TableProgress(out).held():
+        _require_possible(out, options)  # another run may have ended just now
+        model, name = open_model(given), options.name or name_of(given)
+        own = model.config.thresholds
+        thresholds = own if threshold is None else (threshold,) * len(own)
+        source = StoreSource(patches) if isinstance(patches, Dataset) else patches
+        total, fingerprint = source.measure()
+        if not total:
+            raise PredictError("There is no patch in what was given. Name folders that hold some.")
+        manifest: dict[str, Any] = {
+            "what": what,
+            "model": model.fingerprint(),
+            "patches": total,
+            "patches_sha256": fingerprint,
+            "thresholds": list(thresholds),
+            "geometry": options.geometry,
+            **_settings_of(source),
+            "part_size": _choose_part_size(total, options),
+        }
+        parts = TableProgress(out)
+        if options.restart:
+            parts.remove()
+        size = parts.begin(manifest, replace=options.overwrite, kept=("part_size",))["part_size"]
+        job = PatchJob(source, out, what, size, thresholds, options)
+        sizes = [min(size, total - first) for first in range(0, total, size)]
+        resumed = sum(
+            length for number, length in enumerate(sizes) if parts.num_done(number) == length
+        )
+        done = resumed
+        tell = progress or (lambda _done, _total: None)
+        tell(done, total)
+        if resumed < total:
+            if isinstance(source, StoreSource):
+                source.check_first(model.preprocess)
+            predict = predict_in_processes if options.devices > 1 else predict_here
+            for count in predict(model, job):
+                done += count
+                tell(done, total)
+        about = _about(model, job, name, manifest["model"])
+        return _finish(job, sizes, resumed, about)
 
 
 def _finish(
