@@ -197,7 +197,6 @@ def test_every_label_that_is_absent_is_named_in_every_section(full):
         (lambda r: r["curves"].update(one=r["curves"]["Pastures"]), "curves of other labels"),
         (lambda r: r["curves"]["Pastures"].update(recall=[]), "curves of no length"),
         (lambda r: r["co_occurrence"]["truth"].pop(), "counts of pairs"),
-        (lambda r: r["intervals"]["tile"]["macro"].pop("f1"), "intervals without f1"),
     ],
 )
 def test_a_report_whose_parts_do_not_fit_is_refused(change, said):
@@ -210,3 +209,14 @@ def test_a_report_whose_parts_do_not_fit_is_refused(change, said):
 def test_months_of_predictions_are_months():
     with pytest.raises(ConfigError, match="month 13; months are 1 to 12"):
         dataclasses.replace(predicted(3), months=(5, 13, 6))
+
+
+def test_intervals_of_few_patches_are_named_and_warned_of():
+    few, many = measure(predicted(40), rounds=2), measure(predicted(1000), rounds=2)
+    assert (
+        "fewer than 1,000 patches the intervals of average precision lie too high"
+        in (few.cautions[-1])
+    )
+    assert not any("fewer than" in sentence for sentence in many.cautions)
+    assert "without correction for bias" in few.best_intervals.method
+    assert measure(predicted(40), rounds=0).cautions == ()

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Self
 
 from reben.data.identity import DataIdentity
 from reben.errors import RunError
-from reben.learn.metrics.bootstrap import FIGURES, Intervals
+from reben.learn.metrics.bootstrap import Intervals, say_few
 from reben.learn.metrics.breakdown import Breakdowns, CoOccurrence
 from reben.learn.metrics.classification import (
     THRESHOLD,
@@ -108,12 +108,6 @@ class Report:
         shapes = {len(row) for table in tables for row in (table, *table)}
         curves = self.curves.values()
         lengths = {len(curve.recall) - len(curve.precision) for curve in curves}
-        missing = [
-            name
-            for found in self.intervals.values()
-            for name in FIGURES
-            if found.reason is None and not (name in found.macro and name in found.micro)
-        ]
         for fits, what in (
             (len(names) == number > 0, "its labels are none, or some occur twice"),
             (all(set(part.per_class) == names for part in parts), "figures of other labels"),
@@ -121,7 +115,6 @@ class Report:
             (names.issuperset(self.curves), "curves of other labels"),
             (lengths <= {0} and all(curve.recall for curve in curves), "curves of no length"),
             (shapes <= {number}, "counts of pairs of another number of labels"),
-            (not missing, f"intervals without {', '.join(dict.fromkeys(missing))}"),
         ):
             if not fits:
                 raise RunError(f"The parts of the report do not belong together: {what}.")
@@ -161,6 +154,20 @@ class Report:
         """The intervals by tile if there are any, else those by patch; None if there are none."""
         known = (self.intervals.get(unit) for unit in ("tile", "patch"))
         return next((found for found in known if found is not None and found.macro), None)
+
+    @property
+    def cautions(self) -> tuple[str, ...]:
+        """Why intervals are missing or not to be trusted, in sentences."""
+        told = [
+            sentence
+            for by, found in self.intervals.items()
+            for sentence in (
+                None if found.reason is None else f"There are no intervals by {by}: {found.reason}",
+                found.caution,
+            )
+        ]
+        few = say_few(self.num_patches) if self.best_intervals is not None else None
+        return tuple(dict.fromkeys(filter(None, (*told, few))))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as plain values, as JSON has them."""

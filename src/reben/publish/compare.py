@@ -5,6 +5,7 @@ their patches and labels, and ranked within a group only, unless asked for other
 """
 
 import itertools
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,6 +16,7 @@ import numpy as np
 from reben.errors import ConfigError, RunError
 from reben.learn.metrics.bootstrap import (
     FIGURES,
+    LEVEL,
     ROUNDS,
     Comparison,
     Interval,
@@ -93,6 +95,23 @@ class ComparableReports:
             if figure in found:
                 return found[figure] if pair == (first, second) else found[figure].turned()
         return None
+
+    def is_real(self, first: str, second: str, mean: Mean, figure: str) -> bool:
+        """Return whether a difference is more than chance, of all those of the group.
+
+        The p-values of all pairs are corrected by Holm's method, so that of equal models a real
+        difference is told in at most one leaderboard of twenty.
+
+        Source: Holm, A simple sequentially rejective multiple test procedure, 1979.
+        """
+        found = {pair: self.difference(*pair, mean, figure) for pair in self.comparisons}
+        ranked = sorted((one.p_value, pair) for pair, one in found.items() if one is not None)
+        for place, (p_value, pair) in enumerate(ranked):
+            if p_value * (len(ranked) - place) >= 1 - LEVEL:
+                return False
+            if set(pair) == {first, second}:
+                return True
+        return False
 
 
 @dataclass(frozen=True)
@@ -295,7 +314,18 @@ def _cautions(compared: Sequence[Mapping[tuple[str, str], Comparison]]) -> Itera
     found = [comparison for each in compared for comparison in each.values()]
     drawn = {"tile": "whole tiles", "patch": "single patches"}
     for unit in sorted({each.unit for each in found if each.reason is None}):
-        yield f"Intervals of differences come from drawing {drawn[unit]}."
+        yield (
+            f"Intervals of differences come from drawing {drawn[unit]}; they are percentiles, for "
+            "one pair alone. Which differences are real is corrected for the number of pairs, by "
+            "Holm's method at 5 %."
+        )
+    for pairs in compared:
+        rounds = min((one.rounds for one in pairs.values() if one.reason is None), default=0)
+        if rounds and 2 / (rounds + 1) * len(pairs) >= 1 - LEVEL:
+            yield (
+                f"{len(pairs)} pairs and {rounds:,} resamples cannot show a difference as real: "
+                f"take {math.ceil(2 * len(pairs) / (1 - LEVEL)):,} or more."
+            )
     for each in found:
         yield from filter(None, (each.reason, each.caution))
 

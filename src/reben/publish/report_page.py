@@ -97,7 +97,7 @@ def render_page(report: Report, pictures: "Mapping[str, Figure]") -> str:
         names=METRICS,
         kinds=_KINDS,
         own=own,
-        cautions=_cautions(report),
+        cautions=report.cautions,
         interval=lambda mean, figure: own and getattr(own, mean).get(figure),
         label_interval=lambda label: own and own.average_precision.get(label),
         slice_name=lambda kind, name: month_name[int(name)] if kind == "month" else name,
@@ -122,17 +122,6 @@ def render_html(template: str, **values: object) -> str:
     )
     source = files("reben.publish") / "templates" / template
     return environment.from_string(source.read_text(encoding="utf-8")).render(values)
-
-
-def _cautions(report: Report) -> list[str]:
-    """Return why intervals are missing or not to be trusted."""
-    sentences = []
-    for by, found in report.intervals.items():
-        if found.reason is not None:
-            sentences.append(f"There are no intervals by {by}: {found.reason}")
-        if found.caution is not None:
-            sentences.append(found.caution)
-    return sentences
 
 
 def _within_a_sentence(name: str) -> str:

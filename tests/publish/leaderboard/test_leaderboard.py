@@ -99,3 +99,29 @@ def test_a_folder_holds_every_form(board, tmp_path):
 
 def test_without_a_picture_there_is_none(board, tmp_path):
     assert not (write_leaderboard(board, tmp_path, picture=False) / "leaderboard.png").exists()
+
+
+def several(p_values):
+    """A group of four models, of which each pair has one of the p-values."""
+    rows = [LeaderboardRow(name, report(name)) for name in "abcd"]
+    pairs = [("a", "b"), ("a", "c"), ("a", "d"), ("b", "c"), ("b", "d"), ("c", "d")]
+    found = {
+        pair: Comparison(
+            "tile", 9, 1000, 0.95, 0, macro={"f1": MetricDifference(0.2, 0.1, 0.3, p_value)}
+        )
+        for pair, p_value in zip(pairs, p_values, strict=True)
+    }
+    return ComparableReports(tuple(rows), found)
+
+
+def test_a_difference_is_real_only_after_correction_for_all_pairs():
+    group = several([0.03, 0.04, 0.5, 0.6, 0.7, 0.8])  # each interval excludes 0
+    assert not group.is_real("a", "b", "macro", "f1")
+    group = several([0.002, 0.009, 0.02, 0.6, 0.7, 0.8])  # 0.002 * 6, 0.009 * 5, 0.02 * 4
+    verdicts = [group.is_real("a", other, "macro", "f1") for other in "bcd"]
+    assert verdicts == [True, True, False]
+    assert group.is_real("b", "a", "macro", "f1")
+    assert not group.is_real("a", "e", "macro", "f1")
+    text = to_markdown(Leaderboard((group,), "macro", "f1"))
+    assert text.count(") real") == 4
+    assert "after Holm's correction" in text

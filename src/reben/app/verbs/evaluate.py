@@ -226,17 +226,26 @@ def _number(value: float | None) -> str:
 
 def _describe_intervals(report: "Report") -> Iterator[str]:
     """Yield one line for each kind of intervals."""
+    from reben.learn.metrics.bootstrap import say_few
+
     for by, found in report.intervals.items():
         if found.reason is not None:
             yield f"No 95 % interval by {by}: {found.reason}"
             continue
-        known = {mean: getattr(found, mean)["average_precision"] for mean in ("macro", "micro")}
+        known = {
+            mean: getattr(found, mean)["average_precision"]
+            for mean in ("macro", "micro")
+            if "average_precision" in getattr(found, mean)
+        }
         words = ", ".join(
             f"{mean} average precision {_number(interval.low)} to {_number(interval.high)}"
             for mean, interval in known.items()
         )
         caution = f" {found.caution}" if found.caution else ""
         yield f"95 % interval by {by} ({found.num_units}): {words}.{caution}"
+    if report.best_intervals is not None:
+        yield f"Intervals are {report.best_intervals.method}."
+        yield from filter(None, (say_few(report.num_patches),))
 
 
 def compare(  # noqa: PLR0913 - all but the first are flags

@@ -33,6 +33,13 @@ ROUNDS = 1000
 LEVEL = 0.95
 FEW_TILES = 10
 """With fewer tiles, an interval by tile is too narrow to be trusted, and says so."""
+FEW_PATCHES = 1000
+"""With fewer patches, intervals of average precision lie too high, and reports say so.
+
+Source: six simulated sets of 19 labels with shares of 1 to 50 %: resamples were too high by 0.053
+for 60 patches, 0.023 for 200, 0.014 for 500, 0.009 for 1,000, 0.005 for 3,000, 0.002 for 10,000.
+"""
+METHOD = "percentiles of bootstrap resamples, without correction for bias"
 _Kind = TypeVar("_Kind", bound="Resampling")
 _BLOCK = 16  # resamples that share one pass over the scores; the random numbers depend on it
 
@@ -77,11 +84,13 @@ class Intervals(Resampling):
         micro: Figure -> interval.
         average_precision: Label -> interval of its average precision, from the resamples that
             have a patch with the label; None for a label that no patch has.
+        method: How intervals follow from the resamples.
     """
 
     macro: Mapping[str, Interval] = field(default_factory=dict)
     micro: Mapping[str, Interval] = field(default_factory=dict)
     average_precision: Mapping[str, Interval | None] = field(default_factory=dict)
+    method: str = METHOD
 
 
 @dataclass(frozen=True)
@@ -122,6 +131,16 @@ class Comparison(Resampling):
 
     macro: Mapping[str, MetricDifference] = field(default_factory=dict)
     micro: Mapping[str, MetricDifference] = field(default_factory=dict)
+
+
+def say_few(num_patches: int) -> str | None:
+    """Return why intervals of so few patches mislead; None if they are enough."""
+    if num_patches >= FEW_PATCHES:
+        return None
+    return (
+        f"With fewer than {FEW_PATCHES:,} patches the intervals of average precision lie too high, "
+        "since a resample holds patches twice: by about 0.01 at 1,000 patches and 0.05 at 60."
+    )
 
 
 def bootstrap(  # noqa: PLR0913 - all but the first are named

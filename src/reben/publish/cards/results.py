@@ -59,13 +59,13 @@ def _summary(report: Report) -> dict[str, Any]:
 
 def _caveats(report: Report) -> list[str]:
     """Return why the shown intervals are not by tile, and why not to trust them."""
-    own, by_tile = report.best_intervals, report.intervals.get("tile")
-    missing = [
-        found for found in (by_tile, report.intervals.get("patch")) if found and found.reason
-    ]
-    shown = missing if own is None else missing[: own.unit == "patch"]
-    sentences = [f"There are no intervals by {each.unit}: {each.reason}" for each in shown]
-    return [*sentences, *([own.caution] if own is not None and own.caution else [])]
+    own = report.best_intervals
+    unused = report.intervals.get("patch") if own is not None and own.unit == "tile" else None
+    return [told for told in report.cautions if unused is None or told not in _told_of(unused)]
+
+
+def _told_of(found: Intervals) -> tuple[str | None, str]:
+    return found.caution, f"There are no intervals by {found.unit}: {found.reason}"
 
 
 def _how_sure(own: Intervals | None, caveats: Iterable[str]) -> str:
@@ -83,7 +83,10 @@ def _how_sure(own: Intervals | None, caveats: Iterable[str]) -> str:
             f"{resamples} single patches. Neighbouring patches are not independent, so these "
             "intervals are too narrow."
         )
-    last = "They do not cover how results vary between trainings with different seeds."
+    last = (
+        f"They are {own.method}, and do not cover how results vary between trainings with "
+        "different seeds."
+    )
     return " ".join((first, *caveats, last))
 
 

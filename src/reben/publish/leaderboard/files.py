@@ -112,8 +112,9 @@ def summarise(board: Leaderboard) -> dict[str, object]:
 
 
 LEGEND = (
-    "Row minus column on the same patches, with its 95 % interval. Real means that the interval "
-    "excludes 0; it says nothing about another training seed."
+    "Row minus column on the same patches, with the 95 % interval of this pair alone. Real means "
+    "more than chance at 5 % after Holm's correction for all pairs of the list; it says nothing "
+    "about another training seed."
 )
 
 
@@ -135,7 +136,8 @@ def matrix(board: Leaderboard, group: ComparableReports) -> list[list[str]]:
         found = group.difference(first, second, board.mean, board.figure)
         if found is None:
             return "" if first == second else "unknown"
-        verdict = "real" if found.is_real else "not real"
+        is_real = group.is_real(first, second, board.mean, board.figure)
+        verdict = "real" if is_real else "not real"
         return f"{found.value:+.4f} ({found.low:+.4f} to {found.high:+.4f}) {verdict}"
 
     rows = [[first, *(cell(first, second) for second in names)] for first in names]
