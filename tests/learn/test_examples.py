@@ -18,9 +18,10 @@ from reben.learn.run import Run
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SRUN = """#!/usr/bin/env bash
 set -euo pipefail
+while [[ "$1" == --* ]]; do shift; done
 pids=()
 for task in 0 1; do
-    SLURM_PROCID=$task SLURM_LOCALID=$task SLURM_NODEID=0 "$@" &
+    SLURM_STEP_NUM_TASKS=2 SLURM_PROCID=$task SLURM_LOCALID=$task SLURM_NODEID=0 "$@" &
     pids+=($!)
 done
 for pid in "${pids[@]}"; do wait "$pid"; done
@@ -93,4 +94,4 @@ def test_two_processes_train_one_model_and_the_same_command_goes_on(
     start(script, **variables)
 
     assert Run.open(tmp_path / "run").summary["status"] == "finished"
-    assert "Going on from" in (run.path / "train.log").read_text()
+    assert "Resuming from" in (run.path / "train.log").read_text()

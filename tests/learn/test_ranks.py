@@ -17,7 +17,7 @@ from reben.learn.distributed import gather_rows, rank_and_size
 from reben.learn.training.loop import Loop
 from reben.learn.train import train
 
-store, out, config, figures, die_at = sys.argv[1:]
+store, out, config, figures, die_at, fault = sys.argv[1:]
 losses, seen = [], []
 step, iterate = Loop._take_step, Loader.__iter__
 
@@ -26,6 +26,8 @@ def take_step(self, batch):
     if self.training.step == int(die_at) and rank_and_size()[0] == 1:
         os._exit(9)
     total = step(self, batch)
+    if fault == "nan" and self.training.step == 7 and rank_and_size()[0] == 1:
+        total = total * float("nan")
     both = gather_rows(torch.tensor([[float(total), len(batch.names)]]))
     losses.append(float(both[:, 0].sum() / both[:, 1].sum()))
     return total
@@ -40,8 +42,10 @@ def watch(self):
 
 Loop._take_step, Loader.__iter__ = take_step, watch
 resume = die_at == "-1" and os.path.exists(out)
-run = train(TrainConfig.from_toml(config), open_dataset(store), out, resume=resume)
 rank = int(os.environ.get("RANK", 0))
+config = TrainConfig.from_toml(config + (f"seed = {rank}" if fault == "seed" else ""))
+data = open_dataset(store, countries=["Austria"] if fault == "data" and rank else None)
+run = train(config, data, out, resume=resume)
 with open(f"{figures}.{rank}", "w") as file:
     json.dump({"losses": losses, "seen": seen, "summary": dict(run.summary)}, file)
 """
@@ -66,7 +70,7 @@ checkpoint_minutes = 1e-9
 """
 
 
-def run_with(tmp_path, store, devices, accumulate=1, name=None, die_at=-1):
+def run_with(tmp_path, store, devices, accumulate=1, name=None, die_at=-1, fault=""):
     name = name or f"{devices}-{accumulate}"
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)
@@ -75,7 +79,7 @@ def run_with(tmp_path, store, devices, accumulate=1, name=None, die_at=-1):
     done = subprocess.run(
         [
             *(sys.executable, *words, settings(devices, accumulate)),
-            *(str(tmp_path / f"{name}-figures"), str(die_at)),
+            *(str(tmp_path / f"{name}-figures"), str(die_at), fault),
         ],
         capture_output=True,
         text=True,
@@ -136,3 +140,28 @@ def test_when_one_process_dies_the_others_stop_and_the_run_can_go_on(place):
     num_left = len(found[0]["losses"])
     assert num_left == 20 - 7
     assert found[0]["losses"] == pytest.approx(alone["losses"][-num_left:], abs=1e-4)
+
+
+@pytest.mark.slow
+def test_a_loss_that_is_no_number_on_one_process_ends_all_and_is_recorded(place):
+    folder, store, _ = place
+
+    done, _ = run_with(folder, store, 2, name="nan", fault="nan")
+
+    assert done.returncode != 0
+    summary = json.loads((folder / "nan" / "summary.json").read_text())
+    assert summary["status"] == "failed"
+    log = (folder / "nan" / "train.log").read_text()
+    assert "TrainingError: The loss is nan in training after 6 steps" in log
+    assert "Connection closed" not in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("fault", "what"), [("seed", "config"), ("data", "train")])
+def test_processes_with_other_settings_or_data_are_refused(place, fault, what):
+    folder, store, _ = place
+
+    done, _ = run_with(folder, store, 2, name=fault, fault=fault)
+
+    assert done.returncode != 0
+    assert f"Process 1 has another {what} than process 0" in done.stderr

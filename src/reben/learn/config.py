@@ -86,12 +86,18 @@ class TrainConfig:
         "Bands in channel order: s1, s2, all, s2_full, all_full, rgb, 10m, or B08,B04,...",
         in_recipe=False,
     )
-    epochs: int = setting(100, "Maximum number of epochs.", card="Epochs at most", ge=1)
-    batch_size: int = setting(512, "Patches per step, over all devices together.", ge=1)
-    learning_rate: float = setting(
-        1e-3, "Peak learning rate, reached by the warm-up.", card="Highest learning rate", gt=0
+    epochs: int = setting(
+        100, "Maximum number of epochs.", card="Epochs at most", ge=1, le=1_000_000
     )
-    weight_decay: float = setting(0.01, "Weight decay of AdamW, on all weights.", ge=0)
+    batch_size: int = setting(512, "Patches per step, over all devices together.", ge=1, le=1 << 20)
+    learning_rate: float = setting(
+        1e-3,
+        "Peak learning rate, reached by the warm-up.",
+        card="Highest learning rate",
+        gt=0,
+        le=1000,
+    )
+    weight_decay: float = setting(0.01, "Weight decay of AdamW, on all weights.", ge=0, le=1000)
     warmup_steps: int | None = setting(
         None,
         "Steps of the warm-up. Default: 1000, or a tenth of the run if that is fewer.",
@@ -126,9 +132,11 @@ class TrainConfig:
         card="Pretrained weights",
     )
     accelerator: Accelerator = setting("auto", "Hardware to train on.", in_recipe=False)
-    devices: int = setting(1, "Devices per machine; they share each batch.", in_recipe=False, ge=1)
+    devices: int = setting(
+        1, "Devices per machine; they share each batch.", in_recipe=False, ge=1, le=1024
+    )
     num_nodes: int = setting(
-        1, "Machines that train together.", card="Machines", in_recipe=False, ge=1
+        1, "Machines that train together.", card="Machines", in_recipe=False, ge=1, le=65536
     )
     accumulate: int = setting(
         1,

@@ -1,12 +1,18 @@
 import json
 import shutil
+import subprocess
+import sys
 
 import pytest
 
 import made_up
 from reben.app.cli import run
+from reben.data.dataset import open_dataset
 from reben.learn.config import TrainConfig
 from reben.learn.run import Run
+from reben.learn.train import train
+from reben.learn.training.record import RunRecorder
+from reben.spec.labels import LABELS
 
 TINY = ("--backbone", "test_resnet", "--bands", "rgb", "--accelerator", "cpu", "--epochs", "1")
 
@@ -94,6 +100,72 @@ def test_a_logger_that_is_not_installed_says_how_to_get_it(store, tmp_path, caps
     assert not (tmp_path / "run").exists()
 
 
+def test_filters_and_metadata_set_from_python_are_those_of_the_run_that_is_resumed(
+    tmp_path, monkeypatch
+):
+    place = made_up.write_store(tmp_path / "store", num_train=9, num_validation=6)
+    elsewhere = shutil.move(place / "metadata.parquet", tmp_path / "elsewhere.parquet")
+    dataset = open_dataset(place, "rgb", metadata=elsewhere, countries=["Austria"], snow=None)
+    config = TrainConfig(backbone="test_resnet", bands="rgb", accelerator="cpu", epochs=2)
+
+    def stop(self, *_):
+        raise ZeroDivisionError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunRecorder, "write_epoch", stop)
+        with pytest.raises(ZeroDivisionError):
+            train(config, dataset, tmp_path / "run")
+    before = json.loads((tmp_path / "run" / "summary.json").read_text())
+
+    assert run(["train", "--resume", str(tmp_path / "run")]) == 0
+
+    summary = Run.open(tmp_path / "run").summary
+    assert summary["status"] == "finished"
+    assert (summary["num_train"], summary["num_validation"]) == (4, 3)
+    assert summary["filters"] == before["filters"] == {"countries": "Austria", "cloud": "false"}
+    assert summary["data"]["metadata"] == [str(elsewhere)]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--out", "new", "--epochs", "0"], "epochs must be at least 1"),
+        (["--out", "new", "--batch-size", "9" * 22], "batch_size must be at least 1 and at most"),
+        (["--out", "new", "--learning-rate", "1e300"], "learning_rate must be above 0 and at most"),
+        (["--out", "new", "--devices", "1000000"], "devices must be at least 1 and at most 1024"),
+        (["--out", "."], "not empty"),
+        (["--resume", "."], "no run to resume"),
+    ],
+)
+def test_what_cannot_be_is_said_before_anything_heavy_is_imported(tmp_path, words, said):
+    (tmp_path / "mine").write_text("")
+    code = "import sys, reben.app.cli as cli; print(cli.run(sys.argv[1:]), 'torch' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code, "train", "--data", "store", *words],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        check=True,
+    )
+
+    assert said in done.stderr
+    assert done.stdout == f"{1 if said == 'not empty' else 2} False\n"
+    assert [file.name for file in tmp_path.iterdir()] == ["mine"]
+
+
+def test_a_patch_that_the_store_lacks_is_said_before_there_is_a_folder(tmp_path, capsys):
+    place = made_up.write_store(tmp_path / "store", num_train=9, num_validation=6, num_test=0)
+    rows = [made_up.row(number, "train" if number < 9 else "validation") for number in range(16)]
+    made_up.write_metadata(place / "metadata.parquet", rows)
+
+    assert run(["train", "--data", str(place), "--out", str(tmp_path / "run"), *TINY]) == 2
+
+    error = capsys.readouterr().err
+    assert "MissingPatchError" in error
+    assert made_up.patch_id(15) in error
+    assert not (tmp_path / "run").exists()
+
+
 def test_help_tells_of_every_setting(capsys):
     run(["train", "--help"])
 
@@ -133,6 +205,33 @@ def test_a_table_of_labels_is_learnt_and_remembered(of_crops, crops):
     assert (found.summary["num_train"], found.summary["num_validation"]) == (6, 3)
     assert found.summary["data"]["label_table"] == crops
     assert found.summary["new_head"] is True
+
+
+def test_a_table_without_one_of_the_19_labels_keeps_its_output_and_says_so(store, tmp_path, capsys):
+    rows = [f'{made_up.patch_id(number)},"{LABELS[1 + number % 18]}"' for number in range(11)]
+    (tmp_path / "most.csv").write_text("\n".join(["patch_id,labels", *rows]))
+    words = ["--labels", str(tmp_path / "most.csv"), "--out", str(tmp_path / "run")]
+
+    assert run(["train", "--data", store, *TINY, *words]) == 0
+
+    found = Run.open(tmp_path / "run")
+    assert found.config.labels == ()
+    assert len(found.config.label_names) == 19
+    assert LABELS[0] in found.summary["absent_labels"]["train"]
+    assert f"No patch of the train split has 13 of the 19 labels: {LABELS[0]};" in (
+        capsys.readouterr().err
+    )
+
+
+def test_labels_that_are_set_beside_a_table_are_the_labels(store, crops, tmp_path):
+    (tmp_path / "own.toml").write_text('labels = ["maize", "rye", "spelt", "wheat"]')
+    words = ["--labels", crops, "--config", str(tmp_path / "own.toml")]
+
+    assert run(["train", "--data", store, "--out", str(tmp_path / "run"), *TINY, *words]) == 0
+
+    found = Run.open(tmp_path / "run")
+    assert found.config.labels == ("maize", "rye", "spelt", "wheat")
+    assert found.summary["absent_labels"]["train"] == ["spelt"]
 
 
 def test_what_was_learnt_from_a_table_is_evaluated_with_it(of_crops, store, capsys):

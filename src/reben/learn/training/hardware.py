@@ -1,5 +1,6 @@
 """The hardware of a training: devices, number formats, memory."""
 
+import os
 from typing import TYPE_CHECKING, Literal
 
 import torch
@@ -7,11 +8,16 @@ from torch import Tensor, nn
 
 from reben.errors import ConfigError, TrainingError, first_line
 from reben.learn.config import TrainConfig
+from reben.support.processes import usable_cores
 
 if TYPE_CHECKING:
     from lightning.fabric import Fabric
 
     from reben.model.classifier import Classifier
+
+
+_FEW_PROCESSES = 8
+"""Processes that may share the cores of a machine, however few these are."""
 
 
 def choose_precision(config: TrainConfig) -> Literal["32-true", "16-mixed", "bf16-mixed"]:
@@ -41,8 +47,9 @@ def build_fabric(config: TrainConfig) -> "Fabric":
     from lightning.fabric.utilities.exceptions import MisconfigurationException
 
     precision = choose_precision(config)
+    require_launched(config)
     try:
-        return Fabric(
+        fabric = Fabric(
             accelerator=config.accelerator,
             devices=config.devices,
             num_nodes=config.num_nodes,
@@ -53,6 +60,36 @@ def build_fabric(config: TrainConfig) -> "Fabric":
             f"accelerator {config.accelerator} with {config.devices} devices and precision "
             f"{precision} cannot be used here: {error}"
         ) from error
+    most = max(_FEW_PROCESSES, usable_cores())
+    if fabric.device.type == "cpu" and config.devices > most:
+        raise ConfigError(
+            f"devices {config.devices} would start as many processes on this machine, which has "
+            f"{usable_cores()} cores. Set devices to at most {most}; the batch size stays."
+        )
+    return fabric
+
+
+def require_launched(config: TrainConfig) -> None:
+    """Check that as many processes were started as the settings say, if a launcher did.
+
+    Else each of them would train alone, and all but one in vain.
+    """
+    # srun sets the second one for its tasks, and neither is set in the script of a job itself.
+    names = ("WORLD_SIZE", "SLURM_STEP_NUM_TASKS")
+    told = {name: int(os.environ[name]) for name in names if os.environ.get(name, "").isdecimal()}
+    for name, num_processes in told.items():
+        if num_processes not in (1, config.world_size):
+            raise ConfigError(
+                f"{num_processes} processes were started ({name}), and devices {config.devices} x "
+                f"num_nodes {config.num_nodes} are {config.world_size}. Start one process for "
+                "each device: set devices to the processes of one machine, num_nodes to the "
+                "machines."
+            )
+    if config.num_nodes > 1 and not told and "MASTER_ADDR" not in os.environ:
+        raise ConfigError(
+            f"num_nodes {config.num_nodes} needs a launcher that starts reben on each machine: "
+            "srun or torchrun, as in examples/train-slurm.sh."
+        )
 
 
 def to_device(tensor: Tensor, device: torch.device) -> Tensor:
