@@ -295,3 +295,32 @@ def test_a_path_that_cannot_be_looked_at_is_one_line(verb, tmp_path, monkeypatch
     monkeypatch.chdir(tmp_path)
     assert cli.run([*verb, "x" * 300]) in (1, 2)
     assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+USAGE = (
+    "encode",
+    "encode tree --out store --processes 0",
+    "encode tree --out store --limit 0",
+    "download folder --only s3",
+    "download -",
+    "download - --only s1,s2",
+    "inspect",
+    "sample",
+    "synthesize folder",
+)
+QUICK = """
+import sys
+from reben.app import cli
+for words in sys.argv[1:]:
+    assert cli.run(words.split()) == 2, words
+    print(*sorted({"torch", "pyarrow", "lmdb", "numpy", "rasterio", "httpx"} & set(sys.modules)))
+"""
+
+
+def test_usage_errors_of_data_verbs_come_before_anything_heavy(tmp_path):
+    command = [sys.executable, "-c", QUICK, *USAGE]
+    done = subprocess.run(
+        command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert (done.returncode, done.stdout) == (0, "\n" * len(USAGE)), done.stderr
+    assert not list(tmp_path.iterdir())

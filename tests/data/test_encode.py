@@ -7,6 +7,7 @@ import subprocess
 import sys
 import textwrap
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -32,6 +33,7 @@ from reben.data.encode import REPORT_FILE, encode
 from reben.data.encoding import patch_files
 from reben.data.encoding.report import MAX_LISTED
 from reben.data.encoding.workers import do_jobs
+from reben.data.inspection import summarise_store
 from reben.data.loader import open_dataset
 from reben.data.metadata import METADATA_FILE, SNOW_CLOUD_FILE
 from reben.data.storage.environment import open_lmdb
@@ -879,8 +881,9 @@ def test_a_store_of_a_machine_that_went_down_is_refused(tree, tmp_path):
     path = tmp_path / "store" / "store.json"
     record = json.loads(path.read_text()) | {"written_since_boot": "another"}
     path.write_text(json.dumps(record))
-    with pytest.raises(StoreError, match="The machine went down while the store"):
-        encode(tmp_path / "store", **tree, workers=1)
+    for use in (partial(encode, **tree, workers=1), open_dataset, summarise_store):
+        with pytest.raises(StoreError, match="The machine went down while the store"):
+            use(tmp_path / "store")
 
 
 BAD_RECORDS = {
@@ -910,6 +913,10 @@ def test_a_record_that_cannot_be_read_is_an_error_that_says_what_to_do(content, 
     (tmp_path / "store" / "store.json").write_bytes(content)
     with pytest.raises(StoreError, match=r"store\.json is not as it should be.* Remove it"):
         encode(tmp_path / "store", s1=tree["s1"], workers=1)
+    with pytest.raises(StoreError, match=r"store\.json is not as it should be.* Remove it"):
+        summarise_store(tmp_path / "store")
+    (tmp_path / "store" / "store.json").unlink()
+    assert encode(tmp_path / "store", s1=tree["s1"], workers=1).finished
 
 
 @pytest.mark.parametrize(("field", "value"), BAD_FIELDS.items())

@@ -19,6 +19,7 @@ from torch import Tensor
 from reben.data.identity import DataDescription, DataIdentity, identify, read_description
 from reben.data.metadata import METADATA_FILE, SNOW_CLOUD_FILE, PatchTable
 from reben.data.patch_folders.folder import REFERENCE_MAP_TENSOR
+from reben.data.storage.record import StoreRecord
 from reben.data.storage.value import kind_of_value
 from reben.data.store import NO_PARTNER, Store
 from reben.errors import MetadataError, MissingPatchError, PatchShapeError, PixelValueError
@@ -205,7 +206,8 @@ def open_dataset(  # noqa: PLR0913 - all after the second are named
             patches that it does not list are left out.
 
     Raises:
-        StoreError: If the folder is not a store.
+        StoreError: If the folder is not a store, or its ``store.json`` tells that the machine went
+            down while it was written, or cannot be read.
         MetadataError: If there is no metadata, a filter names an unknown value, or the label table
             is unusable.
         UnknownLabelError: If a patch has a label that is not in ``labels``.
@@ -217,6 +219,7 @@ def open_dataset(  # noqa: PLR0913 - all after the second are named
         (120, 120)
     """
     store = Store.open(path)
+    StoreRecord.read(store.path)  # which may tell that the store cannot be relied on
     files = _metadata_files(store, metadata)
     table = _read_table(store, files, labels, label_table)
     asked = {"countries": countries, "months": months, "snow": snow, "cloud": cloud}

@@ -15,7 +15,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import BinaryIO, Self
 
-from reben.data.downloading.session import PARTS, Patience, Progress, RemoteFile, Session
+from reben.data.downloading.session import (
+    PARTS,
+    Patience,
+    Progress,
+    RemoteFile,
+    Session,
+    parts,
+)
 from reben.errors import ChecksumError, ConfigError, DownloadError, OutputError
 from reben.support.atomic import FULL, make_folder, output_error, write_text
 from reben.support.json_files import Count, read_json
@@ -67,10 +74,11 @@ def download(
         OutputError: If the disk is full, or the folder cannot be written.
     """
     folder = Path(folder)
+    only = None if only is None else parts(only)
+    make_folder(folder)
     try:
         with Session(patience, progress) as session:
             wanted = session.list_files(record_url, only)
-            make_folder(folder)
             missing = [file for file in wanted if not _is_there(folder, file)]
             _require_space(folder, missing)
             for file in wanted:
@@ -96,6 +104,9 @@ def stream(
 
     Broken connections are resumed. Nothing is kept on disk.
     """
+    only = parts(only)
+    if len(set(only)) > 1:
+        raise ConfigError(f"Only one file at a time goes into a pipe, not {', '.join(only)}.")
     with Session(patience, progress) as session:
         files = session.list_files(record_url, only)
         if len(files) != 1:

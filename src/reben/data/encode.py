@@ -26,6 +26,7 @@ from reben.data.storage.record import SourceRecord, StoreRecord, count_values
 from reben.data.storage.value import KINDS, REFERENCE_MAP, SENTINEL1, SENTINEL2
 from reben.data.storage.writer import Flush, ValueWriter, boot_id, flushing
 from reben.errors import ConfigError, OutputError, RebenError, StoreError
+from reben.spec.patches import SPLITS
 from reben.support.atomic import make_folder, write_text
 from reben.support.locks import lock_file
 from reben.support.numbers import require_whole
@@ -100,7 +101,8 @@ def encode(  # noqa: PLR0913
             everything else was encoded. The report is its attribute ``report``, and lies in the
             store as ``encode-report.json``.
         ArchiveError: If an archive is damaged or cannot be trusted, also at the end.
-        ConfigError: If there is no input, two come from stdin, or a filter lacks metadata.
+        ConfigError: If there is no input, two come from stdin, a filter lacks metadata, or a
+            setting is impossible.
         MetadataError: If the metadata cannot be read, or no patch passes the filters.
         OutputError: If the store cannot be written, for example because the disk is full; what
             was committed before is valid.
@@ -108,6 +110,10 @@ def encode(  # noqa: PLR0913
     started = time.perf_counter()
     if workers is not None:
         require_whole("workers", workers)
+    if limit is not None:
+        require_whole("limit", limit)
+    if split not in (None, *SPLITS):
+        raise ConfigError(f"No split {split!r}. Known: {', '.join(SPLITS)}.")
     given = {SENTINEL2.name: s2, SENTINEL1.name: s1, REFERENCE_MAP.name: reference_maps}
     paths = {kind: Path(path) for kind, path in given.items() if path is not None}
     if folder is not None:

@@ -11,6 +11,7 @@ import numpy as np
 
 from reben.data.metadata import METADATA_FILE, SNOW_CLOUD_FILE, PatchTable
 from reben.data.storage.environment import DATA_FILE, read_transaction, stored_names
+from reben.data.storage.record import StoreRecord
 from reben.data.storage.value import (
     KINDS,
     OTHER,
@@ -120,6 +121,7 @@ def summarise_store(path: str | Path) -> StoreSummary:
     Values are counted by name; only the first one of each kind is opened.
     """
     store = Store.open(path)
+    StoreRecord.read(store.path)
     names = list(store.names())
     kinds = [kind_of_value(name) for name in names]
     first = dict(zip(reversed(kinds), reversed(names), strict=True))

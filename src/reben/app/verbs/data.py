@@ -6,7 +6,7 @@ from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Annotated
 
-from cyclopts import Parameter
+from cyclopts import Parameter, validators
 
 from reben.app.flags import AsJson, Switch, formerly
 from reben.app.terminal import (
@@ -175,7 +175,8 @@ def _show_download(bar: Bar) -> Callable[[str, int, int], None]:
     return lambda name, done, size: bar(done, size, what=name)
 
 
-Processes = Annotated[int | None, formerly("--workers")]
+_ONE = validators.Number(gte=1)
+Processes = Annotated[int | None, formerly("--workers"), Parameter(validator=_ONE)]
 Input = Annotated[Path | None, Parameter(allow_leading_hyphen=True)]
 Files = Annotated[tuple[Path, ...], Parameter(consume_multiple=True, negative="")]
 Names = Annotated[tuple[str, ...], Parameter(consume_multiple=True, negative="")]
@@ -194,7 +195,7 @@ def encode(  # noqa: PLR0913 - one for each flag
     processes: Processes = None,
     split: str | None = None,
     country: Names = (),
-    limit: int | None = None,
+    limit: Annotated[int | None, Parameter(validator=_ONE)] = None,
     strict: Switch = False,
     as_json: AsJson = False,
 ) -> None:

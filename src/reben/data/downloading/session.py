@@ -88,6 +88,15 @@ class _BrokenOffError(Exception):
         self.pause = pause
 
 
+def parts(only: Iterable[str]) -> list[str]:
+    """Return some keys of `PARTS` as they are written there; `ConfigError` if one is unknown."""
+    words = [word.strip().lower().replace("-", "_") for word in only]
+    unknown = [word for word in words if word not in PARTS]
+    if unknown or not words:
+        raise ConfigError(f"No part {', '.join(unknown) or '(none)'}. Parts: {', '.join(PARTS)}.")
+    return words
+
+
 class Session:
     """A connection to the server of a record."""
 
@@ -116,12 +125,7 @@ class Session:
 
     def list_files(self, record_url: str, only: Iterable[str] | None) -> list[RemoteFile]:
         """Return the files of a record; see `remote_files`."""
-        words = None if only is None else [word.strip().lower().replace("-", "_") for word in only]
-        unknown = [word for word in words or () if word not in PARTS]
-        if unknown or words == []:
-            raise ConfigError(
-                f"No part {', '.join(unknown) or '(none)'}. Parts: {', '.join(PARTS)}."
-            )
+        words = None if only is None else parts(only)
         name = f"The record at {record_url}"
         record = parse_json(self._read_record(record_url), _Record, name, DownloadError, _BY_HAND)
         files = [_remote_file(entry, name) for entry in record.files]
