@@ -20,7 +20,6 @@ a file ``data.toml``, in the store or beside its tables, or else *unknown*::
     bounds = [33.9, -4.7, 41.9, 5.5]             # west, south, east, north
 """
 
-import tomllib
 import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -34,11 +33,12 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from reben.errors import MetadataError, first_line
+from reben.errors import MetadataError
 from reben.spec.extent import BOUNDS, COUNTRIES, FIRST_SECOND, LAST_SECOND
 from reben.spec.labels import LABELS
 from reben.spec.patches import SPLITS
 from reben.support.json_files import Finite, check_values
+from reben.support.toml_files import read_toml
 
 if TYPE_CHECKING:
     from reben.data.metadata import PatchTable
@@ -245,10 +245,7 @@ def read_description(folders: Iterable[Path]) -> DataDescription | None:
     path = next((path for path in (f / DATA_FILE for f in folders) if path.is_file()), None)
     if path is None:
         return None
-    try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise MetadataError(f"{path} cannot be read: {first_line(error)}. {_CURE}") from None
+    values = read_toml(path, MetadataError, _CURE)
     plain = {
         key: value.isoformat() if isinstance(value, date) else value
         for key, value in values.items()

@@ -1,7 +1,6 @@
 """The settings of a training run, in one table for the command line, run folder and card."""
 
 import difflib
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from types import MappingProxyType
@@ -21,6 +20,7 @@ from reben.model.folder import place_of
 from reben.spec.bands import BandSet
 from reben.spec.labels import LABELS
 from reben.spec.statistics import Upsampling, published_sizes
+from reben.support.toml_files import parse_toml
 
 Accelerator = Literal["auto", "cpu", "gpu", "cuda", "mps"]
 Precision = Literal["auto", "32-true", "16-mixed", "bf16-mixed"]
@@ -35,6 +35,7 @@ PAPER_MATMUL_PRECISION = "medium"
 """torch's precision of products of float32 matrices. Source: the published training script."""
 
 
+_TOML_CURE = "Write one setting on each line: name = value."
 _ARCHITECTURE = Allowed("the name of an architecture", lambda text: text == text.strip() != "")
 _MODEL = Allowed("a folder or the id of a model", lambda text: text.strip() != "")
 _DISTINCT = Allowed(
@@ -298,11 +299,7 @@ class TrainConfig:
         Raises:
             ConfigError: If the text is not TOML, names an unknown setting, or a value is invalid.
         """
-        try:
-            values = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
-            raise ConfigError(f"The settings are not valid TOML: {error}.") from None
-        return cls.from_values(values)
+        return cls.from_values(parse_toml(text, "The text of settings", ConfigError, _TOML_CURE))
 
     @classmethod
     def from_values(cls, values: Mapping[str, Any]) -> Self:

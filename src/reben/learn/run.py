@@ -36,6 +36,7 @@ from reben.model.folder import (
     run_folder,
 )
 from reben.model.weights import digest_of_folder
+from reben.support.bounds import MAX_TOML_BYTES, read_text
 from reben.support.json_files import Count, Finite, check_values, read_json
 
 if TYPE_CHECKING:
@@ -305,7 +306,7 @@ def open_unfinished(path: str | Path) -> Run:
 def _read_config(folder: Path) -> TrainConfig:
     path = folder / CONFIG_FILE
     try:
-        return TrainConfig.from_toml(path.read_text(encoding="utf-8"))
+        return TrainConfig.from_toml(read_text(path, MAX_TOML_BYTES))
     except (OSError, ValueError) as error:
         raise RunError(f"{path} cannot be read: {first_line(error)}. {_CONTENT}.") from None
 

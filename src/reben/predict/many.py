@@ -13,7 +13,7 @@ from functools import lru_cache, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from reben.errors import ConfigError, OffsetConflictError, SceneError
+from reben.errors import ConfigError, OffsetConflictError, SceneError, first_line
 from reben.model.classifier import Classifier
 from reben.model.folder import place_of
 from reben.model.open import ModelLike, name_of, open_model
@@ -22,6 +22,7 @@ from reben.predict.resume import SceneProgress
 from reben.predict.scene import predict_scene
 from reben.predict.scene_settings import SceneOptions, SceneOutcome, SceneTask
 from reben.scene.offset import check_given_offset
+from reben.support.bounds import read_text
 from reben.support.extras import optional
 from reben.support.numbers import require_whole
 from reben.support.processes import WorkerDiedError, run_tasks, usable_cores
@@ -90,9 +91,12 @@ def read_list(path: str | Path) -> list[ListedScene]:
     offset: ``boa_offset=-1000``. Empty lines and those that begin with # are left out.
     """
     try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"The list {path} cannot be read: {error}.") from error
+        lines = read_text(path).splitlines()
+    except OSError as error:
+        raise ConfigError(
+            f"The list {path} cannot be read: {first_line(error)}. Name a text file with a "
+            "product on each line."
+        ) from error
     products: list[ListedScene] = []
     for number, line in enumerate(lines, start=1):
         if not line.strip() or line.lstrip().startswith("#"):

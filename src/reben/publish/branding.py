@@ -1,7 +1,6 @@
 """Whose card it is: names, links and pictures on a card, from a file or a preset."""
 
 import re
-import tomllib
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
@@ -9,7 +8,9 @@ from typing import Any, ClassVar, Self
 
 from reben.errors import ConfigError, first_line
 from reben.publish.markdown import Markdown, attribute, escape
+from reben.support.bounds import MAX_TOML_BYTES, read_text
 from reben.support.json_files import check_values, parse_json
+from reben.support.toml_files import parse_toml
 
 PRESETS = ("bigearth",)
 """Names that `Branding.load` knows."""
@@ -117,18 +118,15 @@ class Branding:
         preset = str(source) in PRESETS
         path = files("reben.publish") / "templates" / f"{source}.toml" if preset else Path(source)
         try:
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
+            text = read_text(Path(str(path)), MAX_TOML_BYTES)
+        except OSError as error:
             raise ConfigError(
-                f"Could not read affiliations from {source}: {error}. Pass a TOML or JSON file, or "
-                f"a preset: {', '.join(PRESETS)}."
+                f"Could not read affiliations from {source}: {first_line(error)}. Pass a TOML or "
+                f"JSON file, or a preset: {', '.join(PRESETS)}."
             ) from None
         if path.name.endswith(".json"):
             return parse_json(text, cls, str(source), ConfigError, _FORM)
-        try:
-            values = tomllib.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise ConfigError(f"{source} is not TOML: {first_line(error)}. {_FORM}") from None
+        values = parse_toml(text, str(source), ConfigError, _FORM)
         return check_values(values, cls, str(source), ConfigError, _FORM)
 
     def row(self) -> Markdown:

@@ -4,6 +4,7 @@ A card is what anybody may have written: an endless row of brackets, YAML that n
 regular expression here can run away on it, and nothing is read that is larger than a card.
 """
 
+import errno
 from collections.abc import Iterator, Sequence
 from functools import cache
 from html.parser import HTMLParser
@@ -11,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-from reben.errors import CardError
+from reben.errors import CardError, first_line
+from reben.support.bounds import read_text
 
 if TYPE_CHECKING:
     from markdown_it import MarkdownIt
@@ -31,13 +33,12 @@ def read_page(path: Path) -> str:
         CardError: If it cannot be read, is no UTF-8, or is larger than a card.
     """
     try:
-        with path.open("rb") as file:
-            content = file.read(MOST_BYTES + 1)
-        text = content.decode()
-    except (OSError, UnicodeDecodeError) as error:
-        raise CardError(f"it could not be read: {error}") from error
-    if len(content) > MOST_BYTES:
-        raise CardError(f"it is larger than {MOST_BYTES >> 10} KiB, which no card is")
+        text = read_text(path, MOST_BYTES)
+    except OSError as error:
+        if error.errno == errno.EFBIG:
+            most = MOST_BYTES >> 10
+            raise CardError(f"it is larger than {most} KiB, which no card is") from None
+        raise CardError(f"it could not be read: {first_line(error)}") from error
     return text.removeprefix("\ufeff").replace("\r\n", "\n")
 
 

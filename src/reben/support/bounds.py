@@ -19,7 +19,9 @@ MAX_JSON_VALUES = 100_000
 MAX_WEIGHTS_HEADER = 16 * MEBIBYTE
 """Of ``model.safetensors``; that of a network with 1,000 tensors has 0.1 MiB."""
 MAX_TEXT_BYTES = 16 * MEBIBYTE
-"""A text that people write: TOML, a list, a card, a template."""
+"""A text that people write: a list, a card, a template."""
+MAX_TOML_BYTES = MEBIBYTE
+"""Settings, affiliations or a description in TOML."""
 MAX_XML_BYTES = 16 * MEBIBYTE
 """Metadata of a product; those of real ones have less than 1 MiB."""
 MAX_XML_TAGS = 400_000
@@ -95,6 +97,14 @@ def read_file(path: str | Path, most_bytes: int) -> bytes:
         return _read(descriptor, found.st_size)
     finally:
         os.close(descriptor)
+
+
+def read_text(path: str | Path, most_bytes: int = MAX_TEXT_BYTES) -> str:
+    """Return an ordinary file as text in UTF-8; `OSError` as of `read_file`, or if it is none."""
+    try:
+        return read_file(path, most_bytes).decode("utf-8")
+    except UnicodeDecodeError:
+        raise OSError(errno.EILSEQ, "it is no text in UTF-8", str(path)) from None
 
 
 def read_start(path: str | Path, num_bytes: int) -> bytes:

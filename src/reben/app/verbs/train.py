@@ -1,7 +1,6 @@
 """The verb `train`: settings from flags, --set and a file; resuming a run."""
 
 import dataclasses
-import tomllib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
@@ -10,11 +9,13 @@ from cyclopts import Parameter
 
 from reben.app.flags import AsJson
 from reben.app.terminal import Bar, print_json, print_text, progress_bar, talk
-from reben.errors import ConfigError
+from reben.errors import ConfigError, first_line
 from reben.learn.config import SETTINGS, TrainConfig
 from reben.learn.run_files import is_first_in_environment, require_new, require_run
 from reben.spec.labels import LABELS
+from reben.support.bounds import read_text
 from reben.support.json_files import parse_json
+from reben.support.toml_files import parse_toml, read_toml
 
 if TYPE_CHECKING:
     from reben.learn.run import Run
@@ -131,7 +132,8 @@ def _run_to_resume(folder: Path, out: Path | None) -> "Run":
 
 def _given(file: Path | None, assignments: list[str], flags: object) -> dict[str, Any]:
     """Return the settings that were given: flags override assignments, and these the file."""
-    values = {} if file is None else _read_config_file(file)
+    cure = "Name a file of settings, as the config.toml of a run is one."
+    values = {} if file is None else read_toml(file, ConfigError, cure)
     values |= _read_assignments(assignments)
     for name, value in vars(flags).items():
         if value is not None:
@@ -139,13 +141,6 @@ def _given(file: Path | None, assignments: list[str], flags: object) -> dict[str
     if values.get("labels") == LABELS:
         values["labels"] = ()  # they are the default
     return values
-
-
-def _read_config_file(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"The settings in {path} cannot be read: {error}.") from None
 
 
 def _read_assignments(texts: Iterable[str]) -> dict[str, Any]:
@@ -161,8 +156,8 @@ def _read_assignments(texts: Iterable[str]) -> dict[str, Any]:
         if not name or not equals:
             raise ConfigError(f"--set {text!r} is not a setting. Write name=value.")
         try:
-            values[name] = tomllib.loads(f"value = {value}")["value"]
-        except tomllib.TOMLDecodeError:
+            values[name] = parse_toml(f"value = {value}", text, ConfigError, "")["value"]
+        except ConfigError:  # a text without quotes
             values[name] = value
     return values
 
@@ -177,9 +172,11 @@ def _read_labels(file: Path, given: list[str] | None) -> tuple[str, ...]:
     if is_label_table(file):
         return read_label_names(file) if given is None else tuple(given)
     try:
-        text = file.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"The labels in {file} cannot be read: {error}") from None
+        text = read_text(file).strip()
+    except OSError as error:
+        raise ConfigError(
+            f"The labels in {file} cannot be read: {first_line(error)}. {_LABELS_CURE}"
+        ) from None
     names = text.splitlines()
     if text.startswith("["):
         names = parse_json(text, list[str], str(file), ConfigError, _LABELS_CURE)
