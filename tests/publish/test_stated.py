@@ -7,6 +7,7 @@ import pytest
 import made_up
 import reben
 from reben.app.demo.handlers import PageState
+from reben.app.demo.patches import Samples
 from reben.app.demo.serving import open_samples
 from reben.model.classifier import Classifier
 from reben.publish.stated import StatedFacts, stated_facts
@@ -120,17 +121,17 @@ def test_a_run_states_its_report_and_that_it_is_no_more_than_a_try(run):
 
 def test_the_page_of_a_run_with_its_own_labels_opens_its_own_store(run, tmp_path):
     model = reben.open_model(run)
-    samples = open_samples(str(run.path), model.labels, None)
+    samples = Samples(open_samples(str(run.path), None), model.labels)
     state = PageState(model, "own", tmp_path, samples)
     view = state.show(made_up.patch_id(0))
     assert view.patch.true_labels == ("crops", "water")
-    assert "The reference map has 2" in view.scores
+    assert "The data set names 2" in view.scores
 
 
 def test_labels_that_the_model_lacks_are_no_truth(run, tmp_path):
     model = Classifier("test_resnet", "rgb", labels=["crops", "water"])
-    samples = open_samples(model, model.labels, run.path.parent / "store")
+    samples = Samples(open_samples(model, run.path.parent / "store"), model.labels)
     view = PageState(model, "own", tmp_path, samples).show(made_up.patch_id(0))
     assert view.patch.true_labels is None
     assert "labels that the model lacks" in view.message
-    assert "The reference map has" not in view.scores
+    assert "The data set names" not in view.scores

@@ -1,7 +1,9 @@
 """Whose card it is: names, links and pictures on a card, from a file or a preset."""
 
 import re
+import shlex
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -19,6 +21,21 @@ _URL = re.compile(
 )
 INSTALL = "pip install reben"
 """The command on a card that installs reben, unless its `Branding` has another."""
+
+
+def requirement(extra: str) -> str:
+    """Return the line of a requirements.txt that installs what `INSTALL` does, with an extra.
+
+    Example:
+        >>> requirement("demo").split("==")[0]
+        'reben[demo]'
+    """
+    place = shlex.split(INSTALL)[-1]
+    if "://" in place:
+        return f"reben[{extra}] @ {place.rpartition(' @ ')[2]}"
+    return f"reben[{extra}]=={version('reben')}"
+
+
 _LOGO_HEIGHT, _PICTURE_HEIGHT = 40, 160
 _FORM = (
     "The file may have a list affiliations (name, url, logo), a table pictures (sentinel1, "

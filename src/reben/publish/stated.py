@@ -13,6 +13,7 @@ from reben.learn.run import Run
 from reben.model.folder import CONFIG_FILE, run_folder
 from reben.model.hub import fetch_file, is_hub_id, split_revision
 from reben.publish.cards.data_words import CardPatches, toy_words
+from reben.publish.cards.front_matter import LICENCES
 from reben.publish.hub_models import indexed_precision, table_precision
 from reben.publish.markdown import number
 from reben.publish.pages import fenced, parse_head, read_page, split_head
@@ -33,12 +34,14 @@ class StatedFacts:
         licence: The licence of its weights; or that none is stated.
         warnings: Why its scores are not to be relied on, if there is a reason.
         citations: BibTeX entries.
+        licence_id: The identifier of the licence on the Hub, if it is stated.
     """
 
     figures: str = _UNMEASURED
     licence: str = _UNLICENSED
     warnings: tuple[str, ...] = ()
     citations: tuple[str, ...] = ()
+    licence_id: str | None = None
 
 
 def stated_facts(place: str) -> StatedFacts:
@@ -104,6 +107,7 @@ def _of_card(card: Path | None, record: Path | None) -> StatedFacts:
         f"Licence: {licence}." if isinstance(licence, str) else _UNLICENSED,
         tuple(warnings),
         tuple(fenced(body, "bibtex")),
+        next((known for known in LICENCES if known == head.get("license")), None),
     )
 
 

@@ -147,7 +147,7 @@ def test_bars_say_found_missed_and_not_there(model, patch):
     assert shown.count("✓ found") == 1
     assert shown.count(">missed<") == 1
     assert shown.count(">not there<") == len(above) - 1
-    assert "The reference map has 2: 1 found, 1 missed" in shown
+    assert "The data set names 2: 1 found, 1 missed" in shown
     assert "found" not in draw("scores", result, None)
 
 

@@ -188,7 +188,7 @@ def test_the_page_begins_with_a_sample_and_its_scores(visit, model):
 def test_choosing_another_sample_shows_its_scores_and_truth(visit, model):
     choose(visit, 4)
     assert shown_scores(visit) == scores_of(model, made_up.patch(4))
-    visit.get_by_text("The reference map has 1").wait_for()
+    visit.get_by_text("The data set names 1").wait_for()
 
 
 def test_switching_a_group_off_moves_the_scores_and_back(visit, model):

@@ -5,6 +5,7 @@ import io
 import json
 import os
 import resource
+import shutil
 import signal
 import sys
 import tempfile
@@ -18,9 +19,11 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
+import yaml
 
 import made_up
 import made_up_files
+import reben
 from demo_page_server import reben_demo, serving
 from reben.app.cli import run
 from reben.app.demo.handlers import PageState, token_of
@@ -30,11 +33,14 @@ from reben.app.demo.scenes import open_scene_result
 from reben.app.demo.server import OnlyHere, private_folder
 from reben.app.demo.serving import DEFAULT_MODEL, find_store, predict_product
 from reben.app.demo.space import write_space
+from reben.data.loader import open_dataset
 from reben.data.store import Store
 from reben.data.tiff.write import GeoTransform, encode_geotiff
 from reben.errors import ConfigError
 from reben.model.classifier import Classifier
 from reben.model.open import name_of
+from reben.publish.branding import requirement
+from reben.publish.pages import split_head
 
 BANDS = "VV,B04,B03,B02,B8A"
 PLACE = GeoTransform(308_400, 5_000_000, 10, 32633)
@@ -54,7 +60,7 @@ def model_folder(tmp_path_factory):
 @pytest.fixture
 def state(store, model_folder, tmp_path):
     model = Classifier.from_pretrained(model_folder)
-    return PageState(model, "toy", tmp_path, Samples(store))
+    return PageState(model, "toy", tmp_path, Samples(open_dataset(store)))
 
 
 def put(root, files):
@@ -71,7 +77,7 @@ def files_of(which, number=7):
 
 
 def test_samples_have_readable_names(store):
-    samples = Samples(store)
+    samples = Samples(open_dataset(store))
     assert samples.choices[1] == (
         "33UUP 0/1, Austria · Urban fabric · train",
         made_up.patch_id(1),
@@ -84,7 +90,7 @@ def test_a_chosen_patch_is_shown_with_scores_truth_and_place(state):
     assert view.message == ""
     assert view.result.full == tuple(map(float, state.model.predict(made_up.patch(11)).values))
     assert view.patch.true_labels == ("Broad-leaved forest", "Inland waters", "Mixed forest")
-    assert "The reference map has 3" in view.scores
+    assert "The data set names 3" in view.scores
     assert view.views.count("<img") == 3
     assert 'class="dot"' in view.facts
     assert view.are_bands_right
@@ -101,7 +107,7 @@ def test_uploaded_files_give_the_scores_of_the_same_patch_of_the_store(state, tm
     view = state.show(None, paths)
     assert view.result.full == state.show(made_up.patch_id(5)).result.full
     assert view.patch.true_labels is None
-    assert "reference map has" not in view.scores
+    assert "data set names" not in view.scores
 
 
 def test_an_upload_that_lacks_bands_shows_them_and_says_so(state, tmp_path):
@@ -385,11 +391,11 @@ def test_the_real_sample_is_used_where_it_lies_and_no_store_is_named(monkeypatch
 def test_a_space_holds_the_model_samples_and_its_front_matter(store, model_folder, tmp_path):
     folder = write_space(tmp_path / "space", str(model_folder), data=store)
     readme = (folder / "README.md").read_text()
-    assert readme.startswith("---\ntitle: toy on Sentinel patches\n")
+    assert readme.startswith('---\ntitle: "toy on Sentinel patches"\n')
     for line in ("sdk: gradio", "app_file: app.py"):
         assert f"\n{line}\n" in readme
     assert "models:" not in readme
-    copied = Classifier.from_pretrained(folder / "model").predict(made_up.patch(2))
+    copied = Classifier.from_pretrained(folder / "model" / "toy").predict(made_up.patch(2))
     given = Classifier.from_pretrained(model_folder).predict(made_up.patch(2))
     np.testing.assert_array_equal(copied.values, given.values)
     table = pq.read_table(folder / "samples" / "metadata.parquet")
@@ -397,6 +403,32 @@ def test_a_space_holds_the_model_samples_and_its_front_matter(store, model_folde
     for name in (*table["patch_id"].to_pylist(), *table["s1_name"].to_pylist()):
         assert name in samples
     assert len(table) == 12
+
+
+def test_a_space_has_python_its_own_name_a_licence_and_an_install_line(
+    store, model_folder, tmp_path
+):
+    odd = tmp_path / "odd: \"x\" 'y' `z` <b> [a](b)"
+    shutil.copytree(model_folder, odd)
+    (odd / "README.md").write_text("---\nlicense: cc-by-nc-4.0\n---\n")
+    folder = write_space(tmp_path / "space", str(odd), data=store)
+    readme = (folder / "README.md").read_text()
+    head, body = split_head(readme)
+    settings = yaml.safe_load(head)
+    assert settings["title"] == f"{odd.name} on Sentinel patches"
+    assert settings["python_version"] == f"{sys.version_info[0]}.{sys.version_info[1]}"
+    assert settings["license"] == "cc-by-nc-4.0"
+    assert (folder / "requirements.txt").read_text() == f"reben[demo]=={reben.__version__}\n"
+    assert f'str(HERE / "model" / {odd.name!r})' in (folder / "app.py").read_text()
+    compile((folder / "app.py").read_text(), "app.py", "exec")
+    assert name_of(folder / "model" / odd.name) == odd.name
+    assert "``odd: \"x\" 'y' `z` <b> [a](b)``" in body
+    assert "12 patch pairs of Ramps\n(cc0-1.0)" in body
+
+
+def test_the_install_line_of_a_space_follows_that_of_cards(monkeypatch):
+    monkeypatch.setattr("reben.publish.branding.INSTALL", "pip install git+https://x.example/reben")
+    assert requirement("demo") == "reben[demo] @ git+https://x.example/reben"
 
 
 def test_a_space_of_a_model_on_the_hub_names_it(store, tmp_path):

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
@@ -10,7 +9,6 @@ from numpy.typing import NDArray
 from reben.app.demo.locator import describe_place
 from reben.app.demo.uploads import UploadedPatch
 from reben.data.dataset import Dataset
-from reben.data.loader import open_dataset
 from reben.errors import MissingPatchError, PatchNameError
 from reben.spec.labels import LABELS
 from reben.spec.patches import Bounds, Sentinel1Patch, Sentinel2Patch, place_of_name
@@ -39,17 +37,13 @@ class Samples:
     """The patches of a store that can be chosen on the page.
 
     Args:
-        store: The store with its metadata, or its folder.
+        dataset: The patches; their own labels are the truth.
         labels: The labels of the model; by default the 19. The truth is shown where the store has
             no others.
     """
 
-    def __init__(self, store: Dataset | Path, labels: Sequence[str] = LABELS) -> None:
-        self._dataset = (
-            store
-            if isinstance(store, Dataset)
-            else open_dataset(store, snow=None, cloud=None, labels=None)
-        )
+    def __init__(self, dataset: Dataset, labels: Sequence[str] = LABELS) -> None:
+        self._dataset = dataset
         self._foreign = sorted(set(self._dataset.table.labels).difference(labels))
         table = self._dataset.table
         step = max(1, -(-len(table) // _MOST_CHOICES))

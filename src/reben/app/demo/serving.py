@@ -1,7 +1,7 @@
 """The page from beginning to end: open model, samples and scene, and serve until stopped."""
 
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING
@@ -15,7 +15,7 @@ from reben.support.extras import optional
 from reben.support.signals import handled_by
 
 if TYPE_CHECKING:
-    from reben.app.demo.patches import Samples
+    from reben.data.loader import Dataset
     from reben.model.classifier import Classifier
     from reben.model.open import ModelLike
 
@@ -58,6 +58,7 @@ def serve(  # noqa: PLR0913 - all after the first are named
         RebenError: If the model, the store, the scene or the product cannot be opened.
     """
     from reben.app.demo.handlers import PageState
+    from reben.app.demo.patches import Samples
     from reben.app.demo.scenes import open_scene_result
     from reben.model.classifier import Classifier
     from reben.model.folder import place_of
@@ -73,7 +74,8 @@ def serve(  # noqa: PLR0913 - all after the first are named
     with private_folder() as root:
         optional("gradio", "demo", "The demo page")
         classifier = open_model(model, device, bands=bands)
-        name, samples = name_of(model), open_samples(model, classifier.labels, data)
+        name, found = name_of(model), open_samples(model, data)
+        samples = None if found is None else Samples(found, classifier.labels)
         if product is not None:
             scene = predict_product(classifier, name, product, root)
         shown = None if scene is None else open_scene_result(scene)
@@ -89,27 +91,26 @@ def serve(  # noqa: PLR0913 - all after the first are named
             page.close(verbose=False)
 
 
-def open_samples(model: "ModelLike", labels: Sequence[str], data: Path | None) -> "Samples | None":
+def open_samples(model: "ModelLike", data: Path | None) -> "Dataset | None":
     """Return the patches to choose from: of the store named, else of the run's, else the sample.
 
     Args:
         model: The model; a run remembers the store and the labels that it was trained on.
-        labels: The labels of the model.
         data: The store that was named.
     """
-    from reben.app.demo.patches import Samples
+    from reben.data.loader import open_dataset
     from reben.model.classifier import Classifier
     from reben.model.folder import place_of
 
     run = None if isinstance(model, Classifier) else open_run(place_of(model))
     if run is not None:
         try:
-            return Samples(run.dataset(data), labels)
+            return run.dataset(data)
         except RebenError as error:
             if data is None:
                 talk(f"The patches that {run.name} was trained on are not shown. {error}")
     store = find_store(data)
-    return None if store is None else Samples(store, labels)
+    return None if store is None else open_dataset(store, snow=None, cloud=None, labels=None)
 
 
 def find_store(data: Path | None) -> Path | None:

@@ -1,6 +1,8 @@
 """A folder that is ready to be a Space on the Hugging Face Hub: the same page, there."""
 
+import json
 import shutil
+import sys
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
@@ -9,13 +11,17 @@ import pyarrow.parquet as pq
 from jinja2 import Environment, StrictUndefined
 
 import reben
-from reben.app.demo.serving import find_store
-from reben.data.loader import open_dataset
+from reben.app.demo.serving import open_samples
+from reben.data.identity import DATA_FILE, DataIdentity
+from reben.data.loader import Dataset
 from reben.data.metadata import METADATA_FILE
 from reben.data.sample import NOTICE_FILE
 from reben.data.store import StoreWriter
 from reben.errors import ConfigError
 from reben.model.hub import is_hub_id, split_revision
+from reben.publish.branding import requirement
+from reben.publish.markdown import code, escape
+from reben.publish.stated import stated_facts
 from reben.support.atomic import atomic_folder
 
 _MOST_PATCHES = 24
@@ -41,28 +47,36 @@ def write_space(
         raise ConfigError(
             f"{model} is neither a model folder nor the name of a model on the Hub (owner/name)."
         )
+    from reben.model.folder import place_of, run_folder
     from reben.model.open import name_of, open_model
 
-    store = find_store(data)
+    samples = open_samples(model, data)
+    name, stated = name_of(model), stated_facts(place_of(model))
     values = {
-        "name": name_of(model),
-        "model": 'str(HERE / "model")' if is_local else repr(model),
+        "title": json.dumps(f"{name.rpartition('/')[2]} on Sentinel patches"),
+        "name": code(name),
+        "python": f"{sys.version_info[0]}.{sys.version_info[1]}",
+        "licence": stated.licence_id,
+        "stated": [escape(text) for text in (stated.figures, stated.licence, *stated.warnings)],
+        "model": f'str(HERE / "model" / {name!r})' if is_local else repr(model),
         "repository": None if is_local else repository,
         "bands": repr(None if is_local else bands),
-        "data": "None" if store is None else 'HERE / "samples"',
+        "data": "None" if samples is None else 'HERE / "samples"',
         "gradio": version("gradio"),
         "reben": reben.__version__,
     }
     with atomic_folder(out) as folder:
         if is_local:
-            open_model(model, "cpu", bands=bands).save_pretrained(folder / "model")
-        count, made_up = (0, False) if store is None else _copy_samples(store, folder / "samples")
-        _write(
-            folder / "README.md", "space_readme.md.jinja", samples=count, made_up=made_up, **values
-        )
+            # In a folder of its own name, by which the page calls it.
+            open_model(model, "cpu", bands=bands).save_pretrained(folder / "model" / name)
+            for file in (Path(model) / named for named in ("README.md", "card.json")):
+                if file.is_file() and run_folder(model) is None:
+                    shutil.copyfile(file, folder / "model" / name / file.name)
+        count = 0 if samples is None else _copy_samples(samples, folder / "samples")
+        identity = DataIdentity("unknown") if samples is None else samples.identity
+        _write(folder / "README.md", "space_readme.md.jinja", samples=count, of=identity, **values)
         _write(folder / "app.py", "space_app.py.jinja", **values)
-        requirements = f"reben[demo]=={reben.__version__}\n"
-        (folder / "requirements.txt").write_text(requirements, encoding="utf-8")
+        (folder / "requirements.txt").write_text(requirement("demo") + "\n", encoding="utf-8")
     return out
 
 
@@ -71,20 +85,21 @@ def _write(path: Path, template: str, **values: object) -> None:
     environment = Environment(  # noqa: S701 - not HTML
         trim_blocks=True, keep_trailing_newline=True, undefined=StrictUndefined
     )
+    environment.filters["escape"] = escape  # for Markdown
     path.write_text(environment.from_string(text).render(values), encoding="utf-8")
 
 
-def _copy_samples(store: Path, folder: Path) -> tuple[int, bool]:
-    """Write a store with patches of another, evenly spread; return how many, and if made up."""
-    dataset = open_dataset(store, snow=None, cloud=None)
+def _copy_samples(dataset: Dataset, folder: Path) -> int:
+    """Write a store with patches of another, evenly spread; return how many."""
     step = max(1, -(-len(dataset) // _MOST_PATCHES))
     rows = list(range(0, len(dataset), step))
     with StoreWriter(folder) as writer:
         for row in rows:
             for name in (dataset.table.patch_ids[row], dataset.table.s1_names[row]):
-                writer.put(name, dataset.store.get(name))
+                if name in dataset.store:
+                    writer.put(name, dataset.store.get(name))
     pq.write_table(dataset.table.rows.take(rows), folder / METADATA_FILE)
-    notice = dataset.store.path / NOTICE_FILE
-    if notice.is_file():
-        shutil.copyfile(notice, folder / NOTICE_FILE)
-    return len(rows), dataset.table.made_up_by is not None
+    for file in (NOTICE_FILE, DATA_FILE):
+        if (dataset.store.path / file).is_file():
+            shutil.copyfile(dataset.store.path / file, folder / file)
+    return len(rows)
