@@ -4,7 +4,8 @@ What is finished is kept beside the output, so that the same call goes on after 
 output files appear when they are whole; the GeoTIFF is the last of them.
 """
 
-from collections.abc import Iterator, Mapping
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -39,6 +40,7 @@ def predict_scene(  # noqa: PLR0913 - all after the third are named
     sentinel1_quantity: Literal["sigma0", "gamma0", "beta0"] | None = None,
     boa_offset: float | None = None,
     trust_offset: bool = False,
+    band_names: Sequence[str] | None = None,
     batch_size: int = 32,
     device: "str | torch.device | None" = None,
     model_name: str | None = None,
@@ -66,6 +68,7 @@ def predict_scene(  # noqa: PLR0913 - all after the third are named
         sentinel1_quantity: What they are, where it does not say.
         boa_offset: What is added to the digital numbers, where the product does not say.
         trust_offset: Whether to read pixels that contradict their offset all the same.
+        band_names: Names of the bands of a GeoTIFF of several bands, if not those in it.
         batch_size: How many windows of a row go through the model at once, at most.
         device: Where to compute, as for `reben.open_model`.
         model_name: What to call the model in the outputs; by default its run, folder or id.
@@ -100,7 +103,9 @@ def predict_scene(  # noqa: PLR0913 - all after the third are named
         "sentinel1_quantity": sentinel1_quantity,
         "boa_offset": boa_offset,
         "trust_offset": trust_offset,
+        "band_names": band_names,
     }
+    _refuse_product(product, outputs)
     with _opened(product, opening) as scene:
         work = SceneWork(model, model_name, scene, settings, outputs)
         with SceneProgress(outputs.out).held():
@@ -122,6 +127,15 @@ def _opened(product: Any, opening: Mapping[str, Any]) -> Iterator[Scene]:  # noq
             "Pass it to open_scene."
         )
     yield product
+
+
+def _refuse_product(product: Any, outputs: SceneOutputs) -> None:  # noqa: ANN401
+    """Refuse to write over what is read."""
+    if not isinstance(product, str | Path) or not os.path.exists(product):  # noqa: PTH110
+        return
+    for path in outputs:
+        if path is not None and path.exists() and path.samefile(product):
+            raise ConfigError(f"{path} is the product itself. Name another output.")
 
 
 def _require_possible(outputs: SceneOutputs, *, overwrite: bool) -> None:

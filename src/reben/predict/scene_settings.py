@@ -103,6 +103,7 @@ class SceneOptions:
         overwrite: Whether to replace what is there.
         trust_offset: Whether to read pixels that contradict their offset all the same.
         sentinel1_quantity: What Sentinel-1 values are, where products do not say.
+        band_names: Names of the bands of products that are GeoTIFFs of several bands.
 
     Raises:
         ConfigError: If an ending names a folder.
@@ -117,6 +118,7 @@ class SceneOptions:
     overwrite: bool = False
     trust_offset: bool = False
     sentinel1_quantity: Quantity | None = None
+    band_names: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         """Refuse endings that are paths."""

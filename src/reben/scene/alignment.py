@@ -33,11 +33,12 @@ class Alignment:
     ground_metres: tuple[float, float]
 
 
-def align(placements: Mapping[str, tuple[str, Placement]]) -> Alignment:
+def align(placements: Mapping[str, tuple[str, Placement]], *, is_on_grid: bool = True) -> Alignment:
     """Return the grid that all bands share.
 
     Args:
         placements: Band -> (what it is called in error messages, where its pixels lie).
+        is_on_grid: Whether its corner has to be a multiple of 10 m.
     """
     crs, corner, first = "", (0.0, 0.0), ""
     pixel_metres: dict[str, int] = {}
@@ -50,17 +51,17 @@ def align(placements: Mapping[str, tuple[str, Placement]]) -> Alignment:
         _check_same(name, band_crs, here, (first, crs, corner))
     width = _common("width", placements, pixel_metres)
     height = _common("height", placements, pixel_metres)
-    cut = (width % GRID_MULTIPLE, height % GRID_MULTIPLE)
+    left_out = (width % GRID_MULTIPLE, height % GRID_MULTIPLE)
     left, top = (round(value, 2) for value in corner)
     if width < GRID_MULTIPLE or height < GRID_MULTIPLE:
         raise GridError(f"{first} and its other bands share {width} x {height} pixels of 10 m.")
-    if left % GRID_METRES or top % GRID_METRES:
+    if is_on_grid and (left % GRID_METRES or top % GRID_METRES):
         raise GridError(
             f"The corner of {first} lies at {left}, {top}, which is not a multiple of "
             f"{GRID_METRES} m. {warp_advice(name=first)}"
         )
-    grid = Grid(crs, left, top, width - cut[0], height - cut[1])
-    return Alignment(grid, pixel_metres, cut, measure_ground(grid, first))
+    grid = Grid(crs, left, top, width - left_out[0], height - left_out[1], is_on_grid)
+    return Alignment(grid, pixel_metres, left_out, measure_ground(grid, first))
 
 
 def measure_ground(grid: Grid, name: str) -> tuple[float, float]:

@@ -53,7 +53,8 @@ class Scene:
         if not self._sentinel2:
             raise MissingBandError(f"{found.name} has no Sentinel-2 band. {self._where_missing()}")
         self._alignment: Alignment = align(
-            {band: (source.name, source.placement) for band, source in found.sources.items()}
+            {band: (source.name, source.placement) for band, source in found.sources.items()},
+            is_on_grid=found.is_on_grid,
         )
         self.grid: Grid = self._alignment.grid
         known = {key: text for key, text in found.about.items() if text}

@@ -122,6 +122,7 @@ class BandSources:
         about: Facts about the product, for provenance.
         no_data: The value of pixels without data beside 0, where files do not declare it.
         saturated: The value of saturated pixels.
+        is_on_grid: Whether its corner has to be a multiple of 10 m, as that of every product has.
         cure: What to do if the pixels look as if the offset had been removed already.
     """
 
@@ -132,6 +133,7 @@ class BandSources:
     about: Mapping[str, str] = field(default_factory=dict)
     no_data: float | None = None
     saturated: float = np.iinfo(np.uint16).max
+    is_on_grid: bool = True
     cure: str = "Pass boa_offset=0 (--boa-offset 0) to read the numbers as they are. "
 
     @classmethod
@@ -253,6 +255,11 @@ class BandFile:
         told = {"units": dataset.units[index - 1], "description": dataset.descriptions[index - 1]}
         told |= dataset.tags() | dataset.tags(index)
         return {key: str(text) for key, text in told.items() if text}
+
+    @property
+    def descriptions(self) -> tuple[str | None, ...]:
+        """What the file calls its bands."""
+        return tuple(self._dataset.descriptions)
 
     @property
     def is_tied_by_points(self) -> bool:

@@ -21,6 +21,7 @@ class Grid:
         top: Northing of the outer edge of the upper-left pixel, in metres; a multiple of 10.
         width: Pixels of 10 m from west to east; a multiple of 6.
         height: Pixels of 10 m from north to south; a multiple of 6.
+        is_snapped: Whether the corner has to be a multiple of 10 m.
 
     Raises:
         GridError: If there is no reference system, or a number is not such a multiple.
@@ -39,6 +40,7 @@ class Grid:
     top: float
     width: int
     height: int
+    is_snapped: bool = True
 
     def __post_init__(self) -> None:
         """Refuse grids that bands of 10 m, 20 m and 60 m do not share."""
@@ -46,7 +48,7 @@ class Grid:
             raise GridError("A grid needs a coordinate reference system, such as EPSG:32633.")
         for name in ("left", "top"):
             value = getattr(self, name)
-            if not math.isfinite(value) or value % GRID_METRES:
+            if not math.isfinite(value) or (self.is_snapped and value % GRID_METRES):
                 raise GridError(
                     f"{name} is {value}; it must be a multiple of {GRID_METRES} m. "
                     "Warp the scene to such a grid first."

@@ -90,7 +90,7 @@ def check_offset(
             f"{product} would be read with the offset {offset:g} ({first.source}), but its pixels "
             f"look as if an offset had been removed already: {share:.0%} of the "
             f"{'lit land' if limit == MOST_NEGATIVE else 'pixels'} would be negative in "
-            f"{' and '.join(visible)} at once, more than shadow and water explain (share of "
+            f"all of {', '.join(visible)}, more than shadow and water explain (share of "
             f"numbers below {-offset:g}: {shown}). {cure}If {offset:g} is right all the same, pass "
             "trust_offset=True (--trust-offset)."
         )

@@ -2,16 +2,17 @@
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from reben.errors import ProductError
+from reben.errors import ConfigError, ProductError
 from reben.scene.arrays import read_arrays
 from reben.scene.band_folder import read_folder
 from reben.scene.band_names import CLASSIFICATION
 from reben.scene.band_scene import Scene
 from reben.scene.band_source import BandSources, closed_on_error, raster_environment
+from reben.scene.multiband import read_multiband
 from reben.scene.safe import read_safe
 from reben.scene.safe_files import METADATA_FILE, SafeFiles
 from reben.scene.sentinel1 import open_sentinel1
@@ -22,8 +23,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+_TIFF_ENDINGS = (".tif", ".tiff")
 
-def open_scene(
+
+def open_scene(  # noqa: PLR0913 - all after the first are named
     product: "str | Path | Mapping[str, Any] | Dataset | DataArray",
     *,
     sentinel1: "str | Path | Mapping[str, Any] | Dataset | None" = None,
@@ -31,13 +34,15 @@ def open_scene(
     sentinel1_unit: Literal["db", "linear"] | None = None,
     sentinel1_quantity: Literal["sigma0", "gamma0", "beta0"] | None = None,
     trust_offset: bool = False,
+    band_names: Sequence[str] | None = None,
 ) -> Scene:
     """Return a scene that can be read in strips of rows.
 
     Args:
         product: A Sentinel-2 level-2A product: a ``.SAFE`` folder, a zip of one (read in place),
-            a folder with one file per band (``B02.tif``, ``..._B02_10m.tif``), a STAC item (file,
-            URL or mapping), an xarray Dataset with named bands, or a mapping of DataArrays.
+            a folder with one file per band (``B02.tif``, ``..._B02_10m.tif``), a GeoTIFF of several
+            bands of 10 m, a STAC item (file, URL or mapping), an xarray Dataset with named bands,
+            or a mapping of DataArrays.
         sentinel1: For models with Sentinel-1 bands, geocoded backscatter of the same place: a
             folder with files named by VV and VH, a mapping of such files, a STAC item, or a
             Dataset. It is warped to the grid of the Sentinel-2 product.
@@ -46,6 +51,8 @@ def open_scene(
         sentinel1_unit: The unit of the backscatter, if the product does not state it.
         sentinel1_quantity: What the backscatter is, if the product does not state it.
         trust_offset: Whether to read pixels that contradict their offset all the same.
+        band_names: Names of the bands of a GeoTIFF of several bands in its order, ``-`` for one to
+            skip, if not the descriptions in it.
 
     Raises:
         ProductError: If the product does not exist, is damaged, or has an unknown form.
@@ -60,7 +67,7 @@ def open_scene(
         MissingExtraError: If rasterio is not installed.
     """
     with raster_environment(cache=True):
-        found = _read(product, boa_offset)
+        found = _read(product, boa_offset, band_names)
         with closed_on_error() as opened:
             opened.update(found.sources)
             scene = Scene(found)
@@ -79,8 +86,20 @@ def open_scene(
 
 
 def _read(
-    product: "str | Path | Mapping[str, Any] | Dataset | DataArray", boa_offset: float | None
+    product: "str | Path | Mapping[str, Any] | Dataset | DataArray",
+    boa_offset: float | None,
+    band_names: Sequence[str] | None,
 ) -> BandSources:
+    if isinstance(product, str | Path) and Path(product).suffix.lower() in _TIFF_ENDINGS:
+        path = Path(product)
+        if path.is_file():
+            return read_multiband(path, boa_offset, band_names)
+    if band_names is not None:
+        raise ConfigError(
+            f"band_names (--band-names) names the bands of a GeoTIFF of several bands, and "
+            f"{product if isinstance(product, str | Path) else 'the product'} is none. Leave it "
+            "out: bands are found by the names of files, assets or variables."
+        )
     if isinstance(product, str | Path):
         return _read_path(product, boa_offset)
     is_arrays = hasattr(product, "coords")  # a Dataset is a Mapping, too
@@ -115,5 +134,5 @@ def _read_path(product: str | Path, boa_offset: float | None) -> BandSources:
         return read_stac(open_item(path), boa_offset)
     raise ProductError(
         f"{product} is not a known kind of product. Pass a .SAFE folder, a zip of one, a folder "
-        "with one file per band, or a STAC item (.json)."
+        "with one file per band, a GeoTIFF of several bands, or a STAC item (.json)."
     )

@@ -37,6 +37,9 @@ class SceneFlags:
     """What the Sentinel-1 values are, where the product does not say."""
     boa_offset: float | None = None
     """What is added to digital numbers, such as -1000, where the product does not say."""
+    band_names: str | None = None
+    """Names of the bands of a GeoTIFF of several bands in its order, separated by commas; - for one
+    to skip. Default: the descriptions in the file."""
     trust_offset: Switch = False
     """Read pixels that contradict their offset all the same."""
     bands: str | None = None
@@ -48,6 +51,11 @@ class SceneFlags:
     """Windows that go through the network together."""
     overwrite: Switch = False
     """Replace outputs that are there."""
+
+    @property
+    def names(self) -> tuple[str, ...] | None:
+        """The names of the bands of a GeoTIFF, one by one."""
+        return None if self.band_names is None else tuple(self.band_names.split(","))
 
 
 @Parameter(name="*")
@@ -90,7 +98,7 @@ def predict_scene(  # noqa: PLR0913 - all but the first two are flags
     Args:
         model: A run folder, a model folder, or the name of a model on the Hub.
         product: A Sentinel-2 L2A product: a .SAFE folder or a zip of one, a folder with a file for
-            each band, or a STAC item (file or address).
+            each band, a GeoTIFF of several bands, or a STAC item (file or address).
         out: The Cloud-Optimised GeoTIFF to write.
         table: Also write a table with a row for each window (.parquet, .geojson, .csv, .jsonl).
             With --list, the ending of the tables' names.
@@ -132,6 +140,7 @@ def predict_scene(  # noqa: PLR0913 - all but the first two are flags
                 sentinel1_quantity=scene.sentinel1_quantity,
                 boa_offset=scene.boa_offset,
                 trust_offset=scene.trust_offset,
+                band_names=scene.names,
                 batch_size=scene.batch_size,
                 model_name=name_of(model),
                 overwrite=scene.overwrite,
@@ -170,6 +179,7 @@ def _predict_many(
         sentinel1_quantity=scene.sentinel1_quantity,
         boa_offset=scene.boa_offset,
         trust_offset=scene.trust_offset,
+        band_names=scene.names,
         device=scene.device,
         overwrite=scene.overwrite,
     )

@@ -75,7 +75,7 @@ def _require_patch(path: str | Path, image: "DatasetReader") -> None:
     if width > PATCH_PIXELS or height > PATCH_PIXELS:
         raise PatchShapeError(
             f"{path} has {width} x {height} pixels; a patch has {PATCH_PIXELS} x {PATCH_PIXELS} "
-            "of 10 m. For larger images use: reben predict-scene"
+            f"of 10 m. Predict it as a scene: reben predict-scene MODEL {path} --out scores.tif"
         )
     sizes = {PATCH_METRES // metres for metres in PIXEL_METRES.values()}
     if width != height or width not in sizes:
@@ -102,19 +102,45 @@ def _places(
     path: str | Path, image: "DatasetReader", bands: BandSet, names: Sequence[str] | None
 ) -> dict[str, int]:
     """Return wanted band -> its number in the file, counted from 1."""
-    given = [text or "" for text in image.descriptions] if names is None else list(names)
-    if len(given) != image.count:
+    found = name_bands(path, image.descriptions, names)
+    missing = bands.missing_from(found)
+    if missing:
+        shown = ", ".join(text or "(no name)" for text in names or image.descriptions)
         raise BandsMismatchError(
-            f"{path} has {image.count} bands, but {len(given)} names were given: "
+            f"The model needs {', '.join(missing)}; the bands of {path} are called {shown}. If it "
+            "has them, name all bands in the order of the file, for example "
+            f"--band-names {','.join(bands)}"
+        )
+    return {name: found[name] for name in bands}
+
+
+def name_bands(
+    path: str | Path,
+    descriptions: Sequence[str | None],
+    names: Sequence[str] | None,
+    also: Sequence[str] = (),
+) -> dict[str, int]:
+    """Return the bands of a file of several bands -> their number in it, counted from 1.
+
+    Args:
+        path: The file, for error messages.
+        descriptions: What the file calls its bands.
+        names: What the user calls them, `LEFT_OUT` for one to skip.
+        also: Other names than those of bands of a patch.
+    """
+    given = [text or "" for text in descriptions] if names is None else list(names)
+    if len(given) != len(descriptions):
+        raise BandsMismatchError(
+            f"{path} has {len(descriptions)} bands, but {len(given)} names were given: "
             f"{', '.join(given)}. Name each, or write - for one to skip."
         )
     found: dict[str, int] = {}
     for place, text in enumerate(given, start=1):
-        name = _band_name(text)
+        name = text if text in also else _band_name(text)
         if name is None:
             if names is not None and text != LEFT_OUT:
                 raise UnknownBandError(
-                    f"No band {text!r} in a patch. Bands: {', '.join(PIXEL_METRES)}; "
+                    f"No band {text!r} in a patch. Bands: {', '.join((*PIXEL_METRES, *also))}; "
                     f"{LEFT_OUT} for one to skip."
                 )
             continue
@@ -124,15 +150,7 @@ def _places(
                 "with --band-names."
             )
         found[name] = place
-    missing = bands.missing_from(found)
-    if missing:
-        shown = ", ".join(text or "(no name)" for text in given)
-        raise BandsMismatchError(
-            f"The model needs {', '.join(missing)}; the bands of {path} are called {shown}. If it "
-            "has them, name all bands in the order of the file, for example "
-            f"--band-names {','.join(bands)}"
-        )
-    return {name: found[name] for name in bands}
+    return found
 
 
 def _band_name(text: str) -> str | None:

@@ -1,0 +1,83 @@
+import os
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+
+from reben.errors import (
+    BandsMismatchError,
+    ConfigError,
+    MissingBandError,
+    UnknownBandError,
+    UnknownOffsetError,
+)
+from reben.scene.product import open_scene
+from scene.made_up_product import PIXEL_METRES, from_origin, make_band_folder, numbers
+
+CASE = Path(os.environ.get("REBEN_TEST_DATA", "no such folder")) / "cases" / "multiband-256.tif"
+NAMES = ("B02", "B05", "B12", "SCL")
+
+
+def write(path, *, names=NAMES, left=300_005, top=5_900_045):
+    """Bands in one file of 10 m, coarser ones repeated; the corner lies between pixels of 10 m."""
+    pixels = []
+    for band in NAMES[:3]:
+        step = PIXEL_METRES[band] // 10
+        pixels.append(numbers(band, 240, 180).repeat(step, 0).repeat(step, 1))
+    classes = np.full((180, 240), 4, np.uint16)
+    classes[:, :30] = 9
+    with rasterio.open(
+        path, "w", driver="GTiff", width=240, height=180, count=4, dtype="uint16",
+        crs="EPSG:32633", transform=from_origin(left, top, 10),
+    ) as file:  # fmt: skip
+        file.write(np.stack([*pixels, classes]))
+        file.descriptions = names
+    return path
+
+
+@pytest.mark.parametrize("given", [False, True])
+def test_bands_are_found_by_name_and_brought_to_their_size(tmp_path, given):
+    path = write(tmp_path / "s.tif", names=NAMES if not given else [f"x{n}" for n in range(4)])
+
+    with open_scene(path, boa_offset=-1000, band_names=NAMES if given else None) as scene:
+        strip, mask = scene.read(NAMES[:3], 60, 60), scene.read_mask(60, 60)
+        assert (scene.grid.left, scene.grid.top) == (300_005, 5_900_045)
+
+    for band in NAMES[:3]:
+        step = PIXEL_METRES[band] // 10
+        rows = slice(60 // step, 120 // step)
+        expected = numbers(band, 240, 180)[rows].astype(int) - 1000
+        np.testing.assert_array_equal(strip[band], expected)
+    assert (mask[:, :30] == 2).all()
+    assert not mask[:, 30:].any()
+
+
+def test_bands_are_never_told_by_position(tmp_path):
+    path = write(tmp_path / "s.tif", names=["a", "b", "c", "d"])
+
+    with pytest.raises(MissingBandError, match=r"called a, b, c, d.*--band-names"):
+        open_scene(path, boa_offset=0)
+    with pytest.raises(BandsMismatchError, match="has 4 bands, but 2 names"):
+        open_scene(path, boa_offset=0, band_names=["B02", "B03"])
+    with pytest.raises(UnknownBandError, match="No band 'B99'"):
+        open_scene(path, boa_offset=0, band_names=["B02", "B99", "-", "-"])
+    with pytest.raises(UnknownOffsetError):
+        open_scene(path, band_names=NAMES)
+
+
+def test_names_have_no_effect_on_other_products(tmp_path):
+    made = make_band_folder(tmp_path, bands=("B02",))
+    with pytest.raises(ConfigError, match="Leave it out"):
+        open_scene(made.path, boa_offset=-1000, band_names=["B02"])
+
+
+@pytest.mark.skipif(not CASE.is_file(), reason="REBEN_TEST_DATA names no cases")
+def test_a_real_file_of_twelve_bands_is_a_scene(tmp_path):
+    names = ["B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B09", "B11", "B12"]
+    with open_scene(CASE, boa_offset=-1000, band_names=names) as scene:
+        assert (scene.grid.width, scene.grid.height) == (252, 252)
+        b02 = scene.read(["B02"], 0, 6)["B02"]
+    with rasterio.open(CASE) as file, warnings.catch_warnings():
+        np.testing.assert_array_equal(b02, file.read(2)[:6, :252].astype(int) - 1000)
