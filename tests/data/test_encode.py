@@ -852,6 +852,8 @@ def test_a_full_disk_is_a_clear_error_and_the_store_stays_valid(
     assert done.returncode == 1
     assert "reben.errors.OutputError: Cannot write to the store" in done.stderr
     assert "the same command again" in done.stderr
+    assert "MB are to be written, and" in done.stderr
+    assert record_of(tmp_path / "store")["written_since_boot"] == ""
     assert read_values(tmp_path / "store").items() <= values.items()
     encode(tmp_path / "store", s1=tree["s1"], workers=1)
     assert numbers_in(tmp_path / "store", "s1") == list(NUMBERS)

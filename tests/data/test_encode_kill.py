@@ -10,10 +10,12 @@ import time
 
 import pytest
 
-from made_up_files import ROOTS, write_archives, write_tree
-from reben.data.encode import encode
+from made_up_files import KINDS, ROOTS, write_archives, write_tree
+from reben.data.encode import LOCK_FILE, encode
 from reben.data.inspection import verify_store
 from reben.data.storage.environment import open_lmdb, stored_names
+from reben.data.storage.record import StoreRecord
+from reben.data.storage.writer import boot_id
 from reben.data.store import Store
 
 NUM_PAIRS = 100
@@ -94,6 +96,7 @@ def test_a_killed_encoding_leaves_a_valid_store_that_the_same_command_finishes(
     script.write_text(textwrap.dedent(SCRIPT))
     generator = random.Random(f"{form} {num_workers}")
     num_killed, num_there = 0, []
+    kinds = {KINDS[which] for which in inputs}
     for _ in range(num_kills):
         num_killed += kill_while_writing(
             start(script, store, inputs, num_workers), store, generator
@@ -103,6 +106,10 @@ def test_a_killed_encoding_leaves_a_valid_store_that_the_same_command_finishes(
         found = read_values(store)
         assert found.items() <= undisturbed.items()
         num_there.append(len(found))
+        record = StoreRecord.read(store)
+        # The guard against power cuts stays on until everything is on disk.
+        assert record.finished or record.written_since_boot == boot_id()
+        assert {source.kind for source in record.sources} == kinds
     assert num_killed
     assert num_there == sorted(num_there)
     last = start(script, store, inputs, num_workers)
@@ -111,4 +118,7 @@ def test_a_killed_encoding_leaves_a_valid_store_that_the_same_command_finishes(
     assert read_values(store) == undisturbed
     assert len(Store.open(store)) == len(ROOTS) * NUM_PAIRS
     assert verify_store(store).num_problems == 0
-    assert json.loads((store / "store.json").read_text())["finished"]
+    record = StoreRecord.read(store)
+    assert (record.finished, record.written_since_boot) == (True, "")
+    assert record.values == dict.fromkeys(sorted(kinds), NUM_PAIRS)
+    assert not (store / LOCK_FILE).exists()

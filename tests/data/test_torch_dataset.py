@@ -1,3 +1,4 @@
+import multiprocessing
 import pickle
 
 import numpy as np
@@ -5,7 +6,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from made_up import write_store
+from made_up import grow, write_store
 from reben.data.loader import Loader, open_dataset
 from reben.data.preprocess import Preprocess
 from reben.data.torch_dataset import TorchDataset
@@ -60,6 +61,20 @@ def test_torchs_loader_gives_the_same_with_workers_of_any_kind(dataset, method):
     assert torch.equal(found[0], batch.images)
     assert torch.equal(found[1], batch.multi_hot)
     assert torch.equal(patches[0][0], batch.images[0])
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork.*:DeprecationWarning")
+def test_workers_go_on_while_the_store_grows(tmp_path):
+    dataset = open_dataset(write_store(tmp_path / "store"), "all_full")
+    patches = TorchDataset(dataset, preprocess())
+    loader = DataLoader(patches, 12, num_workers=1, persistent_workers=True)
+    (before,) = loader
+    growing = multiprocessing.get_context("spawn").Process(target=grow, args=(tmp_path / "store",))
+    growing.start()
+    growing.join(60)
+    (after,) = loader
+    assert torch.equal(after[0], before[0])
+    assert "new109" in dataset.store
 
 
 def test_a_pickled_one_gives_the_same(dataset):

@@ -12,10 +12,11 @@ import lmdb
 import numpy as np
 import pytest
 
-from made_up import grow, patch_id, s1_name, write_store
+from made_up import band, grow, patch_id, row, s1_name, write_metadata, write_store
 from reben.data.dataset import open_dataset
 from reben.data.inspection import summarise_store, verify_store
 from reben.data.loader import RawLoader
+from reben.data.metadata import METADATA_FILE
 from reben.data.storage.environment import close_shared, is_remote, stored_names
 from reben.data.storage.tree import read_meta
 from reben.data.storage.writer import ValueWriter
@@ -240,3 +241,16 @@ def test_missing_patches_are_found_by_name(store):
     with pytest.raises(MissingPatchError, match=r"lacks 4 of the 12 values .*4 reference map"):
         data.require_stored(masks=True)
     assert data.store.missing_names(["b", s1_name(1), "a", "b"]) == ["b", "a"]
+
+
+def test_a_store_of_one_sensor_is_refused_for_bands_of_the_other(tmp_path):
+    with StoreWriter(tmp_path) as writer:
+        for number in range(2):
+            writer.put(s1_name(number), {name: band(name, number) for name in ("VV", "VH")})
+    write_metadata(tmp_path / METADATA_FILE, [row(0), row(1)])
+    data = open_dataset(tmp_path, "s2")
+    with pytest.raises(MissingPatchError, match=r"lacks 2 of the 2 values .*2 Sentinel-2.*choose"):
+        data.require_stored()
+    data.with_bands("s1").require_stored()
+    with pytest.raises(MissingPatchError, match=r"lacks 2 of the 4 values"):
+        data.with_bands("all_full").require_stored()

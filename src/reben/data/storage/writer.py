@@ -8,6 +8,7 @@ copied; so workers commit without waiting, and `flushing` waits beside them.
 """
 
 import os
+import shutil
 import threading
 import time
 from collections.abc import Iterator
@@ -31,6 +32,8 @@ from reben.support.atomic import make_folder, output_error
 
 _MIN_GROWTH = 1 << 28
 _MAX_GROWTH = 1 << 32
+_TAKE_OTHERS = 0
+"""The map size that another process gave."""
 _DAMAGE = (lmdb.CorruptedError, lmdb.PageNotFoundError, lmdb.BadTxnError, lmdb.PanicError)
 
 
@@ -102,19 +105,13 @@ class ValueWriter:
                 stored = self._write()
                 break
             except lmdb.MapFullError:
-                size = int(self._environment.info()["map_size"])
-                self._environment.set_mapsize(_grown(size))
+                self._resize(_grown(int(self._environment.info()["map_size"])))
             except lmdb.MapResizedError:
-                # Another process enlarged the map: take its size.
-                self._environment.set_mapsize(0)
+                self._resize(_TAKE_OTHERS)
             except _DAMAGE as error:
                 raise damaged(self.path, error) from error
             except lmdb.Error as error:
-                raise OutputError(
-                    f"Cannot write to the store {self.path}: {error}. What was committed before is "
-                    "still valid. Free some space, or choose a folder that you may write to, and "
-                    "run the same command again: it goes on from there."
-                ) from error
+                raise self._refused(error) from error
         self._pending = []
         self.pending_bytes = 0
         return stored
@@ -128,10 +125,26 @@ class ValueWriter:
                     value: bytes | None = transaction.get(key)
                     return value
             except lmdb.MapResizedError:
-                self._environment.set_mapsize(0)
+                self._resize(_TAKE_OTHERS)
             except lmdb.Error as error:
                 raise damaged(self.path, error) from error
         return None
+
+    def _resize(self, map_size: int) -> None:
+        try:
+            self._environment.set_mapsize(map_size)
+        except lmdb.Error as error:
+            raise self._refused(error) from error
+
+    def _refused(self, error: lmdb.Error) -> OutputError:
+        # LMDB says "Input/output error" where the disk is full.
+        wanted, free = self.pending_bytes / 1e6, shutil.disk_usage(self.path).free / 1e6
+        return OutputError(
+            f"Cannot write to the store {self.path}: {error}; {wanted:.1f} MB are to be written, and "
+            f"{free:.1f} MB are free. What was committed before is still valid. Free some space, or "
+            "choose a folder that you may write to, and run the same command again: it goes on "
+            "from there."
+        )
 
     def _write(self) -> StoredValues:
         if not self._pending:
