@@ -80,3 +80,13 @@ def test_where_stderr_is_no_terminal_there_is_no_bar():
     )
     assert done.stderr.startswith("Epoch 1/6: loss 0.5\nUserWarning: odd 1\nmessage 1\nEpoch 2/6")
     assert "patches" not in done.stderr
+
+
+def test_a_terminal_that_is_closed_ends_nothing():
+    code = (
+        "import os; ours, theirs = os.openpty(); os.dup2(theirs, 2); os.close(theirs);"
+        "os.close(ours); from reben.app.terminal import talk; talk('a'); talk('b'); print('done')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+    assert (done.returncode, done.stdout) == (0, "done\n")

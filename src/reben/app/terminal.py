@@ -4,8 +4,10 @@ Messages, warnings, log lines and the progress bar share one console: while a ba
 appear above it.
 """
 
+import errno
 import json
 import logging
+import os
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
@@ -81,8 +83,16 @@ def print_table(
 
 
 def talk(text: str) -> None:
-    """Write a message to stderr; while a bar is shown, above it."""
-    sys.stderr.write(text + "\n")  # a bar puts itself in the place of sys.stderr
+    """Write a message to stderr; while a bar is shown, above it.
+
+    Once a terminal is closed, nobody reads it, and work goes on or ends without it.
+    """
+    try:
+        sys.stderr.write(text + "\n")  # a bar puts itself in the place of sys.stderr
+    except OSError as error:
+        if error.errno != errno.EIO:
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 
 
 def show_warning(

@@ -167,6 +167,7 @@ class TrainConfig:
         card="Threads that load",
         in_recipe=False,
         ge=0,
+        le=1024,
     )
     checkpoint_minutes: float = setting(
         30.0,
