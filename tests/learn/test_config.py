@@ -90,7 +90,13 @@ def test_a_text_that_is_no_toml_is_an_error():
         ("epochs", "10"),
         ("batch_size", 0),
         ("patience", 0),
+        ("batch_size", 10**22),
         ("devices", 0),
+        ("devices", 10**6),
+        ("num_workers", 10**6),
+        ("learning_rate", 1e300),
+        ("weight_decay", 1e308),
+        ("epochs", 10**22),
         ("learning_rate", 0.0),
         ("learning_rate", -0.1),
         ("learning_rate", float("nan")),
@@ -194,9 +200,9 @@ def test_two_kinds_of_first_weights_are_an_error():
 @pytest.mark.parametrize(
     ("name", "value", "said"),
     [
-        ("learning_rate", float("inf"), "must be above 0 and finite; got inf"),
+        ("learning_rate", float("inf"), "must be above 0 and at most 1000 and finite; got inf"),
         ("layer_decay", 2.0, "must be above 0 and at most 1; got 2.0"),
-        ("epochs", 0, "must be at least 1; got 0"),
+        ("epochs", 0, "must be at least 1 and at most 1000000; got 0"),
         ("backbone", " a", "must be the name of an architecture; got ' a'"),
     ],
 )

@@ -73,7 +73,7 @@ class TrainConfig:
         [ChangedSetting(name='epochs', other=100, own=5)]
         >>> TrainConfig(epochs=0)
         Traceback (most recent call last):
-        reben.errors.ConfigError: epochs must be at least 1; got 0.
+        reben.errors.ConfigError: epochs must be at least 1 and at most 1000000; got 0.
     """
 
     backbone: str = setting(
