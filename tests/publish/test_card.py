@@ -287,7 +287,7 @@ def test_the_title_tells_architecture_data_and_bands(text):
 def test_the_data_are_those_that_their_owner_describes(text, folder):
     assert (
         "It was trained on 5 patches of the train split of Ramps: Austria, Finland, June 2017. On "
-        "4 patches of the test split of Ramps it reaches"
+        "4 patches of the test split of Ramps, it reaches"
     ) in text
     head = ModelCard.load(folder / "README.md").data
     assert head.datasets == ["ramps"]
@@ -295,6 +295,7 @@ def test_the_data_are_those_that_their_owner_describes(text, folder):
     told = [line for line in text.splitlines() if "BigEarthNet v2.0" in line]
     assert [line.split()[0] for line in told] == ["Statistics:", "Differences", "|"]
     assert "CORINE" not in text
+    assert "predicts which of 19 land-cover labels apply" in text
     assert "> [!WARNING]" not in text
     assert "The training data are from Austria, Finland, June 2017." in text
     assert "by the owner of the data: a rule of three." in text
@@ -351,6 +352,11 @@ def test_the_real_sample_is_a_part_and_says_so_everywhere(real_store, tmp_path):
         (r.dataset_type, r.dataset_name, json.dumps(r.dataset_args))
         for r in ModelCard.load(folder / "README.md").data.eval_results
     }
+    assert "# test\\_resnet, trained on a part of BigEarthNet v2.0 with" in text
+    assert "- The training data are a part of BigEarthNet v2.0, which is from 10" in text
+    item = json.loads((folder / "mlm.json").read_text())["properties"]
+    assert item["mlm:pretrained_source"] == "a part of BigEarthNet v2.0, 6 patches"
+    assert "Austria" not in item["description"]
     assert dataset[:2] == ("bigearthnet-v2.0", "a part of BigEarthNet v2.0 (6 patches)")
     assert json.loads(dataset[2])["num_patches"] == 6
     assert json.loads(dataset[2])["fingerprint"] == report.fingerprint
@@ -689,6 +695,19 @@ def test_the_licence_is_asked_for_if_that_of_the_origin_is_unknown(
     assert plain_card(other, report, tmp_path / "card", licence="mit")
 
 
+def test_a_card_of_a_card_tells_what_the_old_one_states_of_the_training(
+    folder, report, store, tmp_path
+):
+    new = plain_card(folder, report, tmp_path / "new", dataset=open_dataset(store))
+    text = (new / "README.md").read_text()
+    rows = dict(table_after(text, "## Training")[1:])
+    assert rows["Seed"] == "7"
+    assert rows["Training data"].startswith("5 patches of the train split of Ramps")
+    assert "as stated by others; reben could not verify it" in text
+    assert "What it was trained on is not recorded." in text
+    assert check_card(new) == ()
+
+
 def test_a_card_of_the_same_weights_keeps_their_licence(folder, report, store, tmp_path):
     old = shutil.copytree(folder, tmp_path / "old")
     page = (old / "README.md").read_text().replace("license: mit", "license: cc-by-nc-4.0")
@@ -988,6 +1007,7 @@ def test_a_calibrated_model_tells_temperature_thresholds_and_what_it_reaches(
     config = Classifier.from_pretrained(folder).config
     card = plain_card(folder, report, tmp_path / "card", dataset=open_dataset(store))
     text = (card / "README.md").read_text()
+    assert f"divided by the temperature, {config.temperature:.4f}, is the score" in text
     assert f"a temperature of {config.temperature:.4f} and a threshold for each label" in text
     assert "tuned on 3 patches of the validation split" in text
     errors = (report.reliability, report.calibrated.reliability)

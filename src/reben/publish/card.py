@@ -59,6 +59,7 @@ from reben.publish.cards.front_matter import (
 from reben.publish.cards.keep import keep_words
 from reben.publish.cards.origin import find_origin, say_licence, settle_licence
 from reben.publish.cards.record import MARKER, RECORD_FILE, CardRecord, make_card
+from reben.publish.cards.stated import read_stated
 from reben.publish.cards.statements import contradictions
 from reben.publish.cards.user_template import CardTemplate
 from reben.publish.mlm import write_mlm
@@ -160,6 +161,8 @@ def write_card(  # noqa: PLR0913 - all after the third are named
     subject.require_elsewhere(out)
     subject.require_report(report)
     before = find_origin(subject, origin)
+    if stated is None and before is not None and before.unchanged:
+        stated = read_stated(before.card)
     licence = settle_licence(licence, before)
     measured = _measured_patches(subject, report, dataset)
     measured.identity.require_known(measured.store.path)

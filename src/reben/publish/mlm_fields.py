@@ -120,6 +120,9 @@ def item_fields(  # noqa: PLR0913 - all after the third are named
     sensors = [sensor for sensor in _INSTRUMENTS if config.bands.of_sensor(sensor)]
     known = data is not None and data.kind != "unknown"
     trained_on = data.name if data is not None and known else None
+    part = data is not None and data.kind == "official" and "train" not in data.whole
+    if part:
+        trained_on = f"a part of {trained_on}"
     if trained_on is not None and num_train is not None:
         trained_on = f"{trained_on}, {num_train:,} patches"
     facts = None if data is None else data.facts
@@ -140,7 +143,7 @@ def item_fields(  # noqa: PLR0913 - all after the third are named
                 f"{config.backbone} for multi-label classification of {' and '.join(sensors)} "
                 f"patches into {config.classes} labels, "
                 + (f"trained on {trained_on}" if known else "of unrecorded training")
-                + (f" ({facts.place})." if facts else ".")
+                + (f" ({facts.place})." if facts and not part else ".")
             ),
             **_time(facts, report),
             "license": licence,

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from reben.learn.metrics.bootstrap import Interval
 from reben.learn.predictions import Predictions
 from reben.learn.report import REPORT_FILE, Report
-from reben.publish.cards.results import METRICS, UNDEFINED
+from reben.publish.cards.results import METRICS
 from reben.publish.markdown import DECIMALS
 from reben.publish.plots import FAINT, INK, TRACK, draw_all, figure_style
 from reben.support.atomic import atomic_file, write_text
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 PAGE_FILE = "report.html"
 PREDICTIONS_FILE = "predictions.parquet"
 FIGURES_FOLDER = "figures"
+UNDEFINED = "-"
+"""What tables show for a figure that is undefined, such as those of a label without patches."""
 DOTS_PER_INCH = 160
 _KINDS = (
     ("country", "Countries", "country"),

@@ -54,6 +54,7 @@ def data_values(found: CardPatches, report: Report, sensors: Sequence[str]) -> d
         "dataset": name or found.measured.name,
         "official": found.trained is not None and found.trained.kind == "official",
         "trained_on": name,
+        "trained_title": f"a part of {name}" if _is_part(found) else name,
         "trained_words": _trained(found),
         "measured_words": found.measured.describe(report.num_patches, report.split),
         "measured_data": _result_dataset(found.measured, report),
@@ -89,6 +90,16 @@ def _trained(found: CardPatches) -> str:
     facts = identity.facts if identity.kind == "described" else None
     where = f": {facts.place}, {span(facts)}" if facts else ""
     return f"It was {how} on {identity.of_split('train').describe(number, 'train')}{where}."
+
+
+def _is_part(found: CardPatches) -> bool:
+    """Tell whether the training patches are a part of the official train split, or other ones."""
+    trained = found.trained
+    return (
+        trained is not None
+        and trained.kind == "official"
+        and not trained.of_split("train").is_whole("train")
+    )
 
 
 def _types(identities: Sequence[DataIdentity]) -> list[str]:
@@ -156,7 +167,13 @@ def _limits(found: CardPatches, sensors: Sequence[str]) -> Iterator[str]:
     """Yield what the data limit."""
     identity = found.trained
     facts = None if identity is None else identity.facts
-    if identity is not None and identity.kind == "synthetic":
+    if facts is OFFICIAL and _is_part(found):
+        yield (
+            f"The training data are a part of {OFFICIAL.name}, which is from {_places(OFFICIAL)}, "
+            f"{span(OFFICIAL)}; the part may cover less. Expect worse results elsewhere and in "
+            "other years."
+        )
+    elif identity is not None and identity.kind == "synthetic":
         yield "The training patches were made up, so the model knows nothing of satellite images."
     elif facts is not None:
         yield (

@@ -26,11 +26,13 @@ class Origin:
         name: What to call them.
         licence: Their licence, as their card states it; None if none was found.
         unchanged: Whether the model is these very weights.
+        card: The text of their card, if it was read.
     """
 
     name: str
     licence: str | None
     unchanged: bool = False
+    card: str = ""
 
 
 def find_origin(subject: CardSubject, stated: str | None = None) -> Origin | None:
@@ -43,15 +45,18 @@ def find_origin(subject: CardSubject, stated: str | None = None) -> Origin | Non
     if subject.run is not None:
         return _of_run(subject.run)
     if stated is not None:
-        return Origin(stated, licence_stated(card_on_hub(stated)), unchanged=True)
+        return _same(stated, card_on_hub(stated))
     if subject.folder is not None:
         if not (subject.folder / _CARD).is_file():
             return None
-        return Origin(subject.folder.name, _licence_in(subject.folder), unchanged=True)
+        return _same(subject.folder.name, _card_in(subject.folder))
     if is_hub_id(split_revision(subject.name)[0]):
-        theirs = licence_stated(card_on_hub(subject.name))
-        return Origin(subject.name, theirs, unchanged=True)
+        return _same(subject.name, card_on_hub(subject.name))
     return None
+
+
+def _same(name: str, card: str) -> Origin:
+    return Origin(name, licence_stated(card), unchanged=True, card=card)
 
 
 def settle_licence(licence: str, origin: Origin | None) -> str:
@@ -111,7 +116,7 @@ def _of_run(run: Run) -> Origin | None:
     before = run_folder(folder)
     if before is not None and before.resolve() != run.path.resolve():
         return _of_run(Run.open(before))
-    return Origin(name, _licence_in(folder))
+    return Origin(name, licence_stated(_card_in(folder)))
 
 
 def first_weights(run: Run) -> InitialWeights:
@@ -159,14 +164,14 @@ def licence_stated(card: str) -> str | None:
     return found if isinstance(found, str) and found else None
 
 
-def _licence_in(folder: Path) -> str | None:
-    """Return the licence that the card in a folder states, or None."""
+def _card_in(folder: Path) -> str:
+    """Return the card in a folder, or nothing if it has none that can be read."""
     path = folder / _CARD
     try:
-        return licence_stated(read_page(path)) if path.is_file() else None
+        return read_page(path) if path.is_file() else ""
     except RebenError as error:
         _logger.warning("%s could not be read: %s", path, error)
-        return None
+        return ""
 
 
 def _licence_of_timm(name: str) -> str | None:

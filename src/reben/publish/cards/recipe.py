@@ -152,7 +152,7 @@ def _course(run: Run) -> Iterator[str]:
         )
     else:
         yield {
-            "finished": f"Training ran for all {epochs}.",
+            "finished": f"Training ran for {'all ' if done > 1 else 'its '}{epochs}.",
             "running": (
                 f"Training had not ended, or was killed, after {done} of at most {config.epochs} "
                 "epochs."

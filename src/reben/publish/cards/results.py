@@ -21,8 +21,6 @@ METRICS = {
 """The figures of a report, each with its name for people."""
 TUNED = ("f1", "precision", "recall", "accuracy")
 """The figures that depend on thresholds."""
-UNDEFINED = "-"
-"""What tables show for a figure that is undefined, such as those of a label without patches."""
 _SPACE = "\u00a0"  # so that an interval stays in one line of its cell
 
 
@@ -91,9 +89,9 @@ def _how_sure(own: Intervals | None, caveats: Iterable[str]) -> str:
 
 
 def _cells(metrics: Metrics, label: str, keys: Iterable[str]) -> dict[str, str]:
-    """Return figures of a label; a dash where one is undefined."""
+    """Return figures of a label; nothing where one is undefined, as for one without patches."""
     found = {key: metrics.figure_of(label, key) for key in keys}
-    return {key: UNDEFINED if value is None else number(value) for key, value in found.items()}
+    return {key: "" if value is None else number(value) for key, value in found.items()}
 
 
 def _mean_rows(

@@ -8,7 +8,10 @@ _NAMES = (
     *("warmup steps", "weight decay", "training data", "precision", "augmentation"),
 )
 _LONGEST = 300
+_TABLE = "| Setting | Value |"
 _SENTENCES = (
+    ("Training data", "It was trained on ", ". On "),
+    ("Training data", "It was fine-tuned on ", ". On "),
     ("Training data", "trained on the ", " dataset"),
     ("Epoch of the published weights", "were obtained after ", " training epochs"),
 )
@@ -17,14 +20,14 @@ _SENTENCES = (
 def read_stated(text: str) -> dict[str, str]:
     r"""Return the settings of a training that a card lists, name -> value, as it words them.
 
-    They are items of a list such as ``- Batch size: 512``, and two sentences of the cards of the
-    published models. Placeholders that nobody filled are left out.
+    They are items of a list such as ``- Batch size: 512``, rows of the table of settings of a card
+    of reben, and sentences of both kinds of cards. Placeholders that nobody filled are left out.
 
     Example:
         >>> read_stated("It was trained on the A dataset.\n- Seed: 42\n- Mood: good")
         {'Training data': 'A', 'Seed': '42'}
     """
-    found = {**dict(_from_sentences(text)), **dict(_from_list(text))}
+    found = {**dict(_from_sentences(text)), **dict(_from_table(text)), **dict(_from_list(text))}
     return {name: value for name, value in found.items() if value and not value.startswith("<")}
 
 
@@ -34,6 +37,18 @@ def _from_sentences(text: str) -> Iterator[tuple[str, str]]:
         value, ended, _ = rest[:_LONGEST].partition(after)
         if found and ended and "\n" not in value:
             yield name, value.strip()
+
+
+def _from_table(text: str) -> Iterator[tuple[str, str]]:
+    """Yield the rows of reben's table of settings, without those that a config told."""
+    _, found, rest = text.partition(_TABLE)
+    for line in rest.splitlines()[1:] if found else ():
+        cells = line.replace("\\|", "/").split("|")
+        if len(cells) != 4:
+            return
+        name, value = (cell.strip().replace("\\", "").strip("`") for cell in cells[1:3])
+        if name.strip("-: ") and not value.endswith("(from its config)"):
+            yield name, value[:_LONGEST]
 
 
 def _from_list(text: str) -> Iterator[tuple[str, str]]:
