@@ -30,6 +30,8 @@ LARGEST_BAD_SHARE = 0.05
 
 _LARGEST_REFLECTANCE = 10.0
 _LARGEST_PERCENTAGE = 100.0
+_EVERY = 7
+"""So many pixels stand for one in a quick look; no band has rows of such a length."""
 _VISIBLE = frozenset(("B01", "B02", "B03", "B04"))
 WRAPPED = MappingProxyType(
     {
@@ -305,6 +307,28 @@ def _refuse_wrapped(
                     f"{share:.0%} of band {name} are {number}, {meaning}; no more than "
                     f"{LARGEST_BAD_SHARE:.0%} are taken. Leave the patch out."
                 )
+
+
+def may_be_odd(bands: Mapping[str, NDArray[Any]]) -> bool:
+    """Tell quickly whether `check_values` may find anything in the bands of one sensor of a patch.
+
+    Args:
+        bands: Band -> values of any shape, in the dtype of the data set.
+    """
+    highest = []
+    for name, values in bands.items():
+        highest.append(float(values.max()))
+        low, high = RANGES[sensor(name)]
+        if sensor(name) == "Sentinel-1" and not (low <= values.min() < 0 and highest[-1] <= high):
+            return True
+    first = next(iter(bands.values())).reshape(-1)[::_EVERY]
+    num_blank = len(first) - np.count_nonzero(first)
+    if num_blank > LARGEST_BAD_SHARE / 2 * len(first):
+        return True
+    top = max(highest)
+    return dict.fromkeys(map(sensor, bands)) == {"Sentinel-2": None} and not (
+        _LARGEST_REFLECTANCE < top < min(WRAPPED)
+    )
 
 
 def count_odd_bands(bands: Mapping[str, NDArray[Any]]) -> Counter[str]:

@@ -1,14 +1,26 @@
 """The files of patches, from an unpacked folder or from an archive, and the values they make."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from reben.data.archives.tar import read_members
-from reben.data.patch_folders.folder import band_file_ending, is_tiff, match_band_file
-from reben.data.storage.value import OTHER, Kind, kind_of_value
+from reben.data.patch_folders.folder import (
+    band_file_ending,
+    is_tiff,
+    match_band_file,
+    parse_band,
+    require_patch_place,
+)
+from reben.data.places import require_patch_size
+from reben.data.storage.value import OTHER, SENTINEL2, Kind, kind_of_value
 from reben.data.tiff.read import read_pixels
-from reben.errors import ArchiveError, TiffError
+from reben.data.tiff.tags import bounds_of, georeference, read_claims
+from reben.data.values import RANGES, check_values, may_be_odd, require_plain
+from reben.errors import ArchiveError, MissingExtraError, RebenError
+from reben.spec.bands import native_size
 from reben.support.bounds import MAX_BAND_BYTES, read_file
 
 _MAX_WAITING_BYTES = 1 << 27
@@ -27,6 +39,8 @@ class PatchFiles:
     """Tensor -> content of its file."""
     problem: str | None = None
     num_bytes: int = 0
+    num_filled: int = 0
+    """Bands of which pixels without data were filled, once the value is made."""
 
     def add(self, kind: Kind, file: str, content: bytes) -> None:
         """Take one more file of the patch; ignore files that are not TIFFs."""
@@ -52,26 +66,70 @@ class PatchFiles:
             raise PatchFilesError(
                 f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing"
             )
-        pixels = [_read_tensor(kind, tensor, self.files[tensor]) for tensor in kind.sizes]
-        return b"".join([kind.header, *pixels])
+        pixels, self.num_filled = _read_tensors(kind, self.files)
+        return b"".join([kind.header, *pixels.values()])
 
     def agrees(self, kind: Kind, value: bytes) -> bool:
         """Tell whether a value holds the pixels of these files, which need not be all."""
         position = len(kind.header)
+        pixels, _ = _read_tensors(kind, self.files)
         for tensor, side in kind.sizes.items():
             end = position + side * side * kind.dtype.itemsize
-            file = self.files.get(tensor)
-            if file is not None and _read_tensor(kind, tensor, file) != value[position:end]:
+            if tensor in pixels and pixels[tensor] != value[position:end]:
                 return False
             position = end
         return value.startswith(kind.header)
 
 
-def _read_tensor(kind: Kind, tensor: str, content: bytes) -> bytes | memoryview:
+def _read_tensors(
+    kind: Kind, files: Mapping[str, bytes]
+) -> tuple[dict[str, bytes | memoryview], int]:
+    """Return the pixels of files, and of how many a few bad ones were filled."""
     try:
-        dtype, shape, pixels = read_pixels(content, tensor)
-    except TiffError as error:
+        pixels: dict[str, bytes | memoryview] = {
+            tensor: _read_tensor(kind, tensor, files[tensor])
+            for tensor in kind.sizes
+            if tensor in files
+        }
+        if kind.name not in RANGES:  # a reference map
+            return pixels, 0
+        _require_place({tensor: files[tensor] for tensor in pixels})
+        are_usual = all(_is_usual(kind, tensor, files[tensor]) for tensor in pixels)
+        flat = {tensor: np.frombuffer(values, kind.dtype) for tensor, values in pixels.items()}
+        if are_usual and not may_be_odd(flat):
+            return pixels, 0
+        bands = {
+            tensor: parse_band(files[tensor], tensor, tensor).pixels[None] for tensor in pixels
+        }
+        filled, num_filled = check_values(bands)
+        pixels |= {name: band.astype(kind.dtype).tobytes() for name, band in filled.items()}
+        return pixels, len(num_filled)
+    except MissingExtraError:
+        raise
+    except RebenError as error:
         raise PatchFilesError(str(error).rstrip(".")) from None
+
+
+def _is_usual(kind: Kind, tensor: str, content: bytes) -> bool:
+    claims = read_claims(content, tensor)
+    require_plain(tensor, claims.scale, claims.offset)
+    means_nothing = claims.nodata is None or (claims.nodata == 0 and kind is SENTINEL2)
+    return means_nothing and not claims.has_more
+
+
+def _require_place(files: Mapping[str, bytes]) -> None:
+    """Refuse files that are not all of one place, or cover another size of ground than a patch."""
+    different = {(native_size(tensor), georeference(files[tensor])): tensor for tensor in files}
+    places = {}
+    for (side, _), tensor in different.items():
+        places[tensor] = place = bounds_of(files[tensor], tensor)
+        if place is not None:
+            require_patch_size(tensor, place, place.epsg, side)
+    require_patch_place(places, ())
+
+
+def _read_tensor(kind: Kind, tensor: str, content: bytes) -> bytes | memoryview:
+    dtype, shape, pixels = read_pixels(content, tensor)
     side = kind.sizes[tensor]
     if shape != (side, side) or dtype != kind.dtype:
         raise PatchFilesError(
@@ -118,8 +176,7 @@ def read_patch_files(folder: str, kind: Kind) -> PatchFiles:
         for file in os.listdir(folder):  # noqa: PTH208 - a million times
             tensor = tensor_of(kind, name, file)
             if tensor is not None:
-                patch.files[tensor] = content = read_file(f"{folder}/{file}", MAX_BAND_BYTES)
-                patch.num_bytes += len(content)
+                patch.add(kind, file, read_file(f"{folder}/{file}", MAX_BAND_BYTES))
     except PatchFilesError as error:
         patch.problem = str(error)
     except OSError as error:
