@@ -8,6 +8,7 @@ import tarfile
 from pathlib import Path
 
 import numpy as np
+import rasterio
 import zstandard
 
 from made_up import SCENE, TILE, band, patch_id, s1_name
@@ -137,3 +138,10 @@ class DeadlyJob(FolderJob):
             if any(folder.endswith(patch_id(4)) for folder in self.folders):
                 os.kill(os.getpid(), signal.SIGKILL)
             yield step
+
+
+def rasterio_profile(path):
+    """What rasterio needs to write a file like this one again."""
+    with rasterio.open(path) as image:
+        keys = ("driver", "width", "height", "count", "crs", "transform")
+        return {key: image.profile[key] for key in keys}

@@ -84,6 +84,32 @@ def test_pixels_that_are_not_finite_are_counted(bad, tmp_path):
     assert reason == "VH has 3 pixels that are not finite"
 
 
+@pytest.mark.parametrize("bad", [-9999, -1e30, 500])
+def test_backscatter_out_of_range_is_a_problem(bad, tmp_path):
+    pixels = patch(1)["VV"].copy()
+    pixels[3, 4:7] = bad
+    reason = only_problem(tmp_path, s1_name(1), changed("s1", VV=pixels))
+    assert reason == f"VV has 3 pixels that are no measurement: values of {bad:.6g} to {bad:.6g}"
+
+
+@pytest.mark.parametrize(
+    ("share", "said"), [(1, "100% of"), (0.34, "% of the pixels are 0 in B01")]
+)
+def test_a_blank_patch_is_a_problem(share, said, tmp_path):
+    blank = tensors_of("s2", 1)
+    for name in blank:
+        blank[name] = blank[name].copy()
+        blank[name][: round(share * len(blank[name]))] = 0
+    assert said in only_problem(tmp_path, patch_id(1), save(blank))
+
+
+def test_saturated_and_wrapped_numbers_are_a_problem(tmp_path):
+    pixels = patch(1)["B05"].copy()
+    pixels[:20] = np.int16(-9999).astype(np.uint16)
+    reason = only_problem(tmp_path, patch_id(1), changed("s2", B05=pixels))
+    assert "33% of band B05 are 55537" in reason
+
+
 def test_a_name_of_nothing_is_a_problem(tmp_path):
     reason = only_problem(tmp_path, "hello", GOOD[patch_id(3)])
     assert reason == "the name is not that of a patch or a reference map"

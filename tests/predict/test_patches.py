@@ -12,6 +12,7 @@ import tracemalloc
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import rasterio
 import torch
 
 import made_up
@@ -267,6 +268,40 @@ def test_a_bad_patch_of_a_store_does_not_harm_the_others(model, tmp_path):
     assert "NaN" in outcome.bad[1].reason
 
 
+def test_values_of_a_store_that_are_no_measurements_are_said_by_patch(tmp_path):
+    model = Classifier("test_resnet", NAMES).eval()
+    folder = made_up.write_store(tmp_path / "store", num_train=3, num_validation=0, num_test=0)
+    changes = {
+        10: lambda name, band: np.where(np.arange(120) < 40, -9999, band) if name == "VV" else band,
+        11: lambda name, band: band * 0 if name[0] == "B" else band,
+        12: lambda name, band: band * (np.arange(len(band)) > len(band) / 3)
+        if name[0] == "B" else band,
+        13: lambda name, band: np.where(np.arange(len(band)) < 9, 55537, band)
+        if name == "B8A" else band,
+        14: lambda name, band: np.where(np.arange(120) < 2, np.nan, band)
+        if name == "VV" else band,
+    }  # fmt: skip
+    with StoreWriter(folder) as writer:
+        for number, change in changes.items():
+            bands = {n: change(n, b).astype(b.dtype) for n, b in made_up.patch(number).items()}
+            writer.put(made_up.s1_name(number), {n: bands.pop(n) for n in ("VV", "VH")})
+            writer.put(made_up.patch_id(number), bands)
+    rows = [made_up.row(number) for number in (0, 1, 2, *changes)]
+    rows.append(made_up.row(20, s1_name=made_up.s1_name(2)))
+    made_up.write_metadata(folder / "metadata.parquet", rows)
+    with pytest.warns(SuspiciousInputWarning, match="VV has pixels without data"):
+        outcome = predict_patches(model, open_dataset(folder, NAMES), tmp_path / "t.parquet")
+    ids, scores = read(outcome.out, model.labels)
+    assert ids == [made_up.patch_id(number) for number in (0, 1, 2, 14)]
+    np.testing.assert_allclose(scores[:3], one_by_one(model)[:3], atol=1e-4)
+    reasons = {one.name: one.reason for one in outcome.bad}
+    for number, said in {
+        10: "Band VV has 4,800 pixels without data", 11: "100% of the pixels are 0 in B02, B8A",
+        12: "% of the pixels are 0", 13: "15% of band B8A are 55537", 20: "another place",
+    }.items():  # fmt: skip
+        assert said in reasons[made_up.patch_id(number)]
+
+
 def test_no_table_comes_of_bad_patches_alone(model, tmp_path):
     (tmp_path / made_up.patch_id(1)).mkdir()
     write_multiband(tmp_path / "x.tif", made_up.patch(0, ("VV", "B02")))
@@ -275,6 +310,39 @@ def test_no_table_comes_of_bad_patches_alone(model, tmp_path):
         predict_patches(model, source, tmp_path / "t.csv")
     assert not (tmp_path / "t.csv").exists()
     assert (tmp_path / "t.csv.bad.jsonl").read_text().count("\n") == 1
+
+
+def test_whatever_a_file_holds_only_its_patch_is_left_out(tmp_path):
+    model = Classifier("test_resnet", NAMES).eval()
+    folders = made_up_files.write_tree(tmp_path / "files", range(9), ("s1", "s2"))
+    table = made_up.write_metadata(tmp_path / "m.parquet", [made_up.row(n) for n in range(9)])
+
+    def replace(number, name, pixels, **profile):
+        root = folders["s1"] if name == "VV" else folders["s2"]
+        path = next(
+            root.glob(
+                f"*/*/*_{number}_{name}.tif"
+                if name == "VV"
+                else f"*/{made_up.patch_id(number)}/*_{name}.tif"
+            )
+        )
+        place = made_up_files.rasterio_profile(path)
+        with rasterio.open(path, "w", **{**place, "dtype": pixels.dtype, **profile}) as image:
+            image.write(pixels, 1)
+
+    replace(0, "VV", np.where(np.arange(120) < 40, -9999, made_up.band("VV")), nodata=-9999)
+    replace(1, "B02", made_up.band("B02").astype(np.complex64))
+    replace(2, "B8A", made_up.band("B8A").astype(np.uint8))
+    replace(3, "B02", made_up.band("B02") / np.float32(1e4))
+    replace(4, "B02", made_up.band("B02"), crs="EPSG:3857")
+    replace(5, "VV", made_up.band("VV"), transform=rasterio.Affine(10, 0, 5e5, 0, -10, 5e6))
+    replace(6, "VV", np.full((120, 120), 3e38, np.float32))
+    source = find_patches(folders["s2"], model.bands, s1=folders["s1"], metadata=table)
+    outcome = predict_patches(model, source, tmp_path / "t.parquet", options=SMALL)
+    assert read(outcome.out, model.labels)[0] == [made_up.patch_id(7), made_up.patch_id(8)]
+    assert {one.name for one in outcome.bad} == {made_up.patch_id(n) for n in range(7)}
+    with pytest.raises(PredictError, match="7 of 9 patches could not be used"):
+        outcome.require_all()
 
 
 def test_no_patch_at_all_is_an_error(model, tmp_path):

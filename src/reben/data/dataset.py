@@ -19,6 +19,7 @@ from torch import Tensor
 from reben.data.identity import DataDescription, DataIdentity, identify, read_description
 from reben.data.metadata import METADATA_FILE, SNOW_CLOUD_FILE, PatchTable
 from reben.data.patch_folders.folder import REFERENCE_MAP_TENSOR
+from reben.data.places import require_partners
 from reben.data.storage.record import StoreRecord
 from reben.data.storage.value import kind_of_value
 from reben.data.store import NO_PARTNER, Store
@@ -140,6 +141,7 @@ class Dataset:
 
         Raises:
             MissingPatchError: If patches are missing: how many, and the first ones.
+            PlaceError: If a pair is of two places by its names.
             StoreError: If the store is damaged.
         """
         names: list[str] = []
@@ -147,6 +149,9 @@ class Dataset:
             names += self.table.patch_ids
         if self.bands.of_sensor("Sentinel-1"):
             names += self.table.s1_names
+        if self.bands.of_sensor("Sentinel-2") and self.bands.of_sensor("Sentinel-1"):
+            for pair in zip(self.table.patch_ids, self.table.s1_names, strict=True):
+                require_partners(*pair)
         if masks:
             names += (name + REFERENCE_MAP_SUFFIX for name in self.table.patch_ids)
         missing = self.store.missing_names(names)
@@ -166,6 +171,8 @@ class Dataset:
         sentinel1 = self.bands.of_sensor("Sentinel-1")
         sentinel2 = self.bands.of_sensor("Sentinel-2")
         tensors: dict[str, NDArray[Any]] = {}
+        if sentinel1 and sentinel2:
+            require_partners(self.table.patch_ids[row], self.table.s1_names[row])
         if sentinel2:
             tensors |= self.store.get(self.table.patch_ids[row], sentinel2)
         if sentinel1:

@@ -9,7 +9,7 @@ import json
 import logging
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
@@ -18,7 +18,7 @@ from itertools import chain
 from pathlib import Path
 
 from reben.data.encoding.inputs import EncodeInput, FolderScan, Selection, keep_metadata, select
-from reben.data.encoding.jobs import Job, NameSet
+from reben.data.encoding.jobs import Job, NameSet, Without
 from reben.data.encoding.report import MAX_NAMED, EncodeReport, Failure, Step, Tally, error_of
 from reben.data.encoding.workers import do_jobs
 from reben.data.storage.environment import DATA_FILE, stored_names
@@ -68,10 +68,12 @@ def encode(  # noqa: PLR0913
     Patches that are already in the store are skipped by name, without reading them; to check a
     store, use `reben.data.inspection.verify_store`. A second call may add other inputs.
 
-    A patch with a damaged, missing or unknown file, or one of the wrong size or dtype, is left out
-    and named in the report. So is the second of two patches with the same name and different
-    pixels, and, if there are metadata, each patch that they list and no input holds. The same
-    input gives the same bytes for every value.
+    A patch with a damaged, missing or unknown file, or one of the wrong size, dtype, unit or place,
+    is left out and named in the report. So is one of which more than 5 % of a band hold no data;
+    where fewer do, they get the median of the others, and the patch is counted. So are the second
+    of two patches with the same name and different pixels, a Sentinel-1 patch that the metadata
+    pair with another place, and each patch that they list and no input holds. The same input gives
+    the same bytes for every value.
 
     Args:
         out: Folder of the store; created if necessary.
@@ -222,7 +224,9 @@ class _Run:
         archives: list[Job] = []
         scans = []
         for source in self.inputs:
-            wanted = self.selection.wanted.get(source.kind.name)
+            wanted: Container[str] | None = self.selection.wanted.get(source.kind.name)
+            if source.kind is SENTINEL1 and (wrong := self._name_mispaired()):
+                wanted = Without(wanted, wrong)
             if source.folder is None:
                 archives.append(source.archive_job(wanted, there))
             else:
@@ -250,6 +254,16 @@ class _Run:
         for source in self.inputs:
             self._require_patches(source)
 
+    def _name_mispaired(self) -> NameSet | None:
+        """Report pairs of two places; return the names of their Sentinel-1 patches."""
+        wrong = list(self.selection.mispaired())
+        failures = tuple(
+            Failure(SENTINEL1.name, name, f"by its name it lies elsewhere than its pair, {pair}")
+            for pair, name in wrong
+        )
+        self._take(Step(SENTINEL1.name, failures=failures))
+        return NameSet(name for _, name in wrong) if wrong else None
+
     def report(self, seconds: float, flush_seconds: float) -> EncodeReport:
         tally, kinds = self.tally, [source.kind.name for source in self.inputs]
         absent = dict(self._find_absent())
@@ -261,6 +275,7 @@ class _Run:
             absent={kind: len(names) for kind, names in absent.items()},
             num_bytes=tally.num_bytes,
             failed={kind: tally.failed[kind] for kind in kinds},
+            filled={kind: tally.filled[kind] for kind in kinds if tally.filled[kind]},
             broken=tuple(tally.broken.values()),
             failures=tuple(sorted(tally.failures)),
             seconds=seconds,

@@ -23,7 +23,8 @@ from reben.data.storage.value import (
     view_tensor,
 )
 from reben.data.store import Store
-from reben.errors import EmptySplitError, StoreError
+from reben.data.values import RANGES, bad_pixels, check_values, may_be_odd
+from reben.errors import EmptySplitError, PixelValueError, StoreError
 from reben.spec.labels import LABELS
 from reben.spec.patches import SPLITS
 
@@ -172,7 +173,8 @@ def verify_store(
     """Read every value of the store in folder ``path``, and return what is wrong.
 
     A value should be a safetensors blob under the name of a patch, with the tensors of its kind in
-    their sizes and dtypes and no others, and Sentinel-1 should be finite. The order of the tensors
+    their sizes and dtypes and no others, and its pixels should be measurements, by the rules in
+    `reben.data.values`. The order of the tensors
     does not matter. Pixels have no checksum, so a changed pixel is not noticed.
 
     Args:
@@ -229,11 +231,23 @@ def _find_difference(kind: Kind, places: Mapping[str, TensorPlace]) -> str | Non
 def _find_pixels(
     kind: Kind, value: bytes | memoryview, places: Mapping[str, TensorPlace]
 ) -> str | None:
-    if kind.dtype.kind != "f":
+    if kind.name not in RANGES:  # a reference map
         return None
-    for tensor in kind.sizes:
-        pixels = view_tensor(value, places[tensor])
-        num_bad = pixels.size - int(np.count_nonzero(np.isfinite(pixels)))
+    pixels = {tensor: view_tensor(value, places[tensor]) for tensor in kind.sizes}
+    if not may_be_odd(pixels):
+        return None
+    for tensor, values in pixels.items():
+        num_bad = values.size - int(np.count_nonzero(np.isfinite(values)))
         if num_bad:
             return f"{tensor} has {num_bad} pixels that are not finite"
+        bad = bad_pixels(tensor, values)
+        if bad is not None:
+            return (
+                f"{tensor} has {int(bad.sum())} pixels that are no measurement: values of "
+                f"{values[bad].min():.6g} to {values[bad].max():.6g}"
+            )
+    try:
+        check_values({tensor: values[None] for tensor, values in pixels.items()})
+    except PixelValueError as error:
+        return str(error).rstrip(".")
     return None

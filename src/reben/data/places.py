@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from reben.errors import ConfigError, PatchShapeError, PlaceError
-from reben.spec.patches import PATCH_METRES, PATCH_PIXELS, Bounds, is_utm
+from reben.spec.patches import PATCH_METRES, PATCH_PIXELS, Bounds, are_partners, is_utm
 from reben.support.extras import optional
 
 MOST_OFF = 0.01
@@ -102,6 +102,16 @@ def require_patch_size(file: str, place: Bounds, crs: int | str, num_pixels: int
         "knows no other scale: resample it to 10 m in the UTM zone of the place, and cut it to "
         f"{PATCH_PIXELS} x {PATCH_PIXELS} pixels."
     )
+
+
+def require_partners(patch_id: str, s1_name: str) -> None:
+    """Raise a PlaceError if the names of a pair are of different places; see `are_partners`."""
+    if not are_partners(patch_id, s1_name):
+        raise PlaceError(
+            f"The metadata pair {patch_id} with {s1_name}, which is another place by its name: "
+            "tile, column and row agree in all pairs of the data set. Correct the column s1_name, "
+            "or leave the patch out."
+        )
 
 
 def _named(crs: int | str) -> str:

@@ -31,8 +31,9 @@ from reben.data.preprocess import (
     warn_of_suspicious,
 )
 from reben.data.tiff.tags import read_bounds
+from reben.data.values import LARGEST_BAD_SHARE, RANGES, WRAPPED
 from reben.errors import MissingExtraError, PatchNameError, RebenError
-from reben.spec.patches import Bounds, Sentinel2Patch, is_sentinel2_name
+from reben.spec.patches import Bounds, Sentinel2Patch, are_partners, is_sentinel2_name
 
 _AHEAD = 2
 """Batches of files that are read while another one is used."""
@@ -189,9 +190,13 @@ class StoreSource:
             )
             try:
                 for batch in loader:
-                    done += len(batch.names)
-                    bounds = [_bounds_of_name(name, how) for name in batch.names]
-                    yield ReadPatches(batch.names, batch.images, bounds)
+                    rows = chunk[done : done + len(batch.names)]
+                    done += len(rows)
+                    if self._are_pairs(rows) and not _may_be_odd(batch.images, how.preprocess):
+                        bounds = [_bounds_of_name(name, how) for name in batch.names]
+                        yield ReadPatches(batch.names, batch.images, bounds)
+                    else:
+                        yield self._read_each(rows, how)
             except RebenError:
                 rows = chunk[done : done + how.batch_size]
                 done += len(rows)
@@ -209,6 +214,10 @@ class StoreSource:
         except RebenError:
             return  # each such patch is named when its turn comes
 
+    def _are_pairs(self, rows: range) -> bool:
+        table = self.dataset.table
+        return all(are_partners(table.patch_ids[row], table.s1_names[row]) for row in rows)
+
     def _read_each(self, rows: range, how: ReadSettings) -> ReadPatches:
         dataset = self.dataset.with_bands(how.preprocess.bands)
         names = [dataset.table.patch_ids[row] for row in rows]
@@ -220,6 +229,25 @@ class StoreSource:
             _checked(partial(read, row, name), how) for row, name in zip(rows, names, strict=True)
         ]
         return _to_images(names, results, how)
+
+
+def _may_be_odd(images_BCHW: Tensor, preprocess: Preprocess) -> bool:
+    """Tell quickly whether pixels of images may stand for no data; the loader looks at dB only."""
+    figures = preprocess.mean.cpu(), preprocess.std.cpu()
+    for of in RANGES:
+        names = preprocess.bands.of_sensor(of)
+        channels = [preprocess.bands.index(name) for name in names]
+        for channel in channels[:1]:
+            blank = (0 - figures[0][channel]) / figures[1][channel]
+            sample = images_BCHW[:, channel, ::7] == blank
+            if bool((sample.float().mean((1, 2)) > LARGEST_BAD_SHARE / 2).any()):
+                return True
+        if of == "Sentinel-2" and channels:
+            most = images_BCHW[:, channels].amax((0, 2, 3))[:, None, None]
+            wrapped = (min(WRAPPED) - figures[0][channels]) / figures[1][channels]
+            if bool((most >= wrapped).any()):
+                return True
+    return False
 
 
 def _read_into(results: list[_Result], at: int, read: _Read, how: ReadSettings) -> None:

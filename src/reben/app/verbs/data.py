@@ -259,6 +259,12 @@ def _print_report(report: "EncodeReport", *, as_json: bool) -> None:
     print_table(columns, rows, title=f"Store {report.store}")
     rate = sum(report.new.values()) / max(report.seconds, 1e-9)
     talk(f"{format_bytes(report.num_bytes)} in {report.seconds:.1f} s, {rate:.0f} patches/s.")
+    for kind, count in report.filled.items():
+        if count:
+            talk(
+                f"{kind}: {count} patches had a few pixels without data, which were filled with "
+                "the median of their band."
+            )
     for kind, count in report.absent.items():
         if count:
             first = ", ".join(report.absent_names[kind])

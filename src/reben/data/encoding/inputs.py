@@ -3,7 +3,7 @@
 import os
 import stat
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby, islice
 from pathlib import Path
@@ -16,6 +16,7 @@ from reben.data.patch_folders.folder import is_tiff
 from reben.data.patch_folders.tree import FolderWalk
 from reben.data.storage.value import REFERENCE_MAP, SENTINEL1, SENTINEL2, Kind
 from reben.errors import ArchiveError, ConfigError, EncodeError, MetadataError
+from reben.spec.patches import are_partners
 from reben.support.atomic import write_bytes
 from reben.support.numbers import require_whole
 
@@ -60,7 +61,7 @@ class EncodeInput:
         """Size of an archive; None if it is not known beforehand."""
         return sum(part.stat().st_size for part in self.parts) if self.parts else None
 
-    def archive_job(self, wanted: NameSet | None, there: NameSet) -> ArchiveJob:
+    def archive_job(self, wanted: Container[str] | None, there: NameSet) -> ArchiveJob:
         """Return the job that encodes it, an archive."""
         name = "The archive on stdin" if self.is_pipe else self.name
         return ArchiveJob(self.kind.name, name, self.parts, wanted, there)
@@ -74,7 +75,7 @@ class FolderScan:
     """
 
     def __init__(
-        self, source: EncodeInput, wanted: NameSet | None, there: NameSet, num_processes: int
+        self, source: EncodeInput, wanted: Container[str] | None, there: NameSet, num_processes: int
     ) -> None:
         self.num_there = 0
         self._kind = source.kind
@@ -109,7 +110,7 @@ class FolderScan:
         if self._late:
             yield FolderJob(self._kind.name, self._late)
 
-    def _find(self, root: Path, wanted: NameSet | None, there: NameSet) -> Iterator[str]:
+    def _find(self, root: Path, wanted: Container[str] | None, there: NameSet) -> Iterator[str]:
         """Yield patch folders, and others with TIFFs in them, which will be failures."""
         kind = self._kind
         for found in FolderWalk(kind.is_folder, EncodeError).below(root):
@@ -133,6 +134,12 @@ class Selection:
     """The filters, as the store's record keeps them."""
     listed: "PatchTable | None" = None
     """The patches of the metadata that pass the filters."""
+
+    def mispaired(self) -> Iterator[tuple[str, str]]:
+        """Yield the pairs that the metadata list and that are of two places by their names."""
+        if self.listed is not None:
+            pairs = zip(self.listed.patch_ids, self.listed.s1_names, strict=True)
+            yield from (pair for pair in pairs if not are_partners(*pair))
 
     def folders(self, kind: Kind) -> Iterator[str]:
         """Yield the names of the patch folders of a kind that the metadata list."""

@@ -5,7 +5,7 @@ Only names cross between processes, never pixels.
 
 from array import array
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from hashlib import blake2b
@@ -60,6 +60,17 @@ class NameSet:
 
     def __len__(self) -> int:
         return len(self._hashes)
+
+
+@dataclass(frozen=True)
+class Without:
+    """Names that are wanted (None: all) and not left out."""
+
+    wanted: Container[str] | None
+    left_out: NameSet
+
+    def __contains__(self, name: object) -> bool:
+        return name not in self.left_out and (self.wanted is None or name in self.wanted)
 
 
 def _hash(name: str) -> int:
@@ -121,7 +132,7 @@ class ArchiveJob:
     name: str
     parts: tuple[Path, ...]
     """Its files, in order; none for stdin."""
-    wanted: NameSet | None
+    wanted: Container[str] | None
     there: NameSet
 
     def run(self, writer: ValueWriter, *, strict: bool, pipe: int | None) -> Iterator[Step]:
@@ -170,6 +181,7 @@ class _Batch:
         self.num_there = 0
         self.num_found = 0
         """Values that were written by a process that died before it could tell."""
+        self.num_filled = 0
         self.failures: list[Failure] = []
         self._writer = writer
         self._num_same = 0
@@ -186,6 +198,7 @@ class _Batch:
             self._fail(patch.name, _reason(error))
         else:
             self._writer.add(patch.name + self.kind.suffix, value)
+            self.num_filled += bool(patch.num_filled)
 
     def settle(self, patch: PatchFiles) -> None:
         """Make a failure of a patch that lacks files, unless its value was written before."""
@@ -209,9 +222,9 @@ class _Batch:
         num_bytes = stored.num_bytes + self.num_found * self.kind.num_bytes
         step = Step(
             self.kind.name, stored.num_new + self.num_found, self.num_there, num_same, num_bytes,
-            tuple(self.failures), read_bytes,
+            tuple(self.failures), read_bytes, num_filled=self.num_filled,
         )  # fmt: skip
-        self.num_there = self.num_found = self._num_same = 0
+        self.num_there = self.num_found = self.num_filled = self._num_same = 0
         self.failures = []
         return step
 

@@ -19,7 +19,7 @@ from reben.data.storage.value import OTHER, SENTINEL2, Kind, kind_of_value
 from reben.data.tiff.read import read_pixels
 from reben.data.tiff.tags import bounds_of, georeference, read_claims
 from reben.data.values import RANGES, check_values, may_be_odd, require_plain
-from reben.errors import ArchiveError, MissingExtraError, RebenError
+from reben.errors import ArchiveError
 from reben.spec.bands import native_size
 from reben.support.bounds import MAX_BAND_BYTES, read_file
 
@@ -85,29 +85,22 @@ def _read_tensors(
     kind: Kind, files: Mapping[str, bytes]
 ) -> tuple[dict[str, bytes | memoryview], int]:
     """Return the pixels of files, and of how many a few bad ones were filled."""
-    try:
-        pixels: dict[str, bytes | memoryview] = {
-            tensor: _read_tensor(kind, tensor, files[tensor])
-            for tensor in kind.sizes
-            if tensor in files
-        }
-        if kind.name not in RANGES:  # a reference map
-            return pixels, 0
-        _require_place({tensor: files[tensor] for tensor in pixels})
-        are_usual = all(_is_usual(kind, tensor, files[tensor]) for tensor in pixels)
-        flat = {tensor: np.frombuffer(values, kind.dtype) for tensor, values in pixels.items()}
-        if are_usual and not may_be_odd(flat):
-            return pixels, 0
-        bands = {
-            tensor: parse_band(files[tensor], tensor, tensor).pixels[None] for tensor in pixels
-        }
-        filled, num_filled = check_values(bands)
-        pixels |= {name: band.astype(kind.dtype).tobytes() for name, band in filled.items()}
-        return pixels, len(num_filled)
-    except MissingExtraError:
-        raise
-    except RebenError as error:
-        raise PatchFilesError(str(error).rstrip(".")) from None
+    pixels: dict[str, bytes | memoryview] = {
+        tensor: _read_tensor(kind, tensor, files[tensor])
+        for tensor in kind.sizes
+        if tensor in files
+    }
+    if kind.name not in RANGES or not pixels:  # a reference map
+        return pixels, 0
+    _require_place({tensor: files[tensor] for tensor in pixels})
+    are_usual = all(_is_usual(kind, tensor, files[tensor]) for tensor in pixels)
+    flat = {tensor: np.frombuffer(values, kind.dtype) for tensor, values in pixels.items()}
+    if are_usual and not may_be_odd(flat):
+        return pixels, 0
+    bands = {tensor: parse_band(files[tensor], tensor, tensor).pixels[None] for tensor in pixels}
+    filled, num_filled = check_values(bands)
+    pixels |= {name: band.astype(kind.dtype).tobytes() for name, band in filled.items()}
+    return pixels, len(num_filled)
 
 
 def _is_usual(kind: Kind, tensor: str, content: bytes) -> bool:

@@ -45,6 +45,7 @@ class EncodeReport:
         flush_seconds: How much of that was waiting for the disk at the end.
         finished: Whether every input was read to its end.
         absent_names: Kind -> the names of the first `MAX_NAMED` patches counted in ``absent``.
+        filled: Kind -> patches of which a few pixels without data were filled.
     """
 
     store: str
@@ -60,6 +61,7 @@ class EncodeReport:
     flush_seconds: float
     finished: bool
     absent_names: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    filled: dict[str, int] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, object]:
         """Return plain values, ready for JSON."""
@@ -83,6 +85,7 @@ class Step(NamedTuple):
     failures: tuple[Failure, ...] = ()
     read_bytes: int = 0
     broken: Failure | None = None
+    num_filled: int = 0
 
     @property
     def num_patches(self) -> int:
@@ -98,6 +101,7 @@ class Tally:
         self.there: Counter[str] = Counter()
         self.same: Counter[str] = Counter()
         self.failed: Counter[str] = Counter()
+        self.filled: Counter[str] = Counter()
         self.read_bytes: Counter[str] = Counter()
         self.num_bytes = 0
         self.failures: list[Failure] = []
@@ -110,6 +114,7 @@ class Tally:
         self.there[step.kind] += step.num_there
         self.same[step.kind] += step.num_same
         self.failed[step.kind] += len(step.failures)
+        self.filled[step.kind] += step.num_filled
         self.read_bytes[step.kind] = max(step.read_bytes, self.read_bytes[step.kind])
         self.num_bytes += step.num_bytes
         self.failed_names.update((step.kind, failure.name) for failure in step.failures)
