@@ -238,3 +238,27 @@ def test_radar_arrays_are_warped_too(dataset):
 
     np.testing.assert_allclose(strip["VV"], values[60:120], atol=1e-4)
     np.testing.assert_allclose(strip["VH"], values[60:120] - 7, atol=1e-4)
+
+
+@pytest.mark.parametrize("key", ["scale_factor", "add_offset", "_FillValue", "boa_offset"])
+@pytest.mark.parametrize("value", ["x", [1, 2], {}, True, 10**400])
+def test_attributes_that_are_no_numbers_are_named(key, value):
+    band = array(numbers("B02", 240, 180))
+    product = band.to_dataset(name="B02")
+    (product if key == "boa_offset" else product["B02"]).attrs[key] = value
+    with pytest.raises(ProductError, match=f"attribute {key} of .* no number"):
+        open_scene(product, boa_offset=0).read(["B02"], 0, 6)
+
+
+@pytest.mark.parametrize("value", [np.nan, "a", np.datetime64("2020-01-01")])
+def test_coordinates_that_are_no_places_are_named(value):
+    band = array(numbers("B02", 240, 180))
+    with pytest.raises(GridError, match="not evenly spaced"):
+        open_scene({"B02": band.assign_coords(x=[value] * 240)}, boa_offset=0)
+
+
+def test_a_scale_of_nothing_is_refused():
+    product = array(numbers("B02", 240, 180)).to_dataset(name="B02")
+    product["B02"].attrs["scale_factor"] = 0.0
+    with pytest.raises(ProductError, match="the scale must be positive"):
+        open_scene(product, boa_offset=0)

@@ -10,7 +10,7 @@ from reben.scene.backscatter import Backscatter, unit_of
 from reben.scene.grid import Grid
 from reben.scene.product import open_scene
 from reben.scene.sentinel1 import open_sentinel1
-from scene.made_up_product import make_band_folder, write_item, write_tiff
+from scene.made_up_product import make_band_folder, make_safe, write_item, write_tiff
 
 GRID = Grid("EPSG:32633", 300_000, 5_900_040, 240, 180)
 HYP3 = "S1A_IW_20230820T051234_DVP_RTC{metres}_G_{letters}_FD6A"
@@ -179,6 +179,24 @@ def test_a_scene_records_what_its_radar_is(tmp_path):
     assert about["sentinel1_quantity"] == "gamma0"
     assert about["sentinel1_quantity_source"] == "the name (HyP3) is 'gamma0, linear power'"
     assert about["sentinel1_pixel_metres"] == "10.00 x 10.00"
+
+
+def test_dates_that_are_months_apart_are_said(tmp_path, caplog):
+    made = make_safe(tmp_path, width=240, height=180)  # of 21 August 2023
+    facts = {}
+    for day in ("20230820", "20170613"):
+        name = f"S1A_IW_GRDH_1SDV_{day}T165043_33UUP_Sigma0"
+        radar = write_pair(tmp_path / name, "x")
+        with (
+            caplog.at_level(logging.WARNING, logger="reben"),
+            open_scene(made.path, sentinel1=radar, sentinel1_unit="linear") as scene,
+        ):
+            facts[day] = scene.about["sentinel1_days_apart"]
+
+    assert facts == {"20230820": "0", "20170613": "2259"}
+    assert len(caplog.records) == 1
+    assert "of 2017-06-13" in caplog.text
+    assert "2259 days apart" in caplog.text
 
 
 # Values -------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from reben.errors import GridError, MissingBandError, ProductError
+from reben.errors import GridError, MissingBandError, ProductError, cut
 from reben.scene.alignment import warp_advice
 from reben.scene.band_names import CLASSIFICATION, band_named
 from reben.scene.band_source import BandSources, Placement, Size
@@ -61,9 +61,9 @@ class BandArray:
     def statements(self) -> tuple[ScaleStatement, ...]:
         """What the attributes state; nothing if they are the usual 1 and 0."""
         attributes = self._array.attrs
-        scale = float(attributes.get("scale_factor", 1))
-        offset = float(attributes.get("add_offset", 0))
-        if (scale, offset) == (1.0, 0.0):
+        scale = number_of(attributes, "scale_factor", self.name, 1.0)
+        offset = number_of(attributes, "add_offset", self.name, 0.0)
+        if scale is None or offset is None or (scale, offset) == (1.0, 0.0):
             return ()
         said = f"{self.name} has scale_factor {scale:g} and add_offset {offset:g}"
         return (statement_of_scale(said, scale, offset),)
@@ -71,8 +71,8 @@ class BandArray:
     @property
     def nodata(self) -> float | None:
         """The value of pixels without data, by the attribute ``_FillValue`` or ``nodata``."""
-        value = self._array.attrs.get("_FillValue", self._array.attrs.get("nodata"))
-        return None if value is None else float(value)
+        found = (number_of(self._array.attrs, key, self.name) for key in ("_FillValue", "nodata"))
+        return next((value for value in found if value is not None), None)
 
     @property
     def words(self) -> Mapping[str, str]:
@@ -168,10 +168,34 @@ def crs_of(item: "Dataset | DataArray") -> str:
     return str(item.attrs.get("crs", ""))
 
 
+def number_of(
+    attributes: Mapping[Any, Any], key: str, name: str, default: float | None = None
+) -> float | None:
+    """Return an attribute that is a number; ``default`` if it is not there."""
+    value = attributes.get(key, default)
+    if isinstance(value, np.ndarray) and value.size == 1:
+        value = value.item()
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float | np.number):
+        raise ProductError(
+            f"The attribute {key} of {name} is {cut(repr(value))}, which is no number. Correct or "
+            "remove it."
+        )
+    try:
+        return float(value)
+    except (OverflowError, TypeError):
+        raise ProductError(
+            f"The attribute {key} of {name} is no number that can be. Correct or remove it."
+        ) from None
+
+
 def _own_statements(attributes: Mapping[str, Any]) -> list[ScaleStatement]:
     if "boa_offset" not in attributes:
         return []
-    offset = float(attributes["boa_offset"])
+    offset = number_of(attributes, "boa_offset", "the Dataset")
+    if offset is None:
+        return []
     check_given_offset(offset)
     return [ScaleStatement(f"attribute boa_offset is {offset:g}", offset)]
 
@@ -223,10 +247,11 @@ def _transform(
                 f"{name} has fewer than two coordinates along {axis}, so its location is unknown. "
                 "Add the pixel centres in metres."
             )
-        centres = np.asarray(array.coords[axis], np.float64)
+        found = np.asarray(array.coords[axis])
+        centres = found.astype(np.float64) if found.dtype.kind in "fiu" else np.full(2, np.nan)
         step = (centres[-1] - centres[0]) / (len(centres) - 1)
         even = centres[0] + step * np.arange(len(centres))
-        if step == 0 or np.abs(centres - even).max() > abs(step) / 100:
+        if not (step and np.abs(centres - even).max() <= abs(step) / 100):
             raise GridError(
                 f"The coordinates of {name} along {axis} are not evenly spaced, so its pixels do "
                 f"not form a regular grid. {warp_advice('')}"

@@ -11,6 +11,7 @@ import logging
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Literal
 
 from reben.errors import UnknownUnitError
@@ -26,6 +27,8 @@ NOT_STATED = "not stated"
 MOST_TYPICAL_VH = -12.5
 """A median of VH in dB that hardly any scene reaches; amplitude taken for power does."""
 TRAINING_METRES = 10
+MOST_DAYS = 30
+"""Days between the products of both sensors above which it is said."""
 MOST_METRES = 15
 """Pixels above it are said to be smoother than those of the training data."""
 
@@ -55,12 +58,31 @@ _HYP3 = re.compile(
 _HYP3_UNITS = {"p": "linear power", "d": "dB", "a": "amplitude"}
 _OPERA = re.compile(r"OPERA_L2_RTC-S1(?!-STATIC)", re.IGNORECASE)
 _PLANETARY = re.compile(r"sentinel-1-rtc|\.rtc\.tiff?$|^S1[A-D]_.._GRD.*_rtc$", re.IGNORECASE)
+_TIME = re.compile(
+    r"(?<!\d)(20\d\d)-?([01]\d)-?([0-3]\d)[T ]([0-2]\d):?([0-5]\d):?([0-5]\d)", re.ASCII
+)
 _IN_DB = re.compile(r"_db(?![a-z\d])", re.IGNORECASE)
 _FILTERED = re.compile(
     r"(?<![a-z])(spk(?![a-z])|speckle[-_ ]?filter|refined[-_ ]?lee|lee[-_ ]?(sigma|filter))",
     re.IGNORECASE,
 )
 _NOT_FILTERED = re.compile(r"(?<![a-z])(no|not|without|un)(?![a-z])", re.IGNORECASE)
+
+
+def time_in(texts: Iterable[str]) -> datetime | None:
+    """Return the first time that texts or names hold.
+
+    Example:
+        >>> time_in(["", "S1A_IW_GRDH_1SDV_20170613T165043_33UUP"]).isoformat()
+        '2017-06-13T16:50:43'
+    """
+    for text in texts:
+        for found in _TIME.finditer(text):
+            try:
+                return datetime(*map(int, found.groups()))  # type: ignore[arg-type]
+            except ValueError:
+                continue
+    return None
 
 
 def words_of_names(names: Iterable[str]) -> dict[str, str]:
@@ -143,12 +165,14 @@ class Backscatter:
         source: What says so.
         pixel_metres: Width and height of its pixels on the ground.
         speckle_filter: What says that speckle was filtered; empty if nothing does.
+        sensed: When it was acquired, if that is known.
     """
 
     quantity: Quantity | None
     source: str
     pixel_metres: tuple[float, float]
     speckle_filter: str
+    sensed: datetime | None = None
 
     @classmethod
     def of(
@@ -198,8 +222,31 @@ class Backscatter:
             "sentinel1_quantity_source": self.source,
             "sentinel1_pixel_metres": " x ".join(f"{metres:.2f}" for metres in self.pixel_metres),
             "sentinel1_speckle_filter": self.speckle_filter,
+            "sentinel1_sensing_time": "" if self.sensed is None else self.sensed.isoformat(),
         }
         return {key: text for key, text in facts.items() if text}
+
+    def days_from(self, scene: str, sensed: str) -> dict[str, str]:
+        """Return how many days lie between it and a scene, and log it if they are many.
+
+        Args:
+            scene: The name of the scene.
+            sensed: When it was acquired; if that is empty, its name may tell.
+        """
+        when = time_in((sensed, scene))
+        if when is None or self.sensed is None:
+            return {}
+        days = abs(when - self.sensed).days
+        if days > MOST_DAYS:
+            logger.warning(
+                "The Sentinel-1 product is of %s, %s of %s: %d days apart, while those of the "
+                "training data are of the same days. What grew or was built between them differs.",
+                self.sensed.date(),
+                scene,
+                when.date(),
+                days,
+            )
+        return {"sentinel1_days_apart": str(days)}
 
     def differences(self) -> list[str]:
         """Return in which ways it differs from the training data, and by how much."""

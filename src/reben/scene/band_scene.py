@@ -63,7 +63,8 @@ class Scene:
     def add_backscatter(self, backscatter: Sentinel1, about: Mapping[str, str]) -> None:
         """Add Sentinel-1 bands."""
         self._backscatter = backscatter
-        self.about = {**self.about, **about, **backscatter.known.about}
+        apart = backscatter.known.days_from(self.name, self.about.get("sensing_time", ""))
+        self.about = {**self.about, **about, **backscatter.known.about, **apart}
 
     @property
     def bands(self) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -19,6 +20,7 @@ from reben.scene.backscatter import (
     Backscatter,
     Quantity,
     Unit,
+    time_in,
     unit_of,
     words_of_names,
 )
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
 # The name of a product as ESA distributes it, also of a zip of one.
 _LEVEL_1_NAME = re.compile(r"S1[A-D]_(S[1-6]|IW|EW|WV)_(GRD|SLC|RAW).*\.(SAFE|zip)$", re.IGNORECASE)
 _ASSET_WORDS = ("unit", "raster:unit", "title", "description")
+_TIMES = ("datetime", "start_datetime", "time")
 _ITEM_WORDS = ("card4l:measurement_type", "card4l:measurement_convention", "title", "description")
 
 
@@ -79,6 +82,7 @@ def open_sentinel1(
             band_unit = unit_of(sources[band].name, told, unit, named)
             warped[band] = WarpedBand(sources[band], grid, band_unit, band)
         known = Backscatter.of(name, words, quantity, warped["VV"].pixel_metres)
+        known = replace(known, sensed=time_in((*found.times, *found.names)))
     except BaseException:
         for source in sources.values():
             source.close()
@@ -93,6 +97,7 @@ class _Found(NamedTuple):
     sources: dict[str, BandSource]
     words: Mapping[str, Mapping[str, str]]  # band -> what is said of it beside its file
     names: Sequence[str]  # of the product and its files
+    times: Sequence[str] = ()  # when it was acquired, where that is stated
 
 
 def _sources_of(product: "str | Path | Mapping[str, Any] | Dataset") -> _Found:
@@ -114,7 +119,12 @@ def _sources_of(product: "str | Path | Mapping[str, Any] | Dataset") -> _Found:
     words = {key: value for key, value in attributes.items() if isinstance(value, str)}
     name = str(attributes.get("name", "a Sentinel-1 Dataset"))
     collection = str(attributes.get("collection", ""))
-    return _Found(name, sources, dict.fromkeys(sources, words), (name, collection))
+    names = (name, collection)
+    return _Found(name, sources, dict.fromkeys(sources, words), names, _times(attributes))
+
+
+def _times(properties: Mapping[str, Any]) -> tuple[str, ...]:
+    return tuple(str(properties[key]) for key in _TIMES if properties.get(key) is not None)
 
 
 def _from_path(product: str | Path) -> _Found:
@@ -158,7 +168,7 @@ def _from_item(item: Item) -> _Found:
             told = {name: str(fields[name]) for name in _ASSET_WORDS if fields.get(name)}
             words[band] = {**common, **told}
             names.append(item.shown(href).rpartition("/")[-1])
-    return _Found(item.id, sources, words, names)
+    return _Found(item.id, sources, words, names, _times(item.properties))
 
 
 def _require_both(name: str, sources: Mapping[str, BandSource]) -> None:
