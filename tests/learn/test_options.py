@@ -204,9 +204,17 @@ def test_a_long_gradient_is_shortened(dataset, tiny, tmp_path, monkeypatch):
     assert norms == pytest.approx([1e-3] * 3, rel=1e-2)
 
 
-def test_full_memory_says_what_fits(dataset, tiny, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes."),
+        MemoryError(),
+    ],
+)
+def test_full_memory_says_what_fits(dataset, tiny, tmp_path, monkeypatch, error):
     def fail(self, images):
-        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+        raise error
 
     monkeypatch.setattr(Classifier, "forward", fail)
 

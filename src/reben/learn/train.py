@@ -331,7 +331,10 @@ def _told(error: Exception, training: "Training", folder: Path) -> Exception:
     """Return the error that users see."""
     import torch
 
-    if isinstance(error, torch.OutOfMemoryError):
+    is_full = isinstance(error, torch.OutOfMemoryError | MemoryError) or (
+        isinstance(error, RuntimeError) and "can't allocate memory" in str(error)  # on a CPU
+    )
+    if is_full:
         from reben.learn.training.hardware import out_of_memory
 
         return out_of_memory(error, training.config, training.most_patches)

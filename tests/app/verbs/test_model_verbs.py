@@ -60,7 +60,10 @@ def test_train_never_writes_into_a_folder_that_is_not_empty(store, trained, caps
 def test_a_setting_that_cannot_be_is_one_line(store, tmp_path, capsys):
     words = ["train", "--data", store, "--out", str(tmp_path / "run"), "--epochs", "0"]
     assert run(words) == 2
-    assert capsys.readouterr().err == "ConfigError: epochs must be at least 1; got 0.\n"
+    assert (
+        capsys.readouterr().err
+        == "ConfigError: epochs must be at least 1 and at most 1000000; got 0.\n"
+    )
 
 
 def test_evaluate_keeps_the_report_of_a_run_in_the_run(trained):
