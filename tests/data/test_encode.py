@@ -37,7 +37,8 @@ from reben.data.inspection import summarise_store
 from reben.data.loader import open_dataset
 from reben.data.metadata import METADATA_FILE, SNOW_CLOUD_FILE
 from reben.data.storage.environment import open_lmdb
-from reben.data.storage.value import blob_layout, view_tensor
+from reben.data.storage.value import blob_header, blob_layout, view_tensor
+from reben.data.storage.writer import ValueWriter
 from reben.data.store import Store
 from reben.errors import (
     ArchiveError,
@@ -716,6 +717,45 @@ def test_the_first_of_two_is_kept_whatever_the_number_of_workers(
     read = read_values(tmp_path / "store")
     assert read[patch_id(3)] != values[patch_id(3)]
     assert without(read, patch_id(3)) == without(values, patch_id(3))
+
+
+@pytest.mark.parametrize("ending", ["folder", ".tar"])
+def test_a_second_run_says_again_that_a_patch_is_there_twice(ending, copy, values, tmp_path):
+    add_again(copy, 3, "B09")
+    inputs = copy if ending == "folder" else as_archives(copy, tmp_path, ending)
+    for _ in range(2):
+        with pytest.raises(EncodeError, match=f"1 of 19 .*{patch_id(3)}: it is there twice, with"):
+            encode(tmp_path / "store", **inputs, workers=1)
+    assert read_values(tmp_path / "store") == values
+
+
+@pytest.mark.parametrize(("ending", "num_workers"), [("folder", 1), ("folder", 2), (".tar", 1)])
+def test_a_store_is_not_continued_from_another_data_set(
+    ending, num_workers, copy, values, tree, tmp_path
+):
+    encode(tmp_path / "store", **tree, workers=1)
+    file = file_of(copy, "s1", 4, "_VV.tif")
+    content = file.read_bytes()
+    file.write_bytes(content[:-4] + b"\0\0\x20\xc1")
+    file_of(copy, "s2", 1, "_B02.tif").unlink()  # what is there need not be read again
+    inputs = copy if ending == "folder" else as_archives(copy, tmp_path, ending)
+    with pytest.raises(EncodeError, match=f"1 of 18 .*{s1_name(4)}: the store has other") as caught:
+        encode(tmp_path / "store", **inputs, workers=num_workers)
+    assert caught.value.report.there == ALL | {"Sentinel-1": 5}
+    assert caught.value.report.failed["Sentinel-1"] == 1
+    assert read_values(tmp_path / "store") == values
+    assert encode(tmp_path / "store", **tree, workers=1).there == ALL
+
+
+def test_what_another_writer_left_in_another_order_is_the_same(tree, tmp_path):
+    tensors = tensors_of("s1", 2)
+    header = blob_header(np.dtype("<f4"), tuple((name, (120, 120)) for name in ("VV", "VH")))
+    with ValueWriter(tmp_path / "store") as writer:
+        pixels = b"".join(tensors[name].tobytes() for name in ("VV", "VH"))
+        writer.add(s1_name(2), header + pixels)
+        writer.commit()
+    report = encode(tmp_path / "store", s1=tree["s1"], workers=1)
+    assert (report.there, report.new) == ({"Sentinel-1": 1}, {"Sentinel-1": 5})
 
 
 @pytest.mark.parametrize("changed", [False, True])

@@ -65,8 +65,9 @@ def encode(  # noqa: PLR0913
     ``.tar.zst``); the first part of a split archive; or ``-``, an archive on stdin. Archives are
     read as streams and never unpacked to disk.
 
-    Patches that are already in the store are skipped by name, without reading them; to check a
-    store, use `reben.data.inspection.verify_store`. A second call may add other inputs.
+    Patches that are already in the store are skipped by name; some are read and compared, so that
+    a store is not continued from another data set. To check a store, use
+    `reben.data.inspection.verify_store`. A second call may add other inputs.
 
     A patch with a damaged, missing or unknown file, or one of the wrong size, dtype, unit or place,
     is left out and named in the report. So is one of which more than 5 % of a band hold no data;

@@ -1,6 +1,7 @@
 """The inputs of an encoding, cut into jobs; and the metadata, which say which patches to encode."""
 
 import os
+import random
 import stat
 import sys
 from collections.abc import Container, Iterable, Iterator, Sequence
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from reben.data.archives.stream import find_parts
-from reben.data.encoding.jobs import BATCH_BYTES, ArchiveJob, FolderJob, NameSet
+from reben.data.encoding.jobs import BATCH_BYTES, NUM_COMPARED, ArchiveJob, FolderJob, NameSet
 from reben.data.encoding.patch_files import may_be_patch
 from reben.data.patch_folders.folder import is_tiff
 from reben.data.patch_folders.tree import FolderWalk
@@ -71,7 +72,8 @@ class FolderScan:
     """The patch folders of an input, found in one walk.
 
     Of patches with the same name the first one counts, whatever the number of processes: the
-    others are left for `late_jobs`, which are done after everything else.
+    others are left for `late_jobs`, which are done after everything else. So are some of the
+    patches that the store has already: if they differ, it was made from other ones.
     """
 
     def __init__(
@@ -80,6 +82,9 @@ class FolderScan:
         self.num_there = 0
         self._kind = source.kind
         self._late: list[str] = []
+        self._there: list[str] = []
+        self._seen_there: set[int] = set()
+        self._random = random.Random(0)  # noqa: S311 - no secret
         # A million paths differ in their last part only, so what is above it is kept once.
         self._found: list[tuple[str, str]] = []
         seen: set[int] = set()
@@ -106,9 +111,11 @@ class FolderScan:
             yield FolderJob(self._kind.name, some)
 
     def late_jobs(self) -> Iterator[FolderJob]:
-        """Yield a job for the patches whose name came before, if there are any."""
+        """Yield the jobs that compare patches with what the store has, if there are any."""
         if self._late:
             yield FolderJob(self._kind.name, self._late)
+        if self._there:
+            yield FolderJob(self._kind.name, self._there, is_there=True)
 
     def _find(self, root: Path, wanted: Container[str] | None, there: NameSet) -> Iterator[str]:
         """Yield patch folders, and others with TIFFs in them, which will be failures."""
@@ -119,9 +126,22 @@ class FolderScan:
                     yield found.path
             elif wanted is None or found.name in wanted:
                 if found.name + kind.suffix in there:
-                    self.num_there += 1
+                    self._note_there(found.path, hash(found.name))
                 else:
                     yield found.path
+
+    def _note_there(self, path: str, number: int) -> None:
+        """Count a patch that the store has; keep it to be compared, if it is one of a sample."""
+        if number in self._seen_there:
+            self._late.append(path)
+            return
+        self._seen_there.add(number)
+        self.num_there += 1
+        place = self._random.randrange(self.num_there)  # each has the same chance
+        if len(self._there) < NUM_COMPARED:
+            self._there.append(path)
+        elif place < NUM_COMPARED:
+            self._there[place] = path
 
 
 @dataclass(frozen=True)

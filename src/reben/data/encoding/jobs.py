@@ -6,7 +6,7 @@ Only names cross between processes, never pixels.
 from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Container, Iterable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
@@ -22,7 +22,7 @@ from reben.data.encoding.patch_files import (
     read_patch_files,
 )
 from reben.data.encoding.report import Failure, Step
-from reben.data.storage.value import KINDS, Kind
+from reben.data.storage.value import KINDS, Kind, blob_layout, view_tensor
 from reben.data.storage.writer import ValueWriter
 from reben.errors import ArchiveError, RebenError, first_line
 
@@ -34,6 +34,12 @@ _READER_ERRORS = (
 )
 """What readers raise for a file, also where nobody foresaw what it holds."""
 DIFFERENT = "it is there twice, with different pixels; the one that came first was kept"
+OTHER = (
+    "the store has other pixels under this name, and keeps them; perhaps it was made from another "
+    "data set, since only some of the patches that it had were compared"
+)
+NUM_COMPARED = 16
+"""Patches of an input that are compared with what the store had of them before."""
 
 
 class NameSet:
@@ -86,6 +92,8 @@ class FolderJob:
     folders: list[str]
     is_again: bool = False
     """Whether a process died that did it, so that part of it may be done."""
+    is_there: bool = False
+    """Whether they were in the store before, and counted; then they are only compared with it."""
 
     @property
     def name(self) -> str:
@@ -115,6 +123,9 @@ class FolderJob:
         """Do it, and yield what was done after every commit."""
         batch = _Batch(KINDS[self.kind], writer)
         for folder in self.folders:
+            if self.is_there:
+                batch.compare(read_patch_files(folder, batch.kind))
+                continue
             if self.is_again and writer.get(_name(folder) + batch.kind.suffix) is not None:
                 batch.num_found += 1
                 continue
@@ -145,8 +156,13 @@ class ArchiveJob:
         raw = RawStream(self.parts or (0 if pipe is None else pipe))
         try:
             with closing(read_ahead(decompress(raw, self.name))) as chunks:
-                for patch in patches_of_archive(chunks, self.name, batch.kind, self._wants(batch)):
-                    if patch.problem is None and len(patch.files) < len(batch.kind.sizes):
+                compared: set[str] = set()
+                wants = self._wants(batch, compared)
+                for patch in patches_of_archive(chunks, self.name, batch.kind, wants):
+                    if patch.name in compared:
+                        compared.remove(patch.name)
+                        batch.compare(patch)
+                    elif patch.problem is None and len(patch.files) < len(batch.kind.sizes):
                         yield batch.commit(raw.num_read)
                         batch.settle(patch)
                     else:
@@ -158,14 +174,21 @@ class ArchiveJob:
             yield batch.commit(raw.num_read)
             yield Step(self.kind, broken=Failure(self.kind, self.name, str(error)))
 
-    def _wants(self, batch: "_Batch") -> Callable[[str], bool]:
+    def _wants(self, batch: "_Batch", compared: set[str]) -> Callable[[str], bool]:
+        seen: set[int] = set()
+
         def wants(patch: str) -> bool:
             if self.wanted is not None and patch not in self.wanted:
                 return False
-            if patch + batch.kind.suffix in self.there:
-                batch.num_there += 1
-                return False
-            return True
+            if patch + batch.kind.suffix not in self.there:
+                return True
+            is_again = hash(patch) in seen
+            seen.add(hash(patch))
+            batch.num_there += not is_again
+            if not is_again and len(seen) <= NUM_COMPARED:
+                compared.add(patch)
+                return True
+            return is_again
 
         return wants
 
@@ -199,6 +222,14 @@ class _Batch:
         else:
             self._writer.add(patch.name + self.kind.suffix, value)
             self.num_filled += bool(patch.num_filled)
+
+    def compare(self, patch: PatchFiles) -> None:
+        """Make a failure of a patch that differs from what the store had of it before."""
+        there = self._writer.get(patch.name + self.kind.suffix)
+        with suppress(*_READER_ERRORS):  # what is there need not be good here any more
+            if there is not None and _tensors(there) != _tensors(patch.value(self.kind)):
+                self.num_there -= 1
+                self._fail(patch.name, OTHER)
 
     def settle(self, patch: PatchFiles) -> None:
         """Make a failure of a patch that lacks files, unless its value was written before."""
@@ -236,6 +267,12 @@ def _failure(kind: Kind, patch: str, reason: str) -> Failure:
     # A name may hold bytes that are not text; the report cannot.
     texts = [text.encode(errors="backslashreplace").decode() for text in (patch, reason)]
     return Failure(kind.name, *texts)
+
+
+def _tensors(value: bytes) -> dict[str, bytes]:
+    """Return the pixels in a value, in whichever order its writer left them."""
+    places = blob_layout(value, "it")
+    return {tensor: view_tensor(value, place).tobytes() for tensor, place in places.items()}
 
 
 def _name(folder: str) -> str:

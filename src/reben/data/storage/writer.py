@@ -140,10 +140,10 @@ class ValueWriter:
         # LMDB says "Input/output error" where the disk is full.
         wanted, free = self.pending_bytes / 1e6, shutil.disk_usage(self.path).free / 1e6
         return OutputError(
-            f"Cannot write to the store {self.path}: {error}; {wanted:.1f} MB are to be written, and "
-            f"{free:.1f} MB are free. What was committed before is still valid. Free some space, or "
-            "choose a folder that you may write to, and run the same command again: it goes on "
-            "from there."
+            f"Cannot write to the store {self.path}: {error}; {wanted:.1f} MB are to be written, "
+            f"and {free:.1f} MB are free. What was committed before is still valid. Free some "
+            "space, or choose a folder that you may write to, and run the same command again: it "
+            "goes on from there."
         )
 
     def _write(self) -> StoredValues:
