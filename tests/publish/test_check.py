@@ -806,7 +806,17 @@ def test_of_a_foreign_card_only_that_is_asked_which_all_cards_have(tmp_path, gol
         b"\xff\xfe",
         b"| a |\n|--|",
         b"---\nwidget: 3\n---\n",
+        b"---\nwidget: [{src: 'a\\0b'}, {src: 3}]\n---\n![](" + b"x" * 5000 + b")",
+        b"![" + b"[](a)" * 30,
+        b"![" * 10_000,
+        b"<!--" * 250_000,
+        b"<!-- reben:begin a -->\n" * 5000,
+        b"{{" * 100_000,
+        b"<A" * 100_000,
+        b"---\na: &a [1]\nb: &b [*a, *a]\nlicense: [&c [*b, *b]]\n---\n",
+        b"---\n" + b"[" * 50_000 + b"\n---\n",
     ],
+    ids=range(15),
 )
 def test_no_content_makes_the_check_fail(content, tmp_path):
     (tmp_path / CARD).write_bytes(content)

@@ -326,6 +326,14 @@ def test_a_branch_that_is_not_there_starts_from_main(hub, token, folder):
     assert push(folder, NAME, revision="next/one").outcome == "unchanged"
 
 
+@pytest.mark.parametrize("name", ["", " ", "a b", "a..b", "-a", "/a", "a/", "a.lock", "a\nb"])
+@pytest.mark.parametrize("kind", ["tag", "revision"])
+def test_what_cannot_be_the_name_of_a_tag_or_branch_is_refused_unasked(hub, folder, kind, name):
+    with pytest.raises(ConfigError, match="cannot be the name of a"):
+        push(folder, NAME, **{kind: name})
+    assert hub.requests == []
+
+
 def test_the_branch_may_be_part_of_the_name(hub, token, folder):
     done = push(folder, f"{NAME}@next")
     assert done.url.endswith(f"{NAME}/tree/next")

@@ -1,11 +1,13 @@
 """What others wrote, taken apart within bounds."""
 
+import os
 import time
 
 import pytest
 
 from reben.errors import CardError
-from reben.publish.pages import MOST_BYTES, parse_head, pictures, prose, read_page, split_head
+from reben.publish.pages import parse_head, pictures, prose, read_page, split_head
+from reben.support.bounds import MAX_CARD_BYTES
 
 PAGE = """
 ![a](b.png "title") ![[linked](http://x)](c%20d.png) <img alt="d" src="figures/d.png" width="3">
@@ -65,7 +67,8 @@ def test_windows_line_ends_and_a_byte_order_mark_change_nothing(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("content", "said"), [(b"\xff", "decode"), (b"a" * (MOST_BYTES + 1), "larger than 512 KiB")]
+    ("content", "said"),
+    [(b"\xff", "no text in UTF-8"), (b"a" * (MAX_CARD_BYTES + 1), "larger than 512 KiB")],
 )
 def test_what_is_no_text_or_too_large_is_refused(content, said, tmp_path):
     (tmp_path / "a").write_bytes(content)
@@ -85,7 +88,7 @@ def test_what_is_no_text_or_too_large_is_refused(content, said, tmp_path):
         ("a: !!int ''", "not valid YAML"),
         ("a: !!python/object:os.system x", "not valid YAML"),
         (f"a: {'9' * 5000}", "not valid YAML"),
-        ("[" * 5000, "more than 40 levels deep"),
+        ("[" * 5000, "more than 64 levels deep"),
         ("a: &a\n  b: *a", "with its aliases"),
         ("x: &a [1, 1]\n" + "\n".join(
             f"{name}: &{name} [{','.join(['*' + before] * 9)}]"
@@ -120,3 +123,9 @@ def test_no_text_keeps_the_parser_busy(text):
         except CardError as error:
             assert "more than" in str(error) or "longer than" in str(error)  # noqa: PT017
     assert time.process_time() - begun < 5
+
+
+def test_a_pipe_is_no_page(tmp_path):
+    os.mkfifo(tmp_path / "a")
+    with pytest.raises(CardError, match="is a pipe"):
+        read_page(tmp_path / "a")

@@ -1,4 +1,5 @@
 import dataclasses
+import html
 import re
 import sys
 from html.parser import HTMLParser
@@ -58,6 +59,20 @@ def predictions():
 @pytest.fixture(scope="module")
 def report(predictions):
     return measure(predictions, rounds=20)
+
+
+@pytest.mark.parametrize("label", ["$\\frac{1}{", "$5 to $6", "a\nb", "<script>x</script> & `|`"])
+def test_labels_are_drawn_and_written_as_they_are(label, predictions):
+    names = (label, *predictions.label_names[1:])
+    own = measure(dataclasses.replace(predictions, label_names=names), rounds=0)
+    pictures = draw_all(own, ["average_precision", "co_occurrence"])
+    page = render_page(own, pictures)
+    assert "<script" not in page
+    shown = html.unescape(re.sub(r"<[^>]*>", "", page))
+    assert " ".join(label.split()) in " ".join(shown.split())
+    texts = [text.get_text() for axes in pictures["average_precision"].axes
+             for text in axes.get_yticklabels()]  # fmt: skip
+    assert any(text.replace("\n", " ") == " ".join(label.split()) for text in texts)
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,6 @@
 """What an author adds to the front matter of a card: fields of a template or a file, and tags."""
 
 import json
-import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from reben.publish.branding import is_https
 from reben.publish.cards.front_matter import is_default, require_licence
 from reben.publish.cards.user_template import CardTemplate
 from reben.publish.pages import parse_head, read_page
+from reben.support.toml_files import parse_toml
 
 _OURS = ("model-index", "model_name", "eval_results")
 """What only the report can say."""
@@ -26,8 +26,10 @@ def read_metadata(path: Path) -> dict[str, Any]:
     """
     try:
         text = read_page(path)
-        return tomllib.loads(text) if path.suffix.lower() == ".toml" else parse_head(text)
-    except (CardError, ValueError, RecursionError) as error:
+        if path.suffix.lower() == ".toml":
+            return parse_toml(text, str(path), CardError, "")
+        return parse_head(text)
+    except CardError as error:
         raise ConfigError(
             f"The fields for the front matter cannot be read from {path}: {first_line(error)}. "
             "Write them as YAML, JSON or TOML, for example: license_name: my-licence"

@@ -4,6 +4,7 @@ Only what is safe to repeat is retried: large files are named by their hash, and
 parent, so the Hub refuses a second one.
 """
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -150,8 +151,18 @@ def push(  # noqa: PLR0913 - all after the second are named
 # Before anything is asked of the Hub -------------------------------------------------------------
 
 
+_REFERENCE = re.compile(r"(?!.*(\.\.|//|/\.|\.lock(/|$)))\w([\w./+-]{0,98}\w)?")
+"""The name of a branch or tag: what git takes, without what a shell or an address would change."""
+
+
 def _require_sense(*, create_pr: bool, tag: str | None, revision: str | None) -> None:
-    """Check that the settings do not contradict each other."""
+    """Check that the settings do not contradict each other, and that names are names."""
+    for what, name in (("tag", tag), ("branch", revision)):
+        if name is not None and not _REFERENCE.fullmatch(name):
+            raise ConfigError(
+                f"{name!r} cannot be the name of a {what}: it has letters, digits, dots, dashes, "
+                "underscores and single slashes, for example v1.0."
+            )
     if create_pr and revision is not None:
         raise ConfigError(
             f"A pull request makes its own branch, so it cannot go to {revision}. Leave the "

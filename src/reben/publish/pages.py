@@ -13,17 +13,19 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from reben.errors import CardError, first_line
-from reben.support.bounds import read_text
+from reben.support.bounds import (
+    MAX_CAPTIONED,
+    MAX_CARD_BYTES,
+    MAX_CARD_PICTURES,
+    MAX_DEPTH,
+    MAX_YAML_BYTES,
+    MAX_YAML_NODES,
+    read_text,
+)
 
 if TYPE_CHECKING:
     from markdown_it import MarkdownIt
     from markdown_it.token import Token
-
-MOST_BYTES = 1 << 19
-"""The largest card that is read."""
-_MOST_HEAD_BYTES, _MOST_VALUES, _MOST_DEPTH = 1 << 18, 50_000, 40
-_MOST_PICTURES = 1000
-_MOST_CAPTIONED = 1 << 17
 
 
 def read_page(path: Path) -> str:
@@ -33,10 +35,10 @@ def read_page(path: Path) -> str:
         CardError: If it cannot be read, is no UTF-8, or is larger than a card.
     """
     try:
-        text = read_text(path, MOST_BYTES)
+        text = read_text(path, MAX_CARD_BYTES)
     except OSError as error:
         if error.errno == errno.EFBIG:
-            most = MOST_BYTES >> 10
+            most = MAX_CARD_BYTES >> 10
             raise CardError(f"it is larger than {most} KiB, which no card is") from None
         raise CardError(f"it could not be read: {first_line(error)}") from error
     return text.removeprefix("\ufeff").replace("\r\n", "\n")
@@ -67,8 +69,8 @@ def parse_head(block: str) -> dict[str, Any]:
     """
     import yaml  # type: ignore[import-untyped]
 
-    if len(block) > _MOST_HEAD_BYTES:
-        raise CardError(f"the front matter is larger than {_MOST_HEAD_BYTES >> 10} KiB")
+    if len(block) > MAX_YAML_BYTES:
+        raise CardError(f"the front matter is larger than {MAX_YAML_BYTES >> 10} KiB")
     try:
         _require_flat(yaml.parse(block, Loader=yaml.SafeLoader))
         head = yaml.safe_load(block)
@@ -90,10 +92,10 @@ def _require_flat(events: Iterator[Any]) -> None:
     for number, event in enumerate(events):
         name = type(event).__name__
         depth += name.endswith("StartEvent") - name.endswith("EndEvent")
-        if depth > _MOST_DEPTH:
-            raise ValueError(f"it is nested more than {_MOST_DEPTH} levels deep")
-        if number > 2 * _MOST_VALUES:
-            raise ValueError(f"it holds more than {_MOST_VALUES:,} values")
+        if depth > MAX_DEPTH:
+            raise ValueError(f"it is nested more than {MAX_DEPTH} levels deep")
+        if number > 2 * MAX_YAML_NODES:
+            raise ValueError(f"it holds more than {MAX_YAML_NODES:,} values")
 
 
 def _count(value: object, known: dict[int, int]) -> int:
@@ -101,11 +103,11 @@ def _count(value: object, known: dict[int, int]) -> int:
     if not isinstance(value, dict | list):
         return 1
     if id(value) not in known:
-        known[id(value)] = _MOST_VALUES + 1  # so that one that holds itself is too many
+        known[id(value)] = MAX_YAML_NODES + 1  # so that one that holds itself is too many
         inside = value.values() if isinstance(value, dict) else value
         known[id(value)] = 1 + sum(_count(each, known) for each in inside)
-    if known[id(value)] > _MOST_VALUES:
-        raise ValueError(f"with its aliases it holds more than {_MOST_VALUES:,} values")
+    if known[id(value)] > MAX_YAML_NODES:
+        raise ValueError(f"with its aliases it holds more than {MAX_YAML_NODES:,} values")
     return known[id(value)]
 
 
@@ -116,9 +118,9 @@ def pictures(text: str) -> tuple[str, ...]:
         CardError: If it is beyond what a card holds.
     """
     found: list[str] = []
-    left = _MOST_CAPTIONED
-    if text.count("![") > _MOST_PICTURES:
-        raise CardError(f"it shows more than {_MOST_PICTURES:,} pictures")
+    left = MAX_CAPTIONED
+    if text.count("![") > MAX_CARD_PICTURES:
+        raise CardError(f"it shows more than {MAX_CARD_PICTURES:,} pictures")
     environment: dict[str, Any] = {}
     for token in _blocks(text, environment):
         if token.type == "html_block":
@@ -127,7 +129,7 @@ def pictures(text: str) -> tuple[str, ...]:
             left -= len(token.content)
             if left < 0:
                 raise CardError(
-                    f"the paragraphs with pictures are longer than {_MOST_CAPTIONED >> 10} KiB"
+                    f"the paragraphs with pictures are longer than {MAX_CAPTIONED >> 10} KiB"
                 )
             found += _shown_inline(token.content, environment)
     return tuple(found)

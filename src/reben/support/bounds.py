@@ -19,9 +19,15 @@ MAX_JSON_VALUES = 100_000
 MAX_WEIGHTS_HEADER = 16 * MEBIBYTE
 """Of ``model.safetensors``; that of a network with 1,000 tensors has 0.1 MiB."""
 MAX_TEXT_BYTES = 16 * MEBIBYTE
-"""A text that people write: a list, a card, a template."""
+"""A text that people write: a list."""
 MAX_TOML_BYTES = MEBIBYTE
 """Settings, affiliations or a description in TOML."""
+MAX_CARD_BYTES = MEBIBYTE // 2
+"""A model card or a template of one; those of reben have 30 kB."""
+MAX_CARD_PICTURES = 1000
+"""Pictures that a card shows."""
+MAX_CAPTIONED = 128 * 1024
+"""Characters in the paragraphs of a card that show pictures."""
 MAX_XML_BYTES = 16 * MEBIBYTE
 """Metadata of a product; those of real ones have less than 1 MiB."""
 MAX_XML_TAGS = 400_000
@@ -67,6 +73,8 @@ MAX_RATIO = 200
 """Growth of an archive that is decompressed, beyond `FREE_BYTES`; that of the data set is 2."""
 FREE_BYTES = 1 << 30
 """What an archive may give, whatever its own size."""
+MAX_YAML_BYTES = 256 * 1024
+"""A block of YAML, such as the front matter of a card."""
 MAX_YAML_NODES = 100_000
 """Values in a block of YAML, its aliases followed."""
 MAX_DEPTH = 64

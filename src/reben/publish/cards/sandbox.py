@@ -11,8 +11,8 @@ from typing import Any
 
 from reben.errors import ConfigError
 from reben.publish.markdown import Markdown, render
-from reben.publish.pages import MOST_BYTES
 from reben.support.apart import OutOfBoundsError, limit_memory, run_apart
+from reben.support.bounds import MAX_CARD_BYTES
 
 MOST_SECONDS = 10.0
 _MOST_MEMORY = 1 << 30
@@ -46,9 +46,10 @@ def _main() -> None:
     try:
         told = {"text": render(task["template"], values, task["name"])}
         size = len(told["text"].encode())
-        if size > MOST_BYTES:
+        if size > MAX_CARD_BYTES:
             raise ConfigError(
-                f"{task['name']} makes a card of {size:,} bytes; a card has at most {MOST_BYTES:,}."
+                f"{task['name']} makes a card of {size:,} bytes; a card has at most "
+                f"{MAX_CARD_BYTES:,}."
             )
     except ConfigError as error:
         told = {"fault": str(error)}
