@@ -61,6 +61,12 @@ def report(predictions):
     return measure(predictions, rounds=20)
 
 
+def test_no_axis_shows_the_source_of_a_formula(report):
+    pictures = draw_all(report)
+    assert "mathdefault" not in render_page(report, pictures)
+    assert {"1", "10"} & set(re.findall(r"<!-- ([\d,]+) -->", render_page(report, pictures)))
+
+
 @pytest.mark.parametrize("label", ["$\\frac{1}{", "$5 to $6", "a\nb", "<script>x</script> & `|`"])
 def test_labels_are_drawn_and_written_as_they_are(label, predictions):
     names = (label, *predictions.label_names[1:])

@@ -172,6 +172,8 @@ def draw_reliability(report: Report, reliability: Reliability) -> "Figure":
     below.set_ylabel("decisions")
     below.set_xlabel(f"score, {NUM_BINS} bins of equal width")
     below.set_yscale("log")
+    below.yaxis.set_major_formatter("{x:,.0f}")
+    below.yaxis.set_minor_formatter("")
     _bounded(above, (0, 1), (0, 1.02))
     for axes in (above, below):
         axes.grid()
