@@ -76,10 +76,8 @@ def author_head(
     if empty or not (isinstance(own_tags, list) and all(isinstance(tag, str) for tag in own_tags)):
         raise ConfigError("Tags are a list of words; one of them is empty or no word.")
     link = head.get("license_link")
-    if link is not None and not (isinstance(link, str) and (is_https(link) or link == "LICENSE")):
-        raise ConfigError(
-            f"license_link is {link!r}; it must be an address with https://, or LICENSE."
-        )
+    if link is not None and not (isinstance(link, str) and is_https(link)):
+        raise ConfigError(f"license_link is {link!r}; it must be an address with https://.")
     try:
         ModelCardData(**head)
         plain: dict[str, Any] = json.loads(json.dumps(head, default=str, allow_nan=False))

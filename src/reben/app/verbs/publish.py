@@ -74,7 +74,7 @@ def card(  # noqa: PLR0913 - all but the first are flags
         tag: A further tag for the front matter; may be given several times.
         metadata_file: Further fields for the front matter: a YAML, JSON or TOML file.
         licence_name: The name of a licence that the Hub does not know, with --licence other.
-        licence_link: Where that licence can be read: an https address, or LICENSE.
+        licence_link: Where that licence can be read, an https address.
         figures: Plot the results, which needs matplotlib.
         seed: Seed of the choice of the example patch.
         bands: Bands of the model in their order, for a published model whose name does not say.

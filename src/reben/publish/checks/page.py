@@ -150,6 +150,9 @@ def _check_head(head: Mapping[str, Any], unknown: Collection[str]) -> Iterator[C
         yield CardProblem(HEAD, "license is missing: the licence of the weights")
     elif not isinstance(licence, str) or licence not in LICENCES:
         yield CardProblem(HEAD, f"license {licence!r} is not an identifier that the Hub knows")
+    elif licence == "other" and not (head.get("license_name") and head.get("license_link")):
+        what = "license is other, so license_name and license_link have to say which"
+        yield CardProblem(HEAD, what, "warning")
     for name, what in _FIELDS.items():
         if not head.get(name) and name not in unknown:
             yield CardProblem(HEAD, f"{name} is missing: {what}", "warning")
