@@ -200,9 +200,7 @@ def write_card(  # noqa: PLR0913 - all after the third are named
         text, record = make_card(values, text_template, files)
         write_text(folder / CARD_FILE, _with_words_of_author(out, text) if replaced else text)
         write_text(folder / RECORD_FILE, record.to_json())
-        if text_template.kind != "own":
-            for sentence in contradictions(text, values):
-                _logger.warning("The card of the template %s: %s.", template, sentence)
+        _warn_of_contradictions(text_template, text, values)
         # Last, since it holds the checksums of the other files.
         write_mlm(
             folder,
@@ -214,11 +212,6 @@ def write_card(  # noqa: PLR0913 - all after the third are named
             data=found.trained,
         )
     if replaced:
-        if (out / ONNX_FILE).is_file():
-            _logger.warning(
-                "%s belonged to the former card and was removed. Export it again: reben export",
-                ONNX_FILE,
-            )
         _replace(out, fresh)
     return out
 
@@ -236,6 +229,11 @@ def _with_words_of_author(out: Path, page: str) -> str:
     if kept.told:
         _logger.warning("The new card in %s keeps %s.", out, "; ".join(kept.told))
     return kept.page
+
+
+def _warn_of_contradictions(template: CardTemplate, text: str, values: Mapping[str, Any]) -> None:
+    for sentence in contradictions(text, values) if template.kind != "own" else ():
+        _logger.warning("The card of the template %s: %s.", template.name, sentence)
 
 
 def _name(hub_id: str | None, out: Path) -> str:
@@ -269,6 +267,11 @@ def _own_folder(out: Path) -> bool:
 
 def _replace(old: Path, new: Path) -> None:
     """Put folder ``new`` where ``old`` is; if that fails, ``old`` stays as it was."""
+    if (old / ONNX_FILE).is_file():
+        _logger.warning(
+            "%s belonged to the former card and was removed. Export it again: reben export",
+            ONNX_FILE,
+        )
     aside = old.with_name(f"{new.name}.old")
     try:
         old.rename(aside)
