@@ -17,7 +17,17 @@ from rich.text import Text
 
 import reben
 from reben.app.terminal import one_line_warnings, talk
-from reben.app.verbs import benchmark, data, demo, evaluate, predict, publish, scene, train
+from reben.app.verbs import (
+    benchmark,
+    data,
+    demo,
+    evaluate,
+    export,
+    predict,
+    publish,
+    scene,
+    train,
+)
 from reben.errors import RebenError, first_line
 from reben.support.signals import exit_code, signals_interrupt
 
@@ -87,7 +97,7 @@ _VERBS: tuple[Callable[..., None], ...] = (
     publish.card,
     publish.push,
     publish.hub,
-    publish.export,
+    export.export,
     predict.predict,
     predict.embed,
     scene.predict_scene,

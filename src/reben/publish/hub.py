@@ -4,7 +4,6 @@ Only what is safe to repeat is retried: large files are named by their hash, and
 parent, so the Hub refuses a second one.
 """
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -14,13 +13,17 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from reben.errors import (
     CardError,
-    ConfigError,
-    HubAuthError,
     HubConflictError,
     HubConnectionError,
     HubError,
 )
-from reben.model.hub import ask, checked_token, client, in_our_words, require_hub_id, split_revision
+from reben.model.hub import ask, in_our_words, require_hub_id, split_revision
+from reben.publish.push_checks import (
+    require_card,
+    require_sense,
+    require_writer,
+    writing_client,
+)
 from reben.publish.push_plan import MAIN, PushPlan, make_plan, read_tree, references
 
 if TYPE_CHECKING:
@@ -105,10 +108,10 @@ def push(  # noqa: PLR0913 - all after the second are named
     """
     repository, revision = split_revision(repository, revision)
     require_hub_id(repository)
-    _require_sense(create_pr=create_pr, tag=tag, revision=revision)
-    api = _writing_client(token)
-    _require_card(Path(folder))
-    _require_writer(api)
+    require_sense(create_pr=create_pr, tag=tag, revision=revision)
+    api = writing_client(token)
+    require_card(Path(folder))
+    require_writer(api)
     look = partial(
         make_plan,
         api,
@@ -146,69 +149,6 @@ def push(  # noqa: PLR0913 - all after the second are named
     if plan.tag is not None and not plan.tag_exists:
         _set_tag(api, plan, commit)
     return Pushed("pushed" if plan.changes else "unchanged", page, commit, plan)
-
-
-# Before anything is asked of the Hub -------------------------------------------------------------
-
-
-_REFERENCE = re.compile(r"(?!.*(\.\.|//|/\.|\.lock(/|$)))\w([\w./+-]{0,98}\w)?")
-"""The name of a branch or tag: what git takes, without what a shell or an address would change."""
-
-
-def _require_sense(*, create_pr: bool, tag: str | None, revision: str | None) -> None:
-    """Check that the settings do not contradict each other, and that names are names."""
-    for what, name in (("tag", tag), ("branch", revision)):
-        if name is not None and not _REFERENCE.fullmatch(name):
-            raise ConfigError(
-                f"{name!r} cannot be the name of a {what}: it has letters, digits, dots, dashes, "
-                "underscores and single slashes, for example v1.0."
-            )
-    if create_pr and revision is not None:
-        raise ConfigError(
-            f"A pull request makes its own branch, so it cannot go to {revision}. Leave the "
-            "branch (--revision) or the pull request (--pr) out."
-        )
-    if create_pr and tag is not None:
-        raise ConfigError(
-            f"The commit of a pull request is not part of the model yet, so it gets no tag "
-            f"{tag}. Leave the tag out, and push with it once the pull request is merged."
-        )
-
-
-def _writing_client(token: str | None) -> "HfApi":
-    found = checked_token(token)
-    if found is None:
-        raise HubAuthError(
-            "Pushing needs a token with write access, and there is none. Log in with: hf auth "
-            "login (or set HF_TOKEN)"
-        )
-    return client(found)
-
-
-def _require_card(folder: Path) -> None:
-    """Check that the folder is a card folder without faults."""
-    from reben.publish.check import check_card
-
-    if not folder.is_dir():
-        raise CardError(f"There is no card folder {folder}. Write one with: reben card")
-    problems = [problem for problem in check_card(folder) if problem.severity == "error"]
-    if problems:
-        listed = "; ".join(str(problem) for problem in problems)
-        raise CardError(
-            f"{folder} does not pass the check, so nothing was pushed: {listed}. Write it again "
-            "with reben card, or see: reben card --check"
-        )
-
-
-def _require_writer(api: "HfApi") -> None:
-    """Check that the token may write at all, as far as it tells."""
-    told = ask(api.whoami, "Asking the Hub whose token this is")
-    token = told.get("auth", {}).get("accessToken", {})
-    if token.get("role") == "read":
-        raise HubAuthError(
-            f"The token of {told.get('name')} may only read. Nothing was pushed. Create one with "
-            f"write access at {api.endpoint}/settings/tokens, and log in with: hf auth login"
-        )
 
 
 # What changes something on the Hub ---------------------------------------------------------------
