@@ -244,6 +244,20 @@ def test_suspicious_patches_are_counted_by_what_is_suspicious_about_each():
     assert found + Suspicious(3, 0, 2) == Suspicious(5, 1, 3)
 
 
+@pytest.mark.parametrize("dtype", [np.float16, np.longdouble, np.float64])
+def test_floats_of_any_size_are_taken(dtype):
+    found = check_bands({"VV": band("VV").astype(dtype)}, BandSet(("VV",)))["VV"]
+    np.testing.assert_allclose(found[0], band("VV").astype(dtype).astype(np.float64))
+
+
+def test_percentages_of_one_band_are_said():
+    bands = {**patch(), "B04": (band("B04") / 100 + 0.003).astype(np.float32)}
+    found = examine_bands(bands, ALL)[1]
+    assert list(found.notes) == [
+        "B04 reaches no more than 100, with fractions, as a percentage does"
+    ]
+
+
 def test_constant_and_equal_bands_are_said():
     odd = {"B05": np.full((60, 60), 500, np.uint16), "B04": band("B03"), "B07": band("B06") + 1}
     bands = {name: np.stack([band(name), {**patch(), **odd}[name]]) for name in ALL}

@@ -21,12 +21,13 @@ from reben.data.encoding.inputs import EncodeInput, FolderScan, Selection, keep_
 from reben.data.encoding.jobs import Job, NameSet, Without
 from reben.data.encoding.report import MAX_NAMED, EncodeReport, Failure, Step, Tally, error_of
 from reben.data.encoding.workers import do_jobs
+from reben.data.places import require_one_place
 from reben.data.storage.environment import DATA_FILE, stored_names
 from reben.data.storage.record import SourceRecord, StoreRecord, count_values
 from reben.data.storage.value import KINDS, REFERENCE_MAP, SENTINEL1, SENTINEL2
 from reben.data.storage.writer import Flush, ValueWriter, boot_id, flushing
-from reben.errors import ConfigError, OutputError, RebenError, StoreError
-from reben.spec.patches import SPLITS
+from reben.errors import ConfigError, OutputError, PlaceError, RebenError, StoreError
+from reben.spec.patches import SPLITS, place_of_name
 from reben.support.atomic import make_folder, write_text
 from reben.support.locks import lock_file
 from reben.support.numbers import require_whole
@@ -252,8 +253,36 @@ class _Run:
                     if self.strict and (step.failures or step.broken):
                         self.is_stopped = True
                         return
+        self._leave_out_apart(there)
         for source in self.inputs:
             self._require_patches(source)
+
+    def _leave_out_apart(self, there: NameSet) -> None:
+        """Take Sentinel-1 patches out whose files lie elsewhere than those of their pair.
+
+        Only patches that this call encoded are compared: the store keeps no places.
+        """
+        moved, listed = self.tally.moved, self.selection.listed
+        if not moved or listed is None:
+            return
+        stored = NameSet(stored_names(self.store))
+        failures = []
+        for pair in zip(listed.patch_ids, listed.s1_names, strict=True):
+            if moved.keys().isdisjoint(pair) or any(n in there or n not in stored for n in pair):
+                continue
+            try:
+                require_one_place(
+                    {
+                        f"the files of {name}": moved.get(name) or place_of_name(name)
+                        for name in pair
+                    }
+                )
+            except PlaceError as error:
+                failures.append(Failure(SENTINEL1.name, pair[1], str(error).rstrip(".")))
+        if failures:
+            with ValueWriter(self.store) as writer:
+                writer.remove(failure.name for failure in failures)
+            self._take(Step(SENTINEL1.name, -len(failures), failures=tuple(failures)))
 
     def _name_mispaired(self) -> NameSet | None:
         """Report pairs of two places; return the names of their Sentinel-1 patches."""

@@ -280,11 +280,14 @@ def _as_batch(name: str, values: ArrayLike | Tensor) -> NDArray[Any]:
 def _to_array(values: ArrayLike | Tensor) -> NDArray[Any]:
     if isinstance(values, Tensor):
         values = values.detach().cpu()
-        # numpy has no such dtype, and every value of it is one of float32.
-        return np.asarray((values.float() if values.dtype == torch.bfloat16 else values).numpy())
+        # numpy has no bfloat16; every value of these is one of float32.
+        is_half = values.dtype in (torch.bfloat16, torch.float16)
+        return np.asarray((values.float() if is_half else values).numpy())
     if isinstance(values, list | tuple) and any(map(np.ma.isMaskedArray, values)):
         return np.ma.stack([np.ma.asarray(one) for one in values])
-    return values if isinstance(values, np.ma.MaskedArray) else np.asarray(values)
+    array = values if isinstance(values, np.ma.MaskedArray) else np.asarray(values)
+    usual = {"e": np.float32, "g": np.float64}.get(array.dtype.char)  # half, and what torch lacks
+    return array if usual is None else array.astype(usual)
 
 
 def _as_tensor(given: ArrayLike | Tensor, array: NDArray[Any], num_filled: int) -> Tensor:

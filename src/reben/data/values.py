@@ -344,6 +344,12 @@ def count_odd_bands(bands: Mapping[str, NDArray[Any]]) -> Counter[str]:
         for row in np.flatnonzero(constant[name]):
             constant[name][row] = (values[row] == values[row, 0, 0]).all()
         odd[f"all pixels of {name} are the same"] += int(constant[name].sum())
+        if values.dtype.kind == "f" and sensor(name) == "Sentinel-2":
+            top = values.max((1, 2))
+            small = np.flatnonzero((top > 0) & (top <= _LARGEST_PERCENTAGE))
+            odd[f"{name} reaches no more than 100, with fractions, as a percentage does"] += sum(
+                has_fractions(values[row]) for row in small
+            )
     for one, other in combinations(bands, 2):
         if bands[one].shape == bands[other].shape:
             equal = (bands[one][:, 0] == bands[other][:, 0]).all(1) & ~constant[one]

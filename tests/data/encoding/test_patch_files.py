@@ -139,3 +139,30 @@ def test_encode_names_counts_and_goes_on(tmp_path):
     assert report.filled == {"Sentinel-1": 1}
     assert made_up.s1_name(4) in set(Store.open(tmp_path / "store").names())
     assert verify_store(tmp_path / "store").num_problems == 0
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_files_of_a_pair_that_lie_apart_are_left_out_and_those_that_lie_together_not(
+    tmp_path, workers
+):
+    roots = made_up_files.write_tree(tmp_path / "files", range(3), ("s1", "s2"))
+    east = {"transform": Affine(10, 0, 500_000, 0, -10, 5_000_000)}
+    for name in ("VV", "VH"):
+        for number in (1, 2):
+            folder = next(roots["s1"].glob(f"*/{made_up.s1_name(number)}"))
+            rewrite(folder, name, lambda pixels: pixels, **east)
+    for name, side in SENTINEL2.sizes.items():  # the whole pair 2 is moved
+        there = {"transform": Affine(1200 / side, 0, 500_000, 0, -1200 / side, 5_000_000)}
+        folder = next(roots["s2"].glob(f"*/{made_up.patch_id(2)}"))
+        rewrite(folder, name, lambda pixels: pixels, **there)
+    table = made_up.write_metadata(
+        tmp_path / "metadata.parquet", [made_up.row(n) for n in range(3)]
+    )
+    with pytest.raises(EncodeError, match="1 of 6 patches were left out") as left_out:
+        encode(tmp_path / "store", **roots, metadata=[table], workers=workers)
+    (failure,) = left_out.value.report.failures
+    assert failure.name == made_up.s1_name(1)
+    assert "km apart" in failure.reason
+    kept = {made_up.s1_name(0), made_up.s1_name(2), *map(made_up.patch_id, range(3))}
+    assert set(Store.open(tmp_path / "store").names()) == kept
+    assert left_out.value.report.new == {"Sentinel-2": 3, "Sentinel-1": 2}

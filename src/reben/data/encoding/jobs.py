@@ -25,6 +25,7 @@ from reben.data.encoding.report import Failure, Step
 from reben.data.storage.value import KINDS, Kind, blob_layout, view_tensor
 from reben.data.storage.writer import ValueWriter
 from reben.errors import ArchiveError, RebenError, first_line
+from reben.spec.patches import Bounds
 
 BATCH_BYTES = 32 << 20
 """Size of a transaction: large enough that waiting for the disk does not count."""
@@ -205,6 +206,7 @@ class _Batch:
         self.num_found = 0
         """Values that were written by a process that died before it could tell."""
         self.num_filled = 0
+        self.moved: dict[str, Bounds] = {}
         self.failures: list[Failure] = []
         self._writer = writer
         self._num_same = 0
@@ -222,6 +224,8 @@ class _Batch:
         else:
             self._writer.add(patch.name + self.kind.suffix, value)
             self.num_filled += bool(patch.num_filled)
+            if patch.moved_to is not None:
+                self.moved[patch.name] = patch.moved_to
 
     def compare(self, patch: PatchFiles) -> None:
         """Make a failure of a patch that differs from what the store had of it before."""
@@ -254,9 +258,10 @@ class _Batch:
         step = Step(
             self.kind.name, stored.num_new + self.num_found, self.num_there, num_same, num_bytes,
             tuple(self.failures), read_bytes, num_filled=self.num_filled,
+            moved=self.moved,
         )  # fmt: skip
         self.num_there = self.num_found = self.num_filled = self._num_same = 0
-        self.failures = []
+        self.failures, self.moved = [], {}
         return step
 
     def _fail(self, patch: str, reason: str) -> None:

@@ -21,6 +21,7 @@ from reben.data.tiff.tags import bounds_of, georeference, read_claims
 from reben.data.values import RANGES, check_values, may_be_odd, require_plain
 from reben.errors import ArchiveError
 from reben.spec.bands import native_size
+from reben.spec.patches import Bounds, place_of_name
 from reben.support.bounds import MAX_BAND_BYTES, read_file
 
 _MAX_WAITING_BYTES = 1 << 27
@@ -41,6 +42,8 @@ class PatchFiles:
     num_bytes: int = 0
     num_filled: int = 0
     """Bands of which pixels without data were filled, once the value is made."""
+    moved_to: Bounds | None = None
+    """Where the files lie, once the value is made, if that is not where the name says."""
 
     def add(self, kind: Kind, file: str, content: bytes) -> None:
         """Take one more file of the patch; ignore files that are not TIFFs."""
@@ -67,6 +70,10 @@ class PatchFiles:
                 f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing"
             )
         pixels, self.num_filled = _read_tensors(kind, self.files)
+        if kind.name in RANGES:
+            place, named = _require_place(self.files), place_of_name(self.name)
+            if place is not None and named is not None and place != named:
+                self.moved_to = place
         return b"".join([kind.header, *pixels.values()])
 
     def agrees(self, kind: Kind, value: bytes) -> bool:
@@ -92,7 +99,6 @@ def _read_tensors(
     }
     if kind.name not in RANGES or not pixels:  # a reference map
         return pixels, 0
-    _require_place({tensor: files[tensor] for tensor in pixels})
     are_usual = all(_is_usual(kind, tensor, files[tensor]) for tensor in pixels)
     flat = {tensor: np.frombuffer(values, kind.dtype) for tensor, values in pixels.items()}
     if are_usual and not may_be_odd(flat):
@@ -110,15 +116,15 @@ def _is_usual(kind: Kind, tensor: str, content: bytes) -> bool:
     return means_nothing and not claims.has_more
 
 
-def _require_place(files: Mapping[str, bytes]) -> None:
-    """Refuse files that are not all of one place, or cover another size of ground than a patch."""
+def _require_place(files: Mapping[str, bytes]) -> Bounds | None:
+    """Return where files lie; refuse those of several places, or of another size than a patch."""
     different = {(native_size(tensor), georeference(files[tensor])): tensor for tensor in files}
     places = {}
     for (side, _), tensor in different.items():
         places[tensor] = place = bounds_of(files[tensor], tensor)
         if place is not None:
             require_patch_size(tensor, place, place.epsg, side)
-    require_patch_place(places, ())
+    return require_patch_place(places, ())
 
 
 def _read_tensor(kind: Kind, tensor: str, content: bytes) -> bytes | memoryview:

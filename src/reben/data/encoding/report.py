@@ -1,10 +1,12 @@
 """What became of an encoding: counts, and every patch that was left out with the reason."""
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import NamedTuple
 
 from reben.errors import ArchiveError, EncodeError
+from reben.spec.patches import Bounds
 
 MAX_LISTED = 10_000
 """Failures that a report lists; all of them are counted."""
@@ -75,6 +77,7 @@ class Step(NamedTuple):
     """What a worker did since its last step: counts as in `EncodeReport`.
 
     ``read_bytes`` is how much of an archive has been read so far, compressed; 0 for a folder.
+    ``moved`` has the patches whose files lie elsewhere than their names say, with where.
     """
 
     kind: str
@@ -86,6 +89,7 @@ class Step(NamedTuple):
     read_bytes: int = 0
     broken: Failure | None = None
     num_filled: int = 0
+    moved: Mapping[str, Bounds] = {}
 
     @property
     def num_patches(self) -> int:
@@ -102,6 +106,7 @@ class Tally:
         self.same: Counter[str] = Counter()
         self.failed: Counter[str] = Counter()
         self.filled: Counter[str] = Counter()
+        self.moved: dict[str, Bounds] = {}
         self.read_bytes: Counter[str] = Counter()
         self.num_bytes = 0
         self.failures: list[Failure] = []
@@ -115,6 +120,7 @@ class Tally:
         self.same[step.kind] += step.num_same
         self.failed[step.kind] += len(step.failures)
         self.filled[step.kind] += step.num_filled
+        self.moved |= step.moved
         self.read_bytes[step.kind] = max(step.read_bytes, self.read_bytes[step.kind])
         self.num_bytes += step.num_bytes
         self.failed_names.update((step.kind, failure.name) for failure in step.failures)

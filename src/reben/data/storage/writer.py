@@ -11,7 +11,7 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -129,6 +129,15 @@ class ValueWriter:
             except lmdb.Error as error:
                 raise damaged(self.path, error) from error
         return None
+
+    def remove(self, names: Iterable[str]) -> None:
+        """Take committed values out of the store, those that are there."""
+        try:
+            with self._environment.begin(write=True) as transaction:
+                for name in names:
+                    transaction.delete(self.require_name(name))
+        except lmdb.Error as error:
+            raise self._refused(error) from error
 
     def _resize(self, map_size: int) -> None:
         try:
