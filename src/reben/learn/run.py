@@ -182,7 +182,7 @@ class Run:
         """Check that a run whose training did not end by itself holds the model it speaks of."""
         told = self.summary.get("best_weights_sha256")
         is_old = told is None and self.summary.get("best_epoch") is not None
-        if self.summary.get("status") != "running" or is_old:
+        if self.summary.get("status") == "finished" or is_old:
             return
         try:
             found = digest_of_folder(self.best)

@@ -8,7 +8,7 @@ import torch
 from reben.learn.config import PAPER_MATMUL_PRECISION, TrainConfig
 from reben.learn.run import Run
 from reben.learn.train import train
-from reben.learn.training import hardware
+from reben.learn.training import hardware, start
 from reben.learn.training.effect import what_is_in_effect
 from reben.learn.training.hardware import build_fabric, choose_precision
 from reben.learn.training.start import first_classifier
@@ -75,6 +75,44 @@ def test_weights_of_a_folder_are_told_by_name_and_fingerprint_without_its_path(t
     assert "secret" not in json.dumps(told)
 
 
+def test_weights_of_the_hub_are_told_with_the_commit_that_was_read(tmp_path, monkeypatch):
+    model = Classifier("test_resnet", "rgb")
+    asked = []
+    monkeypatch.setattr(start, "fetch_model", lambda *_: tmp_path / ("c0ffee" * 6 + "1234"))
+    monkeypatch.setattr(start, "open_model", lambda name, _: (asked.append(name), model)[1])
+
+    weights = in_effect(backbone="test_resnet", init="org/name@v1")["initial_weights"]
+
+    commit = "c0ffee" * 6 + "1234"
+    assert (weights["name"], weights["hub_id"], weights["revision"]) == (
+        *("org/name", "org/name", commit),
+    )
+    assert asked == [f"org/name@{commit}"]
+
+
+def test_pretrained_weights_are_told_by_timms_name_and_the_commit_in_the_cache(
+    tmp_path, monkeypatch
+):
+    real = Classifier.__init__
+
+    def without_network(self, *given, pretrained, **more):
+        real(self, *given, pretrained=False, **more)
+
+    cached = tmp_path / "c0ffee" / "model.safetensors"
+    monkeypatch.setattr(Classifier, "__init__", without_network)
+    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *_: str(cached))
+
+    told = in_effect(backbone="test_resnet.r160_in1k", pretrained=True)["initial_weights"]
+
+    assert told == {
+        "kind": "pretrained",
+        "name": "test_resnet.r160_in1k",
+        "hub_id": "timm/test_resnet.r160_in1k",
+        "revision": "c0ffee",
+        "new_head": True,
+    }
+
+
 def test_the_run_tells_how_its_precision_differs_from_the_paper(dataset, tiny, tmp_path):
     run = train(tiny(epochs=1), dataset, tmp_path / "run")
 
@@ -106,3 +144,4 @@ def test_a_gpu_that_only_emulates_bf16_trains_in_float32(monkeypatch, emulated, 
     monkeypatch.setattr(hardware.torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(hardware.torch.cuda, "is_bf16_supported", is_supported)
     assert choose_precision(TrainConfig(bands="rgb")) == chosen
+    assert choose_precision(TrainConfig(bands="rgb", accelerator="cpu", devices=2)) == "32-true"

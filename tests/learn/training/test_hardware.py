@@ -1,5 +1,6 @@
 """Devices and processes that do not fit together are refused before anything is written."""
 
+import re
 import socket
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from reben.errors import ConfigError, TrainingError
 from reben.learn.config import TrainConfig
 from reben.learn.train import _launch
-from reben.learn.training.hardware import build_fabric, require_launched
+from reben.learn.training.hardware import build_fabric, out_of_memory, require_launched
 
 
 def config(**settings):
@@ -53,3 +54,19 @@ def test_a_port_that_is_in_use_is_said_with_the_cure():
         port = taken.getsockname()[1]
         with pytest.raises(TrainingError, match="set MASTER_PORT to a free one"):
             _launch(Fabric(), lambda: TCPStore("127.0.0.1", port, 2, is_master=True))
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"batch_size": 12, "accumulate": 2}, "with 6 patches.*Set accumulate to 4, "),
+        ({"batch_size": 12, "accumulate": 7}, "with 2 patches.*Set accumulate to 12, "),
+        ({"batch_size": 12, "accumulate": 12}, "with 1 patches.*Choose a smaller backbone"),
+    ],
+)
+def test_the_cure_for_full_memory_is_one_that_can_be_set(settings, said):
+    error = out_of_memory(MemoryError(), config(**settings), 0)
+
+    assert re.search(said, str(error))
+    if "accumulate to" in str(error):
+        config(**{**settings, "accumulate": int(re.search(r"accumulate to (\d+)", str(error))[1])})

@@ -167,39 +167,39 @@ def test_killed_at_any_write_a_run_ends_like_one_that_was_not(dataset, moments, 
         require_same_end(dataset, shutil.copytree(folder, tmp_path / folder.name), whole)
 
 
-def full_disk_from(name, epoch, folder):
-    """Return what fails each write from that of a file in an epoch, from 1, on."""
+def full_disk_from(name, epoch, folder, *, stays_full):
+    """Return what fails the writes of a file from an epoch, from 1, on, and perhaps all others."""
     is_full = False
 
     def fail(path):
         nonlocal is_full
-        is_full |= name in path.name and num_epochs(folder) >= epoch - 1
-        if is_full:
+        is_now = name in path.name and num_epochs(folder) >= epoch - 1
+        is_full |= is_now and stays_full
+        if is_now or is_full:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     return fail
 
 
 @pytest.mark.parametrize(
-    "name",
+    ("name", "stays_full"),
     [
-        "last.ckpt",
-        "model.safetensors",
+        ("last.ckpt", True),
+        ("model.safetensors", False),  # a summary is smaller, and may still find room
         *(
-            pytest.param(name, marks=pytest.mark.slow)
-            for name in (
-                *("previous.ckpt", "best.ckpt", "config.json", "metrics.csv", "summary.json"),
-                "train.log",
-            )
+            pytest.param(name, stays_full, marks=pytest.mark.slow)
+            for name in ("previous.ckpt", "best.ckpt", "config.json", "metrics.csv", "summary.json")
+            for stays_full in (True, False)
         ),
+        pytest.param("train.log", True, marks=pytest.mark.slow),
     ],
 )
 def test_a_full_disk_is_an_error_and_the_run_can_be_resumed(
-    dataset, tmp_path, watching, name, moments
+    dataset, tmp_path, watching, name, stays_full, moments
 ):
     whole, _ = moments
     folder = tmp_path / "full"
-    watching(folder, full_disk_from(name, 2, folder))
+    watching(folder, full_disk_from(name, 2, folder, stays_full=stays_full))
     with pytest.raises(OutputError, match="No space left on device"):
         train(settings(), dataset, folder)
     Watch.folder = None

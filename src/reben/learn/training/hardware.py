@@ -103,10 +103,16 @@ def out_of_memory(error: Exception, config: TrainConfig, most_patches: int) -> T
     """Return the error for a full device, which says how many patches did fit at once."""
     per_part = -(-config.batch_size // (config.world_size * config.accumulate))
     known = f"{most_patches} patches at once did fit before. " if most_patches else ""
+    most = config.batch_size // config.world_size
+    cure = (
+        f"Set accumulate to {min(2 * config.accumulate, most)}, which takes less memory and keeps "
+        "the batch size (batch norms then see fewer patches at once), or lower batch_size. The run "
+        "can be resumed with another accumulate."
+        if config.accumulate < most
+        else "Choose a smaller backbone or image size, or a device with more memory."
+    )
     return TrainingError(
         f"The memory of the device is full with {per_part} patches at once (batch size "
         f"{config.batch_size}, {config.world_size} devices, accumulate {config.accumulate}): "
-        f"{first_line(error)}. {known}Set accumulate to {2 * config.accumulate}, which halves the "
-        "memory needed and keeps the batch size (batch norms then see half as many patches at "
-        "once), or lower batch_size. The run can be resumed with another accumulate."
+        f"{first_line(error)}. {known}{cure}"
     )
