@@ -132,7 +132,7 @@ def test_a_store_without_a_description_is_unknown_and_the_cure_is_a_file_that_wo
         ('name = "Ramps"', 'name = "Ramps"\nurl = "javascript:x"', "https"),
         ('name = "Ramps"', 'name = "Ramps"\ncolour = 3', "colour"),
         ('name = "Ramps"', "name = 3", "name"),
-        ('name = "Ramps"', "name = ", "cannot be read"),
+        ('name = "Ramps"', "name = ", "is not TOML"),
     ],
 )
 def test_a_description_that_is_not_right_names_file_and_field(old, new, message, tmp_path):
