@@ -82,7 +82,9 @@ def distort(value, random):
             case 2:
                 holder[key] = [holder[key]] * int(random.integers(0, 3))
             case 3 if isinstance(holder[key], str) and holder[key]:
-                text = damage(holder[key].encode(), random).decode("utf-8", "surrogateescape")
+                text = damage(holder[key].encode("utf-8", "surrogatepass"), random).decode(
+                    "utf-8", "surrogateescape"
+                )
                 holder[key] = text.encode("utf-8", "replace").decode()
             case _:
                 holder[key] = copy.deepcopy(ODD[random.integers(len(ODD))])

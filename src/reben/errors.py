@@ -255,6 +255,11 @@ class MissingExtraError(RebenError, ImportError):
     """An optional dependency is not installed."""
 
 
+def shown(value: object, most: int = 60) -> str:
+    """Return a value of others as messages show it, cut short."""
+    return cut(repr(value), most)
+
+
 def first_line(error: BaseException) -> str:
     """Return the first line of an error of another library, cut, without its full stop."""
     said = error.strerror if isinstance(error, OSError) and error.strerror else error

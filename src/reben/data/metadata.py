@@ -19,6 +19,7 @@ from reben.errors import (
     MissingPatchError,
     UnknownLabelError,
     first_line,
+    shown,
 )
 from reben.spec.labels import LABELS, fault_of_labels
 from reben.spec.patches import SPLITS
@@ -292,15 +293,10 @@ def _require_names(column: pa.ChunkedArray, name: str) -> None:
     if pc.any(odd).as_py():
         row = pc.index(odd, value=True).as_py()
         raise MetadataError(
-            f"The metadata have the {name} {_shown(column[row].as_py())} in row {row + 1}, which "
+            f"The metadata have the {name} {shown(column[row].as_py())} in row {row + 1}, which "
             f"cannot be the name of a patch: it takes 1 to {MAX_NAME_BYTES} bytes that can be "
             "printed. Correct it."
         )
-
-
-def _shown(value: object) -> str:
-    text = str(value)
-    return repr(value) if len(text) <= 60 else f"{text[:60]!r}... ({len(text)} characters)"
 
 
 def _require_known_labels(rows: pa.Table, order: Sequence[str]) -> None:
@@ -315,7 +311,7 @@ def _require_known_labels(rows: pa.Table, order: Sequence[str]) -> None:
     if unknown:
         more = f" and {len(unknown) - 5} more" if len(unknown) > 5 else ""
         raise UnknownLabelError(
-            f"The metadata have the unknown label {'; '.join(map(_shown, unknown[:5]))}{more}. "
+            f"The metadata have the unknown label {'; '.join(map(shown, unknown[:5]))}{more}. "
             f"Their labels: {_listed_names(sorted(names))}. Labels that are asked for: "
             f"{_listed_names(order)}. A model and its patches need the same labels. If the patches "
             "have your own labels, name them: labels=, or --labels FILE."
@@ -343,8 +339,8 @@ def _require_in(what: str, values: Iterable[object], known: Iterable[object]) ->
     known = list(known)
     unknown = [value for value in values if value not in known]
     if unknown:
-        shown = ", ".join(_shown(value) for value in unknown[:5])
-        raise MetadataError(f"No {what} {shown}. Known: {', '.join(map(str, known))}.")
+        said = ", ".join(map(shown, unknown[:5]))
+        raise MetadataError(f"No {what} {said}. Known: {', '.join(map(str, known))}.")
 
 
 def _as_list(name: str, values: Iterable[str]) -> list[str]:

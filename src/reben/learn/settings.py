@@ -12,7 +12,7 @@ from dataclasses import field, fields
 from types import UnionType
 from typing import Any, Literal, NamedTuple, TypeVar, get_args, get_origin
 
-from reben.errors import ConfigError
+from reben.errors import ConfigError, shown
 
 _KEY = "setting"
 _Value = TypeVar("_Value")
@@ -98,7 +98,7 @@ def check_value(name: str, value: object, hint: Any, allowed: Allowed) -> object
     value = _check_type(name, value, hint)
     if value is not None and not allowed.check(value):
         finite = " and finite" if value == math.inf else ""
-        raise ConfigError(f"{name} must be {allowed.words}{finite}; got {value!r}.")
+        raise ConfigError(f"{name} must be {allowed.words}{finite}; got {shown(value, 500)}.")
     return value
 
 
@@ -106,18 +106,18 @@ def _check_type(name: str, value: object, hint: Any) -> object:  # noqa: ANN401 
     if get_origin(hint) is Literal:
         if value not in get_args(hint):
             choices = ", ".join(map(str, get_args(hint)))
-            raise ConfigError(f"{name} must be one of {choices}; got {value!r}.")
+            raise ConfigError(f"{name} must be one of {choices}; got {shown(value, 500)}.")
         return value
     if get_origin(hint) is tuple:
         if isinstance(value, tuple | list) and all(isinstance(text, str) for text in value):
             return tuple(value)
-        raise ConfigError(f"{name} must be a list of names; got {value!r}.")
+        raise ConfigError(f"{name} must be a list of names; got {shown(value, 500)}.")
     kinds = get_args(hint) if isinstance(hint, UnionType) else (hint,)
     if float in kinds and type(value) is int:
-        return float(value)
+        return float(value) if -1e300 < value < 1e300 else math.inf * (1 if value > 0 else -1)
     if type(value) not in kinds:
         wanted = " or ".join("unset" if kind is type(None) else kind.__name__ for kind in kinds)
-        raise ConfigError(f"{name} must be {wanted}; got {value!r}.")
+        raise ConfigError(f"{name} must be {wanted}; got {shown(value, 500)}.")
     return value
 
 

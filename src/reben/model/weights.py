@@ -11,7 +11,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reben.errors import ModelError, ModelFolderError, UnsafeWeightsError, WeightsMismatchError
+from reben.errors import (
+    ModelError,
+    ModelFolderError,
+    UnsafeWeightsError,
+    WeightsMismatchError,
+    first_line,
+)
 from reben.support.bounds import MAX_WEIGHTS_HEADER, MEBIBYTE
 
 if TYPE_CHECKING:
@@ -56,7 +62,7 @@ def open_weights(folder: Path, name: str | Path) -> Iterator[Any]:
         with safe_open(path, "pt") as weights:
             yield weights
     except (SafetensorError, OSError) as error:
-        raise ModelFolderError(f"{path} is damaged: {error}. {_AGAIN}") from None
+        raise ModelFolderError(f"{path} is damaged: {first_line(error)}. {_AGAIN}") from None
 
 
 def require_fit(model: "nn.Module", weights: Any, source: str | Path) -> None:  # noqa: ANN401 - of safetensors

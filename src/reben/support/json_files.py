@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar, cast
 
 from annotated_types import Ge, Le
 
-from reben.errors import RebenError, first_line
+from reben.errors import RebenError, cut, first_line, shown
 from reben.support.bounds import MAX_JSON_BYTES, MAX_JSON_VALUES, MEBIBYTE, read_file
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ Count = Annotated[int, Ge(0), Le(1 << 53)]
 Finite = Annotated[float, Ge(-1e300), Le(1e300)]
 """A float that is a number: neither NaN nor infinite."""
 
-_SHOWN = 60
+_SHOWN, _LONGEST_SAID = 60, 400
 _Kind = TypeVar("_Kind")
 
 
@@ -59,10 +59,11 @@ def parse_json(
         return cast("_Kind", _adapter(cast("Any", kind)).validate_json(content, strict=True))
     except ValidationError as invalid:
         first = invalid.errors(include_url=False, include_context=False)[0]
-    where = _shortened(".".join(map(str, first["loc"])))
-    shown = "" if first["type"] in ("missing", "json_invalid") else _shown(first["input"])
-    said = f"{where}: {first['msg']}" if where else first["msg"]
-    raise error(f"{name} is not as it should be: {said}{shown}. {cure}")
+    where = cut(".".join(map(str, first["loc"])), _SHOWN)
+    is_there = first["type"] not in ("missing", "json_invalid")
+    found = f"; it is {shown(first['input'], _SHOWN)}" if is_there else ""
+    said = cut(f"{where}: {first['msg']}" if where else first["msg"], _LONGEST_SAID)
+    raise error(f"{name} is not as it should be: {said}{found}. {cure}")
 
 
 def check_values(
@@ -81,11 +82,3 @@ def _adapter(kind: Any) -> "TypeAdapter[Any]":  # noqa: ANN401 - a type
     from pydantic import TypeAdapter
 
     return TypeAdapter(kind)
-
-
-def _shown(value: object) -> str:
-    return f"; it is {_shortened(repr(value))}"
-
-
-def _shortened(text: str) -> str:
-    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."
