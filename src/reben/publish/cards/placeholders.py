@@ -24,7 +24,7 @@ _HTML = frozenset(_TAGS.split())
 """Elements of HTML, which are no placeholders when somebody writes them in capitals."""
 _ASKED = re.compile(r"\{\{-?[ ]{0,9}(\w{1,60})|\{%-?[ ]{0,9}(?:if|for)\b")
 _PLAIN, _PLAIN_NAME = ("MODEL_NAME", "MODEL_NAME_RAW", "BAND_CONFIG"), re.compile(r"\w[\w.-]*")
-_LONGEST_BETWEEN, _LONGEST_TAG = 60, 2000
+_LONGEST_BETWEEN, _LONGEST_TAG = 60, 4000
 _LAST = 19
 """``<LABEL_19>`` at the end of an ellipsis is the last label, however many the model has."""
 UNKNOWN = "unknown"
@@ -248,7 +248,8 @@ def _fill_line(line: str, kind: str, above: str, known: Mapping[str, Any]) -> st
     def filled(match: re.Match[str]) -> str:
         if match[1] not in known:
             return match[0]  # an element of HTML
-        before = _PLACEHOLDER.sub("", above + line[: match.start()])
+        before = f"{above}{line[max(0, match.start() - _LONGEST_TAG) : match.start()]}"
+        before = _PLACEHOLDER.sub("", before[-_LONGEST_TAG:])
         place = kind
         if kind == "text" and before.count("`") % 2:
             place = "code"
