@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from reben.data.places import ground_size
 from reben.errors import GridError, cut
 from reben.scene.band_names import native_metres
-from reben.scene.band_source import Placement, import_rasterio
+from reben.scene.band_source import import_rasterio
 from reben.scene.grid import GRID_METRES, GRID_MULTIPLE, Grid
+from reben.scene.sources import Placement
 from reben.spec.patches import PATCH_METRES
 
 _TOLERANCE_METRES = 0.01

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from reben.errors import GridError, MissingBandError, ProductError, cut
 from reben.scene.alignment import warp_advice
 from reben.scene.band_names import CLASSIFICATION, band_named
-from reben.scene.band_source import BandSources, Placement, Size
 from reben.scene.mission import require_mission
 from reben.scene.offset import (
     ScaleStatement,
@@ -20,6 +19,7 @@ from reben.scene.offset import (
     statement_of_scale,
     statements_in,
 )
+from reben.scene.sources import BandSources, Placement, Size
 from reben.spec.bands import S2_FULL
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ _WANTED = (
 
 
 class BandArray:
-    """One band of a Dataset; a `reben.scene.band_source.BandSource`.
+    """One band of a Dataset; a `reben.scene.sources.BandSource`.
 
     Args:
         array: [y, x] with coordinates of pixel centres along both.

@@ -1,11 +1,15 @@
-"""A folder with one raster file per band."""
+"""Bands in files of their own in a folder, or together in one GeoTIFF."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from reben.errors import MissingBandError
+from reben.data.patch_folders.multiband import name_bands
+from reben.errors import MissingBandError, cut
 from reben.scene.band_names import CLASSIFICATION, band_files
-from reben.scene.band_source import BandFile, BandSources, closed_on_error
+from reben.scene.band_source import BandFile
 from reben.scene.offset import check_given_offset
+from reben.scene.sources import BandSources, closed_on_error
 from reben.spec.bands import S2_FULL
 
 
@@ -29,6 +33,43 @@ def read_folder(folder: Path, boa_offset: float | None = None) -> BandSources:
             where=f"{folder.name}/..._{{band}}.tif",
             about={"source": "one file per band"},
         )
+
+
+def read_multiband(
+    path: Path, boa_offset: float | None = None, names: Sequence[str] | None = None
+) -> BandSources:
+    """Return the Sentinel-2 bands of a GeoTIFF; for the errors see `open_scene`.
+
+    Args:
+        path: The file.
+        boa_offset: The offset that the user gives.
+        names: Name of each band of the file in its order, ``-`` for one to skip. By default the
+            descriptions in the file; bands are never told apart by their position.
+    """
+    check_given_offset(boa_offset)
+    first = BandFile(str(path))
+    descriptions = first.descriptions
+    first.close()
+    places = name_bands(path, descriptions, names, (CLASSIFICATION,))
+    wanted = {band: place for band, place in places.items() if band in (*S2_FULL, CLASSIFICATION)}
+    if not set(wanted) - {CLASSIFICATION}:
+        called = cut(", ".join(text or "(no name)" for text in descriptions), 200)
+        raise MissingBandError(
+            f"{path} has no Sentinel-2 band by name; its {len(descriptions)} bands are called "
+            f"{called}. Name all of them in their order, - for one to skip: --band-names B02,B03,-"
+        )
+    with closed_on_error() as sources:
+        for band, place in wanted.items():
+            sources[band] = BandFile(str(path), f"{band} of {path}", place)
+        found = BandSources.decided(
+            path.stem,
+            sources,
+            lambda band: sources[band].statements,
+            boa_offset,
+            where=f"a band {{band}} of {path.name}",
+            about={"source": "one file of several bands"},
+        )
+        return replace(found, is_on_grid=False)
 
 
 def _what_is_there(folder: Path) -> str:

@@ -13,11 +13,12 @@ from reben.data.values import WRAPPED
 from reben.errors import GridError, MissingBandError, ProductError
 from reben.scene.alignment import Alignment, align
 from reben.scene.band_names import CLASSIFICATION, native_metres
-from reben.scene.band_source import BandSources, raster_environment
+from reben.scene.band_source import raster_environment
 from reben.scene.grid import GRID_METRES, GRID_MULTIPLE, Grid
 from reben.scene.masks import GOOD, NO_DATA, OBSCURED, bad_numbers, mask_of
 from reben.scene.offset import OffsetAndScale
 from reben.scene.plausible import bands_to_look_at, check_offset
+from reben.scene.sources import BandSources
 from reben.scene.warped import Sentinel1
 from reben.spec.bands import PIXEL_METRES, sensor
 

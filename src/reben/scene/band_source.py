@@ -1,4 +1,4 @@
-"""The bands of a scene as readers find them, and the reader of raster files.
+"""A band of a scene in a raster file.
 
 A raster file is a GeoTIFF or JPEG 2000 file: local, in a zip, or on the web. Files are read in
 whole rows of tiles, because a JPEG 2000 tile can only be decoded as a whole: a product's 10 m band
@@ -11,26 +11,21 @@ import os
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Protocol, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from reben.data.tiff.with_rasterio import raster_errors
 from reben.errors import GridError, ProductError
-from reben.scene.band_names import CLASSIFICATION
 from reben.scene.offset import (
-    OffsetAndScale,
     ScaleStatement,
-    decide,
-    log_unused,
     statement_of_scale,
 )
-from reben.spec.bands import S2_FULL
+from reben.scene.sources import Placement, Size, Transform
 from reben.support.bounds import (
     MAX_SCENE_BLOCK_BYTES,
     MAX_SCENE_PIXELS,
@@ -39,131 +34,6 @@ from reben.support.bounds import (
     check_file,
 )
 from reben.support.extras import optional
-
-Transform = tuple[float, float, float, float, float, float]
-"""Pixel to reference system, (a, b, c, d, e, f): x = a * column + b * row + c, y alike."""
-
-
-Size = tuple[int, int]
-"""Rows and columns."""
-
-
-@dataclass(frozen=True)
-class Placement:
-    """Where the pixels of a band lie.
-
-    Args:
-        crs: The reference system in any form that rasterio reads; empty if there is none.
-        transform: Pixel to reference system.
-        width: Pixels in a row.
-        height: Rows.
-    """
-
-    crs: str
-    transform: Transform
-    width: int
-    height: int
-
-
-class BandSource(Protocol):
-    """One band, read in rows of full width."""
-
-    @property
-    def name(self) -> str:
-        """Its name in error messages; never holds a signature or token."""
-
-    @property
-    def placement(self) -> Placement:
-        """Where its pixels lie."""
-
-    @property
-    def statements(self) -> tuple[ScaleStatement, ...]:
-        """What the source itself states about its numbers."""
-
-    @property
-    def nodata(self) -> float | None:
-        """The value of pixels without data, None if none is declared."""
-
-    @property
-    def words(self) -> Mapping[str, str]:
-        """Texts of its metadata: units, descriptions, tags."""
-
-    def read_rows(self, top: int, height: int) -> NDArray[Any]:
-        """Return rows ``top`` to ``top + height`` in full width and as stored, [height, width]."""
-
-    def read_small(self, size: Size, shape: Size) -> NDArray[Any] | None:
-        """Return its upper left part in ``shape`` pixels, as stored; None if that is slow."""
-
-    def close(self) -> None:
-        """Close what is open."""
-
-
-@contextmanager
-def closed_on_error() -> Iterator[dict[str, BandSource]]:
-    """Yield a dict for band sources, which are closed if the block raises."""
-    sources: dict[str, BandSource] = {}
-    try:
-        yield sources
-    except BaseException:
-        for source in sources.values():
-            source.close()
-        raise
-
-
-@dataclass(frozen=True)
-class BandSources:
-    """The bands of a product, as its reader found them.
-
-    Args:
-        name: The product's name.
-        sources: Sentinel-2 band, or the classification -> its source.
-        scaling: Sentinel-2 band -> how its numbers become those of the models.
-        missing: Band that the product should hold -> where it was looked for.
-        about: Facts about the product, for provenance.
-        no_data: The value of pixels without data beside 0, where files do not declare it.
-        saturated: The value of saturated pixels.
-        is_on_grid: Whether its corner has to be a multiple of 10 m, as that of every product has.
-        cure: What to do if the pixels look as if the offset had been removed already.
-    """
-
-    name: str
-    sources: Mapping[str, BandSource]
-    scaling: Mapping[str, OffsetAndScale]
-    missing: Mapping[str, str] = field(default_factory=dict)
-    about: Mapping[str, str] = field(default_factory=dict)
-    no_data: float | None = None
-    saturated: float = np.iinfo(np.uint16).max
-    is_on_grid: bool = True
-    cure: str = "Pass boa_offset=0 (--boa-offset 0) to read the numbers as they are. "
-
-    @classmethod
-    def decided(
-        cls,
-        name: str,
-        sources: Mapping[str, BandSource],
-        said: Callable[[str], Sequence[ScaleStatement]],
-        boa_offset: float | None,
-        *,
-        where: str,
-        about: Mapping[str, str],
-    ) -> Self:
-        """Return bands whose offsets follow from statements about them.
-
-        Args:
-            name: The product's name.
-            sources: Band -> its source.
-            said: Gives what the metadata state about a band.
-            boa_offset: The offset that the user gives.
-            where: Where a missing ``{band}`` was looked for.
-            about: Facts about the product.
-        """
-        bands = [band for band in sources if band != CLASSIFICATION]
-        scaling = {band: decide(band, name, said(band), boa_offset) for band in bands}
-        lacking = [band for band in (*S2_FULL, CLASSIFICATION) if band not in sources]
-        missing = {band: where.replace("{band}", band) for band in lacking}
-        unused = log_unused(name, scaling)
-        return cls(name, sources, scaling, missing, {**about, "boa_offset_unused": unused})
-
 
 # GDAL decodes the tiles of a row at once and keeps them here until they are copied: 23 MB for a
 # 10 m band of a product, for each of the bands that are read at the same time. With 64 MB it had to
@@ -204,7 +74,7 @@ def raster_environment(*, cache: bool = False) -> Iterator[None]:
 
 
 class BandFile:
-    """One band of a raster file; a `reben.scene.band_source.BandSource`.
+    """One band of a raster file; a `reben.scene.sources.BandSource`.
 
     Args:
         path: The path that GDAL opens; may start with /vsicurl/, /vsizip/ and the like.

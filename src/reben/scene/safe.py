@@ -18,7 +18,7 @@ from reben.errors import (
     cut,
 )
 from reben.scene.band_names import CLASSIFICATION, native_metres
-from reben.scene.band_source import BandFile, BandSources, Placement, closed_on_error
+from reben.scene.band_source import BandFile
 from reben.scene.offset import (
     GIVEN,
     OffsetAndScale,
@@ -34,6 +34,7 @@ from reben.scene.safe_files import (
     parse_metadata,
     text_of,
 )
+from reben.scene.sources import BandSources, Placement, closed_on_error
 from reben.spec.bands import S2_FULL
 
 BAND_IDS = (*S2_FULL.names[:10], "B10", *S2_FULL.names[10:])

@@ -25,13 +25,10 @@ from reben.scene.backscatter import (
     words_of_names,
 )
 from reben.scene.band_names import band_files
-from reben.scene.band_source import (
-    BandFile,
-    BandSource,
-    closed_on_error,
-)
+from reben.scene.band_source import BandFile
 from reben.scene.grid import Grid
 from reben.scene.mission import require_mission
+from reben.scene.sources import BandSource, closed_on_error
 from reben.scene.stac import Item, fields_of, is_web_address, looks_like_item, open_item
 from reben.scene.warped import Sentinel1, WarpedBand
 from reben.spec.bands import S1

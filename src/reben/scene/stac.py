@@ -25,7 +25,7 @@ from reben.errors import (
     first_line,
 )
 from reben.scene.band_names import CLASSIFICATION, band_named, native_metres
-from reben.scene.band_source import BandFile, BandSources, closed_on_error
+from reben.scene.band_source import BandFile
 from reben.scene.mission import require_mission
 from reben.scene.offset import (
     ScaleStatement,
@@ -33,6 +33,7 @@ from reben.scene.offset import (
     statement_of_scale,
     statements_in,
 )
+from reben.scene.sources import BandSources, closed_on_error
 from reben.spec.bands import S2_FULL
 from reben.support.bounds import MAX_JSON_BYTES
 from reben.support.json_files import parse_json, read_json

@@ -24,12 +24,9 @@ from reben.scene.backscatter import (
     Backscatter,
     Unit,
 )
-from reben.scene.band_source import (
-    BandSource,
-    Transform,
-    import_rasterio,
-)
+from reben.scene.band_source import import_rasterio
 from reben.scene.grid import GRID_METRES, Grid
+from reben.scene.sources import BandSource, Transform
 from reben.spec.statistics import published_statistics
 
 if TYPE_CHECKING:
