@@ -1,4 +1,6 @@
 import json
+import os
+import signal
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -205,3 +207,16 @@ def test_one_patch_with_its_partner_from_the_metadata(model, files, capsys):
     assert run([*words, "--metadata", str(files["metadata"])]) == 0
     shown = json.loads(capsys.readouterr().out)["scores"][0]
     assert shown["score"] == pytest.approx(scores_of(model, [1])[0].top(1)[0][1], abs=1e-5)
+
+
+@pytest.mark.parametrize("verb", ["predict", "embed"])
+def test_a_termination_says_that_the_same_command_goes_on(
+    verb, model, store, tmp_path, monkeypatch, capsys
+):
+    def end(*_, **__):
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(f"reben.predict.patches.{verb}_patches", end)
+    assert run([verb, model, store, "--out", str(tmp_path / "t.parquet")]) == 143
+    said = capsys.readouterr().err
+    assert said.endswith("the same command goes on from there.\nInterrupted by SIGTERM.\n")

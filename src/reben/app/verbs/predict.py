@@ -217,8 +217,12 @@ def _write_table(
         name=name_of(name),
     )
     patches = _patches_in(inputs, classifier.bands, files, store)
-    with progress_bar("patches") as progress:
-        outcome = write(classifier, patches, out, options=options, progress=progress)
+    try:
+        with progress_bar("patches") as progress:
+            outcome = write(classifier, patches, out, options=options, progress=progress)
+    except KeyboardInterrupt:
+        talk("What is finished is kept; the same command goes on from there.")
+        raise
     if outcome.num_resumed:
         talk(f"{outcome.num_resumed} patches were done by an earlier command.")
     if as_json:
