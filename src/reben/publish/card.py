@@ -57,9 +57,8 @@ from reben.publish.cards.front_matter import (
     one_licence,
 )
 from reben.publish.cards.keep import keep_words
-from reben.publish.cards.origin import find_origin, say_licence, settle_licence
+from reben.publish.cards.origin import find_origin, say_licence, settle_licence, stated_by
 from reben.publish.cards.record import MARKER, RECORD_FILE, CardRecord, make_card
-from reben.publish.cards.stated import read_stated
 from reben.publish.cards.statements import contradictions
 from reben.publish.cards.user_template import CardTemplate
 from reben.publish.mlm import write_mlm
@@ -161,8 +160,6 @@ def write_card(  # noqa: PLR0913 - all after the third are named
     subject.require_elsewhere(out)
     subject.require_report(report)
     before = find_origin(subject, origin)
-    if stated is None and before is not None and before.unchanged:
-        stated = read_stated(before.card)
     licence = settle_licence(licence, before)
     measured = _measured_patches(subject, report, dataset)
     measured.identity.require_known(measured.store.path)
@@ -182,7 +179,7 @@ def write_card(  # noqa: PLR0913 - all after the third are named
         patches=found,
         hub_id=hub_id,
         origin=origin,
-        stated=stated or {},
+        stated=stated_by(before) if stated is None else stated,
         branding=branding or Branding(),
         figures=tuple(pictures),
     )

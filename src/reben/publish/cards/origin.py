@@ -12,6 +12,7 @@ from reben.model.folder import run_folder
 from reben.model.hub import fetch_file, is_hub_id, split_revision
 from reben.publish.cards.facts import CardSubject
 from reben.publish.cards.front_matter import LICENCES, is_default, require_licence
+from reben.publish.cards.stated import read_stated
 from reben.publish.pages import parse_head, read_page, split_head
 
 _logger = logging.getLogger(__name__)
@@ -99,6 +100,11 @@ def say_licence(origin: Origin | None) -> str:
     if origin.licence is None:
         return f"{how} {origin.name}, whose licence reben could not read."
     return f"{how} {origin.name}, which are under {origin.licence}."
+
+
+def stated_by(origin: Origin | None) -> dict[str, str]:
+    """Return what the card of the same weights states of their training, name -> value."""
+    return read_stated(origin.card) if origin is not None and origin.unchanged else {}
 
 
 def _of_run(run: Run) -> Origin | None:
