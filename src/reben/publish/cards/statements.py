@@ -12,6 +12,9 @@ _FIXED = (
 _LOADED = re.compile(r"from_pretrained\(\s{0,20}[\"']([\w.-]{1,90}/[\w.-]{1,90})[\"']", re.ASCII)
 
 
+_TRAINED_ON = ("trained on bigearthnet", "trained on the bigearthnet", "trained on reben")
+
+
 def contradictions(text: str, values: Mapping[str, Any]) -> Iterator[str]:
     """Yield, in words, what a text says of training and name that is not so.
 
@@ -24,6 +27,12 @@ def contradictions(text: str, values: Mapping[str, Any]) -> Iterator[str]:
         for said in re.findall(pattern, text, re.IGNORECASE):
             if int(said.replace(",", "")) != config[name]:
                 yield f"it says {said} {what}; the run had {config[name]}"
+    lower = " ".join(text.lower().split())
+    if not values["official"] and any(words in lower for words in _TRAINED_ON):
+        told = values["trained_words"]
+        yield f"it says that the model was trained on BigEarthNet v2.0; what is known: {told}"
+    if values["measured_data"]["args"] is not None and "on the test set of" in lower:
+        yield f"it says that the figures are of the test set; they are of {values['measured_words']}"
     hub_id = values["hub_id"]
     for said in dict.fromkeys(_LOADED.findall(text)) if hub_id else ():
         if said != hub_id and not said.startswith("path"):
