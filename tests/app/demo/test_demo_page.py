@@ -7,6 +7,7 @@ import os
 import resource
 import shutil
 import signal
+import socket
 import sys
 import tempfile
 import types
@@ -357,8 +358,38 @@ def test_a_scene_and_a_product_are_one_too_many(model_folder, capsys):
     assert "--scene a.tif and --product b.SAFE are two scenes" in capsys.readouterr().err
 
 
+@pytest.fixture
+def unloadable(monkeypatch):
+    """Loading a model fails the test."""
+
+    def load(*words, **named):
+        raise AssertionError("a model was loaded")
+
+    monkeypatch.setattr(Classifier, "from_pretrained", load)
+
+
+def test_what_a_user_got_wrong_is_said_before_a_model_is_loaded(
+    unloadable, model_folder, tmp_path, capsys
+):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        for words, said in (
+            (["--port", str(port)], f"port {port}: Address already in use. Choose another --port"),
+            (["--port", "70000"], "port must be at most 65535, not 70000"),
+            (["--port", "-1"], "port must be at least 1, not -1"),
+            (["--host", "no.such.host.example"], "cannot listen on no.such.host.example"),
+            (["--host", "192.0.2.1"], "--host is an address of this machine"),
+            (["--device", "abacus"], "The device abacus cannot be used"),
+            (["--data", str(tmp_path / "nowhere")], "nowhere"),
+            (["--scene", str(tmp_path / "nowhere.tif")], "Name a scores.tif"),
+            (["--product", str(tmp_path / "no.SAFE")], "There is no product"),
+        ):
+            assert run(["demo", str(model_folder), *words]) == 2
+            assert said in capsys.readouterr().err
+
+
 def test_a_model_that_is_not_there_is_one_line(capsys):
-    assert run(["demo", "no-such-model", "--data", "nowhere"]) == 2
+    assert run(["demo", "no-such-model"]) == 2
     assert capsys.readouterr().err.startswith("ModelFolderError: There is no folder no-such-model")
 
 

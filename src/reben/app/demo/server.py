@@ -1,6 +1,7 @@
 """Serving the page: where it listens and writes, and what it never asks for."""
 
 import os
+import socket
 import tempfile
 from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager, suppress
@@ -15,8 +16,9 @@ from reben.app.demo.limits import (
     MOST_STORED_BYTES,
     WAITING,
 )
-from reben.errors import ConfigError
+from reben.errors import ConfigError, first_line
 from reben.support.bounds import MEBIBYTE
+from reben.support.numbers import require_whole
 
 if TYPE_CHECKING:
     import gradio
@@ -142,6 +144,29 @@ def _bytes_in(folder: Path) -> int:
     return sum(sizes)
 
 
+def require_port(host: str, port: int | None) -> None:
+    """Check that the page can listen where it shall; a ConfigError says what is in the way."""
+    if port is not None:
+        require_whole("port", port, most=65535)
+    try:
+        with socket.create_server((host, port or 0), family=_family_of(host)):
+            return
+    except (OSError, UnicodeError) as error:
+        raise _cannot_listen(host, port, error) from None
+
+
+def _family_of(host: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in host else socket.AF_INET
+
+
+def _cannot_listen(host: str, port: int | None, error: Exception) -> ConfigError:
+    number = getattr(error, "errno", None) or 0
+    told = os.strerror(number) if number > 0 else first_line(error)
+    where = "any free port" if port is None else f"port {port}"
+    cure = "Choose another --port, or none for a free one; --host is an address of this machine."
+    return ConfigError(f"The page cannot listen on {host}, {where}: {told}. {cure}")
+
+
 @contextmanager
 def private_folder() -> Iterator[Path]:
     """Yield the folder of all uploads and results; it is removed at the end.
@@ -206,5 +231,5 @@ def launch(
             **look(),
         )
     except OSError as error:
-        raise ConfigError(f"Cannot listen on {host}, port {port or 'any'}: {error}") from None
+        raise _cannot_listen(host, port, error) from None
     return page, address

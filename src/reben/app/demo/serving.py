@@ -6,11 +6,11 @@ from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING
 
-from reben.app.demo.server import launch, private_folder
+from reben.app.demo.server import launch, private_folder, require_port
 from reben.app.models import open_run
 from reben.app.terminal import progress_bar, talk
 from reben.data.store import is_store
-from reben.errors import ConfigError, RebenError
+from reben.errors import ConfigError, ProductError, RebenError
 from reben.support.extras import optional
 from reben.support.signals import handled_by
 
@@ -62,7 +62,7 @@ def serve(  # noqa: PLR0913 - all after the first are named
     from reben.app.demo.scenes import open_scene_result
     from reben.model.classifier import Classifier
     from reben.model.folder import place_of
-    from reben.model.open import name_of, open_model
+    from reben.model.open import name_of, open_model, pick_device
     from reben.publish.stated import stated_facts
 
     if scene is not None and product is not None:
@@ -70,15 +70,20 @@ def serve(  # noqa: PLR0913 - all after the first are named
             f"--scene {scene} and --product {product} are two scenes. Name one: a result of "
             "reben predict-scene, or a product to predict now."
         )
+    # What a user may have got wrong is said before a model is loaded, which takes a while.
+    require_port(host, port)
+    pick_device(device)
+    if product is not None and not product.exists():
+        raise ProductError(f"There is no product {product}. Check --product.")
     stop = stop or Event()
     with private_folder() as root:
         optional("gradio", "demo", "The demo page")
-        classifier = open_model(model, device, bands=bands)
+        shown = None if scene is None else open_scene_result(scene)
         name, found = name_of(model), open_samples(model, data)
+        classifier = open_model(model, device, bands=bands)
         samples = None if found is None else Samples(found, classifier.labels)
         if product is not None:
-            scene = predict_product(classifier, name, product, root)
-        shown = None if scene is None else open_scene_result(scene)
+            shown = open_scene_result(predict_product(classifier, name, product, root))
         stated = None if isinstance(model, Classifier) else stated_facts(place_of(model))
         state = PageState(classifier, name, root, samples, shown, stated)
         page, address = launch(state, host=host, port=port)
@@ -88,6 +93,8 @@ def serve(  # noqa: PLR0913 - all after the first are named
                 on_start(address)
                 stop.wait()
         finally:
+            # Visitors who leave the page open are not waited for.
+            page.server.force_exit = True
             page.close(verbose=False)
 
 
