@@ -19,6 +19,7 @@ from reben.errors import ConfigError, ExportError, MissingExtraError, OutputErro
 from reben.model.classifier import Classifier
 from reben.model.export import OPSET, TOLERANCE, export_onnx
 from reben.model.inference import optimise_for_inference
+from reben.model.weights import stale_exports
 from reben.spec.bands import ALL, BandSet, native_size
 from reben.spec.statistics import published_statistics
 
@@ -154,6 +155,9 @@ def test_the_file_says_what_the_model_is(model, written, session):
     assert "without BOA offset" in json.loads(said["units"])["B02"]
     assert (said["upsampling"], said["opset"]) == ("nearest", str(OPSET))
     assert said["reben_version"] == model.config.reben_version
+    assert said["fingerprint"] == model.fingerprint()
+    assert said["scores"] == "sigmoid of the logits, 0 to 1; not calibrated"
+    assert json.loads(said["tuned_on"]) is None
     opsets = {entry.domain: entry.version for entry in onnx.load(written.path).opset_import}
     assert opsets[""] == written.opset == OPSET
 
@@ -180,6 +184,13 @@ def test_the_model_stays_as_it_was_and_calibration_is_inside(tmp_path):
     session = open_session(written.path)
     assert [value.type for value in session.get_inputs()] == ["tensor(uint16)", "tensor(float)"]
     logits = assert_same(model, session, random_patches(3, model.bands), np.uint16)
+    said = "sigmoid of the logits divided by the temperature 2.5, 0 to 1"
+    assert session.get_modelmeta().custom_metadata_map["scores"] == said
+    outputs = {value.name: value.doc_string for value in onnx.load(written.path).graph.output}
+    assert outputs["scores"] == said
+    assert outputs["logits"] == "what the network returns, before temperature and sigmoid"
+    assert stale_exports(tmp_path, model.fingerprint()) == []
+    assert stale_exports(tmp_path, "0" * 64) == [written.path]
     scores = session.run(["scores"], as_inputs(random_patches(3, model.bands), model.bands, "u2"))
     np.testing.assert_allclose(scores[0], 1 / (1 + np.exp(-logits / 2.5)), rtol=0, atol=1e-6)
 

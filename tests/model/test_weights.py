@@ -177,6 +177,22 @@ def test_weights_that_could_not_be_loaded_are_not_saved(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_an_onnx_file_of_another_model_beside_saved_weights_is_said(folder, caplog):
+    model = Classifier.from_pretrained(folder)
+    export = folder / "model.onnx"
+    export.write_bytes(b"\x08\x0a fingerprint \x12\x40" + model.fingerprint().encode() + b"\0")
+    model.save_pretrained(folder)
+    assert caplog.text == ""
+    torch.nn.init.ones_(model.model.vision_encoder.fc.bias)
+    model.save_pretrained(folder)
+    assert f"{export} was made of other weights or settings" in caplog.text
+    assert f"reben export {folder} {export}" in caplog.text
+    caplog.clear()
+    export.write_bytes(b"")
+    Classifier.from_pretrained(folder).save_pretrained(folder)
+    assert "was made of other weights" in caplog.text
+
+
 def test_a_model_of_other_weights_than_numbers_gives_no_scores():
     model = Classifier("test_resnet", "rgb")
     images = torch.zeros(2, 3, 120, 120)

@@ -134,7 +134,8 @@ class Classifier(nn.Module):
                 `Preprocess` makes them. For raw values use `predict`.
 
         Returns:
-            Scores before the sigmoid, [B, K], in the order of `labels`.
+            Logits, [B, K], in the order of `labels`. Scores are the sigmoid of these, divided by
+            the temperature of the model first if it was calibrated.
         """
         return cast("Tensor", self.model(x_BCHW))
 
@@ -277,7 +278,8 @@ class Classifier(nn.Module):
     def save_pretrained(self, folder: str | Path) -> Path:
         """Write ``config.json`` and ``model.safetensors`` into ``folder`` and return it.
 
-        The reference stack (ConfigILM) loads the folder too and gives the same logits.
+        The reference stack (ConfigILM) loads the folder too and gives the same logits. If the
+        folder holds an ONNX file of another model, the log says so.
 
         Raises:
             OutputError: If the folder cannot be written; files that were there are unchanged.

@@ -3,6 +3,7 @@
 A model is ``config.json`` and ``model.safetensors``; a run holds its best one in ``best/``.
 """
 
+import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,7 +13,15 @@ from reben.errors import ConfigError, ModelError, ModelFolderError, RunError
 from reben.model.config import ModelConfig
 from reben.model.hub import fetch_file, is_hub_id, list_files, split_revision
 from reben.model.published import published_name, read_config
-from reben.model.weights import PICKLED, WEIGHTS_FILE, refuse_pickled, unsafe, weights_as_bytes
+from reben.model.weights import (
+    PICKLED,
+    WEIGHTS_FILE,
+    digest_weights,
+    refuse_pickled,
+    stale_exports,
+    unsafe,
+    weights_as_bytes,
+)
 from reben.spec.bands import BandSet
 from reben.support.atomic import atomic_file
 
@@ -25,6 +34,9 @@ SUMMARY_FILE = "summary.json"
 _SHOWN = 200
 BEST_FOLDER = "best"
 """The folder of a run that holds its best model."""
+
+
+_logger = logging.getLogger(__name__)
 
 
 class RunLike(Protocol):
@@ -182,4 +194,10 @@ def write_model(folder: Path, config: ModelConfig, weights: "Mapping[str, Tensor
     ):
         weights_path.write_bytes(content)
         config_path.write_text(config.to_json(), encoding="utf-8")
+    for path in stale_exports(folder, digest_weights(weights, config.to_json().encode())):
+        _logger.warning(
+            "%s was made of other weights or settings than those that were saved beside it now. "
+            "Remove it, or write it again: reben export %s %s",
+            *(path, folder, path),
+        )
     return folder

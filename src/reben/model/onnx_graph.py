@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 SCORES = "scores"
 LOGITS = "logits"
+_LOGITS = "what the network returns, before temperature and sigmoid"
 Sentinel2Dtype = Literal["float32", "uint16"]
 """The type of the Sentinel-2 inputs of a file; Sentinel-1 inputs are always float32."""
 FORMAT = "1"
@@ -84,6 +85,8 @@ def describe(
     proto.producer_version = model.config.reben_version
     proto.graph.name = model.config.backbone
     set_model_props(proto, metadata(model, sentinel2_dtype, opset))
+    for value in proto.graph.output:
+        value.doc_string = scores_in_words(model) if value.name == SCORES else _LOGITS
     for value in proto.graph.input:
         metres = PIXEL_METRES[value.name]
         value.doc_string = f"{sensor(value.name)} {value.name}, {metres} m, {_unit(value.name)}"
@@ -101,6 +104,7 @@ def metadata(model: Classifier, sentinel2_dtype: Sentinel2Dtype, opset: int) -> 
         "band_std": [statistics.std[name] for name in model.bands],
         "labels": list(model.labels),
         "thresholds": list(config.thresholds),
+        "tuned_on": config.to_dict()["tuned_on"],
     }
     return {
         **{key: json.dumps(value, ensure_ascii=False) for key, value in lists.items()},
@@ -110,10 +114,20 @@ def metadata(model: Classifier, sentinel2_dtype: Sentinel2Dtype, opset: int) -> 
         "upsampling": config.upsampling,
         "image_size": str(config.image_size),
         "temperature": repr(config.temperature),
+        "scores": scores_in_words(model),
+        "fingerprint": model.fingerprint(),
         "sentinel2_dtype": sentinel2_dtype,
         "opset": str(opset),
         "reben_version": config.reben_version,
     }
+
+
+def scores_in_words(model: Classifier) -> str:
+    """Return what the scores of a model are."""
+    temperature = model.config.temperature
+    if temperature == 1:
+        return "sigmoid of the logits, 0 to 1; not calibrated"
+    return f"sigmoid of the logits divided by the temperature {temperature!r}, 0 to 1"
 
 
 def _unit(name: str) -> str:

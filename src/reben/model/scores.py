@@ -18,8 +18,9 @@ class Scores:
     """Scores of one patch [K] or of several [B, K].
 
     Args:
-        values: Scores after the sigmoid, float32 in 0..1.
-        logits: Scores before the sigmoid, float32, same shape.
+        values: Scores, float32 in 0..1: the sigmoid of the logits, divided by the temperature of
+            the model first if it was calibrated.
+        logits: What the network returned, float32, same shape; never divided by the temperature.
         labels: Names of the K labels.
         thresholds: For each label, the score above which it counts as present.
 

@@ -6,6 +6,7 @@ for the model, before they are those that its config leads to.
 
 import hashlib
 import math
+import mmap
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -131,6 +132,22 @@ def digest_weights(tensors: "Mapping[str, Tensor]", start: bytes = b"") -> str:
         content = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
         digest.update(content.numpy().data)
     return digest.hexdigest()
+
+
+def stale_exports(folder: Path, fingerprint: str) -> list[Path]:
+    """Return the ONNX files in a folder that `reben.export_onnx` did not make of this model."""
+    return [path for path in sorted(folder.glob("*.onnx")) if not _holds(path, fingerprint)]
+
+
+def _holds(path: Path, fingerprint: str) -> bool:
+    """Tell whether a file holds a fingerprint, which is plain text among the metadata of ONNX."""
+    if not path.is_file() or path.stat().st_size == 0:
+        return False
+    with (
+        path.open("rb") as file,
+        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content,
+    ):
+        return content.rfind(fingerprint.encode()) >= 0
 
 
 def digest_of_folder(folder: Path) -> str:

@@ -235,7 +235,7 @@ def _output_fields(config: ModelConfig) -> dict[str, Any]:
     return {
         "name": "logits",
         "description": (
-            "Scores before the sigmoid, one a label; the labels do not exclude each other. A "
+            "Logits, one a label; the labels do not exclude each other. A "
             "label counts as present where its score is greater than its threshold, see "
             "thresholds in mlm:hyperparameters."
         ),
