@@ -5,7 +5,7 @@ import pytest
 import rasterio
 import torch
 
-from reben.errors import ConfigError
+from reben.errors import ConfigError, OutputError
 from reben.model.classifier import Classifier
 from reben.predict.resume import SceneProgress
 from reben.predict.scene import predict_scene
@@ -142,3 +142,21 @@ def test_the_same_run_goes_on_and_ends_as_if_it_had_not_been_broken(model, tmp_p
     with rasterio.open(out) as one, rasterio.open(fresh.out) as two:
         np.testing.assert_array_equal(one.read(), two.read())
         assert one.tags() == two.tags()
+
+
+def test_an_output_is_never_a_file_of_the_product(model, tmp_path):
+    made = make_band_folder(tmp_path / "scene", bands=tuple(model.bands), width=120, height=120)
+    band = made.path / "B08.tif"
+    before = band.read_bytes()
+
+    with pytest.raises(ConfigError, match="is the product, or a file of it"):
+        predict_scene(model, made.path, band, boa_offset=-1000, overwrite=True)
+
+    assert band.read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "a\0b"])
+def test_outputs_that_no_file_can_be_called_are_refused(model, tmp_path, name):
+    made = make_band_folder(tmp_path / "scene", bands=tuple(model.bands), width=120, height=120)
+    with pytest.raises(OutputError, match="Cannot write"):
+        predict_scene(model, made.path, tmp_path / f"{name}.tif", boa_offset=-1000)

@@ -419,3 +419,9 @@ def test_a_strip_beside_the_product_has_no_data(tmp_path):
 
     assert not measured.any()
     assert decibels == pytest.approx(MEAN["VV"], abs=0.05)
+
+
+@pytest.mark.parametrize("product", [5, [1], b"x"])
+def test_what_is_no_product_is_refused(product):
+    with pytest.raises(ProductError, match="sentinel1 must be a folder"):
+        open_sentinel1(product, GRID, "db")

@@ -145,7 +145,7 @@ def with_tags(path, scale, offset):
         file.scales, file.offsets = [scale], [offset]
 
 
-@pytest.mark.parametrize("offset", [1000, -0.1, float("nan")])
+@pytest.mark.parametrize("offset", [1000, -0.1, float("nan"), "x", [1], -(10**400)])
 def test_an_offset_that_was_meant_otherwise_is_refused(made, offset):
     with pytest.raises(OffsetConflictError, match="It is added to digital numbers"):
         open_scene(item_file(made), boa_offset=offset)

@@ -131,11 +131,16 @@ def _opened(product: Any, opening: Mapping[str, Any]) -> Iterator[Scene]:  # noq
 
 def _refuse_product(product: Any, outputs: SceneOutputs) -> None:  # noqa: ANN401
     """Refuse to write over what is read."""
-    if not isinstance(product, str | Path) or not os.path.exists(product):  # noqa: PTH110
+    if not isinstance(product, str | Path) or not _exists(product):
         return
+    read = Path(product).resolve()
     for path in outputs:
-        if path is not None and path.exists() and path.samefile(product):
-            raise ConfigError(f"{path} is the product itself. Name another output.")
+        if path is not None and _exists(path) and read in (path.resolve(), *path.resolve().parents):
+            raise ConfigError(f"{path} is the product, or a file of it. Name another output.")
+
+
+def _exists(path: str | Path) -> bool:
+    return os.path.exists(path)  # noqa: PTH110 - no error for names that no file can have
 
 
 def _require_possible(outputs: SceneOutputs, *, overwrite: bool) -> None:
@@ -145,7 +150,7 @@ def _require_possible(outputs: SceneOutputs, *, overwrite: bool) -> None:
     for path, endings in ((outputs.out, (".tif", ".tiff")), (outputs.quicklook, (".png",))):
         if path is not None and path.suffix.lower() not in endings:
             raise ConfigError(f"{path} cannot be written: call it ...{endings[0]}.")
-    there = [str(path) for path in outputs if path is not None and path.exists()]
+    there = [str(path) for path in outputs if path is not None and _exists(path)]
     if there and not overwrite and not SceneProgress(outputs.out).exists:
         raise OutputError(
             f"{', '.join(there)} is there already. Nothing was changed. Overwrite it, or choose "

@@ -130,9 +130,13 @@ def check_given_offset(boa_offset: float | None) -> None:
     """Raise an OffsetConflictError if an offset is positive, a fraction, or not a number."""
     if boa_offset is None:
         return
-    if not math.isfinite(boa_offset) or boa_offset > 0 or -1 < boa_offset < 0:
+    try:
+        is_offset = math.isfinite(boa_offset) and not (boa_offset > 0 or -1 < boa_offset < 0)
+    except (TypeError, OverflowError):
+        is_offset = False
+    if not is_offset:
         raise OffsetConflictError(
-            f"boa_offset is {boa_offset}. It is added to digital numbers: pass 0, or "
+            f"boa_offset is {cut(str(boa_offset))}. It is added to digital numbers: pass 0, or "
             f"{OFFSET_OF_LATER_BASELINES} for products of processing baseline 04.00 and later."
         )
 

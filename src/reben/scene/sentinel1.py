@@ -106,6 +106,12 @@ def _sources_of(product: "str | Path | Mapping[str, Any] | Dataset") -> _Found:
         if all(isinstance(value, str | Path) for value in product.values()):
             files = {str(band).upper(): Path(path) for band, path in product.items()}
             return _from_files("Sentinel-1 files", files, ())
+    given: Any = product
+    if not isinstance(given, Mapping) and not hasattr(given, "coords"):
+        raise ProductError(
+            f"sentinel1 must be a folder with files named by VV and VH, a mapping of such files, a "
+            f"STAC item or an xarray Dataset, not {type(given).__name__}."
+        )
     arrays, attributes, crs = named_arrays(product)
     require_mission("The Sentinel-1 Dataset", attributes, "Sentinel-1")
     sources: dict[str, BandSource] = {

@@ -31,7 +31,7 @@ def locked(path: Path, refuse: Callable[[], RebenError]) -> Iterator[IO[bytes]]:
     """
     try:
         file = path.open("ab")
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise output_error(path, error) from error
     with file:
         try:
