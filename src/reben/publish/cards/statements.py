@@ -32,7 +32,8 @@ def contradictions(text: str, values: Mapping[str, Any]) -> Iterator[str]:
         told = values["trained_words"]
         yield f"it says that the model was trained on BigEarthNet v2.0; what is known: {told}"
     if values["measured_data"]["args"] is not None and "on the test set of" in lower:
-        yield f"it says that the figures are of the test set; they are of {values['measured_words']}"
+        told = values["measured_words"]
+        yield f"it says that the figures are of the test set; they are of {told}"
     hub_id = values["hub_id"]
     for said in dict.fromkeys(_LOADED.findall(text)) if hub_id else ():
         if said != hub_id and not said.startswith("path"):
