@@ -731,6 +731,16 @@ def test_a_run_from_a_run_has_the_licence_of_where_that_one_started(run, report,
     assert card.data.license == "mit"  # of our own, from random weights
 
 
+def test_a_folder_of_ones_own_without_a_card_brings_no_licence(run, report, stray, tmp_path):
+    other = fine_tuned(run, tmp_path / "run", str(stray), name="stray")
+    card = ModelCard.load(plain_card(other, report, tmp_path / "card") / "README.md")
+    assert card.data.license == "mit"
+    (tmp_path / "gone").mkdir()
+    other = fine_tuned(run, tmp_path / "run-2", str(tmp_path / "gone" / "model"), name="model")
+    with pytest.raises(ConfigError, match=r"weights of model, whose licence .* none was found"):
+        plain_card(other, report, tmp_path / "card-2")
+
+
 def test_weights_of_timm_bring_their_licence(run, report, tmp_path):
     weights = {"kind": "pretrained", "name": "convnextv2_base.fcmae", "new_head": True}
     used = {**run.summary["in_effect"], "initial_weights": weights}

@@ -122,6 +122,8 @@ def _of_run(run: Run) -> Origin | None:
     before = run_folder(folder)
     if before is not None and before.resolve() != run.path.resolve():
         return _of_run(Run.open(before))
+    if folder.is_dir() and not (folder / _CARD).is_file():
+        return None  # a folder of the author, as one that a card is made of
     return Origin(name, licence_stated(_card_in(folder)))
 
 
