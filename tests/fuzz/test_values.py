@@ -18,7 +18,7 @@ from reben.data.patch_folders.folder import match_band_file
 from reben.data.storage.record import RECORD_FILE, SourceRecord, StoreRecord
 from reben.errors import CardError, PatchNameError
 from reben.learn.config import TrainConfig
-from reben.learn.run import open_unfinished
+from reben.learn.resume import open_unfinished
 from reben.model.classifier import Classifier
 from reben.model.published import read_config
 from reben.model.weights import load_weights, open_weights, require_fit

@@ -7,7 +7,8 @@ from reben.errors import RunError
 from reben.learn.config import TrainConfig
 from reben.learn.metrics.classification import compute_metrics
 from reben.learn.report import Report
-from reben.learn.run import Run, open_unfinished
+from reben.learn.resume import open_unfinished
+from reben.learn.run import Run
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ from reben.learn.config import (
     TrainConfig,
 )
 from reben.learn.report import REPORT_FILE, Report
-from reben.learn.run_files import CONFIG_FILE, METRICS_FILE, require_run
+from reben.learn.run_files import CONFIG_FILE, METRICS_FILE
 from reben.model.folder import (
     BEST_FOLDER,
     SUMMARY_FILE,
@@ -172,7 +172,7 @@ class Run:
         folder = run_folder(path)
         if folder is None:
             raise RunError(f"{path} is not a run. {_CONTENT}.")
-        config, summary = _read_config(folder), _read_summary(folder)
+        config, summary = read_run_config(folder), read_run_summary(folder)
         require_best(folder, summary.get("status", "unknown"))
         run = cls(folder, config, summary)
         run._require_whole()
@@ -295,15 +295,8 @@ class Run:
         return Report.load(path)
 
 
-def open_unfinished(path: str | Path) -> Run:
-    """Return a run to resume, which may still lack a summary and a model."""
-    folder = Path(path)
-    require_run(folder)
-    has_summary = (folder / SUMMARY_FILE).is_file()
-    return Run(folder, _read_config(folder), _read_summary(folder) if has_summary else {})
-
-
-def _read_config(folder: Path) -> TrainConfig:
+def read_run_config(folder: Path) -> TrainConfig:
+    """Return the settings in a run folder."""
     path = folder / CONFIG_FILE
     try:
         return TrainConfig.from_toml(read_text(path, MAX_TOML_BYTES))
@@ -311,7 +304,8 @@ def _read_config(folder: Path) -> TrainConfig:
         raise RunError(f"{path} cannot be read: {first_line(error)}. {_CONTENT}.") from None
 
 
-def _read_summary(folder: Path) -> Mapping[str, Any]:
+def read_run_summary(folder: Path) -> Mapping[str, Any]:
+    """Return the summary in a run folder."""
     path = folder / SUMMARY_FILE
     summary = read_json(path, dict[str, Any], RunError, f"{_CONTENT}.")
     check_values(summary, Summary, str(path), RunError, f"{_CONTENT}.")

@@ -13,7 +13,8 @@ from reben.data.preprocess import check_bands
 from reben.errors import OutputError, TrainingError, first_line
 from reben.learn.config import TrainConfig
 from reben.learn.distributed import is_first_rank, num_ranks, require_same_everywhere
-from reben.learn.run import Run, open_unfinished
+from reben.learn.resume import open_unfinished
+from reben.learn.run import Run
 from reben.learn.run_files import require_new
 from reben.learn.training.checkpoints import (
     Checkpoint,
@@ -181,9 +182,13 @@ def _launch(fabric: "Fabric", work: Callable[["Fabric"], None]) -> None:
 
     from torch.distributed import DistNetworkError
 
+    seconds = 0.0
     try:
         fabric.launch(work)
-        return
+        seconds = _END_SECONDS
+    except (KeyboardInterrupt, TrainingError):
+        seconds = _END_SECONDS  # all of them know
+        raise
     except DistNetworkError as error:
         raise TrainingError(
             f"The processes cannot reach each other: {first_line(error)}. If the port is in use, "
@@ -192,7 +197,7 @@ def _launch(fabric: "Fabric", work: Callable[["Fabric"], None]) -> None:
     finally:
         for process in getattr(fabric.strategy.launcher, "procs", ()):
             with suppress(TimeoutExpired):
-                process.wait(_END_SECONDS)
+                process.wait(seconds)
             process.kill()
 
 

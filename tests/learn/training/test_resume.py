@@ -212,7 +212,7 @@ def signalled_at(patch, number, epoch, batch, *, in_validation=False):
 def test_a_signal_writes_a_checkpoint_and_says_how_to_go_on(
     dataset, undisturbed, tmp_path, monkeypatch, number, in_validation, steps
 ):
-    config = settings(checkpoint_minutes=60.0)
+    config = settings(checkpoint_minutes=60.0, num_workers=2)  # threads that load
     handler = signal.getsignal(number)
     with monkeypatch.context() as patch:
         signalled_at(patch, number, 1, 1, in_validation=in_validation)
@@ -290,6 +290,20 @@ def test_pretrained_weights_are_not_asked_for_again(dataset, undisturbed, tmp_pa
     run = train(config, dataset, folder, resume=True)  # sockets are blocked
 
     assert run.summary["status"] == "finished"
+
+
+@pytest.mark.parametrize("content", [None, b"", b'{"best_epoch": "x"}'])
+def test_a_summary_that_is_damaged_or_gone_comes_from_the_checkpoint(
+    dataset, undisturbed, tmp_path, content
+):
+    folder = unfinished(undisturbed, tmp_path / "run")
+    (folder / "summary.json").unlink()
+    if content is not None:
+        (folder / "summary.json").write_bytes(content)
+
+    train(settings(), dataset, folder, resume=True)
+
+    require_same_end(folder, undisturbed)
 
 
 def test_a_finished_run_is_left_as_it_is_and_says_so(dataset, undisturbed, caplog):

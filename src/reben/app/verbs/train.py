@@ -123,7 +123,7 @@ def train(  # noqa: PLR0913 - all are flags
 
 def _run_to_resume(folder: Path, out: Path | None) -> "Run":
     require_run(folder)
-    from reben.learn.run import open_unfinished
+    from reben.learn.resume import open_unfinished
 
     if out is not None and out.resolve() != folder.resolve():
         raise ConfigError(f"--resume {folder} writes into that folder; leave out --out {out}.")
