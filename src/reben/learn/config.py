@@ -16,7 +16,6 @@ from reben.learn.settings import (
     settings_of,
     to_toml,
 )
-from reben.model.folder import place_of
 from reben.spec.bands import BandSet
 from reben.spec.labels import LABELS
 from reben.spec.statistics import Upsampling, published_sizes
@@ -227,6 +226,8 @@ class TrainConfig:
     def __post_init__(self) -> None:
         """Check each value for its type and range."""
         if self.init is not None:  # a run or a path is allowed too
+            from reben.model.folder import place_of  # here, so that --help stays quick
+
             object.__setattr__(self, "init", place_of(self.init))
         for name, hint in get_type_hints(TrainConfig).items():
             value = check_value(name, getattr(self, name), hint, SETTINGS[name].allowed)

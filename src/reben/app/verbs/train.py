@@ -11,7 +11,6 @@ from reben.app.flags import AsJson
 from reben.app.terminal import Bar, print_json, print_text, progress_bar, talk
 from reben.errors import ConfigError, first_line
 from reben.learn.config import SETTINGS, TrainConfig
-from reben.learn.run_files import is_first_in_environment, require_new, require_run
 from reben.spec.labels import LABELS
 from reben.support.bounds import read_text
 from reben.support.json_files import parse_json
@@ -78,6 +77,8 @@ def train(  # noqa: PLR0913 - all are flags
         logger: A logger in addition to CSV and TensorBoard.
         as_json: Write the result as JSON.
     """
+    from reben.learn.run_files import is_first_in_environment, require_new
+
     given = _given(config, set_ or [], flags)
     run = None if resume is None else _run_to_resume(resume, out)
     settings = TrainConfig.from_values(given if run is None else vars(run.config) | given)
@@ -122,6 +123,8 @@ def train(  # noqa: PLR0913 - all are flags
 
 
 def _run_to_resume(folder: Path, out: Path | None) -> "Run":
+    from reben.learn.run_files import require_run
+
     require_run(folder)
     from reben.learn.resume import open_unfinished
 
