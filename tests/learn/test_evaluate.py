@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from made_up import patch, patch_id, row, write_metadata
+from made_up import patch, patch_id, row, s1_name, write_metadata
 from reben.data.loader import open_dataset
 from reben.data.metadata import METADATA_FILE
 from reben.data.store import StoreWriter
@@ -17,6 +17,7 @@ from reben.errors import (
     BandsMismatchError,
     ConfigError,
     EmptySplitError,
+    MissingPatchError,
     ModelError,
     ModelFolderError,
     UnknownLabelError,
@@ -144,9 +145,14 @@ def test_a_band_that_the_store_lacks_is_an_error(model, tmp_path):
     with StoreWriter(tmp_path) as writer:
         writer.put(patch_id(0), patch(0, ["B02", "B08"]))
     write_metadata(tmp_path / METADATA_FILE, [row(0)])
+    data = open_dataset(tmp_path)
 
+    with pytest.raises(MissingPatchError, match=r"lacks 1 of the 2 values .*1 Sentinel-1"):
+        evaluate(model, data)
+    with StoreWriter(tmp_path) as writer:
+        writer.put(s1_name(0), patch(0, ["VV", "VH"]))
     with pytest.raises(BandsMismatchError, match="B11"):
-        evaluate(model, open_dataset(tmp_path))
+        evaluate(model, data)
 
 
 def test_a_label_that_the_model_does_not_know_is_an_error(dataset):

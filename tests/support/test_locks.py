@@ -5,13 +5,13 @@ import sys
 
 import pytest
 
-from reben.errors import RunError
+from reben.errors import OutputError, RunError
 from reben.support.locks import lock_file, locked
 
 HOLD = """
 import sys
 from pathlib import Path
-from reben.errors import RunError
+from reben.errors import OutputError, RunError
 from reben.support.locks import locked
 with locked(Path(sys.argv[1]), lambda: RunError("taken")):
     print("held", flush=True)
@@ -75,4 +75,10 @@ def test_a_lock_file_that_was_replaced_meanwhile_is_refused(tmp_path, monkeypatc
     other.touch()
     monkeypatch.setattr("fcntl.flock", lambda *_: other.replace(path))
     with pytest.raises(RunError, match="just ending"), lock_file(path, RunError):
+        pass
+
+
+def test_a_pipe_in_the_place_of_the_file_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "log")
+    with pytest.raises(OutputError), locked(tmp_path / "log", refused):
         pass

@@ -57,6 +57,7 @@ def predict_dataset(
     if not len(dataset):
         raise EmptySplitError("There is no patch to evaluate. Choose another split or filter.")
     dataset.table.multi_hot(classifier.labels)  # before hours of prediction, not after
+    dataset.with_bands(classifier.bands).require_stored()
     subject = _describe(name or name_of(model), classifier, dataset)
     rank, size = rank_and_size()
     own = np.arange(rank, len(dataset), size)

@@ -30,7 +30,7 @@ def locked(path: Path, refuse: Callable[[], RebenError]) -> Iterator[IO[bytes]]:
         OutputError: If the file cannot be opened for writing.
     """
     try:
-        file = path.open("ab")
+        file = open(path, "ab", opener=_open)  # noqa: SIM115 - Path.open has no opener
     except (OSError, ValueError) as error:
         raise output_error(path, error) from error
     with file:
@@ -45,6 +45,11 @@ def locked(path: Path, refuse: Callable[[], RebenError]) -> Iterator[IO[bytes]]:
                 raise refuse() from None
             logger.warning("The file system of %s knows no locks; two at once are not seen.", path)
         yield file
+
+
+def _open(path: str, flags: int) -> int:
+    # A pipe in its place would be waited for.
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0), 0o666)
 
 
 @contextmanager

@@ -283,7 +283,8 @@ def _data_file(folder: Path) -> Iterator[IO[bytes]]:
         raise damaged(folder, error) from error
     except ForeignError as error:
         raise StoreError(
-            f"{folder} is not a store that can be opened: {DATA_FILE} is none of reben, {error}."
+            f"{folder} is not a store that can be opened: its {DATA_FILE} {error}. Name another "
+            "folder, or encode into a new one."
         ) from error
     except OSError as error:
         raise StoreError(f"Cannot read the store {folder}: {error.strerror or error}.") from error

@@ -43,7 +43,7 @@ class DamageError(Exception):
 
 
 class ForeignError(Exception):
-    """Why a file is no store that this version reads."""
+    """Why a file is no store that this version reads, as the end of a sentence."""
 
 
 class Tree(NamedTuple):
@@ -70,12 +70,12 @@ def read_meta(file: IO[bytes]) -> Meta:
     """Return what a file says of its last commit."""
     first = _read(file, _META_BYTES, 0)
     if len(first) < _META_BYTES:
-        raise ForeignError(f"it has only {len(first)} bytes")
+        raise ForeignError(f"has only {len(first)} bytes")
     magic, version = _START.unpack_from(first)
     if magic != _MAGIC:
-        raise ForeignError("it is not an LMDB file")
+        raise ForeignError("is not an LMDB file")
     if version != _VERSION:
-        raise ForeignError(f"its LMDB data version is {version}, and {_VERSION} is read here")
+        raise ForeignError(f"has LMDB data version {version}, and {_VERSION} is read here")
     page_bytes = _TREE.unpack_from(first, _START.size)[0]
     if page_bytes not in _PAGE_BYTES:
         raise DamageError(f"its pages have {page_bytes} bytes")
@@ -84,7 +84,7 @@ def read_meta(file: IO[bytes]) -> Meta:
         raise DamageError("its second page is not as it should be")
     meta = max(_parse_meta(first), _parse_meta(second), key=lambda meta: meta.commit)
     if meta.values.flags or meta.free.flags & ~_FREE_FLAGS:
-        raise ForeignError("its values are kept in another way")
+        raise ForeignError("keeps its values in another way")
     return meta._replace(page_bytes=page_bytes)
 
 
@@ -203,7 +203,7 @@ def _parse_page(content: bytes, number: int) -> _Page:
 def _require_inside(page: _Page, num_bytes: int) -> None:
     """Raise an error unless the values of a leaf page lie in it, or on other pages of the file."""
     if (page.flags & ~_LARGE).any():
-        raise ForeignError("it holds several data bases")
+        raise ForeignError("holds several data bases")
     is_large = page.flags == _LARGE
     if (page.ends + np.where(is_large, 8, page.low)).max() > len(page.content):
         raise DamageError("a value does not fit into its page")
