@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import stat
+import time
 import warnings
 import zipfile
 from contextlib import contextmanager
@@ -311,6 +312,19 @@ def test_an_upload_that_is_taken_back_is_no_longer_shown(visit):
     visit.locator("#scores table.scores").wait_for(state="detached")
     assert visit.get_by_text(made_up.patch_id(7), exact=True).count() == 0
     assert visit.locator("#save-JSON").is_disabled()
+
+
+def test_uploads_are_gone_soon_after_their_visitor(browser, page_server):
+    with visiting(browser, page_server[0]) as tab:
+        upload(tab, files_of("s2", "s1", number=5))
+        tab.get_by_text(made_up.patch_id(5), exact=True).wait_for()
+        assert len(list(page_server[1].rglob("*_R022_T33UUP_00_05_B*.tif"))) == 12
+    for _ in range(60):
+        left = list(page_server[1].rglob("*_00_05*.tif"))
+        if not left:
+            break
+        time.sleep(0.5)
+    assert left == []
 
 
 # Uploads -----------------------------------------------------------------------------------------
