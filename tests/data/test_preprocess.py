@@ -220,6 +220,59 @@ def test_masks_are_honoured_in_arrays_lists_and_declarations():
     assert [note.split(",")[0] for note in odd.notes] == ["B02 has pixels without data"]
 
 
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        {"missing_value": 7777},
+        {"nodatavals": (7777.0,)},
+        {"_FillValue": np.array([7777])},
+        {"nodata": [7777], "missing_value": 7777, "_FillValue": np.nan},
+    ],
+)
+@pytest.mark.parametrize("listed", [False, True])
+def test_attributes_declare_no_data_in_each_of_their_forms(attributes, listed):
+    pixels = band("B02").astype(np.int32)
+    pixels[:40] = 7777
+    array = xarray.DataArray(pixels, attrs=attributes)
+    with pytest.raises(PixelValueError, match=r"4,800 pixels without data.*value: 7777\)"):
+        check_bands({"B02": [array] if listed else array}, BandSet(("B02",)))
+
+
+@pytest.mark.parametrize(
+    ("attributes", "said"),
+    [
+        ({"_FillValue": "7777"}, "_FillValue of Band B02 is '7777', which is no number"),
+        ({"nodatavals": (1, 2)}, r"nodatavals of Band B02 is \(1, 2\), which is no number"),
+        ({"_FillValue": 1, "missing_value": 2}, "_FillValue of Band B02 is 1, which is not what"),
+        ({"scale_factor": 1e-4, "add_offset": -0.1}, "scale 0.0001 and offset -0.1"),
+        ({"add_offset": np.float32(-1000)}, "scale 1 and offset -1000"),
+        ({"scale_factor": "one"}, "B02"),
+    ],
+)
+def test_attributes_that_no_plain_values_have_are_refused(attributes, said):
+    with pytest.raises(PixelValueError, match=said):
+        check_bands({"B02": xarray.DataArray(band("B02"), attrs=attributes)}, BandSet(("B02",)))
+
+
+def test_columns_before_rows_are_refused_with_the_cure():
+    array = xarray.DataArray(band("B02"), dims=("x", "y"))
+    with pytest.raises(PatchShapeError, match=r"x, y.*array\.T"):
+        check_bands({"B02": array}, BandSet(("B02",)))
+    found = check_bands({"B02": array.T}, BandSet(("B02",)))["B02"]
+    np.testing.assert_array_equal(found[0], band("B02").T)
+
+
+def test_a_tensor_without_values_is_no_band():
+    with pytest.raises(PixelValueError, match="B02 is not an array of numbers"):
+        check_bands({"B02": torch.empty(120, 120, device="meta")}, BandSet(("B02",)))
+
+
+@pytest.mark.parametrize("change", [lambda db: db / 10, lambda db: 10 ** (db / 10) - 0.1])
+def test_backscatter_that_is_hardly_in_db_is_said(change):
+    found = examine_bands({name: change(band(name)) for name in S1}, S1)[1]
+    assert [note[:17] for note in found.notes] == ["VH is above -5 dB"]
+
+
 def test_text_is_no_band():
     with pytest.raises(PixelValueError, match="B02"):
         check_bands({"B02": np.full((120, 120), "a")}, BandSet(("B02",)))

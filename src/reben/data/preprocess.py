@@ -17,13 +17,23 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from reben.data.values import LARGEST_BAD_SHARE, check_values, count_odd_bands, declared_nodata
+from reben.data.values import (
+    AXES,
+    LARGEST_BAD_SHARE,
+    check_values,
+    count_odd_bands,
+    declared_nodata,
+    mask_declared,
+    require_plain,
+)
 from reben.errors import (
     BandsError,
     BandsMismatchError,
     ConfigError,
     PatchShapeError,
     PixelValueError,
+    RebenError,
+    first_line,
 )
 from reben.spec.bands import BandSet, native_size, require_band
 from reben.spec.patches import PATCH_METRES
@@ -32,6 +42,7 @@ from reben.spec.statistics import Statistics
 NamedBands = Mapping[str, ArrayLike | Tensor]
 """Band -> raw values, [h, w] or [B, h, w]."""
 _BOA_OFFSET = 1000
+_SCALE = (("scale_factor", 1.0), ("add_offset", 0.0))
 _DARK_BANDS = ("B02", "B03", "B04")
 _FILLED = (
     "{} has pixels without data, no more than "
@@ -110,9 +121,9 @@ def check_bands(bands: NamedBands, needed: BandSet) -> dict[str, Tensor]:
     Args:
         bands: Band -> raw values, array or tensor, [h, w] for one patch or [B, h, w] for
             several: digital numbers (Sentinel-2), dB (Sentinel-1). Keys in any order; other bands
-            are left out. Pixels that a masked array masks, or an array of xarray declares by
-            ``_FillValue``, are bad; so are those that are not finite or out of range. Where they
-            are 5 % of a band at most, they get the median of the others.
+            are left out. Pixels that a masked array masks, or the attributes of an array of xarray
+            declare to be no data, are bad; so are those that are not finite or out of range. Where
+            they are 5 % of a band at most, they get the median of the others.
         needed: The bands to return.
 
     Returns:
@@ -149,9 +160,7 @@ def examine_bands(bands: NamedBands, needed: BandSet) -> tuple[dict[str, Tensor]
         raise PatchShapeError(
             f"All bands must have the same number of patches, at least one: got {listed}."
         )
-    filled, num_filled = check_values(
-        arrays, {name: declared_nodata(bands[name]) for name in needed}
-    )
+    filled, num_filled = check_values(arrays)
     tensors = {name: _as_tensor(bands[name], filled[name], num_filled[name]) for name in needed}
     notes = Counter({_FILLED.format(name): count for name, count in num_filled.items()})
     return tensors, _count(tensors, filled, notes)
@@ -263,9 +272,13 @@ def warn_of_suspicious(bands: Mapping[str, Tensor]) -> None:
 def _as_batch(name: str, values: ArrayLike | Tensor) -> NDArray[Any]:
     """Return the values of a band as an array [B, h, w], masked if they are."""
     try:
-        array = _to_array(values)
-    except (TypeError, ValueError) as error:
-        raise PixelValueError(f"Band {name} is not an array of numbers: {error}.") from None
+        array = _as_stated(name, values)
+    except RebenError:
+        raise
+    except (TypeError, ValueError, RuntimeError) as error:  # the last one is torch's
+        raise PixelValueError(
+            f"Band {name} is not an array of numbers: {first_line(error)}."
+        ) from None
     side = native_size(name)
     if array.ndim not in (2, 3) or array.shape[-2:] != (side, side):
         raise PatchShapeError(
@@ -275,6 +288,24 @@ def _as_batch(name: str, values: ArrayLike | Tensor) -> NDArray[Any]:
             "20 m and 60 m bands; the model does."
         )
     return array[None] if array.ndim == 2 else array
+
+
+def _as_stated(name: str, values: ArrayLike | Tensor) -> NDArray[Any]:
+    """Return the values of a band, masked where an array of xarray says that there is no data."""
+    if isinstance(values, list | tuple) and any(hasattr(one, "attrs") for one in values):
+        return _to_array([_as_stated(name, one) for one in values])
+    attributes = getattr(values, "attrs", None)
+    if not isinstance(attributes, Mapping):
+        return _to_array(values)
+    if tuple(getattr(values, "dims", ()))[:-3:-1] in AXES:
+        raise PatchShapeError(
+            f"Band {name} has dimensions {', '.join(map(str, values.dims))}: its columns come "  # type: ignore[union-attr]
+            "before its rows. Pass it with rows first: array.T"
+        )
+    what = f"Band {name}"
+    scale, offset = (attributes.get(key, usual) for key, usual in _SCALE)
+    require_plain(what, float(scale), float(offset))
+    return mask_declared(name, _to_array(values), declared_nodata(attributes, what))
 
 
 def _to_array(values: ArrayLike | Tensor) -> NDArray[Any]:

@@ -13,9 +13,9 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from reben.errors import PixelValueError
+from reben.errors import PixelValueError, cut
 from reben.spec.bands import Sensor, sensor
 
 RANGES: Mapping[Sensor, tuple[float, float]] = MappingProxyType(
@@ -32,12 +32,19 @@ _LARGEST_REFLECTANCE = 10.0
 _LARGEST_PERCENTAGE = 100.0
 _EVERY = 7
 """So many pixels stand for one in a quick look; no band has rows of such a length."""
+_STRONGEST_VH = -5.0
 _VISIBLE = frozenset(("B01", "B02", "B03", "B04"))
+NODATA_KEYS = ("_FillValue", "nodata", "missing_value", "nodatavals")
+"""Attributes of an array of xarray that tell the value of pixels without data."""
+AXES = (("y", "x"), ("northing", "easting"), ("latitude", "longitude"), ("lat", "lon"))
+"""What rows and columns of an array of xarray are called."""
 WRAPPED = MappingProxyType(
     {
         65535: "which saturated pixels have, and -1 stored without a sign",
+        64537: "which is -999 stored without a sign",
         55537: "which is -9999 stored without a sign",
         32768: "which is -32768 stored without a sign",
+        32767: "which is the largest number of 16 bits with a sign",
     }
 )
 """Digital numbers that stand for something else."""
@@ -46,13 +53,32 @@ _UNITS: Mapping[Sensor, str] = MappingProxyType(
 )
 
 
-def declared_nodata(values: ArrayLike) -> float | None:
-    """Return the value of pixels without data, by the attributes of an array of xarray."""
-    attributes = getattr(values, "attrs", None)
-    if not isinstance(attributes, Mapping):
-        return None
-    nodata = attributes.get("_FillValue", attributes.get("nodata"))
-    return float(nodata) if isinstance(nodata, int | float | np.number) else None
+def declared_nodata(attributes: Mapping[Any, Any], name: str) -> float | None:
+    """Return the value of pixels without data, by the attributes of an array of xarray.
+
+    Args:
+        attributes: The attributes.
+        name: What the array is called in error messages.
+
+    Raises:
+        PixelValueError: If one of `NODATA_KEYS` is not one number, or two of them differ.
+    """
+    found = {key: _number(attributes[key]) for key in NODATA_KEYS if key in attributes}
+    values = {value for value in found.values() if value == value}  # noqa: PLR0124 - NaN
+    for key, value in found.items():
+        if value is None or len(values) > 1:
+            why = "no number" if value is None else "not what its other attributes say"
+            raise PixelValueError(
+                f"The attribute {key} of {name} is {cut(repr(attributes[key]))}, which is {why}; "
+                "it is the value of pixels without data. Correct or remove it."
+            )
+    return next(iter([*values, *found.values()]), None)
+
+
+def _number(value: Any) -> float | None:  # noqa: ANN401 - an attribute
+    array = np.asarray(value)
+    is_one = array.size == 1 and array.dtype.kind in "fiu"
+    return float(array.item()) if is_one else None
 
 
 def bad_pixels(
@@ -157,7 +183,7 @@ def _describe_bad(name: str, patch: NDArray[Any], is_bad: NDArray[np.bool_]) -> 
 
 
 def check_values(
-    bands: Mapping[str, NDArray[Any]], nodata: Mapping[str, float | None] | None = None
+    bands: Mapping[str, NDArray[Any]],
 ) -> tuple[dict[str, NDArray[Any]], Counter[str]]:
     """Return the bands with bad pixels filled, and how many patches of each band had some.
 
@@ -166,17 +192,15 @@ def check_values(
 
     Args:
         bands: Band -> values, [B, h, w] at native size; masked arrays are honoured.
-        nodata: Band -> the value that is declared to be no data.
 
     Raises:
         PixelValueError: If values are of a wrong dtype, in another unit, or too many are bad.
     """
-    declared = nodata or {}
     filled, largest = {}, {}
     bad: dict[str, NDArray[np.bool_]] = {}
     for name, pixels in bands.items():
         _require_dtype(name, pixels.dtype)
-        found = bad_pixels(name, pixels, declared.get(name))
+        found = bad_pixels(name, pixels)
         if found is not None:
             bad[name] = found
         filled[name] = values = np.ma.getdata(pixels)
@@ -339,6 +363,10 @@ def count_odd_bands(bands: Mapping[str, NDArray[Any]]) -> Counter[str]:
     """
     odd: Counter[str] = Counter()
     constant: dict[str, NDArray[np.bool_]] = {}
+    if "VH" in bands:
+        odd[
+            f"VH is above {_STRONGEST_VH:g} dB on average, which no land or sea is: are these dB?"
+        ] += int((bands["VH"].mean((1, 2)) > _STRONGEST_VH).sum())
     for name, values in bands.items():
         constant[name] = values[:, 0, 0] == values[:, -1, -1]
         for row in np.flatnonzero(constant[name]):

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from reben.errors import GridError, MissingBandError, ProductError, cut
+from reben.data.values import AXES, declared_nodata
+from reben.errors import GridError, MissingBandError, PixelValueError, ProductError, cut
 from reben.scene.alignment import warp_advice
 from reben.scene.band_names import CLASSIFICATION, band_named
 from reben.scene.mission import require_mission
@@ -25,7 +26,6 @@ from reben.spec.bands import S2_FULL
 if TYPE_CHECKING:
     from xarray import DataArray, Dataset
 
-_AXES = (("y", "x"), ("northing", "easting"), ("latitude", "longitude"), ("lat", "lon"))
 _WANTED = (
     "Pass a Dataset with one variable per band, named by the band (B02, B03, ...), a Dataset or "
     "DataArray with such names along a dimension 'band', or a mapping of DataArrays by band."
@@ -70,9 +70,11 @@ class BandArray:
 
     @property
     def nodata(self) -> float | None:
-        """The value of pixels without data, by the attribute ``_FillValue`` or ``nodata``."""
-        found = (number_of(self._array.attrs, key, self.name) for key in ("_FillValue", "nodata"))
-        return next((value for value in found if value is not None), None)
+        """The value of pixels without data, by the attributes."""
+        try:
+            return declared_nodata(self._array.attrs, self.name)
+        except PixelValueError as error:
+            raise ProductError(str(error)) from None
 
     @property
     def words(self) -> Mapping[str, str]:
@@ -228,7 +230,7 @@ def _once(arrays: Mapping[str, "DataArray"]) -> dict[str, "DataArray"]:
 
 
 def _axes(array: "DataArray", name: str) -> tuple[str, str]:
-    for rows, columns in _AXES:
+    for rows, columns in AXES:
         if rows in array.dims and columns in array.dims:
             return rows, columns
     raise GridError(
