@@ -7,7 +7,8 @@ Mercator at 60 degrees north it is half of one.
 import math
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -15,6 +16,9 @@ from numpy.typing import ArrayLike, NDArray
 from reben.errors import ConfigError, PatchShapeError, PlaceError
 from reben.spec.patches import PATCH_METRES, PATCH_PIXELS, Bounds, are_partners, is_utm
 from reben.support.extras import optional
+
+if TYPE_CHECKING:
+    from affine import Affine
 
 MOST_OFF = 0.01
 """Largest error of a length on the ground, as a share of it."""
@@ -102,6 +106,25 @@ def require_patch_size(file: str, place: Bounds, crs: int | str, num_pixels: int
         "knows no other scale: resample it to 10 m in the UTM zone of the place, and cut it to "
         f"{PATCH_PIXELS} x {PATCH_PIXELS} pixels."
     )
+
+
+def require_north_up(file: str | Path, transform: "Affine") -> None:
+    """Raise a PatchShapeError unless the rows of an image run from north to south, west first.
+
+    Args:
+        file: What it is called in error messages.
+        transform: Its affine transform.
+    """
+    if abs(transform.b) > 0 or abs(transform.d) > 0:  # False for NaN
+        raise PatchShapeError(
+            f"{file} is rotated: its transform is {tuple(transform)[:6]}. Warp it first: "
+            "gdalwarp -tr 10 10 -r bilinear IN.tif OUT.tif"
+        )
+    if transform.a < 0 or transform.e > 0:
+        raise PatchShapeError(
+            f"{file} is mirrored: its transform is {tuple(transform)[:6]}, and rows run from north "
+            "to south, columns from west to east. Turn it: gdalwarp IN.tif OUT.tif"
+        )
 
 
 def require_partners(patch_id: str, s1_name: str) -> None:

@@ -170,6 +170,7 @@ def test_a_mask_in_the_file_is_honoured(tmp_path, patch):
         ({"crs": "EPSG:4326", "transform": Affine(0.01, 0, 15, 0, -0.01, 60)}, r"e\+05 m"),
         ({"crs": "EPSG:3857", "transform": Affine(10, 0, 1e6, 0, -10, 8.4e6)}, "covers 60[01]"),
         ({"transform": Affine.rotation(9) @ Affine(10, 0, 5e5, 0, -10, 5e6)}, "is rotated"),
+        ({"transform": Affine(10, 0, 5e5, 0, 10, 5e6)}, "is mirrored"),
     ],
 )
 def test_the_size_on_the_ground_counts(tmp_path, patch, place, said):

@@ -25,6 +25,8 @@ PATCH = "S2A_MSIL2A_20170613T101031_N9999_R022_T33UUP_26_57"
 OTHER_PATCH = "S2A_MSIL2A_20170613T101031_N9999_R022_T33UUP_26_58"
 SENTINEL1_PATCH = "S1B_IW_GRDH_1SDV_20170612T165809_33UUP_26_57"
 
+OF_NO_CODE = "+proj=laea +lat_0=60 +lon_0=20"
+
 
 def pixels_of(band):
     side = native_size(band)
@@ -199,6 +201,9 @@ def test_a_scale_that_is_not_applied_is_refused(sentinel2):
         ({"crs": "EPSG:4326", "transform": Affine(0.01, 0, 15, 0, -0.01, 60)}, r"e\+05 m"),
         ({"crs": "EPSG:3857", "transform": Affine(10, 0, 1e6, 0, -10, 8.4e6)}, "covers 60[01]"),
         ({"transform": Affine(9.4, 0, 331_200, 0, -9.4, 5_331_600)}, r"pixels of 9\.4 m"),
+        ({"transform": Affine(10, 0, 331_200, 0, 10, 5_330_400)}, "is mirrored"),
+        ({"transform": Affine(0, 10, 331_200, -10, 0, 5_331_600)}, "is rotated"),
+        ({"crs": f"{OF_NO_CODE} +units=us-ft", "transform": Affine(10, 0, 0, 0, -10, 0)}, "365.76"),
     ],
 )
 def test_a_file_of_another_size_on_the_ground_is_refused(sentinel2, place, said):
@@ -218,6 +223,12 @@ def test_files_and_names_of_different_places_are_refused(tmp_path, sentinel2, se
     write_one(sentinel2 / f"{PATCH}_B03.tif", pixels_of("B03"), **east)
     with pytest.raises(PlaceError, match="10 km apart"):
         read_patch_folder(sentinel2)
+
+
+def test_a_reference_system_without_a_code_serves_where_the_ground_is_that_of_a_patch(sentinel2):
+    place = {"crs": f"{OF_NO_CODE} +units=m", "transform": Affine(10, 0, 0, 0, -10, 0)}
+    write_one(sentinel2 / f"{PATCH}_B02.tif", pixels_of("B02"), **place)
+    assert len(read_patch_folder(sentinel2)) == len(S2_FULL)
 
 
 @pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")

@@ -12,7 +12,7 @@ from rasterio.transform import Affine
 import made_up
 from reben.data.tiff.tags import TiffHeader, read_bounds, read_header
 from reben.data.tiff.write import GeoTransform, encode_geotiff
-from reben.errors import MissingExtraError, TiffError
+from reben.errors import MissingExtraError, PatchShapeError, TiffError
 from reben.spec.patches import Bounds
 
 
@@ -68,8 +68,26 @@ def test_files_that_do_not_say_where_they_lie_have_no_place(tmp_path):
     with pytest.warns(rasterio.errors.NotGeoreferencedWarning):
         path = write(tmp_path / "x.tif")
     assert read_bounds(path) is None
-    turned = Affine(9, 2, 5, 2, -9, 7)
-    assert read_bounds(write(tmp_path / "y.tif", crs="EPSG:32633", transform=turned)) is None
+
+
+@pytest.mark.parametrize(
+    ("crs", "transform", "said"),
+    [
+        ("EPSG:32633", Affine(9, 2, 5e5, 2, -9, 5e6), "is rotated"),
+        ("EPSG:32633", Affine(10, 0, 5e5, 0, 10, 5e6), "is mirrored.*gdalwarp"),
+        ("EPSG:32633", Affine(-10, 0, 5e5, 0, -10, 5e6), "is mirrored.*gdalwarp"),
+        ("EPSG:32633", Affine(0, 10, 5e5, -10, 0, 5e6), "is rotated"),
+        (
+            "+proj=laea +lat_0=60 +lon_0=20 +units=us-ft",
+            Affine(10, 0, 0, 0, -10, 0),
+            "91.44 x 60.96",
+        ),
+    ],
+)
+def test_what_lies_otherwise_than_a_patch_is_refused(tmp_path, crs, transform, said):
+    path = write(tmp_path / "x.tif", crs=crs, transform=transform)
+    with pytest.raises(PatchShapeError, match=said):
+        read_bounds(path)
 
 
 def test_damaged_and_missing_files_are_named(tmp_path):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from reben.data.places import require_patch_size
+from reben.data.places import require_north_up, require_patch_size
 from reben.data.tiff.with_rasterio import apply_mask, open_with_rasterio
 from reben.data.values import mask_declared, require_plain
 from reben.errors import (
@@ -85,16 +85,9 @@ def _require_patch(path: str | Path, image: "DatasetReader") -> None:
         )
     if image.crs is None or image.transform.is_identity:
         return
-    if image.transform.b or image.transform.d:
-        raise PatchShapeError(
-            f"{path} is rotated: its transform is {tuple(image.transform)[:6]}. Warp it first: "
-            "gdalwarp -tr 10 10 -r bilinear IN.tif OUT.tif"
-        )
+    require_north_up(path, image.transform)
     code = image.crs.to_epsg()
-    left, bottom, right, top = image.bounds
-    place = Bounds(
-        code or 0, min(left, right), min(bottom, top), max(left, right), max(bottom, top)
-    )
+    place = Bounds(code or 0, *image.bounds)
     require_patch_size(str(path), place, code or image.crs.to_wkt(), width)
 
 

@@ -17,6 +17,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
+from reben.data.places import require_north_up, require_patch_size
 from reben.data.tiff.with_rasterio import open_with_rasterio
 from reben.errors import TiffError
 from reben.spec.patches import Bounds, is_utm
@@ -380,7 +381,12 @@ def _bounds(directory: Directory, content: bytes) -> Bounds | None:
 def _ask(file: str | Path | bytes, name: str | Path) -> Bounds | None:
     use = f"Finding out where {name} lies (leave it out with --no-geometry)"
     with open_with_rasterio(file, name, use) as image:
-        epsg = None if image.crs is None else image.crs.to_epsg()
-        if epsg is None or image.transform.b or image.transform.d:
+        if image.crs is None or image.transform.is_identity:
             return None
-        return Bounds(epsg, *image.bounds)
+        require_north_up(name, image.transform)
+        epsg = image.crs.to_epsg()
+        if epsg is not None:
+            return Bounds(epsg, *image.bounds)
+        if image.crs.is_projected or image.crs.is_geographic:
+            require_patch_size(str(name), Bounds(0, *image.bounds), image.crs.to_wkt(), image.width)
+        return None
