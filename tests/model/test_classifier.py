@@ -281,7 +281,10 @@ def test_a_run_folder_is_its_best_model(folder, files, model):
 
 def test_a_run_without_a_finished_epoch_holds_no_model(tmp_path):
     (tmp_path / "summary.json").write_text("{}")
-    with pytest.raises(RunError, match=r"no epoch was finished; its train\.log may tell why"):
+    with pytest.raises(
+        RunError,
+        match=r"no epoch was finished or best/ was removed; its train\.log may tell why. Resume",
+    ):
         Classifier.from_pretrained(tmp_path)
 
 

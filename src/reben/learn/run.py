@@ -12,7 +12,8 @@
     report-test/        the results on a split in report.json; other splits lie beside it
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -20,7 +21,16 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from typing_extensions import TypedDict
 
 from reben.data.identity import DataIdentity
-from reben.errors import ModelError, RunError, StoreError, first_line
+from reben.errors import (
+    BandsError,
+    ConfigError,
+    LabelsError,
+    MetadataError,
+    ModelError,
+    RunError,
+    StoreError,
+    first_line,
+)
 from reben.learn.config import (
     PAPER_MATMUL_PRECISION,
     PAPER_PRECISION,
@@ -29,13 +39,12 @@ from reben.learn.config import (
 )
 from reben.learn.report import REPORT_FILE, Report
 from reben.learn.run_files import CONFIG_FILE, METRICS_FILE
-from reben.model.folder import (
-    BEST_FOLDER,
-    SUMMARY_FILE,
-    require_best,
-    run_folder,
-)
+from reben.model.config import ModelConfig
+from reben.model.folder import BEST_FOLDER, SUMMARY_FILE, require_best, run_folder
+from reben.model.folder import CONFIG_FILE as MODEL_CONFIG_FILE
+from reben.model.published import read_config
 from reben.model.weights import digest_of_folder
+from reben.spec.bands import BandSet
 from reben.support.bounds import MAX_TOML_BYTES, read_text
 from reben.support.json_files import Count, Finite, check_values, read_json
 
@@ -45,6 +54,11 @@ if TYPE_CHECKING:
 _CONTENT = (
     f"A run is a folder that reben train wrote: {CONFIG_FILE}, {SUMMARY_FILE}, {METRICS_FILE} and "
     f"the model of its best epoch in {BEST_FOLDER}/"
+)
+
+_ELSEWHERE = (
+    "If the data lie elsewhere, name their store, and the table of your own labels if there is "
+    "one: --data STORE --labels TABLE, in Python store= and label_table=."
 )
 
 
@@ -172,28 +186,25 @@ class Run:
         folder = run_folder(path)
         if folder is None:
             raise RunError(f"{path} is not a run. {_CONTENT}.")
-        config, summary = read_run_config(folder), read_run_summary(folder)
-        require_best(folder, summary.get("status", "unknown"))
-        run = cls(folder, config, summary)
-        run._require_whole()
+        run = cls(folder, read_run_config(folder), read_run_summary(folder))
+        if run.summary.get("best_epoch") is None or "best_weights_sha256" not in run.summary:
+            require_best(folder, run.summary.get("status", "unknown"))
+        if not run.holds_best():
+            raise RunError(
+                f"The summary of {folder} speaks of another model than its {BEST_FOLDER}/ holds: "
+                "the training is writing it, or was ended while it did, or the files there were "
+                "damaged or replaced. Try again in a moment, or let it be put right: "
+                f"reben train --resume {folder}"
+            )
         return run
 
-    def _require_whole(self) -> None:
-        """Check that a run whose training did not end by itself holds the model it speaks of."""
+    def holds_best(self) -> bool:
+        """Return whether ``best/`` holds the model that the summary speaks of."""
         told = self.summary.get("best_weights_sha256")
-        is_old = told is None and self.summary.get("best_epoch") is not None
-        if self.summary.get("status") == "finished" or is_old:
-            return
-        try:
-            found = digest_of_folder(self.best)
-        except ModelError:
-            found = None
-        if found is None or found != told:
-            raise RunError(
-                f"The summary of {self.path} speaks of another model than its {BEST_FOLDER}/ "
-                "holds: the training is writing it, or was ended while it did. Try again in a "
-                f"moment, or let it be put right: reben train --resume {self.path}"
-            )
+        is_over = self.summary.get("status") == "finished"
+        if told is None and (is_over or self.summary.get("best_epoch") is not None):
+            return True  # an older version trained it
+        return told is not None and digest_of_best(self.path, self.config.band_set) == told
 
     @property
     def name(self) -> str:
@@ -240,21 +251,28 @@ class Run:
 
         data = self.summary.get("data", {})
         place = data.get("store") if store is None else store
-        cure = "If the data lie elsewhere, name their store: --data STORE, in Python store=."
         if place is None:
-            raise RunError(f"The run {self.path} does not say where its data are. {cure}")
-        table = label_table or data.get("label_table")
-        try:
+            raise RunError(f"The run {self.path} does not say where its data are. {_ELSEWHERE}")
+        with self.knowing_its_data(is_named=store is not None):
             return open_dataset(
                 place,
                 metadata=self.metadata if store is None else None,
                 labels=self.config.label_names,
-                label_table=table,
+                label_table=label_table or data.get("label_table"),
             )
-        except StoreError as error:
-            if store is not None:
+
+    @contextmanager
+    def knowing_its_data(self, *, is_named: bool) -> Iterator[None]:
+        """Say in errors of a store that the run chose, and not the user, how to name another."""
+        try:
+            yield
+        except (StoreError, MetadataError) as error:
+            if is_named:
                 raise
-            raise type(error)(f"{error} The run {self.path} was trained on it. {cure}") from error
+            told = (
+                f"{error} The {SUMMARY_FILE} of {self.path} tells where its data were. {_ELSEWHERE}"
+            )
+            raise type(error)(told) from error
 
     @property
     def metadata(self) -> list[str] | None:
@@ -293,6 +311,25 @@ class Run:
                 f"--data STORE --split {split}"
             )
         return Report.load(path)
+
+
+def config_of_best(run: Path, bands: BandSet) -> ModelConfig | None:
+    """Return the config in ``best/``, or None if it is missing, damaged, or of other bands."""
+    folder = run / BEST_FOLDER
+    try:
+        return read_config(folder / MODEL_CONFIG_FILE, name=str(folder), bands=bands)
+    except (ConfigError, ModelError, BandsError, LabelsError, OSError):
+        return None
+
+
+def digest_of_best(run: Path, bands: BandSet) -> str | None:
+    """Return the digest of the weights in ``best/``, or None if they or the config will not do."""
+    if config_of_best(run, bands) is None:
+        return None
+    try:
+        return digest_of_folder(run / BEST_FOLDER)
+    except (ModelError, OSError):
+        return None
 
 
 def read_run_config(folder: Path) -> TrainConfig:

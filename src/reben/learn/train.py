@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from reben.data.loader import Dataset, Loader
 from reben.data.preprocess import check_bands
-from reben.errors import OutputError, TrainingError, first_line
+from reben.errors import OutputError, RunError, TrainingError, first_line
 from reben.learn.config import TrainConfig
 from reben.learn.distributed import is_first_rank, num_ranks, require_same_everywhere
 from reben.learn.resume import open_unfinished
@@ -98,7 +98,13 @@ def train(
     with ExitStack() as held:
         checkpoint = None
         if resume:
-            if is_finished(run := open_unfinished(out)):
+            run = open_unfinished(out)
+            if is_finished(run) and not run.holds_best() and newest_checkpoint(out) is None:
+                raise RunError(
+                    f"The best model of {out} is lost: {run.best} does not hold it, and there is "
+                    "no checkpoint. Put back the files that were there, or train in a new folder."
+                )
+            if is_finished(run) and run.holds_best():
                 require_same(run, config, dataset, None)
                 logger.info("The run %s is finished; there is nothing to do.", out)
                 return Run.open(out)

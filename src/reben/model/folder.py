@@ -81,8 +81,9 @@ def require_best(run: Path, status: str = "unknown") -> Path:
     folder = run / BEST_FOLDER
     if not (folder / CONFIG_FILE).is_file():
         raise RunError(
-            f"The run {run} (status {status}) holds no model, since no epoch was finished; its "
-            "train.log may tell why. Train again."
+            f"The run {run} (status {status}) holds no model, since no epoch was finished or "
+            f"{BEST_FOLDER}/ was removed; its train.log may tell why. Resume it: "
+            f"reben train --resume {run}"
         )
     return folder
 

@@ -70,7 +70,7 @@ def test_a_run_is_measured_on_the_store_that_it_was_trained_on(run_folder, store
     summary["data"]["store"] = str(run_folder / "gone")
     (run_folder / "summary.json").write_text(json.dumps(summary))
     assert run(words) == 2
-    assert "was trained on it. If the data lie elsewhere, name their store: --data STORE" in (
+    assert "tells where its data were. If the data lie elsewhere, name their store" in (
         capsys.readouterr().err
     )
 

@@ -232,6 +232,59 @@ def test_a_best_model_that_was_lost_is_written_again(dataset, moments, stopped, 
     assert "was written into best again" in caplog.text
 
 
+def damage_weights(best):
+    content = bytearray((best / "model.safetensors").read_bytes())
+    content[-5] ^= 1
+    (best / "model.safetensors").write_bytes(content)
+
+
+def swap_bands(best):
+    config = (best / "config.json").read_text()
+    swapped = config.replace('"B04"', '"?"').replace('"B02"', '"B04"').replace('"?"', '"B02"')
+    assert swapped != config
+    (best / "config.json").write_text(swapped)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [damage_weights, swap_bands, shutil.rmtree, lambda best: (best / "config.json").write_text("")],
+    ids=["weights", "bands", "missing", "config"],
+)
+def test_a_finished_run_whose_best_model_was_damaged_is_refused_and_put_right(
+    dataset, moments, tmp_path, damage
+):
+    folder = shutil.copytree(moments[0], tmp_path / "run")
+    damage(folder / "best")
+
+    with pytest.raises(RunError, match=f"damaged or replaced.*reben train --resume {folder}"):
+        Run.open(folder)
+
+    require_same_end(dataset, folder, moments[0])
+
+
+def test_a_calibration_outlives_damaged_weights(dataset, moments, tmp_path):
+    folder = shutil.copytree(moments[0], tmp_path / "run")
+    config = folder / "best" / "config.json"
+    config.write_text(config.read_text().replace('"temperature": 1.0', '"temperature": 1.5'))
+    damage_weights(folder / "best")
+
+    require_same_end(dataset, folder, moments[0])
+
+    assert '"temperature": 1.5' in config.read_text()
+
+
+def test_a_finished_run_whose_best_model_is_nowhere_stays_as_it_is(dataset, moments, tmp_path):
+    folder = shutil.copytree(moments[0], tmp_path / "run")
+    shutil.rmtree(folder / "checkpoints")
+    damage_weights(folder / "best")
+    before = visible(folder)
+
+    with pytest.raises(RunError, match=r"is lost: .*no checkpoint.*train in a new folder"):
+        train(settings(), dataset, folder, resume=True)
+
+    assert visible(folder) == before
+
+
 def test_a_best_model_that_is_nowhere_is_said_before_anything_changes(dataset, stopped):
     folder = stopped
     (folder / "best" / "model.safetensors").write_bytes(b"")

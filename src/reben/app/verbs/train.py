@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
@@ -102,15 +103,17 @@ def train(  # noqa: PLR0913 - all are flags
         table = past.get("label_table")
     else:
         table = labels if is_label_table(labels) else None
+    knowing = nullcontext() if run is None else run.knowing_its_data(is_named=data is not None)
     with progress_bar("epoch") as bar:
-        dataset = open_dataset(
-            store,
-            settings.bands,
-            metadata=None if run is None or data is not None else run.metadata,
-            labels=settings.label_names,
-            label_table=table,
-            **({} if run is None else filters_of(run.summary.get("filters"))),
-        )
+        with knowing:
+            dataset = open_dataset(
+                store,
+                settings.bands,
+                metadata=None if run is None or data is not None else run.metadata,
+                labels=settings.label_names,
+                label_table=table,
+                **({} if run is None else filters_of(run.summary.get("filters"))),
+            )
         done = fit(
             settings,
             dataset,

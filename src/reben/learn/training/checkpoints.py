@@ -22,9 +22,9 @@ from torch import Tensor
 from typing_extensions import TypedDict
 
 from reben.data.loader import Dataset
-from reben.errors import BandsError, ConfigError, ModelError, RunError, first_line
+from reben.errors import BandsError, ConfigError, RunError, first_line
 from reben.learn.config import MAY_CHANGE, ChangedSetting, TrainConfig
-from reben.learn.run import Run, Summary
+from reben.learn.run import Run, Summary, config_of_best, digest_of_best
 from reben.learn.run_files import CHECKPOINT_FOLDER
 from reben.learn.training.record import MONITORED
 from reben.model.classifier import Classifier
@@ -33,7 +33,7 @@ from reben.model.folder import (
     SUMMARY_FILE,
     write_model,
 )
-from reben.model.weights import digest_of_folder, digest_weights
+from reben.model.weights import digest_weights
 from reben.support.atomic import atomic_file
 from reben.support.json_files import Count, Finite, parse_json
 
@@ -226,7 +226,8 @@ def restore_best(run: Path, state: State, published: Classifier, checkpoint: Pat
     is_of_best = digest_weights(published.state_dict()) == wanted
     if is_of_best and not (kept.is_file() and kept.samefile(checkpoint)):
         keep_best(checkpoint)
-    if _digest_of_best(run) == wanted:
+    config = published.config
+    if digest_of_best(run, config.bands) == wanted:
         return
     weights = published.state_dict() if is_of_best else _published_weights(kept)
     if digest_weights(weights) != wanted:
@@ -234,15 +235,9 @@ def restore_best(run: Path, state: State, published: Classifier, checkpoint: Pat
             f"The model of the best epoch, {best}, is lost: neither {run / BEST_FOLDER} nor {kept} "
             "holds it. Train again, or put back the file that was there."
         )
-    write_model(run / BEST_FOLDER, published.config, weights)
+    # A config that is sound may hold a calibration.
+    write_model(run / BEST_FOLDER, config_of_best(run, config.bands) or config, weights)
     logger.warning("The model of the best epoch, %d, was written into %s again.", best, BEST_FOLDER)
-
-
-def _digest_of_best(run: Path) -> str | None:
-    try:
-        return digest_of_folder(run / BEST_FOLDER)
-    except (ModelError, OSError):
-        return None
 
 
 def _published_weights(checkpoint: Path) -> dict[str, Tensor]:
