@@ -792,6 +792,16 @@ def test_the_dropout_of_a_frozen_backbone_is_none(run, report, tmp_path):
     assert recipe["Optimiser"].endswith("on all weights that were trained")
 
 
+def test_a_warm_up_that_nobody_set_is_the_one_that_ran(run, report, tmp_path):
+    other = copy_of(run, tmp_path / "run", warmup_steps=1)
+    (other.path / "config.toml").write_text(replace(run.config, warmup_steps=None).to_toml())
+    folder = plain_card(Run.open(other.path), report, tmp_path / "card")
+    text = (folder / "README.md").read_text()
+    recipe = dict(table_after(text, "## Training")[1:])
+    assert "linear warm-up over 1 step from 10% of the peak" in recipe["Learning rate"]
+    assert ["Warm-up steps", "1,000", "1"] in table_after(text, "Differences")
+
+
 def test_the_precision_is_that_which_ran(run, report, tmp_path):
     recipe, differences = card_of_effect(
         run,

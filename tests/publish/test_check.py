@@ -659,6 +659,21 @@ def test_what_an_author_writes_outside_of_the_sections_is_no_fault(change, folde
     assert check_card(folder) == ()
 
 
+@pytest.mark.parametrize("fence", ["```", "~~~~ text", "~~~"])
+def test_a_section_within_a_fence_that_an_author_opened_is_an_error(fence, folder):
+    edit(folder, r"^<!-- reben:begin warning -->", f"{fence}\n<!-- reben:begin warning -->")
+    problems = [str(problem) for problem in check_card(folder)]
+    assert f"{CARD}, section warning: it stands in a block of code, so its page is broken" in (
+        problems
+    )
+
+
+def test_a_fence_that_is_closed_before_a_section_is_no_fault(folder):
+    own = "```\nmine\n```\n\n<!-- reben:begin warning -->"
+    edit(folder, r"^<!-- reben:begin warning -->", own)
+    assert check_card(folder) == ()
+
+
 @pytest.mark.parametrize(
     ("old", "new"),
     [

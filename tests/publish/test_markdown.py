@@ -71,6 +71,11 @@ def test_a_fault_of_a_template_is_an_error_with_its_file_and_line(template, line
         render(template, {"labels": ["a"]}, "mine.jinja")
 
 
+def test_names_are_listed_only_where_a_name_is_what_is_wrong():
+    with pytest.raises(ConfigError, match=r"division by zero\.$"):
+        render("{{ 1 / 0 }}", {"labels": ["a"]}, "mine.jinja")
+
+
 HOSTILE = (
     "https://evil.com/x", "http://evil.com", "www.evil.com", "me@evil.com", "mailto:me@evil.com",
     "evil.com", "<https://evil.com>", "<me@evil.com>", "[a](https://evil.com)", "[evil.com]",

@@ -175,7 +175,7 @@ def test_a_page_of_one_tile_says_why_there_is_no_interval_by_tile():
     found = measure(predicted(40, num_tiles=1), rounds=10)
 
     page = render_page(found, {})
-    assert "There are no intervals by tile: All patches are of one tile" in page
+    assert "There are no intervals by tile: all patches are of one tile" in page
     assert "with whole patches drawn" not in page
 
 

@@ -34,6 +34,7 @@ from reben.errors import (
 from reben.learn.config import (
     PAPER_MATMUL_PRECISION,
     PAPER_PRECISION,
+    PAPER_WARMUP_STEPS,
     ChangedSetting,
     TrainConfig,
 )
@@ -219,12 +220,15 @@ class Run:
     def differences_from_paper(self) -> list[ChangedSetting]:
         """Return what can change the result and differs from the paper, as it was in effect.
 
-        As `TrainConfig.differences_from_paper`, but for the precision: that of the run, together
-        with that of matrix products, whatever was set.
+        As `TrainConfig.differences_from_paper`, but for what a setting may leave open: the steps of
+        the warm-up, and the precision, together with that of matrix products.
         """
         used = self.summary.get("in_effect", {})
         precision = used.get("precision", self.summary.get("precision", self.config.precision))
-        found = [one for one in self.config.differences_from_paper() if one.name != "precision"]
+        asked, steps = self.config.differences_from_paper(), self.summary["warmup_steps"]
+        found = [one for one in asked if one.name not in ("warmup_steps", "precision")]
+        if steps != PAPER_WARMUP_STEPS:
+            found.append(ChangedSetting("warmup_steps", PAPER_WARMUP_STEPS, steps))
         ours = (precision, used.get("matmul_precision", "unknown"))
         if ours != (PAPER_PRECISION, PAPER_MATMUL_PRECISION):
             theirs = f"{PAPER_PRECISION}, matrix products {PAPER_MATMUL_PRECISION}"

@@ -142,7 +142,7 @@ def render(template: str, values: Mapping[str, Any], name: str = "The card templ
         values: What it may use.
         name: What messages call it.
     """
-    from jinja2 import StrictUndefined, TemplateError
+    from jinja2 import StrictUndefined, TemplateError, UndefinedError
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
     environment = ImmutableSandboxedEnvironment(
@@ -163,10 +163,8 @@ def render(template: str, values: Mapping[str, Any], name: str = "The card templ
     except (TemplateError, *_FAULTS) as error:
         line = _line_of(error)
         where = name if line is None else f"{name}, line {line},"
-        raise ConfigError(
-            f"{where} cannot be filled: {first_line(error)}. It may use: "
-            f"{', '.join(sorted(values))}."
-        ) from error
+        known = f" It may use: {', '.join(sorted(values))}." * isinstance(error, UndefinedError)
+        raise ConfigError(f"{where} cannot be filled: {first_line(error)}.{known}") from error
 
 
 _FAULTS = (

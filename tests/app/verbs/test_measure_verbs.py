@@ -126,7 +126,7 @@ def test_evaluate_says_how_sure_the_figures_are(model, store, capsys):
     assert run(["evaluate", str(model), "--data", str(store), "--rounds", "20"]) == 0
 
     told = capsys.readouterr().out
-    assert "No 95 % interval by tile: All patches are of one tile" in told
+    assert "No 95 % interval by tile: all patches are of one tile" in told
     assert "95 % interval by patch (3): macro average precision" in told
 
 

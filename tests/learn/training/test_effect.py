@@ -124,7 +124,8 @@ def test_the_run_tells_how_its_precision_differs_from_the_paper(dataset, tiny, t
     used = {**run.summary["in_effect"], "matmul_precision": PAPER_MATMUL_PRECISION}
     as_published = Run(run.path, run.config, {**run.summary, "in_effect": used})
     assert "precision" not in {one.name for one in as_published.differences_from_paper()}
-    half = Run(run.path, run.config, {"in_effect": {**used, "precision": "bf16-mixed"}})
+    mixed = {**used, "precision": "bf16-mixed"}
+    half = Run(run.path, run.config, {**run.summary, "in_effect": mixed})
     assert half.differences_from_paper()[-1].own == "bf16-mixed"
     assert run.summary["precision"] == "32-true"
 

@@ -259,7 +259,7 @@ def _prepare(
         tiles = "tile" if len(names) == 1 else "tiles"
         caution = f"Only {len(names)} {tiles}: the intervals are too narrow."
     if len(names) < 2:
-        reason = f"All patches are of one {by}, which says nothing about other ones."
+        reason = f"all patches are of one {by}, which says nothing about other ones."
     return kind(by, len(names), rounds, level, seed, reason, caution), units.astype(np.int64)
 
 

@@ -281,7 +281,8 @@ def _devices(config: TrainConfig, device: _Device) -> str:
 
 def _schedule(config: TrainConfig, warmup_steps: int) -> str:
     lowest = f"{LOWEST_PART:.0%} of the peak"
-    warmup = f"linear warm-up over {thousands(warmup_steps)} steps from {lowest}"
+    steps = f"{thousands(warmup_steps)} step{'' if warmup_steps == 1 else 's'}"
+    warmup = f"linear warm-up over {steps} from {lowest}"
     start = warmup if warmup_steps else "no warm-up"
     return f"peak {config.learning_rate:g}; {start}; cosine decay to {lowest}"
 

@@ -24,6 +24,7 @@ from reben.errors import ConfigError, ModelFolderError
 from reben.publish.cards.content import fill
 from reben.publish.cards.front_matter import front_matter
 from reben.publish.cards.user_template import CardTemplate, own_templates
+from reben.publish.pages import code_lines
 from reben.support.json_files import read_json
 
 RECORD_FILE = "card.json"
@@ -122,6 +123,14 @@ def read_sections(text: str) -> tuple[dict[str, str], str | None]:
     if fault is None and len(found) < len(spans):
         fault = "two sections have the same name"
     return found, fault
+
+
+def marks_in_code(text: str) -> set[str]:
+    """Return the sections of which a mark is shown as code, by a fence that is open around it."""
+    lines = text.split("\n")
+    blocks = (lines[first:last] for first, last, kind in code_lines(text) if kind != "html_block")
+    marks = (_MARK.search(line) for block in blocks for line in block)
+    return {mark[2] for mark in marks if mark is not None}
 
 
 def split_pieces(text: str) -> Iterator[tuple[str, str]]:

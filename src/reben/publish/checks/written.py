@@ -22,6 +22,7 @@ from reben.publish.cards.record import (
     RECORD_FILE,
     CardRecord,
     lines_with_figures,
+    marks_in_code,
     read_sections,
     sha256,
 )
@@ -170,6 +171,10 @@ def _check_sections(found: Written, texts: Mapping[str, str] | None) -> Iterator
     there, fault = read_sections(found.card.text)
     if fault is not None:
         yield CardProblem(CARD_FILE, f"the section marks do not match: {fault}")
+    for name in sorted(marks_in_code(found.card.text) & there.keys()):
+        yield CardProblem(
+            f"{CARD_FILE}, section {name}", "it stands in a block of code, so its page is broken"
+        )
     checksums = found.record.sections
     for name in texts or checksums:
         where = f"{CARD_FILE}, section {name}"
