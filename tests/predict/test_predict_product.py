@@ -5,7 +5,7 @@ import pytest
 import rasterio
 import torch
 
-from reben.errors import ConfigError, OutputError
+from reben.errors import ConfigError, OutputError, PixelValueError
 from reben.model.classifier import Classifier
 from reben.predict.resume import SceneProgress
 from reben.predict.scene import predict_scene
@@ -92,6 +92,17 @@ class Broken:
     def __exit__(self, *error):
         self.patched.__exit__(None, None, None)
         return error[0] is KeyboardInterrupt
+
+
+def test_a_product_that_was_refused_may_be_corrected(model, tmp_path):
+    made = make_band_folder(tmp_path / "scene", bands=tuple(model.bands), width=240, height=180)
+    out, file = tmp_path / "out.tif", made.path / "B08.tif"
+    right = file.read_bytes()
+    write_tiff(file, (made.stored["B08"] / 1e4).astype(np.float32), metres=10)
+    with pytest.raises(PixelValueError, match="multiply by 10000"):
+        predict_scene(model, made.path, out, boa_offset=0)
+    file.write_bytes(right)
+    assert predict_scene(model, made.path, out, boa_offset=0).num_windows == 4
 
 
 @pytest.mark.parametrize("change", ["model", "offset", "pixels", "classes", "stride"])

@@ -293,7 +293,7 @@ def test_other_kinds_of_addresses_and_absent_files_are_refused(made, href):
     item = make_item(made, properties=APPLIED)
     item["assets"]["blue"]["href"] = href
 
-    with pytest.raises(ProductError, match=r"only http|does not exist"):
+    with pytest.raises(ProductError, match=r"only http|there is no file"):
         open_scene(write_item(made.path / "item.json", item))
 
 

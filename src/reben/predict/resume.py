@@ -48,6 +48,8 @@ class _Progress:
 
     anew = "--restart (restart=True)"
     """What a user passes to throw the parts away."""
+    part_names = "part-*.parquet"
+    """What its parts are called."""
 
     def __init__(self, out: Path) -> None:
         self.out = out
@@ -83,7 +85,8 @@ class _Progress:
 
         Args:
             manifest: Everything that the parts depend on, as JSON holds it.
-            replace: Whether parts with another manifest may be thrown away.
+            replace: Whether parts with another manifest may be thrown away. Without a part there
+                is nothing to lose: an input that was refused may be corrected.
             kept: Keys of positive numbers that keep the values of the earlier run, if there was
                 one, instead of having to agree.
         """
@@ -98,7 +101,7 @@ class _Progress:
             ]
             if not differences:
                 return wanted
-            if not replace:
+            if not replace and any(self.folder.glob(self.part_names)):
                 raise ConfigError(
                     f"An unfinished run of {self.out} used other settings: "
                     f"{'; '.join(differences)}. Repeat its command to continue, choose another "
@@ -217,6 +220,7 @@ class SceneProgress(_Progress):
     """The finished rows of windows of a scene."""
 
     anew = "--overwrite (overwrite=True)"
+    part_names = "row-*.npz"
 
     def finished(self, num_rows: int) -> list[int]:
         """Return the rows of windows that are there and can be read."""

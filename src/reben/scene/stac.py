@@ -104,8 +104,8 @@ class Item:
             is_there = False
         if not is_there:
             raise ProductError(
-                f"{self.id} names {cut(address, 200)}, but the file {cut(str(path), 300)} does not "
-                "exist. Download the asset, or correct the address."
+                f"{self.id} names {cut(address, 200)}, but there is no file {cut(str(path), 300)}. "
+                "Download the asset, or correct the address."
             )
         return path
 
