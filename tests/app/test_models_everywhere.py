@@ -111,7 +111,9 @@ def call_predict_scenes(model, data, product, out):
 
 def call_write_card(model, data, product, out):
     report = reben.evaluate(model, data["test"], rounds=0)
-    folder = reben.write_card(model, report, out / "card", dataset=data, figures=False)
+    folder = reben.write_card(
+        model, report, out / "card", dataset=data, licence="mit", figures=False
+    )
     return (folder / "model.safetensors").is_file()
 
 

@@ -120,7 +120,7 @@ def test_a_stac_item(tmp_path):
 
 def test_a_summary_of_wrong_types(tmp_path):
     from reben.learn.config import TrainConfig
-    from reben.learn.run import open_unfinished
+    from reben.learn.resume import open_unfinished
 
     (tmp_path / "config.toml").write_text(TrainConfig(backbone="resnet50", bands="s2").to_toml())
     shutil.copyfile(CASES / "summary-wrong-types.json", tmp_path / "summary.json")

@@ -123,7 +123,7 @@ def test_patches_with_other_labels_than_the_run_are_an_error(dataset, own_store,
     own = train(tiny(labels=OWN, epochs=1), open_dataset(own_store, labels=OWN), tmp_path / "own")
 
     with pytest.raises(
-        UnknownLabelError, match=r"Pastures.*Labels: barley; maize; wheat.*--labels"
+        UnknownLabelError, match=r"Pastures.*asked for: barley; maize; wheat.*--labels"
     ):
         own.dataset(dataset.store.path)
     with pytest.raises(UnknownLabelError, match="barley"):

@@ -324,11 +324,11 @@ def test_a_model_on_the_hub_is_fetched_at_one_commit(folder, monkeypatch, golden
     shutil.copytree(golden / "test_vit3-s2", commit)
     asked = []
 
-    def fetch(repository, file, **options):
+    def fetch(_, repository, file, **options):
         asked.append((repository, file, options))
         return str(commit / file)
 
-    monkeypatch.setattr("huggingface_hub.hf_hub_download", fetch)
+    monkeypatch.setattr("huggingface_hub.HfApi.hf_hub_download", fetch)
     model = Classifier.from_pretrained("someone/test_vit3-s2-v0.2.0", revision="main", token=False)
     assert model.bands == S2
     assert [(file, options["revision"]) for _, file, options in asked] == [

@@ -303,7 +303,12 @@ def _metadata_files(store: Store, metadata: str | Path | Iterable[str | Path] | 
     if metadata is None:
         stored = (store.path / name for name in (METADATA_FILE, SNOW_CLOUD_FILE))
         return [file for file in stored if file.is_file()]
-    return [Path(f) for f in ([metadata] if isinstance(metadata, str | Path) else metadata)]
+    files = [Path(f) for f in ([metadata] if isinstance(metadata, str | Path) else metadata)]
+    if not files:
+        raise MetadataError(
+            "No metadata file was given. Name at least one, or leave metadata= out."
+        )
+    return files
 
 
 Masks = Literal["codes", "classes"]

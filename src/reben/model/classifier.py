@@ -177,7 +177,8 @@ class Classifier(nn.Module):
 
         Example:
             >>> model = Classifier("test_resnet", "rgb")
-            >>> patch = {name: np.full((120, 120), 500.0) for name in ("B02", "B03", "B04")}
+            >>> ramp = np.arange(120.0 * 120).reshape(120, 120)
+            >>> patch = {"B02": ramp, "B03": ramp + 1, "B04": ramp + 2}
             >>> [len(scores) for scores in model.predict_many([patch, patch])]
             [1, 1]
         """

@@ -278,8 +278,8 @@ def test_length_is_the_number_of_batches_of_a_rank(dataset):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"num_workers": -1}, "at least 0, not -1 and 2"),
-        ({"prefetch": -1}, "at least 0, not 0 and -1"),
+        ({"num_workers": -1}, "num_workers must be at least 0, not -1"),
+        ({"prefetch": -1}, "prefetch must be at least 0, not -1"),
         ({"dtype": torch.float64}, "not torch.float64"),
         ({"rank": 1}, "No rank 1 among 1"),
     ],
