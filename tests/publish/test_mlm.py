@@ -118,6 +118,12 @@ def test_the_output_says_labels_colours_and_sigmoid(described):
     assert properties["mlm:hyperparameters"]["thresholds"] == [0.5] * 19
 
 
+def test_rates_of_dropout_which_a_training_may_not_have_had_are_not_told():
+    model = Classifier("test_resnet", "s1", drop_rate=0.3)
+    item = mlm_item(model, name="n", files={}, licence="mit")
+    assert not [name for name in item["properties"]["mlm:hyperparameters"] if "drop" in name]
+
+
 def test_the_temperature_of_a_calibrated_model_is_said():
     model = Classifier("test_resnet", "s1")
     model.config = ModelConfig.from_dict({**model.config.to_dict(), "temperature": 1.5})

@@ -259,12 +259,10 @@ def _output_fields(config: ModelConfig) -> dict[str, Any]:
 
 
 def _hyperparameters(config: ModelConfig, num_train: int | None) -> dict[str, Any]:
-    """Return the settings of the model that no other field holds."""
+    """Return what a model is used with and no other field holds; `num_train` if it is known."""
     return {
         "image_size": config.image_size,
         "upsampling": config.upsampling,
-        "drop_rate": config.drop_rate,
-        "drop_path_rate": config.drop_path_rate,
         "temperature": config.temperature,
         "thresholds": list(config.thresholds),
         **({} if num_train is None else {"num_train": num_train}),
