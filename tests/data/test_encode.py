@@ -311,6 +311,17 @@ def test_all_inputs_are_found_in_a_folder_of_published_names(ending, values, tmp
     assert f"Found metadata: {folder / METADATA_FILE}" in caplog.text
 
 
+def test_tables_that_are_not_used_are_not_told(tmp_path, caplog):
+    folder = with_tables(tmp_path / "data", names=[METADATA_FILE, SNOW_CLOUD_FILE])
+    write_tree(folder, NUMBERS)
+
+    with caplog.at_level(logging.INFO):
+        encode(tmp_path / "s", folder=folder, metadata=iter([folder / METADATA_FILE]), workers=1)
+
+    assert record_of(tmp_path / "s")["metadata"] == [METADATA_FILE]
+    assert "Found metadata" not in caplog.text
+
+
 def test_a_split_archive_is_found_by_its_parts(values, tmp_path):
     content = COMPRESS[".tar.gz"](archive_of("s1", NUMBERS))
     for place, ending in enumerate(["aa", "ab"]):

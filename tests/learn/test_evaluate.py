@@ -25,7 +25,7 @@ from reben.errors import (
 from reben.learn.config import TrainConfig
 from reben.learn.evaluate import evaluate, measure, predict_dataset
 from reben.learn.metrics.classification import compute_metrics
-from reben.learn.predict import join_slurm
+from reben.learn.predict import join_slurm, joined_processes
 from reben.learn.predictions import Predictions
 from reben.learn.run import Run
 from reben.model import inference
@@ -381,3 +381,23 @@ def test_a_task_of_slurm_that_cannot_reach_the_others_is_refused():
         join_slurm({"SLURM_NTASKS": "32", "SLURM_PROCID": "3"})
     with pytest.raises(ConfigError, match=r"SLURM_PROCID=a are not numbers"):
         join_slurm({"SLURM_PROCID": "a"})
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"WORLD_SIZE": "2"},
+        {"WORLD_SIZE": "x"},
+        {"WORLD_SIZE": "2", "RANK": "a"},
+        {"WORLD_SIZE": "2", "RANK": "0"},
+        {"WORLD_SIZE": "2", "RANK": "5", "MASTER_ADDR": "localhost", "MASTER_PORT": "0"},
+    ],
+)
+def test_variables_of_torchrun_that_join_nothing_are_refused(variables, monkeypatch):
+    for name in ("WORLD_SIZE", "RANK", "MASTER_ADDR", "MASTER_PORT"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+
+    with pytest.raises(ConfigError, match=r"torchrun.*unset WORLD_SIZE"), joined_processes():
+        pass

@@ -123,8 +123,9 @@ def encode(  # noqa: PLR0913
     if folder is not None:
         from reben.data.encoding.find import find_inputs
 
-        found = find_inputs(Path(folder), paths)
-        paths, metadata = found.inputs | paths, [*metadata] or found.metadata
+        metadata = [*metadata]
+        found = find_inputs(Path(folder), paths, needs_metadata=not metadata)
+        paths, metadata = found.inputs | paths, metadata or found.metadata
     inputs = _open_inputs(paths, executor)
     store = Path(out)
     make_folder(store)

@@ -279,7 +279,8 @@ def _check_values(rows: pa.Table, labels: Sequence[str]) -> None:
         counted = pc.value_counts(patch_ids)
         first = next(row["values"] for row in counted.to_pylist() if row["counts"] > 1)
         raise MetadataError(
-            f"Patch {first} occurs more than once in the metadata. Name each file once."
+            f"Patch {first} occurs more than once in the metadata. Name each file "
+            "once, and keep one row for each patch."
         )
     _require_known_labels(rows, labels)
 

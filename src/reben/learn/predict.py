@@ -86,9 +86,24 @@ def joined_processes() -> Iterator[bool]:
 
 
 def _join_torchrun() -> bool:
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
-        return False
-    distributed.init_process_group("gloo")
+    names = ("WORLD_SIZE", "RANK", "MASTER_ADDR", "MASTER_PORT")
+    try:
+        size, rank = (
+            int(os.environ.get(name) or default)
+            for name, default in zip(names, (1, 0), strict=False)
+        )
+        if size == 1:
+            return False
+        if not 0 <= rank < size:
+            raise ValueError(f"there is no process {rank} of {size}")
+        distributed.init_process_group("gloo")
+    except (RuntimeError, ValueError) as error:
+        told = ", ".join(f"{name}={os.environ[name]}" for name in names if name in os.environ)
+        raise ConfigError(
+            f"By its environment ({told}) this is one of several processes, and it cannot join "
+            f"them: {first_line(error)}. Start them with torchrun, which sets all of these "
+            "variables, or unset WORLD_SIZE to work alone."
+        ) from error
     return True
 
 

@@ -40,7 +40,9 @@ class FoundInputs(NamedTuple):
     metadata: list[Path]
 
 
-def find_inputs(folder: Path, given: Collection[str]) -> FoundInputs:
+def find_inputs(
+    folder: Path, given: Collection[str], *, needs_metadata: bool = True
+) -> FoundInputs:
     """Return the inputs at or below a folder, and log them.
 
     Archives and folders with the published names are taken first; without them, the folder in
@@ -70,6 +72,7 @@ def find_inputs(folder: Path, given: Collection[str]) -> FoundInputs:
         )
     _require_apart(inputs, folder)
     tables = [search.tables[name][0] for name in _TABLES if search.tables[name]]
+    tables = tables if needs_metadata else []
     for kind, path in (*inputs.items(), *(("metadata", table) for table in tables)):
         _log.info("Found %s: %s", kind, path)
     return FoundInputs(inputs, tables)
