@@ -101,6 +101,13 @@ def test_without_a_picture_there_is_none(board, tmp_path):
     assert not (write_leaderboard(board, tmp_path, picture=False) / "leaderboard.png").exists()
 
 
+def test_two_models_of_the_same_scores_differ_by_no_minus_zero(board):
+    rows = board.groups[0].entries
+    same = Comparison("tile", 9, 10, 0.95, 0, macro={"f1": MetricDifference(0.0, 0.0, 0.0, 1.0)})
+    text = to_markdown(replace(board, groups=(ComparableReports(rows, {(EVIL, "r18"): same}),)))
+    assert text.count("+0.0000 (+0.0000 to +0.0000) not real") == 2
+
+
 def several(p_values):
     """A group of four models, of which each pair has one of the p-values."""
     rows = [LeaderboardRow(name, report(name)) for name in "abcd"]

@@ -138,7 +138,8 @@ def matrix(board: Leaderboard, group: ComparableReports) -> list[list[str]]:
             return "" if first == second else "unknown"
         is_real = group.is_real(first, second, board.mean, board.figure)
         verdict = "real" if is_real else "not real"
-        return f"{found.value:+.4f} ({found.low:+.4f} to {found.high:+.4f}) {verdict}"
+        # `z` writes no minus before a difference that rounds to zero.
+        return f"{found.value:+z.4f} ({found.low:+z.4f} to {found.high:+z.4f}) {verdict}"
 
     rows = [[first, *(cell(first, second) for second in names)] for first in names]
     return [["row minus column", *names], *rows]
