@@ -151,3 +151,13 @@ def pointed_at(hub: FakeHub, home: Path) -> Iterator[None]:
             yield
         finally:
             close_session()
+
+
+@contextmanager
+def offline() -> Iterator[None]:
+    """Set the Hub client offline, and back before a fixture that set it otherwise ends."""
+    from huggingface_hub import constants
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(constants, "HF_HUB_OFFLINE", True)
+        yield

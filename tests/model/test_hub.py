@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from hub_server import offline
 from reben import open_dataset
 from reben.errors import (
     AmbiguousBandsError,
@@ -148,17 +149,16 @@ def test_offline_with_a_warm_cache_works_without_a_request(published, model, tmp
     assert published.requests == []
 
 
-def test_the_offline_mode_of_the_client_works_with_a_warm_cache(published, model, monkeypatch):
+def test_the_offline_mode_of_the_client_works_with_a_warm_cache(published, model):
     Classifier.from_pretrained(NAME)
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    assert same_weights(Classifier.from_pretrained(NAME), model)
+    with offline():
+        assert same_weights(Classifier.from_pretrained(NAME), model)
 
 
-def test_a_cold_cache_offline_is_an_error_that_says_so(published, monkeypatch):
+def test_a_cold_cache_offline_is_an_error_that_says_so(published):
     with pytest.raises(ModelFolderError, match=r"cache does not hold .* whole.*offline"):
         Classifier.from_pretrained(NAME, local_files_only=True)
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    with pytest.raises(ModelFolderError, match="network on"):
+    with offline(), pytest.raises(ModelFolderError, match="network on"):
         Classifier.from_pretrained(NAME)
     assert published.requests == []
 

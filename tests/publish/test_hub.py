@@ -8,6 +8,7 @@ from importlib.metadata import version
 import pytest
 import torch
 
+from hub_server import offline
 from reben.errors import (
     CardError,
     ConfigError,
@@ -680,9 +681,8 @@ def test_a_commit_that_cannot_be_looked_for_is_said_to_be_uncertain(hub, token, 
     assert push(folder, NAME).outcome == "unchanged"
 
 
-def test_a_client_that_is_set_offline_says_so(hub, token, folder, monkeypatch):
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    with pytest.raises(HubConnectionError, match="HF_HUB_OFFLINE"):
+def test_a_client_that_is_set_offline_says_so(hub, token, folder):
+    with offline(), pytest.raises(HubConnectionError, match="HF_HUB_OFFLINE"):
         push(folder, NAME)
     assert hub.requests == []
 
