@@ -338,9 +338,8 @@ SRUN = tuple(
 )
 
 
-@pytest.mark.parametrize(
-    "started", [TORCHRUN, pytest.param(SRUN, marks=pytest.mark.slow)], ids=["torchrun", "srun"]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("started", [TORCHRUN, SRUN], ids=["torchrun", "srun"])
 def test_two_processes_predict_each_patch_once(started, model, dataset, tmp_path):
     """Fifteen patches, so that the parts are not of the same size."""
     folder = model.save_pretrained(tmp_path / "model")

@@ -223,7 +223,7 @@ def test_the_tables_of_results_are_the_reports(text, report):
 
 def test_intervals_of_single_patches_are_said_to_be_too_narrow(text):
     assert "from 1,000 bootstrap resamples of single patches" in text
-    assert "these intervals are too narrow. There are no intervals by tile: All patches are" in text
+    assert "these intervals are too narrow. There are no intervals by tile: all patches are" in text
 
 
 def test_a_report_without_intervals_makes_tables_without_them(run, report, tmp_path):

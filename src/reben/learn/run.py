@@ -41,7 +41,7 @@ from reben.learn.config import (
 from reben.learn.report import REPORT_FILE, Report
 from reben.learn.run_files import CONFIG_FILE, METRICS_FILE
 from reben.model.config import ModelConfig
-from reben.model.folder import BEST_FOLDER, SUMMARY_FILE, require_best, run_folder
+from reben.model.folder import BEST_FOLDER, SUMMARY_FILE, another_best, require_best, run_folder
 from reben.model.folder import CONFIG_FILE as MODEL_CONFIG_FILE
 from reben.model.published import read_config
 from reben.model.weights import digest_of_folder
@@ -191,12 +191,7 @@ class Run:
         if run.summary.get("best_epoch") is None or "best_weights_sha256" not in run.summary:
             require_best(folder, run.summary.get("status", "unknown"))
         if not run.holds_best():
-            raise RunError(
-                f"The summary of {folder} speaks of another model than its {BEST_FOLDER}/ holds: "
-                "the training is writing it, or was ended while it did, or the files there were "
-                "damaged or replaced. Try again in a moment, or let it be put right: "
-                f"reben train --resume {folder}"
-            )
+            raise another_best(folder)
         return run
 
     def holds_best(self) -> bool:

@@ -24,6 +24,7 @@ from reben.model.weights import (
 )
 from reben.spec.bands import BandSet
 from reben.support.atomic import atomic_file
+from reben.support.json_files import read_json
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -86,6 +87,23 @@ def require_best(run: Path, status: str = "unknown") -> Path:
             f"reben train --resume {run}"
         )
     return folder
+
+
+def another_best(run: Path) -> RunError:
+    """Return the error that the summary of a run tells of other weights than those in ``best/``."""
+    return RunError(
+        f"The summary of {run} speaks of another model than its {BEST_FOLDER}/ holds: the training "
+        "is writing it, or was ended while it did, or the files there were damaged or replaced. "
+        f"Try again in a moment, or let it be put right: reben train --resume {run}"
+    )
+
+
+def require_told(run: Path, weights: str) -> None:
+    """Raise `another_best` unless the summary tells of the weights that have this digest."""
+    cure = f"Let it be put right: reben train --resume {run}"
+    told = read_json(run / SUMMARY_FILE, dict[str, Any], RunError, cure).get("best_weights_sha256")
+    if told not in (None, weights):  # an older version told of none
+        raise another_best(run)
 
 
 def read_model(

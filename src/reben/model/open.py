@@ -11,8 +11,9 @@ import torch
 
 from reben.errors import ConfigError, first_line
 from reben.model.classifier import Classifier
-from reben.model.folder import RunLike, is_folder, place_of, run_folder
+from reben.model.folder import RunLike, is_folder, place_of, require_told, run_folder
 from reben.model.published import published_name, require_bands
+from reben.model.weights import digest_weights
 from reben.spec.bands import BandSet
 
 ModelLike = Classifier | RunLike | str | Path
@@ -40,7 +41,7 @@ def open_model(
     Raises:
         ConfigError: If the device cannot be used, or a folder or classifier gets a revision.
         BandsMismatchError: If ``bands`` are not the bands of the model.
-        RunError: If a run holds no model yet.
+        RunError: If a run holds no model yet, or another one than its summary tells of.
         ModelError: If the model cannot be loaded.
         HubError: If the Hub refuses, or cannot be reached and its cache lacks the model.
 
@@ -50,9 +51,14 @@ def open_model(
         >>> open_model("BIFOLD-BigEarthNetv2-0/resnet50-s2-v0.2.0", "cuda:1")  # doctest: +SKIP
     """
     if not isinstance(model, Classifier):
-        return Classifier.from_pretrained(
-            place_of(model), revision=revision, bands=bands, device=pick_device(device)
+        place = place_of(model)
+        opened = Classifier.from_pretrained(
+            place, revision=revision, bands=bands, device=pick_device(device)
         )
+        run = run_folder(place)
+        if run is not None:
+            require_told(run, digest_weights(opened.state_dict()))
+        return opened
     if revision is not None:
         raise ConfigError(
             f"A classifier that is open has no revision {revision}. Leave revision out, or give "

@@ -115,6 +115,7 @@ def test_overwrite_begins_anew_where_parts_were_made_with_other_settings(
     manifest = tmp_path / ".t.csv.parts" / "manifest.json"
     manifest.parent.mkdir()
     manifest.write_text('{"part_size": 4}')
+    manifest.with_name("part-00000.parquet").write_bytes(b"")
     assert run(words) == 2
     assert "used other settings" in capsys.readouterr().err
     assert run([*words, "--overwrite"]) == 0

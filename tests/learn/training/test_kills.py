@@ -19,6 +19,7 @@ from reben.learn.config import TrainConfig
 from reben.learn.train import Run, train
 from reben.learn.training.loop import Loop
 from reben.learn.training.record import MONITORED
+from reben.model.open import open_model
 from reben.model.weights import digest_weights
 
 SCORES = [0.25, 0.5, 0.125]
@@ -260,6 +261,16 @@ def test_a_finished_run_whose_best_model_was_damaged_is_refused_and_put_right(
         Run.open(folder)
 
     require_same_end(dataset, folder, moments[0])
+
+
+def test_a_damaged_best_model_is_no_model_of_its_run(moments, tmp_path):
+    folder = shutil.copytree(moments[0], tmp_path / "run")
+    open_model(folder / "best")
+    damage_weights(folder / "best")
+
+    for place in (folder, folder / "best"):
+        with pytest.raises(RunError, match=f"damaged or replaced.*reben train --resume {folder}"):
+            open_model(place)
 
 
 def test_a_calibration_outlives_damaged_weights(dataset, moments, tmp_path):
