@@ -27,7 +27,7 @@ from demo_page_server import reben_demo, serving
 from reben.app.demo.locator import centre_of, describe_degrees
 from reben.data.preprocess import SuspiciousInputWarning
 from reben.model.classifier import Classifier
-from reben.spec.patches import Bounds
+from reben.spec.patches import Bounds, place_of_name
 
 pytestmark = pytest.mark.browser
 
@@ -334,7 +334,9 @@ def test_uploaded_tiffs_are_predicted(visit, model):
     upload(visit, files_of("s2", "s1"))
     visit.get_by_text(made_up.patch_id(7), exact=True).wait_for()
     assert shown_scores(visit) == scores_of(model, made_up.patch(7))
-    place = Bounds(32633, 308_400, 4_998_800, 309_600, 5_000_000)
+    named = place_of_name(made_up.patch_id(7))
+    east = made_up_files.EAST_OF_NAME
+    place = Bounds(named.epsg, named.left + east, named.bottom, named.right + east, named.top)
     assert visit.get_by_text(describe_degrees(*centre_of(place)), exact=True).count() == 1
     choose(visit, 11)  # the patch that was shown before
     assert shown_scores(visit) == scores_of(model, made_up.patch(11))
