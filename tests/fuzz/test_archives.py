@@ -72,5 +72,5 @@ def test_streams(kind, tmp_path):
         for _ in read_members(chunks, "a", lambda *_: True):
             pass
 
-    cases = (damage(content, random) for random in randoms(NUM_CASES // 4))
+    cases = (damage(content, random) for random in randoms(NUM_CASES))
     try_cases(read, cases)

@@ -45,7 +45,7 @@ def test_csv(tmp_path):
 
 def test_parquet_of_odd_values(tmp_path):
     def cases():
-        for random in randoms(NUM_CASES // 2):
+        for random in randoms(NUM_CASES):
             rows = [made_up.row(number) for number in range(3)]
             name = random.choice([*rows[0]])
             for changed in rows if random.random() < 0.5 else rows[:1]:

@@ -48,7 +48,7 @@ ITEM = {
 }  # fmt: skip
 
 
-def distorted(value, count=NUM_CASES // 2):
+def distorted(value, count=NUM_CASES):
     """JSON texts of changed values, one in five with changed bytes."""
     for random in randoms(count):
         text = json.dumps(distort(value, random) if random.random() < 0.8 else value)
@@ -66,9 +66,9 @@ def from_file(read, path):
 def test_configs_of_models(tmp_path, golden):
     value = json.loads((golden / "test_resnet-all" / "config.json").read_text())
     read = from_file(partial(read_config, name="resnet50-s2-v0.2.0"), tmp_path / "config.json")
-    try_cases(read, distorted(value, NUM_CASES // 4))
+    try_cases(read, distorted(value, NUM_CASES))
     own = json.loads(Classifier("test_resnet", "rgb").config.to_json())
-    assert try_cases(read, distorted(own, NUM_CASES // 4))
+    assert try_cases(read, distorted(own, NUM_CASES))
 
 
 def test_headers_of_weights(tmp_path):
@@ -80,7 +80,7 @@ def test_headers_of_weights(tmp_path):
     header = json.loads(content[8:end])
 
     def cases():
-        for random in randoms(NUM_CASES // 4):
+        for random in randoms(NUM_CASES):
             if random.random() < 0.5:
                 text = json.dumps(distort(header, random)).encode()
                 yield len(text).to_bytes(8, "little") + text + content[end:]
@@ -106,7 +106,7 @@ def test_stac_items(tmp_path):
     for name in ITEM["assets"]:
         write_tiff(tmp_path / f"{name}.tif", np.full((120, 120), 1500, np.uint16))
     read = from_file(lambda path: read_stac(open_item(path)), tmp_path / "x.json")
-    assert try_cases(read, distorted(ITEM, NUM_CASES // 8))
+    assert try_cases(read, distorted(ITEM, NUM_CASES))
 
 
 def test_metadata_of_products(tmp_path):
@@ -116,7 +116,7 @@ def test_metadata_of_products(tmp_path):
     made = make_safe(tmp_path)
     path = made.path / "MTD_MSIL2A.xml"
     content = path.read_bytes()
-    cases = (damage(content, random) for random in randoms(NUM_CASES // 4))
+    cases = (damage(content, random) for random in randoms(NUM_CASES))
     assert try_cases(from_file(lambda _: read_safe(SafeFiles.open(made.path)), path), cases)
 
 
@@ -133,7 +133,7 @@ def test_zips_of_products(tmp_path):
         files = SafeFiles.open(path)
         files.read("MTD_MSIL2A.xml")
 
-    cases = (damage(content, random) for random in randoms(NUM_CASES // 2))
+    cases = (damage(content, random) for random in randoms(NUM_CASES))
     assert try_cases(from_file(read, path), cases)
 
 
@@ -143,7 +143,7 @@ def test_zips_that_are_uploaded(tmp_path):
         archive.writestr("x/x_B02.tif", bytes(500))
         archive.writestr("x/readme.txt", "x" * 99)
     content = path.read_bytes()
-    cases = (damage(content, random) for random in randoms(NUM_CASES // 2))
+    cases = (damage(content, random) for random in randoms(NUM_CASES))
     try_cases(from_file(lambda path: take_upload([path], tmp_path), path), cases)
 
 
@@ -159,7 +159,7 @@ def test_settings(tmp_path):
 
 def test_settings_of_odd_values():
     value = json.loads(json.dumps(vars(TrainConfig(backbone="resnet50", bands="s2")), default=str))
-    cases = (distort(value, random) for random in randoms(NUM_CASES // 2))
+    cases = (distort(value, random) for random in randoms(NUM_CASES))
     assert try_cases(
         lambda case: TrainConfig.from_values(case if isinstance(case, dict) else {}), cases
     )
@@ -182,13 +182,13 @@ def test_affiliations(tmp_path):
     value = {"affiliations": [{"name": "A", "url": "https://a.org", "logo": "https://a.org/a.png"}]}
     assert try_cases(from_file(Branding.load, tmp_path / "us.json"), distorted(value))
     text = b'[[affiliations]]\nname = "A"\nurl = "https://a.org"\n'
-    cases = (damage(text, random) for random in randoms(NUM_CASES // 4))
+    cases = (damage(text, random) for random in randoms(NUM_CASES))
     assert try_cases(from_file(Branding.load, tmp_path / "us.toml"), cases)
 
 
 def test_descriptions_of_data(tmp_path):
     text = made_up.DESCRIPTION.encode()
-    cases = (damage(text, random) for random in randoms(NUM_CASES // 4))
+    cases = (damage(text, random) for random in randoms(NUM_CASES))
     read = from_file(lambda path: read_description([path.parent]), tmp_path / "data.toml")
     assert try_cases(read, cases)
 
@@ -228,7 +228,7 @@ def test_front_matter_and_pages():
         prose(text)
 
     def cases():
-        for number, random in enumerate(randoms(NUM_CASES // 2)):
+        for number, random in enumerate(randoms(NUM_CASES)):
             text = (HEAD, PAGE)[number % 2]
             yield damage(text.encode(), random).decode("utf-8", "replace")
 
