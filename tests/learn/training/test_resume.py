@@ -462,18 +462,17 @@ def test_a_run_killed_at_random_moments_ends_like_one_that_was_never_stopped(dat
     subprocess.run([*command, str(tmp_path / "run"), config, "yes"], check=True, timeout=500)
 
     assert len(steps) >= 3
-    assert steps == sorted(steps), "no process went back behind the one before"
-    assert steps[0] < steps[-1]
+    assert steps == sorted(set(steps)), "each process came further than the one before"
     assert Run.open(tmp_path / "run").summary["status"] == "finished"
     require_same_end(tmp_path / "run", tmp_path / "whole")
 
 
 def wait_for_a_checkpoint(process, folder):
-    """Return once a process has written one; it is an error if that takes minutes."""
+    """Return once a process has written one of a later step; an error if that takes minutes."""
     file = folder / "checkpoints" / "last.ckpt"
-    before = file.stat().st_mtime_ns if file.is_file() else None
+    before = state_in(last(folder))["step"] if file.is_file() else 0
     until = time.monotonic() + 300
-    while not file.is_file() or file.stat().st_mtime_ns == before:
+    while not file.is_file() or state_in(last(folder))["step"] == before:
         assert process.poll() is None, "it ended before it was killed"
         assert time.monotonic() < until, "no checkpoint in five minutes"
         time.sleep(0.005)
