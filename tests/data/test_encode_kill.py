@@ -14,7 +14,7 @@ from made_up_files import KINDS, ROOTS, write_archives, write_tree
 from reben.data.encode import LOCK_FILE, encode
 from reben.data.inspection import verify_store
 from reben.data.storage.environment import open_lmdb, stored_names
-from reben.data.storage.record import StoreRecord
+from reben.data.storage.record import RECORD_FILE, StoreRecord
 from reben.data.storage.writer import boot_id
 from reben.data.store import Store
 
@@ -75,8 +75,10 @@ def kill_while_writing(process, store, generator, *, seconds=60):
 
 
 def size_of(store):
-    file = store / "data.mdb"
-    return file.stat().st_blocks if file.exists() else 0
+    """Return the blocks that the values take; 0 before the encoding has begun, record and all."""
+    if not (store / RECORD_FILE).exists():
+        return 0
+    return (store / "data.mdb").stat().st_blocks
 
 
 @pytest.mark.parametrize(
