@@ -8,9 +8,9 @@ import pytest
 from fuzzing import NUM_CASES, ODD, damage, distort, randoms, try_cases
 from reben.errors import ProductError
 from reben.scene.band_source import Placement
-from reben.scene.safe import BAND_IDS, Safe
-from reben.scene.safe_files import METADATA_FILE, SafeFiles
-from reben.scene.stac import open_item, read_stac
+from reben.scene.readers.safe import BAND_IDS, Safe
+from reben.scene.readers.safe_files import METADATA_FILE, SafeFiles
+from reben.scene.readers.stac import open_item, read_stac
 from scene.made_up_product import BANDS, product_metadata
 
 LISTED = [f"GRANULE/L2A_T/IMG_DATA/R10m/T_{band}_10m" for band in ("B02", "B03", "B04", "B08")]
@@ -60,7 +60,7 @@ class Source:
 
 @pytest.fixture
 def unopened(monkeypatch):
-    monkeypatch.setattr("reben.scene.stac.BandFile", Source)
+    monkeypatch.setattr("reben.scene.readers.stac.BandFile", Source)
 
 
 def read_metadata(content):

@@ -24,7 +24,7 @@ from reben.model.published import read_config
 from reben.model.weights import load_weights, open_weights, require_fit
 from reben.publish.branding import Branding
 from reben.publish.pages import parse_head, pictures, prose
-from reben.scene.stac import open_item, read_stac
+from reben.scene.readers.stac import open_item, read_stac
 from reben.spec.patches import Sentinel1Patch, Sentinel2Patch
 from scene.made_up_product import make_safe, write_tiff
 
@@ -110,8 +110,8 @@ def test_stac_items(tmp_path):
 
 
 def test_metadata_of_products(tmp_path):
-    from reben.scene.safe import read_safe
-    from reben.scene.safe_files import SafeFiles
+    from reben.scene.readers.safe import read_safe
+    from reben.scene.readers.safe_files import SafeFiles
 
     made = make_safe(tmp_path)
     path = made.path / "MTD_MSIL2A.xml"
@@ -121,7 +121,7 @@ def test_metadata_of_products(tmp_path):
 
 
 def test_zips_of_products(tmp_path):
-    from reben.scene.safe_files import SafeFiles
+    from reben.scene.readers.safe_files import SafeFiles
 
     path = tmp_path / "x.zip"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:

@@ -9,7 +9,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from reben.errors import OutputError
-from reben.predict.cog import write_raster
+from reben.predict.outputs.cog import write_raster
 from reben.predict.table_files import write_table
 from reben.scene.grid import Grid
 from reben.support.atomic import atomic_file, atomic_folder, write_bytes

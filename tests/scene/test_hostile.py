@@ -12,7 +12,7 @@ import rasterio
 
 from reben.errors import ProductError, RebenError
 from reben.scene.product import open_scene
-from reben.scene.safe import Safe
+from reben.scene.readers.safe import Safe
 from scene.made_up_product import (
     from_origin,
     make_band_folder,

@@ -7,7 +7,7 @@ import pytest
 from reben.errors import ProductError, ProductLevelError
 from reben.scene.mission import require_mission
 from reben.scene.product import open_scene
-from reben.scene.stac import open_item
+from reben.scene.readers.stac import open_item
 from scene.made_up_product import make_band_folder, make_item, write_item
 
 CASES = Path(os.environ.get("REBEN_TEST_DATA", "no such folder")) / "cases"

@@ -17,7 +17,7 @@ from reben.errors import ConfigError, OffsetConflictError, SceneError, first_lin
 from reben.model.classifier import Classifier
 from reben.model.folder import place_of
 from reben.model.open import ModelLike, name_of, open_model
-from reben.predict.cog import read_tags, require_rasterio
+from reben.predict.outputs.cog import read_tags, require_rasterio
 from reben.predict.resume import SceneProgress
 from reben.predict.scene import predict_scene
 from reben.predict.scene_settings import SceneOptions, SceneOutcome, SceneTask

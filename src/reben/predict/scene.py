@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from reben.errors import ConfigError, OutputError
 from reben.model.open import ModelLike, name_of, open_model
-from reben.predict.cog import Dtype, require_dtype, require_rasterio
+from reben.predict.outputs.cog import Dtype, require_dtype, require_rasterio
 from reben.predict.resume import SceneProgress
 from reben.predict.scene_settings import MAX_BAD, ScenePrediction, SceneSettings
 from reben.predict.scene_work import Progress, SceneOutputs, SceneWork

@@ -7,9 +7,9 @@ from typing import Any, Literal
 
 from reben.errors import ConfigError
 from reben.model.classifier import Classifier
-from reben.predict.cog import Dtype, require_dtype
+from reben.predict.outputs.cog import Dtype, require_dtype
 from reben.predict.windows import require_stride
-from reben.scene.backscatter import Quantity, Unit
+from reben.scene.radar.backscatter import Quantity, Unit
 from reben.spec.patches import PATCH_METRES
 from reben.support.numbers import require_number, require_whole
 

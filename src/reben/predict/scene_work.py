@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from reben.errors import BandsMismatchError
 from reben.model.classifier import Classifier
-from reben.predict.cog import write_raster
-from reben.predict.quicklook import (
+from reben.predict.outputs.cog import write_raster
+from reben.predict.outputs.quicklook import (
     QuicklookPicture,
     colour_bands,
     draw_quicklook,
@@ -19,11 +19,11 @@ from reben.predict.quicklook import (
     shrink_factor,
     shrink_mask,
 )
+from reben.predict.outputs.window_table import write_windows
 from reben.predict.resume import ScenePart, SceneProgress
 from reben.predict.scene_settings import ScenePrediction, SceneSettings
 from reben.predict.scoring import Scorer
 from reben.predict.strips import Strip, StripReader, count_bad
-from reben.predict.window_table import write_windows
 from reben.predict.windows import Mosaic, Plan, put_together
 from reben.scene.band_scene import NO_CLASSES, Scene
 from reben.scene.masks import NO_DATA

@@ -18,8 +18,8 @@ from reben.scene.grid import GRID_METRES, GRID_MULTIPLE, Grid
 from reben.scene.masks import GOOD, NO_DATA, OBSCURED, bad_numbers, mask_of
 from reben.scene.offset import OffsetAndScale
 from reben.scene.plausible import bands_to_look_at, check_offset
+from reben.scene.radar.warped import Sentinel1
 from reben.scene.sources import BandSources
-from reben.scene.warped import Sentinel1
 from reben.spec.bands import PIXEL_METRES, sensor
 
 CLASSES = "scene classification, and pixels without data or saturated"

@@ -7,16 +7,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from reben.errors import ConfigError, ProductError
-from reben.scene.arrays import read_arrays
-from reben.scene.band_folder import read_folder, read_multiband
 from reben.scene.band_names import CLASSIFICATION
 from reben.scene.band_scene import Scene
 from reben.scene.band_source import raster_environment
-from reben.scene.safe import read_safe
-from reben.scene.safe_files import METADATA_FILE, SafeFiles
-from reben.scene.sentinel1 import open_sentinel1
+from reben.scene.radar.sentinel1 import open_sentinel1
+from reben.scene.readers.arrays import read_arrays
+from reben.scene.readers.band_folder import read_folder, read_multiband
+from reben.scene.readers.safe import read_safe
+from reben.scene.readers.safe_files import METADATA_FILE, SafeFiles
+from reben.scene.readers.stac import is_web_address, looks_like_item, open_item, read_stac
 from reben.scene.sources import BandSources, closed_on_error
-from reben.scene.stac import is_web_address, looks_like_item, open_item, read_stac
 
 if TYPE_CHECKING:
     from xarray import DataArray, Dataset

@@ -17,7 +17,7 @@ from reben.data.tiff.tags import STARTS
 from reben.data.tiff.with_rasterio import raster_errors
 from reben.errors import UploadError
 from reben.model.config import DEFAULT_THRESHOLD
-from reben.predict.cog import BYTE_NO_DATA, BYTE_STEPS
+from reben.predict.outputs.cog import BYTE_NO_DATA, BYTE_STEPS
 from reben.spec.patches import Bounds, is_utm
 from reben.support.extras import optional
 

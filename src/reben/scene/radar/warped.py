@@ -20,12 +20,12 @@ from reben.errors import (
     ProductError,
     UnknownUnitError,
 )
-from reben.scene.backscatter import (
+from reben.scene.band_source import import_rasterio
+from reben.scene.grid import GRID_METRES, Grid
+from reben.scene.radar.backscatter import (
     Backscatter,
     Unit,
 )
-from reben.scene.band_source import import_rasterio
-from reben.scene.grid import GRID_METRES, Grid
 from reben.scene.sources import BandSource, Transform
 from reben.spec.statistics import published_statistics
 

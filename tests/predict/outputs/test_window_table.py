@@ -5,8 +5,8 @@ import rasterio.warp
 
 from made_up_scene import grid_of, patch_at, scene_of
 from reben.model.classifier import Classifier
+from reben.predict.outputs.window_table import footprints
 from reben.predict.scene import predict_scene
-from reben.predict.window_table import footprints
 from reben.predict.windows import Axis
 
 

@@ -6,7 +6,7 @@ from PIL import Image
 from made_up_scene import grid_of, scene_of
 from reben.errors import BandsMismatchError, ConfigError
 from reben.model.classifier import Classifier
-from reben.predict.quicklook import (
+from reben.predict.outputs.quicklook import (
     QuicklookPicture,
     colour_bands,
     draw_quicklook,

@@ -26,7 +26,7 @@ from reben.scene.offset import (
     offset_of_baseline,
     parse_baseline,
 )
-from reben.scene.safe_files import (
+from reben.scene.readers.safe_files import (
     METADATA_FILE,
     SafeFiles,
     checked_path,

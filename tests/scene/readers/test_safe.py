@@ -18,7 +18,7 @@ from reben.errors import (
     UnknownOffsetError,
 )
 from reben.scene.product import open_scene
-from reben.scene.safe_files import checked_path
+from reben.scene.readers.safe_files import checked_path
 from scene.made_up_product import (
     BANDS,
     PIXEL_METRES,

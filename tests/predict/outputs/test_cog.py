@@ -3,7 +3,7 @@ import pytest
 import rasterio
 
 from reben.errors import OutputError
-from reben.predict.cog import read_tags, write_raster
+from reben.predict.outputs.cog import read_tags, write_raster
 from reben.scene.grid import Grid
 
 LABELS = ("Pastures", "Mixed forest", "Land principally occupied by agriculture, with more")

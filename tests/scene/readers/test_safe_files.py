@@ -1,7 +1,7 @@
 import pytest
 
 from reben.errors import ProductError
-from reben.scene.safe_files import MAX_XML_BYTES, first_text, parse_metadata, text_of
+from reben.scene.readers.safe_files import MAX_XML_BYTES, first_text, parse_metadata, text_of
 
 LAUGHS = """<!DOCTYPE x [<!ENTITY a "ha"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;">]><x>&b;</x>"""
 

@@ -13,8 +13,11 @@ from reben.errors import (
     ProductError,
     ProductLevelError,
 )
-from reben.scene.arrays import BandArray, named_arrays
-from reben.scene.backscatter import (
+from reben.scene.band_names import band_files
+from reben.scene.band_source import BandFile
+from reben.scene.grid import Grid
+from reben.scene.mission import require_mission
+from reben.scene.radar.backscatter import (
     QUANTITIES,
     UNITS,
     Backscatter,
@@ -24,13 +27,10 @@ from reben.scene.backscatter import (
     unit_of,
     words_of_names,
 )
-from reben.scene.band_names import band_files
-from reben.scene.band_source import BandFile
-from reben.scene.grid import Grid
-from reben.scene.mission import require_mission
+from reben.scene.radar.warped import Sentinel1, WarpedBand
+from reben.scene.readers.arrays import BandArray, named_arrays
+from reben.scene.readers.stac import Item, fields_of, is_web_address, looks_like_item, open_item
 from reben.scene.sources import BandSource, closed_on_error
-from reben.scene.stac import Item, fields_of, is_web_address, looks_like_item, open_item
-from reben.scene.warped import Sentinel1, WarpedBand
 from reben.spec.bands import S1
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from reben.errors import (
 from reben.scene.band_source import BandFile
 from reben.scene.grid import Grid
 from reben.scene.product import open_scene
-from reben.scene.sentinel1 import WarpedBand, open_sentinel1
+from reben.scene.radar.sentinel1 import WarpedBand, open_sentinel1
 from scene.made_up_product import make_band_folder, write_item, write_tiff
 
 GRID = Grid("EPSG:32633", 300_000, 5_900_040, 240, 180)

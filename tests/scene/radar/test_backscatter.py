@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from reben.errors import ConfigError, UnknownUnitError
-from reben.scene.backscatter import Backscatter, unit_of
 from reben.scene.grid import Grid
 from reben.scene.product import open_scene
-from reben.scene.sentinel1 import open_sentinel1
+from reben.scene.radar.backscatter import Backscatter, unit_of
+from reben.scene.radar.sentinel1 import open_sentinel1
 from scene.made_up_product import make_band_folder, make_safe, write_item, write_tiff
 
 GRID = Grid("EPSG:32633", 300_000, 5_900_040, 240, 180)

@@ -1,0 +1,1 @@
+"""Readers of products: each turns one form into bands."""
