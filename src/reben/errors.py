@@ -14,6 +14,7 @@ The tree:
     │   └── UnknownLabelError         not the name of a label
     ├── PatchNameError (ValueError)   not the name of a patch
     ├── PlaceError (ValueError)       files or names of one patch that lie in different places
+    ├── AreaError (ValueError)        an area, or a file of vector features, that cannot be used
     ├── PixelsError (ValueError)
     │   ├── PatchShapeError           a band of the wrong size
     │   └── PixelValueError           values in the wrong unit, of the wrong dtype, or NaN
@@ -92,6 +93,10 @@ class PatchNameError(RebenError, ValueError):
 
 class PlaceError(RebenError, ValueError):
     """What should be one patch lies in different places."""
+
+
+class AreaError(RebenError, ValueError):
+    """An area of interest, or a file of vector features, cannot be used."""
 
 
 class PixelsError(RebenError, ValueError):

@@ -41,7 +41,7 @@ def to_degrees(
         >>> round(float(longitude), 3), round(float(latitude), 3)
         (15.0, 45.153)
     """
-    longitudes, latitudes = _transformer(crs).transform(
+    longitudes, latitudes = transformer(crs, 4326).transform(
         np.asarray(x, np.float64), np.asarray(y, np.float64)
     )
     return np.asarray(longitudes), np.asarray(latitudes)
@@ -195,10 +195,22 @@ def require_pyproj(use: str = _GIVING_PLACES) -> Any:  # noqa: ANN401 - the modu
 
 
 @lru_cache(maxsize=128)
-def _transformer(crs: int | str) -> Any:  # noqa: ANN401 - pyproj is optional
+def transformer(source: int | str, target: int | str) -> Any:  # noqa: ANN401 - pyproj is optional
+    """Return pyproj's transformer between two reference systems, eastings and longitudes first."""
+    pyproj = require_pyproj()
+    systems = reference_system(source), reference_system(target)
+    try:
+        return pyproj.Transformer.from_crs(*systems, always_xy=True)
+    except pyproj.exceptions.ProjError as error:
+        raise ConfigError(f"There is no way from {source} to {target}: {error}") from error
+
+
+@lru_cache(maxsize=128)
+def reference_system(crs: int | str) -> Any:  # noqa: ANN401 - pyproj is optional
+    """Return pyproj's CRS of an EPSG code or a text, or raise a ConfigError."""
     pyproj = require_pyproj()
     try:
-        return pyproj.Transformer.from_crs(crs, 4326, always_xy=True)
+        return pyproj.CRS.from_user_input(crs)
     except pyproj.exceptions.ProjError as error:
         name = f"EPSG:{crs}" if isinstance(crs, int) else crs
         raise ConfigError(f"{name} is not a known reference system: {error}") from error
