@@ -4,6 +4,8 @@ import hashlib
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from copy import copy
+from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
@@ -58,6 +60,7 @@ class Scene:
             is_on_grid=found.is_on_grid,
         )
         self.grid: Grid = self._alignment.grid
+        self._first: tuple[int, int] | None = None
         known = {key: text for key, text in found.about.items() if text}
         self.about: Mapping[str, str] = {**known, **self._own_facts()}
 
@@ -85,6 +88,34 @@ class Scene:
             f"{self.name} lacks {', '.join(lacking)}; it has {', '.join(self.bands)}. "
             f"{self._where_missing(lacking)}{advice}"
         )
+
+    def cut(self, top: int, left: int, height: int, width: int) -> Self:
+        """Return a rectangle of it as a scene, which reads its pixels only and shares its files.
+
+        Args:
+            top: Its first row of the 10 m grid.
+            left: Its first column.
+            height: Rows; a multiple of 6.
+            width: Columns; a multiple of 6.
+
+        Raises:
+            GridError: If it is not within the scene, or begins within a stored pixel.
+        """
+        metres = max(self._alignment.pixel_metres.values())
+        inside = 0 <= top < top + height <= self.grid.height
+        inside = inside and 0 <= left < left + width <= self.grid.width
+        if not inside or top * GRID_METRES % metres or left * GRID_METRES % metres:
+            raise GridError(
+                f"{self.name} has {self.grid.height} rows and {self.grid.width} columns of pixels "
+                f"of up to {metres} m; {height} x {width} from {top}, {left} cannot be cut out."
+            )
+        part, (row, column) = copy(self), self._first or (0, 0)
+        x, y = self.grid.left + left * GRID_METRES, self.grid.top - top * GRID_METRES
+        part.grid = replace(self.grid, left=x, top=y, width=width, height=height)
+        part._first, part._in_use = (row + top, column + left), set()
+        if self._backscatter:
+            part._backscatter = self._backscatter.cut(top, left, width)
+        return part
 
     def read(self, bands: Sequence[str], top: int, height: int) -> dict[str, NDArray[Any]]:
         """Return a strip of full width.
@@ -205,6 +236,8 @@ class Scene:
             }
 
     def _small(self, band: str, shape: tuple[int, int]) -> NDArray[Any] | None:
+        if self._first is not None:
+            return None
         metres = self._alignment.pixel_metres[band]
         size = self.grid.height * GRID_METRES // metres, self.grid.width * GRID_METRES // metres
         pixels = self._found.sources[band].read_small(size, shape)
@@ -240,10 +273,12 @@ class Scene:
 
     def _raw(self, band: str, top: int, height: int) -> NDArray[Any]:
         metres = self._alignment.pixel_metres[band]
-        rows = self._found.sources[band].read_rows(
-            top * GRID_METRES // metres, height * GRID_METRES // metres
+        row, column = self._first or (0, 0)
+        return self._found.sources[band].read_rows(
+            (row + top) * GRID_METRES // metres,
+            height * GRID_METRES // metres,
+            (column * GRID_METRES // metres, (column + self.grid.width) * GRID_METRES // metres),
         )
-        return rows[:, : self.grid.width * GRID_METRES // metres]
 
     def _stored(self, band: str, top: int, height: int) -> NDArray[Any]:
         return self._known(band, self._raw(band, top, height))

@@ -89,6 +89,7 @@ class BandFile:
         self.name = name or path
         self.index = index
         self._blocks: dict[int, NDArray[Any]] = {}
+        self._columns: tuple[int, int] | None = None  # of the blocks
         self._lock = threading.Lock()
         self._dataset = _open(path, self.name)
         if self._dataset.count < index:
@@ -136,11 +137,15 @@ class BandFile:
         """Whether it is georeferenced by control points, not a transform, as in radar geometry."""
         return bool(self._dataset.gcps[0])
 
-    def read_rows(self, top: int, height: int) -> NDArray[Any]:
+    def read_rows(
+        self, top: int, height: int, columns: tuple[int, int] | None = None
+    ) -> NDArray[Any]:
         """Return rows ``top`` to ``top + height``, [height, width], as stored and read-only."""
         step = self._rows_of_block
         wanted = range(top // step, -(-(top + height) // step))
         with self._lock:
+            if columns != self._columns:
+                self._blocks, self._columns = {}, columns
             self._blocks = {block: self._blocks[block] for block in wanted if block in self._blocks}
             for block in wanted:
                 if block not in self._blocks:
@@ -198,7 +203,8 @@ class BandFile:
 
         top = block * self._rows_of_block
         height = min(self._rows_of_block, self._dataset.height - top)
-        window = Window(0, top, self._dataset.width, height)
+        left, stop = self._columns or (0, self._dataset.width)
+        window = Window(left, top, stop - left, height)
         with raster_environment(), self._said(f"in rows {top} to {top + height}"):
             rows: NDArray[Any] = self._dataset.read(
                 self.index, window=window, masked=self._is_masked

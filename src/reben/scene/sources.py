@@ -38,7 +38,7 @@ class Placement:
 
 
 class BandSource(Protocol):
-    """One band, read in rows of full width."""
+    """One band, read in strips of rows."""
 
     @property
     def name(self) -> str:
@@ -60,8 +60,16 @@ class BandSource(Protocol):
     def words(self) -> Mapping[str, str]:
         """Texts of its metadata: units, descriptions, tags."""
 
-    def read_rows(self, top: int, height: int) -> NDArray[Any]:
-        """Return rows ``top`` to ``top + height`` in full width and as stored, [height, width]."""
+    def read_rows(
+        self, top: int, height: int, columns: tuple[int, int] | None = None
+    ) -> NDArray[Any]:
+        """Return rows ``top`` to ``top + height`` as stored, [height, width].
+
+        Args:
+            top: The first row.
+            height: How many.
+            columns: The first column and the one behind the last; by default all.
+        """
 
     def read_small(self, size: Size, shape: Size) -> NDArray[Any] | None:
         """Return its upper left part in ``shape`` pixels, as stored; None if that is slow."""

@@ -8,7 +8,8 @@ interpolated from pixels without data; those get the mean of the training data, 
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from copy import copy
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -233,6 +234,14 @@ class Sentinel1:
     def __init__(self, warped: Mapping[str, WarpedBand], known: Backscatter) -> None:
         self._warped = warped
         self.known = known
+        self._top, self._columns = 0, slice(None)
+
+    def cut(self, top: int, left: int, width: int) -> Self:
+        """Return a part of it that begins at a row and column; warped as a whole, as ever."""
+        part = copy(self)
+        first = left + (self._columns.start or 0)
+        part._top, part._columns = self._top + top, slice(first, first + width)
+        return part
 
     @property
     def bands(self) -> tuple[str, ...]:
@@ -241,7 +250,8 @@ class Sentinel1:
 
     def read(self, band: str, top: int, height: int) -> tuple[NDArray[np.float32], NDArray[Any]]:
         """Return dB [height, width] of a strip, and whether each pixel was measured."""
-        return self._warped[band].read(top, height)
+        decibels, measured = self._warped[band].read(self._top + top, height)
+        return decibels[:, self._columns], measured[:, self._columns]
 
     def close(self) -> None:
         """Close the files."""

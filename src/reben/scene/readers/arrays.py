@@ -52,7 +52,6 @@ class BandArray:
                 "columns. Select one time first, such as dataset.isel(time=0)."
             )
         self._array = array.transpose(rows, columns)
-        self._rows = rows
         height, width = self._array.shape
         transform = _transform(self._array, name, rows, columns)
         self.placement = Placement(crs or crs_of(array), transform, width, height)
@@ -83,9 +82,11 @@ class BandArray:
             str(key): value for key, value in self._array.attrs.items() if isinstance(value, str)
         }
 
-    def read_rows(self, top: int, height: int) -> NDArray[Any]:
+    def read_rows(
+        self, top: int, height: int, columns: tuple[int, int] | None = None
+    ) -> NDArray[Any]:
         """Return rows ``top`` to ``top + height``, [height, width], as stored."""
-        return np.asarray(self._array.isel({self._rows: slice(top, top + height)}))
+        return np.asarray(self._array[top : top + height, slice(*(columns or (None, None)))])
 
     def read_small(self, size: Size, shape: Size) -> NDArray[Any] | None:
         """Return nothing: a lazy array would be computed as a whole."""
