@@ -207,11 +207,7 @@ def _do(task: SceneTask) -> bool:
         table=task.table,
         quicklook=task.quicklook,
         sentinel1=task.sentinel1,
-        sentinel1_unit=options.sentinel1_unit,
-        sentinel1_quantity=options.sentinel1_quantity,
-        band_names=options.band_names,
-        boa_offset=task.offset,
-        trust_offset=options.trust_offset,
+        **task.opening.keywords,
         model_name=name_of(task.model),
         overwrite=options.overwrite,
     )

@@ -5,11 +5,12 @@ output files appear when they are whole; the GeoTIFF is the last of them.
 """
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from reben.data.patch_folders.multiband import Resample
 from reben.errors import ConfigError, OutputError
 from reben.model.open import ModelLike, name_of, open_model
 from reben.predict.outputs.cog import Dtype, require_dtype, require_rasterio
@@ -18,6 +19,7 @@ from reben.predict.scene_settings import MAX_BAD, ScenePrediction, SceneSettings
 from reben.predict.scene_work import Progress, SceneOutputs, SceneWork
 from reben.predict.table_files import require_ending
 from reben.scene.band_scene import Scene
+from reben.scene.opening import Opening
 from reben.scene.product import open_scene
 from reben.spec.patches import PATCH_METRES
 
@@ -41,6 +43,8 @@ def predict_scene(  # noqa: PLR0913 - all after the third are named
     boa_offset: float | None = None,
     trust_offset: bool = False,
     band_names: Sequence[str] | None = None,
+    resample: Resample = "auto",
+    reproject: bool = False,
     batch_size: int = 32,
     device: "str | torch.device | None" = None,
     model_name: str | None = None,
@@ -69,6 +73,8 @@ def predict_scene(  # noqa: PLR0913 - all after the third are named
         boa_offset: What is added to the digital numbers, where the product does not say.
         trust_offset: Whether to read pixels that contradict their offset all the same.
         band_names: Names of the bands of a GeoTIFF of several bands, if not those in it.
+        resample: How bands that are stored with finer pixels than their own are brought to those.
+        reproject: Whether to warp a product whose grid cannot be used to the UTM zone of its place.
         batch_size: How many windows of a row go through the model at once, at most.
         device: Where to compute, as for `reben.open_model`.
         model_name: What to call the model in the outputs; by default its run, folder or id.
@@ -97,16 +103,17 @@ def predict_scene(  # noqa: PLR0913 - all after the third are named
     _require_possible(outputs, overwrite=overwrite)
     model_name = name_of(model_name or model)
     model = open_model(model, "auto" if device is None else device)
-    opening = {
-        "sentinel1": sentinel1,
-        "sentinel1_unit": sentinel1_unit,
-        "sentinel1_quantity": sentinel1_quantity,
-        "boa_offset": boa_offset,
-        "trust_offset": trust_offset,
-        "band_names": band_names,
-    }
+    opening = Opening(
+        boa_offset=boa_offset,
+        trust_offset=trust_offset,
+        sentinel1_unit=sentinel1_unit,
+        sentinel1_quantity=sentinel1_quantity,
+        band_names=None if band_names is None else tuple(band_names),
+        resample=resample,
+        reproject=reproject,
+    )
     _refuse_product(product, outputs)
-    with _opened(product, opening) as scene:
+    with _opened(product, sentinel1, opening) as scene:
         work = SceneWork(model, model_name, scene, settings, outputs)
         with SceneProgress(outputs.out).held():
             _require_possible(outputs, overwrite=overwrite)  # another run may have ended just now
@@ -114,13 +121,13 @@ def predict_scene(  # noqa: PLR0913 - all after the third are named
 
 
 @contextmanager
-def _opened(product: Any, opening: Mapping[str, Any]) -> Iterator[Scene]:  # noqa: ANN401
+def _opened(product: Any, sentinel1: Any, opening: Opening) -> Iterator[Scene]:  # noqa: ANN401
     """Yield the scene of a product, and close it; a scene that is open already stays so."""
     if not hasattr(product, "read_mask"):
-        with open_scene(product, **opening) as scene:
+        with open_scene(product, sentinel1=sentinel1, **opening.keywords) as scene:
             yield scene
         return
-    given = [key for key, value in opening.items() if value not in (None, False)]
+    given = [*([] if sentinel1 is None else ["sentinel1"]), *opening.given]
     if given:
         raise ConfigError(
             f"{', '.join(given)} belongs to opening a product, and this scene is open already. "

@@ -5,10 +5,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from reben.data.patch_folders.multiband import Resample
 from reben.errors import ConfigError
 from reben.model.classifier import Classifier
 from reben.predict.outputs.cog import Dtype, require_dtype
 from reben.predict.windows import require_stride
+from reben.scene.opening import Opening
 from reben.scene.radar.backscatter import Quantity, Unit
 from reben.spec.patches import PATCH_METRES
 from reben.support.numbers import require_number, require_whole
@@ -104,6 +106,8 @@ class SceneOptions:
         trust_offset: Whether to read pixels that contradict their offset all the same.
         sentinel1_quantity: What Sentinel-1 values are, where products do not say.
         band_names: Names of the bands of products that are GeoTIFFs of several bands.
+        resample: How bands that are stored with finer pixels than their own are brought to those.
+        reproject: Whether to warp products whose grid cannot be used.
 
     Raises:
         ConfigError: If an ending names a folder.
@@ -119,6 +123,8 @@ class SceneOptions:
     trust_offset: bool = False
     sentinel1_quantity: Quantity | None = None
     band_names: tuple[str, ...] | None = None
+    resample: Resample = "auto"
+    reproject: bool = False
 
     def __post_init__(self) -> None:
         """Refuse endings that are paths."""
@@ -145,6 +151,11 @@ class SceneTask:
     def offset(self) -> float | None:
         """The offset of its numbers, where the product does not say: its own, or that of all."""
         return self.options.boa_offset if self.boa_offset is None else self.boa_offset
+
+    @property
+    def opening(self) -> Opening:
+        """How its product is opened."""
+        return Opening.of(self.options, boa_offset=self.offset)
 
     @property
     def table(self) -> Path | None:

@@ -11,11 +11,13 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from reben.data.patch_folders.multiband import Resample
 from reben.data.values import WRAPPED
-from reben.errors import GridError, MissingBandError, ProductError
+from reben.errors import GridError, MissingBandError, PixelValueError, ProductError
 from reben.scene.alignment import Alignment, align
 from reben.scene.band_names import CLASSIFICATION, native_metres
 from reben.scene.band_source import raster_environment
+from reben.scene.finer import FinerBands
 from reben.scene.grid import GRID_METRES, GRID_MULTIPLE, Grid
 from reben.scene.masks import GOOD, NO_DATA, OBSCURED, bad_numbers, mask_of
 from reben.scene.offset import OffsetAndScale
@@ -36,18 +38,18 @@ _FINGERPRINT_PLACES = (0.5,)
 class Scene:
     """A scene that can be read in strips. Use it as a context manager, or close it.
 
-    A source with finer pixels than its band is averaged to the band's native size, which is exact
-    if the finer pixels repeat coarser ones; pixels without data do not count.
-
     Args:
         found: What a product reader found.
+        resample: How bands that are stored with finer pixels than their own are brought to those;
+            pixels without data do not count.
 
     Raises:
         MissingBandError: If there is no Sentinel-2 band.
-        GridError: If the bands do not lie on one north-up grid of 10 m.
+        GridError: If the bands do not lie on one north-up grid of 10 m, or ``resample`` is exact
+            and finer pixels are no repeats.
     """
 
-    def __init__(self, found: BandSources) -> None:
+    def __init__(self, found: BandSources, resample: Resample = "auto") -> None:
         self.name = found.name
         self._found = found
         self._backscatter: Sentinel1 | None = None
@@ -63,6 +65,10 @@ class Scene:
         self._first: tuple[int, int] | None = None
         known = {key: text for key, text in found.about.items() if text}
         self.about: Mapping[str, str] = {**known, **self._own_facts()}
+        metres = self._alignment.pixel_metres
+        factors = {band: native_metres(band) // metres[band] for band in self._sentinel2}
+        self._finer = FinerBands(self.name, factors, resample)
+        self._look_at_finer()
 
     def add_backscatter(self, backscatter: Sentinel1, about: Mapping[str, str]) -> None:
         """Add Sentinel-1 bands."""
@@ -147,6 +153,7 @@ class Scene:
                 # Warping is not for threads: rasterio changes the process's warnings meanwhile.
                 strips = self._read_backscatter(radar, top, height)
             strips |= {band: future.result() for band, future in done.items()}
+        self._tell_finer()
         return {band: strips[band] for band in bands}
 
     def read_mask(self, top: int, height: int) -> NDArray[np.uint8]:
@@ -226,11 +233,12 @@ class Scene:
             small = {band: self._small(band, shape) for band in bands}
             if all(pixels is not None for pixels in small.values()):
                 return {band: pixels for band, pixels in small.items() if pixels is not None}
-            tops = [int(height * share) for share in places]
-            strips = [(top - top % GRID_MULTIPLE, GRID_MULTIPLE) for top in tops]
             return {
                 band: np.concatenate(
-                    [self._expanded(band, self._stored(band, *strip)) for strip in strips]
+                    [
+                        self._expanded(band, self._stored(band, *strip))
+                        for strip in self._strips(places)
+                    ]
                 )
                 for band in bands
             }
@@ -258,11 +266,29 @@ class Scene:
 
     def _read_band(self, band: str, top: int, height: int) -> NDArray[Any]:
         stored = self._stored(band, top, height)
-        factor = native_metres(band) // self._alignment.pixel_metres[band]
-        if factor > 1:
-            stored = average_down(stored, factor)
+        stored = self._finer.to_native(band, stored)
         name = self._found.sources[band].name
         return self._found.scaling[band].apply(stored, name)
+
+    def _look_at_finer(self) -> None:
+        """See from a part of each band with finer pixels how it was brought to those."""
+        with raster_environment(cache=True):
+            for band in self._finer.factors:
+                for strip in self._strips(_SAMPLED_PLACES):
+                    try:
+                        stored = self._stored(band, *strip)
+                    except (ProductError, PixelValueError):
+                        break  # a damaged band is named when it is read
+                    self._finer.to_native(band, stored)
+        self._tell_finer()
+
+    def _tell_finer(self) -> None:
+        self._finer.tell()
+        self.about = {**self.about, **self._finer.about}
+
+    def _strips(self, places: Sequence[float]) -> list[tuple[int, int]]:
+        tops = [int(self.grid.height * share) for share in places]
+        return [(top - top % GRID_MULTIPLE, GRID_MULTIPLE) for top in tops]
 
     def _read_backscatter(
         self, bands: Sequence[str], top: int, height: int
@@ -358,21 +384,6 @@ class Scene:
             "scene classification, and pixels without data" if has_classes else NO_CLASSES
         )
         return facts
-
-
-def average_down(values: NDArray[Any], factor: int) -> NDArray[np.float32]:
-    """Return means over squares of ``factor`` pixels; those without data, 0 or NaN, do not count.
-
-    Example:
-        >>> average_down(np.array([[4, 6, 0, 0], [0, 5, 0, 0]], np.uint16), 2)
-        array([[5., 0.]], dtype=float32)
-    """
-    height, width = (side // factor for side in values.shape)
-    known = np.nan_to_num(values[: height * factor, : width * factor].astype(np.float32))
-    squares = known.reshape(height, factor, width, factor)
-    count = np.maximum((squares != 0).sum(axis=(1, 3)), 1)
-    means: NDArray[np.float32] = (squares.sum(axis=(1, 3)) / count).astype(np.float32)
-    return means
 
 
 def _summary(scaling: Mapping[str, OffsetAndScale]) -> dict[str, str]:

@@ -6,10 +6,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from reben.errors import ConfigError, ProductError
+from reben.data.patch_folders.multiband import Resample
+from reben.errors import ConfigError, GridError, ProductError
 from reben.scene.band_names import CLASSIFICATION
 from reben.scene.band_scene import Scene
 from reben.scene.band_source import raster_environment
+from reben.scene.opening import Opening
 from reben.scene.radar.sentinel1 import open_sentinel1
 from reben.scene.readers.arrays import read_arrays
 from reben.scene.readers.band_folder import read_folder, read_multiband
@@ -35,6 +37,8 @@ def open_scene(  # noqa: PLR0913 - all after the first are named
     sentinel1_quantity: Literal["sigma0", "gamma0", "beta0"] | None = None,
     trust_offset: bool = False,
     band_names: Sequence[str] | None = None,
+    resample: Resample = "auto",
+    reproject: bool = False,
 ) -> Scene:
     """Return a scene that can be read in strips of rows.
 
@@ -53,6 +57,11 @@ def open_scene(  # noqa: PLR0913 - all after the first are named
         trust_offset: Whether to read pixels that contradict their offset all the same.
         band_names: Names of the bands of a GeoTIFF of several bands in its order, ``-`` for one to
             skip, if not the descriptions in it.
+        resample: How bands that are stored with finer pixels than their own are brought to those:
+            ``exact``, ``mean``, ``centre``, or ``auto``, which is exact where pixels are repeated,
+            else the mean, and says so in the log and in `Scene.about`.
+        reproject: Whether to warp a product whose grid cannot be used to the UTM zone of its place
+            while it is read; one that lies right is read as it is.
 
     Raises:
         ProductError: If the product does not exist, is damaged, or has an unknown form.
@@ -66,11 +75,14 @@ def open_scene(  # noqa: PLR0913 - all after the first are named
         DownloadError: If a STAC item could not be fetched.
         MissingExtraError: If rasterio is not installed.
     """
+    opening = Opening(resample=resample, reproject=reproject)
     with raster_environment(cache=True):
         found = _read(product, boa_offset, band_names)
+        if reproject:
+            raise GridError("Reprojecting is not there yet.")
         with closed_on_error() as opened:
             opened.update(found.sources)
-            scene = Scene(found)
+            scene = Scene(found, opening.resample)
             if CLASSIFICATION not in found.sources:
                 logger.warning(
                     "%s has no scene classification (SCL): clouds and shadow get land cover, too.",

@@ -8,6 +8,7 @@ from rasterio.transform import Affine
 import made_up
 from multiband_files import write_multiband
 from reben.data.patch_folders.multiband import read_multiband
+from reben.data.preprocess import SuspiciousInputWarning
 from reben.errors import (
     BandsMismatchError,
     ConfigError,
@@ -96,6 +97,10 @@ def test_pixels_that_are_not_repeated_are_refused_until_a_rule_is_chosen(tmp_pat
         block = values[2 * row : 2 * row + 2, 2 * column : 2 * column + 2]
         assert mean[row, column] == np.float32(block.mean())
         assert centre[row, column] == block[1, 1]
+    with pytest.warns(SuspiciousInputWarning, match="^B8A had been interpolated"):
+        auto = read_multiband(path, BandSet(("B02", "B8A")), resample="auto")
+    np.testing.assert_array_equal(auto["B8A"], mean)
+    np.testing.assert_array_equal(auto["B02"], fine["B02"])
     with pytest.raises(ConfigError, match="'cubic'"):
         read_multiband(path, BANDS, resample="cubic")
 
@@ -134,7 +139,7 @@ def test_what_is_no_patch_of_1200_metres_is_refused(tmp_path, width, height, met
         read_multiband(path, BandSet(("B02",)))
 
 
-@pytest.mark.parametrize("resample", ["exact", "mean", "centre"])
+@pytest.mark.parametrize("resample", ["auto", "exact", "mean", "centre"])
 def test_pixels_without_data_are_masked_but_zero_is_a_digital_number(tmp_path, patch, resample):
     patch["B8A"] = patch["B8A"].astype(np.float32)
     patch["VV"][5, 7] = patch["B8A"][3, 4] = -9999

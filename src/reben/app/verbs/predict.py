@@ -42,9 +42,10 @@ class FileFlags:
     band_names: str | None = None
     """Names of the bands of a multi-band TIFF in its order, separated by commas; - for one to
     ignore. Default: the descriptions in the file."""
-    resample: Literal["exact", "mean", "centre"] = "exact"
+    resample: Literal["auto", "exact", "mean", "centre"] = "exact"
     """How 20 m and 60 m bands in a multi-band TIFF of 10 m get their native size back: exact only
-    if pixels are repeated; the mean of the pixels that become one; or the one at their centre."""
+    if pixels are repeated; the mean of the pixels that become one; the one at their centre; or
+    auto, exact where it can be, else the mean, and says so."""
 
     @property
     def names(self) -> list[str] | None:

@@ -12,9 +12,11 @@ from reben.errors import ConfigError, SceneError
 
 if TYPE_CHECKING:
     from reben.predict.scene_settings import SceneOutcome, ScenePrediction
+    from reben.scene.opening import Opening
 
 _Dtype = Literal["float32", "uint8"]
 _Unit = Literal["db", "linear"]
+_Resample = Literal["auto", "exact", "mean", "centre"]
 _Quantity = Literal["sigma0", "gamma0", "beta0"]
 _SHOWN = 8
 
@@ -40,6 +42,13 @@ class SceneFlags:
     band_names: str | None = None
     """Names of the bands of a GeoTIFF of several bands in its order, separated by commas; - for one
     to skip. Default: the descriptions in the file."""
+    resample: _Resample = "auto"
+    """How 20 m and 60 m bands that are stored at 10 m get their own pixels back: auto takes them
+    where pixels are repeated and else their mean, and says so; exact refuses other than repeats;
+    mean; centre."""
+    reproject: Switch = False
+    """Warp a product whose reference system does not measure the ground, or whose pixels are not
+    of 10, 20 and 60 m, to the UTM zone of its place while it is read."""
     trust_offset: Switch = False
     """Read pixels that contradict their offset all the same."""
     bands: str | None = None
@@ -53,9 +62,12 @@ class SceneFlags:
     """Replace outputs that are there."""
 
     @property
-    def names(self) -> tuple[str, ...] | None:
-        """The names of the bands of a GeoTIFF, one by one."""
-        return None if self.band_names is None else tuple(self.band_names.split(","))
+    def opening(self) -> "Opening":
+        """How products are opened."""
+        from reben.scene.opening import Opening
+
+        names = None if self.band_names is None else tuple(self.band_names.split(","))
+        return Opening.of(self, band_names=names)
 
 
 @Parameter(name="*")
@@ -136,11 +148,7 @@ def predict_scene(  # noqa: PLR0913 - all but the first two are flags
                 quicklook=quicklook,
                 dtype=scene.dtype,
                 sentinel1=sentinel1,
-                sentinel1_unit=scene.sentinel1_unit,
-                sentinel1_quantity=scene.sentinel1_quantity,
-                boa_offset=scene.boa_offset,
-                trust_offset=scene.trust_offset,
-                band_names=scene.names,
+                **scene.opening.keywords,
                 batch_size=scene.batch_size,
                 model_name=name_of(model),
                 overwrite=scene.overwrite,
@@ -175,11 +183,7 @@ def _predict_many(
         settings=SceneSettings(scene.stride, scene.max_bad, scene.dtype, scene.batch_size),
         table=None if table is None else str(table),
         quicklook=None if quicklook is None else str(quicklook),
-        sentinel1_unit=scene.sentinel1_unit,
-        sentinel1_quantity=scene.sentinel1_quantity,
-        boa_offset=scene.boa_offset,
-        trust_offset=scene.trust_offset,
-        band_names=scene.names,
+        **scene.opening.keywords,
         device=scene.device,
         overwrite=scene.overwrite,
     )

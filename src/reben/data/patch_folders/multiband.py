@@ -6,6 +6,7 @@ other, the user chooses how.
 """
 
 import re
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -14,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reben.data.places import require_north_up, require_patch_size
+from reben.data.preprocess import SuspiciousInputWarning
 from reben.data.tiff.with_rasterio import apply_mask, open_with_rasterio
 from reben.data.values import mask_declared, require_plain
 from reben.errors import (
@@ -28,9 +30,10 @@ from reben.spec.patches import PATCH_METRES, PATCH_PIXELS, Bounds
 if TYPE_CHECKING:
     from rasterio.io import DatasetReader
 
-Resample = Literal["exact", "mean", "centre"]
+Resample = Literal["auto", "exact", "mean", "centre"]
 """How pixels of 10 m become one of 20 m or 60 m: ``exact`` only if all are the same, by their
-``mean``, or by the one at their ``centre`` (the lower right one of the four in the middle)."""
+``mean``, or by the one at their ``centre`` (the lower right one of the four in the middle).
+``auto`` is exact where it can be, else the mean, with a warning that names the band."""
 RESAMPLES: tuple[Resample, ...] = get_args(Resample)
 _UNPADDED = re.compile(r"B([1-9])", re.ASCII)
 LEFT_OUT = "-"
@@ -55,6 +58,9 @@ def read_multiband(
             descriptions in the file; ``B2`` counts as ``B02``. Names are never guessed from
             positions.
         resample: How bands of 20 m and 60 m are brought back to their size; see `Resample`.
+
+    Warns:
+        SuspiciousInputWarning: If ``auto`` takes means, since pixels are no repeats.
     """
     if resample not in RESAMPLES:
         raise ConfigError(f"Unknown resampling {resample!r}. Choose {', '.join(RESAMPLES)}.")
@@ -67,7 +73,19 @@ def read_multiband(
             )
             band = mask_declared(name, image.read(place), image.nodatavals[place - 1])
             pixels[name] = apply_mask(band, image, place)
-    return {name: _to_native(path, name, pixels[name], resample) for name in bands}
+    how = dict.fromkeys(bands, resample)
+    if resample == "auto":
+        repeats = {name: _is_repeated(name, pixels[name]) for name in bands}
+        how = {name: "exact" if repeats[name] else "mean" for name in bands}
+    averaged = [name for name in bands if resample == "auto" and how[name] == "mean"]
+    if averaged:
+        warnings.warn(
+            f"{', '.join(averaged)} had been interpolated to 10 m; the model gets the mean of the "
+            "pixels that make up one of theirs (--resample auto).",
+            SuspiciousInputWarning,
+            stacklevel=2,
+        )
+    return {name: _to_native(path, name, pixels[name], how[name]) for name in bands}
 
 
 def _require_patch(path: str | Path, image: "DatasetReader") -> None:
@@ -152,6 +170,16 @@ def _band_name(text: str) -> str | None:
     return name if name in PIXEL_METRES else None
 
 
+def _is_repeated(name: str, pixels: NDArray[Any]) -> bool:
+    """Tell whether pixels are those of the size of a band, repeated or as they are."""
+    step, rest = divmod(len(pixels), native_size(name))
+    if rest or not step:
+        return True  # no size of a patch, which is said elsewhere
+    plain = np.ma.getdata(pixels)
+    own = plain[step // 2 :: step, step // 2 :: step]
+    return bool((plain == own.repeat(step, axis=0).repeat(step, axis=1)).all())
+
+
 def _to_native(
     path: str | Path, name: str, pixels: NDArray[Any], resample: Resample
 ) -> NDArray[Any]:
@@ -172,11 +200,11 @@ def _to_native(
     if resample == "mean":
         return np.asarray(blocks.mean((1, 3), dtype=np.float64), np.float32)
     chosen: NDArray[Any] = np.ascontiguousarray(blocks[:, step // 2, :, step // 2])
-    if resample == "exact" and not (blocks == chosen[:, None, :, None]).all():
+    if resample == "exact" and not _is_repeated(name, pixels):
         raise PatchShapeError(
             f"Band {name} of {path} has {found} x {found} pixels that are not {side} x {side} ones "
             f"repeated {step} x {step} times, so its pixels of {PIXEL_METRES[name]} m are unknown. "
-            "Pass it at that size, or choose how to resample it: --resample mean, or "
-            "--resample centre"
+            "Pass it at that size, or choose how to resample it: --resample mean, --resample auto "
+            "(the mean of such bands only, with a warning), or --resample centre"
         )
     return chosen

@@ -1,0 +1,109 @@
+"""Bands that are stored with finer pixels than their own, brought back to those."""
+
+import logging
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reben.data.patch_folders.multiband import Resample
+from reben.errors import GridError
+from reben.scene.band_names import native_metres
+
+logger = logging.getLogger(__name__)
+
+_WORDS = {
+    "mean": "mean of finer pixels",
+    "centre": "centre of finer pixels",
+    "exact": "repeated pixels taken back",
+}
+
+
+class FinerBands:
+    """Brings bands of one scene back to their own pixels, and knows how that was done.
+
+    Args:
+        scene: Name of the scene.
+        factors: Band -> how many stored pixels are one of its own along a side.
+        how: See `Resample`.
+    """
+
+    def __init__(self, scene: str, factors: Mapping[str, int], how: Resample) -> None:
+        self.factors = {band: factor for band, factor in factors.items() if factor > 1}
+        self._scene = scene
+        self._resample = how
+        self._untold: list[str] = []
+        # What finer pixels are is unknown until some were seen that are no repeats.
+        self._how = dict.fromkeys(self.factors, "exact" if how == "auto" else str(how))
+
+    def to_native(self, band: str, stored: NDArray[np.generic]) -> NDArray[np.generic]:
+        """Return rows of a band in its own pixels; ``stored`` has 0 where there are no data.
+
+        Raises:
+            GridError: If only repeated pixels are to be taken back, and these are not.
+        """
+        factor = self.factors.get(band, 1)
+        if factor == 1:
+            return stored
+        if self._resample == "centre":
+            return np.ascontiguousarray(stored[factor // 2 :: factor, factor // 2 :: factor])
+        native = average_down(stored, factor)
+        if self._how[band] == "exact" and not _repeats(stored, native, factor):
+            self._found_interpolated(band, factor)
+        return native
+
+    @property
+    def about(self) -> dict[str, str]:
+        """How bands were brought back, for provenance."""
+        by_word: dict[str, list[str]] = {}
+        for band, how in self._how.items():
+            by_word.setdefault(_WORDS[how], []).append(band)
+        told = "; ".join(f"{', '.join(bands)}: {word}" for word, bands in by_word.items())
+        return {"resampled": told} if told else {}
+
+    def tell(self) -> None:
+        """Name in the log the bands that were found to be interpolated since the last time."""
+        bands, self._untold = self._untold, []
+        if bands:
+            logger.warning(
+                "%s: the pixels of %s are finer than the bands are by nature and repeat none, so "
+                "they were interpolated; the model gets the mean of those that make up one.",
+                self._scene,
+                ", ".join(bands),
+            )
+
+    def _found_interpolated(self, band: str, factor: int) -> None:
+        metres = native_metres(band)
+        if self._resample == "exact":
+            raise GridError(
+                f"{band} of {self._scene} has pixels of {metres // factor} m that are not those "
+                f"of {metres} m repeated, so its own pixels are unknown. Pass the band at {metres} "
+                "m, or take means: --resample mean (resample='mean')."
+            )
+        self._how[band] = "mean"
+        self._untold.append(band)
+
+
+def average_down(values: NDArray[np.generic], factor: int) -> NDArray[np.float32]:
+    """Return means over squares of ``factor`` pixels; those without data, 0 or NaN, do not count.
+
+    Example:
+        >>> average_down(np.array([[4, 6, 0, 0], [0, 5, 0, 0]], np.uint16), 2)
+        array([[5., 0.]], dtype=float32)
+    """
+    height, width = (side // factor for side in values.shape)
+    known = np.nan_to_num(values[: height * factor, : width * factor].astype(np.float32))
+    squares = known.reshape(height, factor, width, factor)
+    count = np.maximum((squares != 0).sum(axis=(1, 3)), 1)
+    # Equal pixels have just their value as mean: 36 of them are summed without rounding.
+    means: NDArray[np.float32] = (squares.sum(axis=(1, 3), dtype=np.float64) / count).astype(
+        np.float32
+    )
+    return means
+
+
+def _repeats(stored: NDArray[np.generic], native: NDArray[np.float32], factor: int) -> bool:
+    """Tell whether finer pixels repeat coarser ones, leaving out those without data."""
+    repeated = native.repeat(factor, axis=0).repeat(factor, axis=1)
+    finer = stored[: repeated.shape[0], : repeated.shape[1]].astype(np.float32)
+    return bool(((finer == repeated) | (finer == 0)).all())
