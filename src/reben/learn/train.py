@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from reben.data.loader import Dataset, Loader
+from reben.data.loader import Dataset
 from reben.data.preprocess import check_bands
 from reben.errors import OutputError, RunError, TrainingError, first_line
 from reben.learn.config import TrainConfig
@@ -33,6 +33,7 @@ from reben.support.plain_json import to_plain
 if TYPE_CHECKING:
     from lightning.fabric import Fabric
 
+    from reben.learn.training.feed import AnyLoader
     from reben.learn.training.pauses import Pauses
     from reben.learn.training.record import ProgressObserver, RunRecorder
     from reben.learn.training.start import Start
@@ -228,7 +229,7 @@ def _training(
 
 
 def _facts(
-    config: TrainConfig, dataset: Dataset, start: "Start", loaders: tuple[Loader, Loader]
+    config: TrainConfig, dataset: Dataset, start: "Start", loaders: tuple["AnyLoader", "AnyLoader"]
 ) -> dict[str, Any]:
     """Return what the summary holds before the first step."""
     from reben.learn.training.hardware import choose_channels_last, choose_precision

@@ -4,14 +4,16 @@
 """
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 from lightning.pytorch import LightningDataModule
 
-from reben.data.loader import Batch, Dataset, Loader
+from reben.data.loader import Batch, Dataset, Loader, RawLoader
 from reben.data.preprocess import Preprocess
 from reben.learn.config import TrainConfig
+from reben.learn.training.feed import AnyLoader
 from reben.model.classifier import Classifier
 from reben.spec.labels import LABELS
 from reben.support.processes import usable_cores
@@ -26,19 +28,25 @@ def training_loaders(
     *,
     rank: int = 0,
     on_cpu: bool = True,
-) -> tuple[Loader, Loader]:
-    """Return one rank's batches to train on and to validate on, in host memory."""
+) -> tuple[AnyLoader, AnyLoader]:
+    """Return one rank's batches to train on and to validate on, in host memory.
+
+    Those for an accelerator are raw bands, of which it makes the images itself.
+    """
     settings: dict[str, Any] = {
-        "preprocess": copy.deepcopy(classifier.preprocess).cpu(),
         "batch_size": config.batch_size,
         "labels": classifier.labels,
         "num_workers": _num_workers(config.num_workers, on_cpu=on_cpu),
         "rank": rank,
         "world_size": config.world_size,
     }
+    make: Callable[..., AnyLoader] = RawLoader
+    if on_cpu:
+        make = partial(Loader, preprocess=copy.deepcopy(classifier.preprocess).cpu())
+    dataset = dataset.with_bands(classifier.bands)
     return (
-        Loader(dataset["train"], shuffle=True, flips=config.flips, seed=config.seed, **settings),
-        Loader(dataset["validation"], **settings),
+        make(dataset["train"], shuffle=True, flips=config.flips, seed=config.seed, **settings),
+        make(dataset["validation"], **settings),
     )
 
 

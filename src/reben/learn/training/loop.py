@@ -6,7 +6,8 @@ batch and processes it in ``accumulate`` parts, and the gradients add up to that
 Axes: B patches, C channels, H rows, W columns, K labels.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import copy
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, cast
@@ -15,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from reben.data.loader import Batch, Loader
+from reben.data.loader import Batch
 from reben.errors import RunError, TrainingError, first_line
 from reben.learn.distributed import (
     gather_objects,
@@ -36,7 +37,7 @@ from reben.learn.training.checkpoints import (
     restore_best,
     save_checkpoint,
 )
-from reben.learn.training.hardware import to_device
+from reben.learn.training.feed import AnyLoader, batches_on
 from reben.learn.training.pauses import READ_EVERY, LossSum, Pauses, StepLoss
 from reben.learn.training.record import MONITORED, RunRecorder
 from reben.learn.training.state import Training
@@ -59,7 +60,7 @@ class Loop:
     def __init__(
         self,
         training: Training,
-        loaders: tuple[Loader, Loader],
+        loaders: tuple[AnyLoader, AnyLoader],
         recorder: RunRecorder,
         pauses: Pauses,
         facts: Mapping[str, str],
@@ -68,6 +69,7 @@ class Loop:
         self.config = training.config
         self.device = training.fabric.device
         self.train_loader, self.validation_loader = loaders
+        self.preprocess = copy.deepcopy(training.classifier.preprocess).to(self.device)
         self.recorder = recorder
         self.pauses = pauses
         self.facts = facts
@@ -98,7 +100,7 @@ class Loop:
         loader.set_epoch(training.epoch)
         loader.load_state_dict({**loader.state_dict(), "num_done": training.batch})
         training.train_mode()
-        for batch in loader:
+        for batch in self._batches(loader):
             self._seed()
             total = self._take_step(batch)
             add = partial(self.losses.add, total, len(batch.names), training.step - 1, batch.names)
@@ -118,7 +120,7 @@ class Loop:
     def _take_step(self, batch: Batch) -> Tensor:
         """Take a step; return the summed loss of the rank's piece of the batch."""
         training, config, layout = self.training, self.config, self.training.layout
-        images_BCHW, labels_BK = self._on_device(batch)
+        images_BCHW, labels_BK = batch.images, batch.multi_hot
         if config.turns:
             images_BCHW = turn_at_random(images_BCHW)
         if config.band_dropout:
@@ -158,8 +160,8 @@ class Loop:
         training, model = self.training, self.training.published.eval()
         layout = training.layout
         scores, labels, losses = [], [], self._no_losses("in validation")
-        for batch in self.validation_loader:
-            images_BCHW, labels_BK = self._on_device(batch)
+        for batch in self._batches(self.validation_loader):
+            images_BCHW, labels_BK = batch.images, batch.multi_hot
             # Parts as in training, so that what fits into memory there fits here.
             size = -(-len(images_BCHW) // self.config.accumulate)
             for part_BCHW, targets_BK in zip(
@@ -294,5 +296,5 @@ class Loop:
             return nullcontext()
         return self.training.fabric.no_backward_sync(self.training.network)
 
-    def _on_device(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        return to_device(batch.images, self.device), to_device(batch.multi_hot, self.device)
+    def _batches(self, loader: AnyLoader) -> Iterator[Batch]:
+        return batches_on(self.device, loader, self.preprocess)
