@@ -16,6 +16,7 @@ from reben.errors import ConfigError, SceneError
 from reben.model.classifier import Classifier
 from reben.predict.many import do_task, predict_scenes, read_list, share_tasks, tasks_of
 from reben.predict.resume import SceneProgress
+from reben.predict.outputs.class_map import MapOptions
 from reben.predict.scene_settings import SceneOptions, SceneOutcome, SceneSettings, SceneTask
 from reben.spec.bands import RGB
 
@@ -91,6 +92,25 @@ def test_a_scene_that_is_finished_with_other_settings_is_not_taken_for_finished(
 
     assert outcome.status == "failed"
     assert "stride was 1200, is 600" in outcome.reason
+
+
+def test_finished_scores_are_not_taken_for_classes(folder, tmp_path):
+    predict_scenes(folder / "model", products(folder)[:1], tmp_path, options=OPTIONS)
+    settings = SceneSettings(map=MapOptions("classes", 0.5, ("gap",)))
+    options = SceneOptions(settings, boa_offset=0)
+
+    (other,) = predict_scenes(folder / "model", products(folder)[:1], tmp_path, options=options)
+    (outcome,) = predict_scenes(
+        folder / "model", products(folder)[:1], tmp_path / "anew", options=options
+    )
+    (again,) = predict_scenes(
+        folder / "model", products(folder)[:1], tmp_path / "anew", options=options
+    )
+
+    assert other.status == "failed"
+    assert "what was scores, is classes" in other.reason
+    assert "scene1_certainty.tif is missing" in other.reason
+    assert (outcome.status, again.status) == ("done", "skipped")
 
 
 def test_tables_and_pictures_are_called_like_the_product(folder, tmp_path):

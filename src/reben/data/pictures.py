@@ -18,6 +18,8 @@ Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 _RADAR_RANGES_DB = ((-19.0, -1.0), (-26.0, -8.0), (0.0, 15.0))
 _OTHER_COLOURS = ("#4e79a7", "#f28e2b", "#59a14f", "#e15759", "#76b7b2", "#b07aa1", "#9c755f")
 """For labels that are not those of the data set, in turn."""
+UNCERTAIN_COLOUR = (127, 127, 127)
+"""Where no label is certain."""
 
 
 def stretch(values: NDArray[Any], low: float, high: float) -> NDArray[np.float32]:

@@ -195,6 +195,7 @@ def do_task(task: SceneTask) -> SceneOutcome:
 def _do(task: SceneTask) -> bool:
     """Do a task; return False if that was done before."""
     options = task.options
+    settings = {key: value for key, value in vars(options.settings).items() if key != "map"}
     model, model_fingerprint = _load(task.model, options.device)
     if task.out.exists() and not options.overwrite and not SceneProgress(task.out).exists:
         _require_same(task, model_fingerprint)
@@ -203,7 +204,8 @@ def _do(task: SceneTask) -> bool:
         model,
         task.product,
         task.out,
-        **asdict(options.settings),
+        **settings,
+        **asdict(options.settings.map),
         table=task.table,
         quicklook=task.quicklook,
         sentinel1=task.sentinel1,
@@ -228,8 +230,9 @@ def _require_same(task: SceneTask, model_fingerprint: str) -> None:
         "model_fingerprint": model_fingerprint,
         "stride": str(settings.stride),
         "max_bad": f"{settings.max_bad:g}",
+        **settings.map.tags,
     }
-    tags = read_tags(task.out)
+    tags = {"what": "scores"} | read_tags(task.out)
     if task.offset is not None:
         wanted["boa_offset"] = f"{task.offset:g}"
     if (task.sentinel1 is None) == ("sentinel1" in tags):
@@ -239,7 +242,8 @@ def _require_same(task: SceneTask, model_fingerprint: str) -> None:
         for key, value in wanted.items()
         if tags.get(key) != value
     ]
-    missing = [f"{p} is missing" for p in (task.table, task.quicklook) if p and not p.exists()]
+    others = (task.table, task.quicklook, *settings.map.beside(task.out))
+    missing = [f"{path} is missing" for path in others if path and not path.exists()]
     if differences or missing:
         raise ConfigError(
             f"{task.out} is finished, but otherwise: {'; '.join(differences + missing)}. Overwrite "

@@ -5,7 +5,7 @@ output files appear when they are whole; the GeoTIFF is the last of them.
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from reben.data.patch_folders.multiband import Resample
 from reben.errors import ConfigError, OutputError
 from reben.model.open import ModelLike, name_of, open_model
+from reben.predict.outputs.class_map import MapOptions, What
 from reben.predict.outputs.cog import Dtype, require_dtype, require_rasterio
 from reben.predict.resume import SceneProgress
 from reben.predict.scene_settings import MAX_BAD, ScenePrediction, SceneSettings
@@ -37,6 +38,9 @@ def predict_scene(  # noqa: PLR0913 - all after the third are named
     table: str | Path | None = None,
     quicklook: str | Path | None = None,
     dtype: Dtype = "float32",
+    what: What = "scores",
+    min_score: float = 0.0,
+    measures: Sequence[str] = (),
     sentinel1: Any = None,  # noqa: ANN401 - whatever open_scene takes
     sentinel1_unit: Literal["db", "linear"] | None = None,
     sentinel1_quantity: Literal["sigma0", "gamma0", "beta0"] | None = None,
@@ -67,6 +71,11 @@ def predict_scene(  # noqa: PLR0913 - all after the third are named
         table: Also write a table of windows; the ending says the format, mostly ``.parquet``.
         quicklook: Also draw a PNG: the scene in true colour beside the dominant class.
         dtype: How scores are stored: ``float32``, or ``uint8`` (score times 200, 255 no data).
+        what: What the GeoTIFF holds: ``scores``, or ``classes``: one coloured band, the dominant
+            class of each cell.
+        min_score: Where the highest score is below it, the class is "uncertain".
+        measures: Also write how certain cells are, into ``..._certainty.tif``: ``score`` (the
+            highest), ``gap`` (to the second), ``entropy``, as `MEASURES` defines them.
         sentinel1: A Sentinel-1 product of the same place, for models that take both.
         sentinel1_unit: Whether its values are ``db`` or ``linear``, where it does not say.
         sentinel1_quantity: What they are, where it does not say.
@@ -94,13 +103,20 @@ def predict_scene(  # noqa: PLR0913 - all after the third are named
             and VH swapped.
     """
     require_rasterio("Predicting a scene")
-    settings = SceneSettings(stride, max_bad, require_dtype(dtype), batch_size)
+    settings = SceneSettings(
+        stride,
+        max_bad,
+        require_dtype(dtype),
+        batch_size,
+        MapOptions(what, min_score, tuple(measures)),
+    )
     outputs = SceneOutputs(
         Path(out),
         None if table is None else Path(table),
         None if quicklook is None else Path(quicklook),
     )
-    _require_possible(outputs, overwrite=overwrite)
+    further = settings.map.beside(outputs.out)
+    _require_possible(outputs, further, overwrite=overwrite)
     model_name = name_of(model_name or model)
     model = open_model(model, "auto" if device is None else device)
     opening = Opening(
@@ -112,11 +128,12 @@ def predict_scene(  # noqa: PLR0913 - all after the third are named
         resample=resample,
         reproject=reproject,
     )
-    _refuse_product(product, outputs)
+    _refuse_product(product, (*outputs, *further))
     with _opened(product, sentinel1, opening) as scene:
         work = SceneWork(model, model_name, scene, settings, outputs)
         with SceneProgress(outputs.out).held():
-            _require_possible(outputs, overwrite=overwrite)  # another run may have ended just now
+            # Another run may have ended just now.
+            _require_possible(outputs, further, overwrite=overwrite)
             return work.run(overwrite=overwrite, progress=progress)
 
 
@@ -136,7 +153,7 @@ def _opened(product: Any, sentinel1: Any, opening: Opening) -> Iterator[Scene]: 
     yield product
 
 
-def _refuse_product(product: Any, outputs: SceneOutputs) -> None:  # noqa: ANN401
+def _refuse_product(product: Any, outputs: Iterable[Path | None]) -> None:  # noqa: ANN401
     """Refuse to write over what is read."""
     if not isinstance(product, str | Path) or not _exists(product):
         return
@@ -150,14 +167,14 @@ def _exists(path: str | Path) -> bool:
     return os.path.exists(path)  # noqa: PTH110 - no error for names that no file can have
 
 
-def _require_possible(outputs: SceneOutputs, *, overwrite: bool) -> None:
+def _require_possible(outputs: SceneOutputs, further: Iterable[Path], *, overwrite: bool) -> None:
     """Refuse endings of no format, and outputs that are there unless unfinished parts are too."""
     if outputs.table is not None:
         require_ending(outputs.table.suffix)
     for path, endings in ((outputs.out, (".tif", ".tiff")), (outputs.quicklook, (".png",))):
         if path is not None and path.suffix.lower() not in endings:
             raise ConfigError(f"{path} cannot be written: call it ...{endings[0]}.")
-    there = [str(path) for path in outputs if path is not None and _exists(path)]
+    there = [str(path) for path in (*outputs, *further) if path is not None and _exists(path)]
     if there and not overwrite and not SceneProgress(outputs.out).exists:
         raise OutputError(
             f"{', '.join(there)} is there already. Nothing was changed. Overwrite it, or choose "

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from reben.data.patch_folders.multiband import Resample
 from reben.errors import ConfigError
 from reben.model.classifier import Classifier
+from reben.predict.outputs.class_map import MapOptions
 from reben.predict.outputs.cog import Dtype, require_dtype
 from reben.predict.windows import require_stride
 from reben.scene.opening import Opening
@@ -32,6 +33,7 @@ class SceneSettings:
             a cell masked; 0 to 1.
         dtype: How the GeoTIFF stores scores: ``float32``, or ``uint8`` (times 200).
         batch_size: How many windows of a row go through the model at once, at most.
+        map: What the GeoTIFF holds.
 
     Raises:
         ConfigError: If a value is out of its range.
@@ -41,6 +43,7 @@ class SceneSettings:
     max_bad: float = MAX_BAD
     dtype: Dtype = "float32"
     batch_size: int = 32
+    map: MapOptions = field(default_factory=MapOptions)
 
     def __post_init__(self) -> None:
         """Refuse values out of their range."""
@@ -55,7 +58,7 @@ class ScenePrediction:
     """A scene that was predicted.
 
     Args:
-        out: The GeoTIFF of scores.
+        out: The GeoTIFF of scores or classes.
         table: The table of windows, if one was asked for.
         quicklook: The picture, if one was asked for.
         product: Name of the product.
@@ -68,6 +71,7 @@ class ScenePrediction:
             others for clouds, shadow and defects too.
         about: What is known of the product: its offset and the source of that, its mask, its
             Sentinel-1 quantity, its pixel size on the ground.
+        beside: Further files that belong to the GeoTIFF: measures of certainty, names of classes.
     """
 
     out: Path
@@ -80,6 +84,7 @@ class ScenePrediction:
     shares: Mapping[str, float]
     num_no_data: int = 0
     about: Mapping[str, str] = field(default_factory=dict)
+    beside: tuple[Path, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return all fields as JSON holds them."""
@@ -87,7 +92,9 @@ class ScenePrediction:
             name: None if (path := getattr(self, name)) is None else str(path)
             for name in ("out", "table", "quicklook")
         }
-        return {**self.__dict__, **paths, "shares": dict(self.shares), "about": dict(self.about)}
+        beside = [str(path) for path in self.beside]
+        known = {"shares": dict(self.shares), "about": dict(self.about), "beside": beside}
+        return {**self.__dict__, **paths, **known}
 
 
 @dataclass(frozen=True)

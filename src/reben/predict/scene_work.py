@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from reben.errors import BandsMismatchError
 from reben.model.classifier import Classifier
-from reben.predict.outputs.cog import write_raster
+from reben.predict.outputs.class_map import write_map
 from reben.predict.outputs.quicklook import (
     QuicklookPicture,
     colour_bands,
@@ -62,6 +62,7 @@ class SceneWork:
         outputs: SceneOutputs,
     ) -> None:
         _require_bands(model, scene)
+        settings.map.require_room(len(model.labels))
         self.model = model
         self.model_name = model_name
         self.fingerprint = model.fingerprint()
@@ -90,6 +91,7 @@ class SceneWork:
             about={key: str(text) for key, text in self.scene.about.items()},
             num_resumed=len(resumed) * self.plan.columns.num_windows,
             shares=mosaic.shares(self.model.labels),
+            beside=self.settings.map.beside(self.outputs.out),
         )
 
     def made_with(self) -> dict[str, Any]:
@@ -197,13 +199,14 @@ class SceneWork:
             )
             with atomic_file(self.outputs.quicklook) as temporary:
                 picture.save(temporary, format="PNG")
-        write_raster(
+        write_map(
             self.outputs.out,
             mosaic.scores,
             grid=self.scene.grid,
             stride_metres=self.settings.stride,
             labels=self.model.labels,
             dtype=self.settings.dtype,
+            options=self.settings.map,
             tags=self.tags(mosaic),
         )
 

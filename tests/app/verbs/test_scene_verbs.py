@@ -49,6 +49,21 @@ def test_the_flags_reach_the_raster(folder, tmp_path, capsys):
         assert file.tags()["model"] == "model"
 
 
+def test_a_map_of_classes_is_one_flag_and_its_files_are_listed(folder, tmp_path, capsys):
+    out = tmp_path / "map.tif"
+    flags = ["--what", "classes", "--min-score", "0.99", "--with", "score,gap"]
+
+    assert run(words(folder, folder / "scene1", "--out", out, *flags)) == 0
+
+    listed = capsys.readouterr().out.splitlines()[-3:]
+    assert listed == [str(out), str(tmp_path / "map_certainty.tif"), f"{out}.aux.xml"]
+    with rasterio.open(out) as file:
+        assert file.read().tolist() == [[[3, 3]]]
+        assert file.tags()["min_score"] == "0.99"
+    assert run(words(folder, folder / "scene1", "--out", out, "--with", "margin")) == 2
+    assert "Choose each once from score, gap, entropy" in capsys.readouterr().err
+
+
 def test_scenes_of_a_list_are_done_and_those_that_fail_are_named(folder, tmp_path, capsys):
     path = tmp_path / "list.txt"
     path.write_text(f"{folder / 'scene1'}\n{tmp_path / 'nowhere'}\n{folder / 'scene2'}\n")

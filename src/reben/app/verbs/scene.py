@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from reben.scene.opening import Opening
 
 _Dtype = Literal["float32", "uint8"]
+_What = Literal["scores", "classes"]
 _Unit = Literal["db", "linear"]
 _Resample = Literal["auto", "exact", "mean", "centre"]
 _Quantity = Literal["sigma0", "gamma0", "beta0"]
@@ -33,6 +34,14 @@ class SceneFlags:
     """Share of pixels without data, under clouds or in shadow above which a window is left out."""
     dtype: _Dtype = "float32"
     """How scores are stored; as uint8 they are times 200."""
+    what: _What = "scores"
+    """What the GeoTIFF holds: scores, a band for each class, or classes: one coloured band with the
+    dominant class, as GIS programs open it."""
+    min_score: Share = 0.0
+    """With --what classes: below it, the highest score makes the class "uncertain"."""
+    measures: Annotated[str | None, Parameter(name="--with")] = None
+    """Also write how certain cells are, into ..._certainty.tif: score (the highest), gap (to the
+    second), entropy, separated by commas."""
     sentinel1_unit: _Unit | None = None
     """Unit of the Sentinel-1 values, where the product does not say."""
     sentinel1_quantity: _Quantity | None = None
@@ -69,6 +78,11 @@ class SceneFlags:
         names = None if self.band_names is None else tuple(self.band_names.split(","))
         return Opening.of(self, band_names=names)
 
+    @property
+    def wanted_measures(self) -> tuple[str, ...]:
+        """The measures of certainty, one by one."""
+        return tuple(name.strip() for name in (self.measures or "").split(",") if name.strip())
+
 
 @Parameter(name="*")
 @dataclass(frozen=True)
@@ -102,7 +116,7 @@ def predict_scene(  # noqa: PLR0913 - all but the first two are flags
     many: ManyFlags = _NOT_MANY,
     as_json: AsJson = False,
 ) -> None:
-    """Predict a whole Sentinel scene into a GeoTIFF with one band for each class.
+    """Predict a whole Sentinel scene into a GeoTIFF of scores or of classes.
 
     Repeat an interrupted command to continue it. With --list, finished scenes are skipped, and
     those that fail are named at the end, after the others are done.
@@ -147,6 +161,9 @@ def predict_scene(  # noqa: PLR0913 - all but the first two are flags
                 table=table,
                 quicklook=quicklook,
                 dtype=scene.dtype,
+                what=scene.what,
+                min_score=scene.min_score,
+                measures=scene.wanted_measures,
                 sentinel1=sentinel1,
                 **scene.opening.keywords,
                 batch_size=scene.batch_size,
@@ -170,6 +187,7 @@ def _predict_many(
     as_json: bool,
 ) -> None:
     from reben.predict.many import predict_scenes, read_list
+    from reben.predict.outputs.class_map import MapOptions
     from reben.predict.scene_settings import SceneOptions, SceneSettings
 
     if many.list_file is None or many.out_dir is None:
@@ -180,7 +198,13 @@ def _predict_many(
             "Classifier.from_pretrained(name, bands=...).save_pretrained(folder)."
         )
     options = SceneOptions(
-        settings=SceneSettings(scene.stride, scene.max_bad, scene.dtype, scene.batch_size),
+        settings=SceneSettings(
+            scene.stride,
+            scene.max_bad,
+            scene.dtype,
+            scene.batch_size,
+            MapOptions(scene.what, scene.min_score, scene.wanted_measures),
+        ),
         table=None if table is None else str(table),
         quicklook=None if quicklook is None else str(quicklook),
         **scene.opening.keywords,
@@ -211,7 +235,7 @@ def _print_scene(found: "ScenePrediction", *, as_json: bool) -> None:
     )
     rows = [(label, f"{share:.1%}") for label, share in found.shares.items()]
     print_table(("dominant class", "of cells>"), rows[:_SHOWN])
-    for path in (found.out, found.table, found.quicklook):
+    for path in (found.out, *found.beside, found.table, found.quicklook):
         if path is not None:
             print_text(str(path))
 

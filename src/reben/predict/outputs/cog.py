@@ -1,4 +1,4 @@
-"""Scores of cells as a Cloud-Optimised GeoTIFF: one band per label, named by the label.
+"""Values of cells as a Cloud-Optimised GeoTIFF; scores have one band per label, named by it.
 
 Axes: Y rows of cells, X columns of cells, K labels.
 """
@@ -39,6 +39,8 @@ def write_raster(  # noqa: PLR0913 - all after the second are named
 ) -> None:
     """Write scores, one pixel per cell, as a whole or not at all.
 
+    Measures of certainty, which are 0 to 1 too, are written by it as well.
+
     Args:
         path: The file; an existing one is replaced.
         scores_YXK: 0 to 1, NaN if masked. Row 0 is the northernmost.
@@ -49,27 +51,69 @@ def write_raster(  # noqa: PLR0913 - all after the second are named
         dtype: ``float32`` (no data is NaN), or ``uint8``: scores times 200 (no data is 255).
         tags: Further tags of the file.
     """
+    write_values(
+        path,
+        np.moveaxis(_stored(scores_YXK, dtype), -1, 0),
+        grid=grid,
+        stride_metres=stride_metres,
+        nodata=np.nan if dtype == "float32" else BYTE_NO_DATA,
+        descriptions=labels,
+        scale=None if dtype == "float32" else 1 / BYTE_STEPS,
+        tags=tags,
+    )
+
+
+def write_values(  # noqa: PLR0913 - all after the second are named
+    path: Path,
+    pixels_KYX: NDArray[Any],
+    *,
+    grid: Grid,
+    stride_metres: int,
+    nodata: float,
+    descriptions: Sequence[str],
+    tags: Mapping[str, str],
+    scale: float | None = None,
+    colours: Mapping[int, tuple[int, int, int]] | None = None,
+) -> None:
+    """Write values of cells as they are, as a whole or not at all.
+
+    Args:
+        path: The file; an existing one is replaced.
+        pixels_KYX: Values of K bands.
+        grid: As for `write_raster`.
+        stride_metres: Side length of a cell.
+        nodata: The value of masked cells.
+        descriptions: Names of the K bands.
+        tags: Further tags of the file.
+        scale: What a value is multiplied by to get what it stands for.
+        colours: Value -> red, green, blue, for a single band of classes. Its overviews show the
+            most frequent class, those of other values the mean.
+    """
     rasterio = require_rasterio("Writing a GeoTIFF")
-    pixels_KYX = np.moveaxis(_stored(scores_YXK, dtype), -1, 0)
-    num_labels, height, width = pixels_KYX.shape
+    num_bands, height, width = pixels_KYX.shape
     profile = {
         "driver": "GTiff",
-        "dtype": dtype,
-        "count": num_labels,
+        "dtype": pixels_KYX.dtype,
+        "count": num_bands,
         "height": height,
         "width": width,
         "crs": grid.crs,
         "transform": rasterio.Affine(stride_metres, 0, grid.left, 0, -stride_metres, grid.top),
-        "nodata": np.nan if dtype == "float32" else BYTE_NO_DATA,
+        "nodata": nodata,
     }
     options = {"compress": "deflate", "predictor": "yes", "overview_resampling": "average"}
+    if colours is not None:
+        profile["photometric"] = "palette"
+        options |= {"predictor": "no", "overview_resampling": "mode"}
     try:
         with rasterio.MemoryFile() as memory, rasterio.MemoryFile(ext=".tif") as whole:
             with memory.open(**profile) as file:
                 file.write(pixels_KYX)
-                file.descriptions = tuple(labels)
-                if dtype == "uint8":
-                    file.scales = (1 / BYTE_STEPS,) * num_labels
+                file.descriptions = tuple(descriptions)
+                if scale is not None:
+                    file.scales = (scale,) * num_bands
+                if colours is not None:
+                    file.write_colormap(1, dict(colours))
                 file.update_tags(**tags)
             with memory.open() as file:
                 # Only GDAL's own driver orders a file's parts as the format asks for.
