@@ -15,8 +15,8 @@ from made_up_scene import scene_of, write_scene
 from reben.errors import ConfigError, SceneError
 from reben.model.classifier import Classifier
 from reben.predict.many import do_task, predict_scenes, read_list, share_tasks, tasks_of
-from reben.predict.resume import SceneProgress
 from reben.predict.outputs.class_map import MapOptions
+from reben.predict.resume import SceneProgress
 from reben.predict.scene_settings import SceneOptions, SceneOutcome, SceneSettings, SceneTask
 from reben.spec.bands import RGB
 
