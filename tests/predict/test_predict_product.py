@@ -1,16 +1,19 @@
 """From a product as it is distributed to a map: bands, offset and mask come from its own files."""
 
+import json
+
 import numpy as np
 import pytest
 import rasterio
 import torch
+from rasterio.warp import transform
 
 from reben.errors import ConfigError, OutputError, PixelValueError
 from reben.model.classifier import Classifier
 from reben.predict.resume import SceneProgress
 from reben.predict.scene import predict_scene
 from reben.spec.bands import PIXEL_METRES
-from scene.made_up_product import make_band_folder, make_safe, write_tiff
+from scene.made_up_product import make_band_folder, make_safe, numbers, write_tiff
 
 HEIGHT, WIDTH = 180, 240
 
@@ -59,6 +62,25 @@ def test_clouds_and_missing_data_of_the_classification_are_masked(model, tmp_pat
 
     assert np.isnan(found[0]).tolist() == [[True, False, False]]
     np.testing.assert_allclose(found[:, 0, 2], scores_at(model, made, -1000, 0, 240), atol=1e-4)
+
+
+def test_the_map_and_the_table_lie_where_pixels_of_almost_ten_metres_lie(model, tmp_path):
+    for name in model.bands:
+        pixels = numbers(name, WIDTH, HEIGHT)
+        metres = 0.998 * PIXEL_METRES[name]
+        write_tiff(tmp_path / "s" / f"{name}.tif", pixels, left=300_003, metres=metres)
+    table = tmp_path / "t.geojson"
+
+    predict_scene(model, tmp_path / "s", tmp_path / "out.tif", boa_offset=0, table=table)
+
+    with rasterio.open(tmp_path / "out.tif") as file:
+        wanted = rasterio.Affine(1197.6, 0, 300_003, 0, -1197.6, 5_900_040)
+        assert file.transform.almost_equals(wanted)
+    window = json.loads(table.read_text())["features"][3]  # of 2 x 2, the last moved inwards
+    x, y = zip(*window["geometry"]["coordinates"][0], strict=True)
+    x, y = transform("EPSG:4326", "EPSG:32633", x, y)
+    wanted = (300_003 + 9.98 * 120, 5_900_040 - 9.98 * 180, 300_003 + 9.98 * 240)
+    assert (min(x), min(y), max(x)) == pytest.approx(wanted, abs=0.1)
 
 
 def test_outputs_record_where_offset_and_mask_come_from(model, tmp_path):

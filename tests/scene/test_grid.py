@@ -13,11 +13,20 @@ def test_transform_and_bounds_are_those_of_rasterio():
     assert grid.bounds == array_bounds(180, 240, Affine(*grid.transform))
 
 
+def test_a_grid_lies_wherever_an_image_lies():
+    grid = Grid("EPSG:32633", 300_003.7, 5_900_041.2, 240, 180, (9.98, 9.97))
+
+    wanted = Affine(9.98, 0, 300_003.7, 0, -9.97, 5_900_041.2)
+    assert Affine(*grid.transform) == wanted
+    assert grid.bounds == pytest.approx(array_bounds(180, 240, wanted))
+    assert grid.point(7, 3) == wanted @ (7, 3)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"crs": ""}, "needs a coordinate reference system"),
-        ({"left": 5}, "left is 5"),
+        ({"left": float("inf")}, "left is inf"),
         ({"top": float("nan")}, "top is nan"),
         ({"width": 100}, "width is 100"),
         ({"height": 0}, "height is 0"),

@@ -104,7 +104,7 @@ class SceneWork:
             "pixels": self.scene.fingerprint(self.model.bands)
             if isinstance(self.scene, Scene)
             else "",
-            "grid": [grid.crs, grid.left, grid.top, grid.width, grid.height],
+            "grid": [grid.crs, grid.left, grid.top, grid.width, grid.height, *grid.pixel],
             "about": {key: str(text) for key, text in sorted(self.scene.about.items())},
             "stride": self.settings.stride,
             "max_bad": self.settings.max_bad,

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from reben.data.places import ground_size
+from reben.data.places import MOST_OFF, ground_size
 from reben.errors import GridError, cut
 from reben.scene.band_names import native_metres
 from reben.scene.band_source import import_rasterio
@@ -12,9 +12,9 @@ from reben.scene.sources import Placement
 from reben.spec.patches import PATCH_METRES
 
 _TOLERANCE_METRES = 0.01
-_SMALLEST_METRES = 10
-MOST_OFF = 0.01
-"""By which share a length on the ground may differ from that of the reference system."""
+_DIVISORS = (60, 30, 20, 10)
+_MOST_DRIFT_METRES = 1.0
+"""How far pixels of two bands may be apart at the far edge of a scene: a tenth of a pixel."""
 
 
 @dataclass(frozen=True)
@@ -34,12 +34,11 @@ class Alignment:
     ground_metres: tuple[float, float]
 
 
-def align(placements: Mapping[str, tuple[str, Placement]], *, is_on_grid: bool = True) -> Alignment:
-    """Return the grid that all bands share.
+def align(placements: Mapping[str, tuple[str, Placement]]) -> Alignment:
+    """Return the grid that all bands share; it begins at their corner, wherever that is.
 
     Args:
         placements: Band -> (what it is called in error messages, where its pixels lie).
-        is_on_grid: Whether its corner has to be a multiple of 10 m.
     """
     crs, corner, first = "", (0.0, 0.0), ""
     pixel_metres: dict[str, int] = {}
@@ -52,16 +51,12 @@ def align(placements: Mapping[str, tuple[str, Placement]], *, is_on_grid: bool =
         _check_same(name, band_crs, here, (first, crs, corner))
     width = _common("width", placements, pixel_metres)
     height = _common("height", placements, pixel_metres)
+    pixel = _pixel(placements, pixel_metres)
     left_out = (width % GRID_MULTIPLE, height % GRID_MULTIPLE)
     left, top = (round(value, 2) for value in corner)
     if width < GRID_MULTIPLE or height < GRID_MULTIPLE:
         raise GridError(f"{first} and its other bands share {width} x {height} pixels of 10 m.")
-    if is_on_grid and (left % GRID_METRES or top % GRID_METRES):
-        raise GridError(
-            f"The corner of {first} lies at {left}, {top}, which is not a multiple of "
-            f"{GRID_METRES} m. {warp_advice(name=first)}"
-        )
-    grid = Grid(crs, left, top, width - left_out[0], height - left_out[1], is_on_grid)
+    grid = Grid(crs, left, top, width - left_out[0], height - left_out[1], pixel)
     return Alignment(grid, pixel_metres, left_out, measure_ground(grid, first))
 
 
@@ -76,15 +71,16 @@ def measure_ground(grid: Grid, name: str) -> tuple[float, float]:
         GridError: If they are more than 1 % from 10 m there, or at a corner.
     """
     left, bottom, right, top = grid.bounds
-    side = min(PATCH_METRES, right - left, top - bottom)
-    half = side / 2
+    half = min(PATCH_METRES, right - left, top - bottom) / 2
     measured = []
     for x in ((left + right) / 2, left + half, right - half):
         for y in ((top + bottom) / 2, bottom + half, top - half):
             sides = ground_size(grid.crs, x - half, y - half, x + half, y + half)
-            across, down = (GRID_METRES * metres / side for metres in sides)
+            across, down = (
+                metres * pixel / (2 * half) for metres, pixel in zip(sides, grid.pixel, strict=True)
+            )
             measured.append((across, down))
-            if not all(abs(metres / side - 1) <= MOST_OFF for metres in sides):
+            if not all(abs(metres / GRID_METRES - 1) <= MOST_OFF for metres in (across, down)):
                 raise GridError(
                     f"A pixel of {name} that is called {GRID_METRES} m is {across:.2f} x "
                     f"{down:.2f} m on the ground at {x:.0f}, {y:.0f}: {cut(grid.crs)} does not "
@@ -135,14 +131,42 @@ def _pixel_metres(band: str, name: str, placement: Placement) -> int:
             f"{name} is not north-up: its pixels are {a:g} x {e:g} m; the second number should be "
             f"negative. {warp_advice(name)}"
         )
-    metres, native = round(a), native_metres(band)
-    square = abs(a - metres) < 1e-6 and abs(-e - metres) < 1e-6
-    if not square or metres < _SMALLEST_METRES or native % metres:
-        raise GridError(
-            f"{name} has pixels of {a:g} x {-e:g} m; {band} is used at {native} m and can be given "
-            f"at {_divisors(native)} m. {warp_advice(name)}"
-        )
-    return metres
+    native = native_metres(band)
+    for metres in _DIVISORS:
+        if not native % metres and all(abs(side / metres - 1) <= MOST_OFF for side in (a, -e)):
+            return metres
+    raise GridError(
+        f"{name} has pixels of {a:g} x {-e:g} m; {band} is used at {native} m and can be given "
+        f"at {_divisors(native)} m. {warp_advice(name)}"
+    )
+
+
+def _pixel(
+    placements: Mapping[str, tuple[str, Placement]], pixel_metres: Mapping[str, int]
+) -> tuple[float, float]:
+    """Return width and height of a pixel of 10 m as the first band has it; all must have it."""
+    found: dict[str, tuple[float, float]] = {}
+    for band, (name, placement) in placements.items():
+        parts = pixel_metres[band] // GRID_METRES
+        a, _, _, _, e, _ = placement.transform
+        size, counts = (a / parts, -e / parts), (placement.width * parts, placement.height * parts)
+        if _drift(size, (GRID_METRES, GRID_METRES), counts) < _TOLERANCE_METRES:
+            size = (GRID_METRES, GRID_METRES)
+        first, pixel = next(iter(found.items()), (name, size))
+        drift = _drift(size, pixel, counts)
+        if drift > _MOST_DRIFT_METRES:
+            raise GridError(
+                f"{name} has pixels of {a:.10g} x {-e:.10g} m, {parts} of those of {first} would "
+                f"be {parts * pixel[0]:.10g} x {parts * pixel[1]:.10g} m: at the far edge they lie "
+                f"{drift:.0f} m apart. {warp_advice(name)}"
+            )
+        found[name] = size
+    return next(iter(found.values()))
+
+
+def _drift(one: tuple[float, float], other: tuple[float, float], counts: tuple[int, int]) -> float:
+    """Return how far so many pixels of two sizes end apart, in metres."""
+    return max(abs(a - b) * n for a, b, n in zip(one, other, counts, strict=True))
 
 
 def _common(
@@ -163,7 +187,7 @@ def _common(
 
 
 def _divisors(native: int) -> str:
-    values = [metres for metres in (60, 30, 20, 10) if native % metres == 0]
+    values = [metres for metres in _DIVISORS if native % metres == 0]
     return " or ".join(map(str, values))
 
 

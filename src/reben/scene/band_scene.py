@@ -59,7 +59,6 @@ class Scene:
             raise MissingBandError(f"{found.name} has no Sentinel-2 band. {self._where_missing()}")
         self._alignment: Alignment = align(
             {band: (source.name, source.placement) for band, source in found.sources.items()},
-            is_on_grid=found.is_on_grid,
         )
         self.grid: Grid = self._alignment.grid
         self._first: tuple[int, int] | None = None
@@ -116,7 +115,7 @@ class Scene:
                 f"of up to {metres} m; {height} x {width} from {top}, {left} cannot be cut out."
             )
         part, (row, column) = copy(self), self._first or (0, 0)
-        x, y = self.grid.left + left * GRID_METRES, self.grid.top - top * GRID_METRES
+        x, y = self.grid.point(left, top)
         part.grid = replace(self.grid, left=x, top=y, width=width, height=height)
         part._first, part._in_use = (row + top, column + left), set()
         if self._backscatter:

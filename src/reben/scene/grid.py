@@ -15,24 +15,27 @@ GRID_MULTIPLE = 6
 class Grid:
     """A north-up grid of 10 m pixels in a projected reference system of metres.
 
+    It lies where the image lies: its corner need not be a multiple of anything.
+
     Args:
         crs: The coordinate reference system, such as ``"EPSG:32633"``.
-        left: Easting of the outer edge of the upper-left pixel, in metres; a multiple of 10.
-        top: Northing of the outer edge of the upper-left pixel, in metres; a multiple of 10.
+        left: Easting of the outer edge of the upper-left pixel, in metres.
+        top: Northing of the outer edge of the upper-left pixel, in metres.
         width: Pixels of 10 m from west to east; a multiple of 6.
         height: Pixels of 10 m from north to south; a multiple of 6.
-        is_snapped: Whether the corner has to be a multiple of 10 m.
+        pixel: Width and height of a pixel, in metres: 10, or what an image has instead that is
+            so near to it that it counts as 10, such as 9.98.
 
     Raises:
-        GridError: If there is no reference system, or a number is not such a multiple.
+        GridError: If there is no reference system, a number is not finite, or not such a multiple.
 
     Example:
         >>> grid = Grid("EPSG:32633", left=300000, top=5900040, width=10980, height=10980)
         >>> grid.bounds
         (300000, 5790240, 409800, 5900040)
-        >>> Grid("EPSG:32633", left=300005, top=5900040, width=10980, height=10980)
+        >>> Grid("EPSG:32633", left=300005, top=5900040, width=100, height=10980)
         Traceback (most recent call last):
-        reben.errors.GridError: left is 300005; it must be a multiple of 10 m...
+        reben.errors.GridError: width is 100 pixels; it must be a positive multiple of 6...
     """
 
     crs: str
@@ -40,7 +43,7 @@ class Grid:
     top: float
     width: int
     height: int
-    is_snapped: bool = True
+    pixel: tuple[float, float] = (GRID_METRES, GRID_METRES)
 
     def __post_init__(self) -> None:
         """Refuse grids that bands of 10 m, 20 m and 60 m do not share."""
@@ -48,11 +51,8 @@ class Grid:
             raise GridError("A grid needs a coordinate reference system, such as EPSG:32633.")
         for name in ("left", "top"):
             value = getattr(self, name)
-            if not math.isfinite(value) or (self.is_snapped and value % GRID_METRES):
-                raise GridError(
-                    f"{name} is {value}; it must be a multiple of {GRID_METRES} m. "
-                    "Warp the scene to such a grid first."
-                )
+            if not math.isfinite(value):
+                raise GridError(f"{name} is {value}; it must be a number of metres.")
         for name in ("width", "height"):
             value = getattr(self, name)
             if value < GRID_MULTIPLE or value % GRID_MULTIPLE:
@@ -69,10 +69,14 @@ class Grid:
             >>> Grid("EPSG:32633", 300000, 5900040, 60, 120).transform
             (10, 0, 300000, 0, -10, 5900040)
         """
-        return (GRID_METRES, 0, self.left, 0, -GRID_METRES, self.top)
+        return (self.pixel[0], 0, self.left, 0, -self.pixel[1], self.top)
 
     @property
     def bounds(self) -> tuple[float, float, float, float]:
         """The outer edges (left, bottom, right, top) in metres."""
-        right = self.left + self.width * GRID_METRES
-        return (self.left, self.top - self.height * GRID_METRES, right, self.top)
+        right, bottom = self.point(self.width, self.height)
+        return (self.left, bottom, right, self.top)
+
+    def point(self, column: float, row: float) -> tuple[float, float]:
+        """Return easting and northing of the upper left corner of a pixel, in metres."""
+        return (self.left + column * self.pixel[0], self.top - row * self.pixel[1])

@@ -102,7 +102,6 @@ class BandSources:
         about: Facts about the product, for provenance.
         no_data: The value of pixels without data beside 0, where files do not declare it.
         saturated: The value of saturated pixels.
-        is_on_grid: Whether its corner has to be a multiple of 10 m, as that of every product has.
         cure: What to do if the pixels look as if the offset had been removed already.
     """
 
@@ -113,7 +112,6 @@ class BandSources:
     about: Mapping[str, str] = field(default_factory=dict)
     no_data: float | None = None
     saturated: float = np.iinfo(np.uint16).max
-    is_on_grid: bool = True
     cure: str = "Pass boa_offset=0 (--boa-offset 0) to read the numbers as they are. "
 
     @classmethod

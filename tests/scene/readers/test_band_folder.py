@@ -134,8 +134,6 @@ def test_a_grid_that_is_no_multiple_of_six_is_cut_and_says_so(tmp_path):
     [
         ({"epsg": 4326, "left": 12, "top": 53, "metres": 0.0001}, "unit is deg"),
         ({"epsg": 2264}, "unit is US survey foot"),
-        ({"left": 300_004}, "300004.* not a multiple of 10 m"),
-        ({"top": 5_900_045.5}, "5900045.5.* not a multiple of 10 m"),
         ({"metres": 20}, "B02 is used at 10 m"),
         ({"metres": 10.5}, "B02 is used at 10 m"),
         ({"transform": (10, 0.5, 300_000, 0.5, -10, 5_900_040)}, "is rotated"),

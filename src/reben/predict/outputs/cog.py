@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from reben.data.tiff.with_rasterio import raster_errors
 from reben.errors import ConfigError, RebenError
-from reben.scene.grid import Grid
+from reben.scene.grid import GRID_METRES, Grid
 from reben.support.atomic import output_error, write_bytes
 from reben.support.extras import optional
 
@@ -91,6 +91,7 @@ def write_values(  # noqa: PLR0913 - all after the second are named
     """
     rasterio = require_rasterio("Writing a GeoTIFF")
     num_bands, height, width = pixels_KYX.shape
+    across, down = (metres * (stride_metres // GRID_METRES) for metres in grid.pixel)
     profile = {
         "driver": "GTiff",
         "dtype": pixels_KYX.dtype,
@@ -98,7 +99,7 @@ def write_values(  # noqa: PLR0913 - all after the second are named
         "height": height,
         "width": width,
         "crs": grid.crs,
-        "transform": rasterio.Affine(stride_metres, 0, grid.left, 0, -stride_metres, grid.top),
+        "transform": rasterio.Affine(across, 0, grid.left, 0, -down, grid.top),
         "nodata": nodata,
     }
     options = {"compress": "deflate", "predictor": "yes", "overview_resampling": "average"}

@@ -11,8 +11,8 @@ from reben.predict.resume import SceneProgress
 from reben.predict.table_files import Ring, to_rings, write_table
 from reben.predict.tables import Rows, batch_of_scores
 from reben.predict.windows import Axis, Plan
-from reben.scene.grid import GRID_METRES, Grid
-from reben.spec.patches import PATCH_METRES
+from reben.scene.grid import Grid
+from reben.spec.patches import PATCH_PIXELS
 
 
 def write_windows(  # noqa: PLR0913 - all after the second are named
@@ -62,8 +62,9 @@ def footprints(grid: Grid, top: int, columns: Axis, which: NDArray[np.int64]) ->
         which: Which of them.
     """
     starts = np.array([columns.start(int(window)) for window in which], np.float64)
-    left = grid.left + GRID_METRES * starts[:, None]
-    bottom = grid.top - GRID_METRES * top - PATCH_METRES
-    eastings = left + PATCH_METRES * np.array([0, 1, 1, 0])
-    northings = bottom + PATCH_METRES * np.array([[0, 0, 1, 1]]) + np.zeros_like(eastings)
+    across, down = (PATCH_PIXELS * metres for metres in grid.pixel)
+    left = grid.left + grid.pixel[0] * starts[:, None]
+    bottom = grid.point(0, top)[1] - down
+    eastings = left + across * np.array([0, 1, 1, 0])
+    northings = bottom + down * np.array([[0, 0, 1, 1]]) + np.zeros_like(eastings)
     return to_rings(grid.crs, eastings, northings)

@@ -22,7 +22,7 @@ from reben.errors import (
     UnknownUnitError,
 )
 from reben.scene.band_source import import_rasterio
-from reben.scene.grid import GRID_METRES, Grid
+from reben.scene.grid import Grid
 from reben.scene.radar.backscatter import (
     Backscatter,
     Unit,
@@ -140,9 +140,8 @@ class WarpedBand:
 
         placement = self.source.placement
         a, _, left, _, e, upper = placement.transform
-        ground_top = self.grid.top - top * GRID_METRES
-        ground_bottom = ground_top - height * GRID_METRES
-        bounds = (self.grid.left, ground_bottom, self.grid.bounds[2], ground_top)
+        right, ground_bottom = self.grid.point(self.grid.width, top + height)
+        bounds = (self.grid.left, ground_bottom, right, self.grid.point(0, top)[1])
         west, south, east, north = transform_bounds(self.grid.crs, placement.crs, *bounds)
         rows = _range((north - upper) / e, (south - upper) / e, placement.height)
         return rows, _range((west - left) / a, (east - left) / a, placement.width)

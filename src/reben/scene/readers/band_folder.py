@@ -1,7 +1,6 @@
 """Bands in files of their own in a folder, or together in one GeoTIFF."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from reben.data.patch_folders.multiband import name_bands
@@ -61,7 +60,7 @@ def read_multiband(
     with closed_on_error() as sources:
         for band, place in wanted.items():
             sources[band] = BandFile(str(path), f"{band} of {path}", place)
-        found = BandSources.decided(
+        return BandSources.decided(
             path.stem,
             sources,
             lambda band: sources[band].statements,
@@ -69,7 +68,6 @@ def read_multiband(
             where=f"a band {{band}} of {path.name}",
             about={"source": "one file of several bands"},
         )
-        return replace(found, is_on_grid=False)
 
 
 def _what_is_there(folder: Path) -> str:
