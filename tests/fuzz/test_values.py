@@ -14,7 +14,6 @@ from fuzzing import NUM_CASES, SEED, damage, distort, randoms, try_cases
 from reben.app.demo.uploads import take_upload
 from reben.data.archives.stream import archive_names
 from reben.data.identity import read_description
-from reben.data.patch_folders.folder import match_band_file
 from reben.data.storage.record import RECORD_FILE, SourceRecord, StoreRecord
 from reben.errors import CardError, PatchNameError
 from reben.learn.config import TrainConfig
@@ -25,6 +24,7 @@ from reben.model.weights import load_weights, open_weights, require_fit
 from reben.publish.branding import Branding
 from reben.publish.pages import parse_head, pictures, prose
 from reben.scene.readers.stac import open_item, read_stac
+from reben.spec.band_names import RASTER_ENDINGS, match_band_file
 from reben.spec.patches import Sentinel1Patch, Sentinel2Patch
 from scene.made_up_product import make_safe, write_tiff
 
@@ -199,7 +199,7 @@ def test_names():
 
     def read(name):
         match_band_file(name)
-        match_band_file(name, loosely=True)
+        match_band_file(name, RASTER_ENDINGS)
         archive_names([name])
         for kind in (Sentinel1Patch, Sentinel2Patch):
             with suppress(PatchNameError):

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from reben.data.identity import DataDescription, DataIdentity, identify, read_description
 from reben.data.metadata import METADATA_FILE, SNOW_CLOUD_FILE, PatchTable
-from reben.data.patch_folders.folder import REFERENCE_MAP_TENSOR
+from reben.spec.band_names import REFERENCE_MAP_TENSOR
 from reben.data.places import require_partners
 from reben.data.storage.record import StoreRecord
 from reben.data.storage.value import kind_of_value

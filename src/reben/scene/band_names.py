@@ -1,91 +1,84 @@
-"""What bands are called: by files, by STAC assets, by arrays. Never told apart by position."""
+"""Files of the bands of a scene, found by their names in the folders that products have."""
 
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from types import MappingProxyType
 
 from reben.errors import ProductError
-from reben.spec.bands import PIXEL_METRES
-
-CLASSIFICATION = "SCL"
-"""The name of the scene classification among the bands."""
-CLASSIFICATION_METRES = 20
-
-COMMON_NAMES: Mapping[str, str] = MappingProxyType(
-    {
-        "coastal": "B01",
-        "blue": "B02",
-        "green": "B03",
-        "red": "B04",
-        "rededge1": "B05",
-        "rededge2": "B06",
-        "rededge3": "B07",
-        "nir": "B08",
-        "nir08": "B8A",
-        "nir09": "B09",
-        "swir16": "B11",
-        "swir22": "B12",
-    }
-)
-"""Common name -> band. ``rededge`` alone is missing: three bands share it.
-
-Source: keys of the assets of Earth Search v1; common names of the STAC extension eo.
-"""
-
-_EXTENSIONS = frozenset((".tif", ".tiff", ".jp2"))
-_NAME = re.compile(
-    r"(?:.*[_.\- ])?(?P<band>B\d[\dA]|[A-Z]{2,3})(?:_(?P<metres>\d\d)m)?", re.IGNORECASE
+from reben.spec.band_names import (
+    CLASSIFICATION,
+    RASTER_ENDINGS,
+    band_named,
+    match_band_file,
+    native_metres,
+    nativeness,
 )
 
+__all__ = ["CLASSIFICATION", "band_files", "band_named", "native_metres"]
 
-def native_metres(band: str) -> int:
-    """Return the pixel size of a band, or of the classification, in metres."""
-    return CLASSIFICATION_METRES if band == CLASSIFICATION else PIXEL_METRES[band]
-
-
-def band_named(text: str) -> str | None:
-    """Return the band, or scene classification, that a name means; None if it means none.
-
-    Example:
-        >>> band_named("b8a"), band_named("swir16"), band_named("scl"), band_named("rededge")
-        ('B8A', 'B11', 'SCL', None)
-    """
-    upper = text.upper()
-    if upper in PIXEL_METRES or upper == CLASSIFICATION:
-        return upper
-    return COMMON_NAMES.get(text.lower())
+_SIZE_FOLDERS = {"r10m": 10, "r20m": 20, "r60m": 60}
+"""Folders of one pixel size. Source: products from baseline 02.04 on; bucket sentinel-s2-l2a."""
+_IMAGES = "img_data"
+_GRANULES = "granule"
+_DEEPEST = 4  # GRANULE/<tile>/IMG_DATA/R10m; links can lead round in a circle
 
 
 def band_files(folder: Path, bands: Iterable[str]) -> dict[str, Path]:
-    """Return band -> file for the files in a folder that are named by a band.
+    """Return band -> file for the files of a folder that are named by a band.
 
-    A file is named by a band if its name, without extension, is the band or ends in it after an
-    underscore, dot, dash or space, with or without the pixel size: ``B02.tif``,
-    ``T33UUP_20230821_B02_10m.jp2``. If there are several pixel sizes, the native one is used.
+    Files lie in the folder itself, or below it as products have them: ``R10m``, ``IMG_DATA/R10m``,
+    ``GRANULE/<tile>/IMG_DATA/R10m``. If there are several pixel sizes, the native one is used; the
+    name says it, else the folder. What a name is, says `reben.spec.band_names.match_band_file`.
+
+    Raises:
+        ProductError: If two files are the same band at the same size.
     """
-    wanted = {band.upper(): band for band in bands}
-    found: dict[str, dict[int, list[Path]]] = {}
-    for path in sorted(folder.iterdir()):
-        match = _NAME.fullmatch(path.stem)
-        if path.suffix.lower() not in _EXTENSIONS or path.name.startswith(".") or not match:
+    wanted = set(bands)
+    found: dict[str, dict[tuple[bool, int], list[Path]]] = {}
+    for path in _files(folder):
+        match = match_band_file(path.name, RASTER_ENDINGS)
+        if match is None or match.tensor not in wanted:
             continue
-        band = wanted.get(match["band"].upper())
-        if band:
-            metres = int(match["metres"] or 0)
-            found.setdefault(band, {}).setdefault(metres, []).append(path)
-    return {band: _only(band, sizes, folder) for band, sizes in found.items()}
+        metres = match.metres or _SIZE_FOLDERS.get(path.parent.name.lower(), 0)
+        rank = nativeness(match.tensor, metres)
+        found.setdefault(match.tensor, {}).setdefault(rank, []).append(path)
+    return {band: _only(band, ranked[min(ranked)], folder) for band, ranked in found.items()}
 
 
-def _only(band: str, sizes: Mapping[int, list[Path]], folder: Path) -> Path:
-    for metres in (native_metres(band), 0, *sorted(sizes)):
-        paths = sizes.get(metres, [])
-        if len(paths) > 1:
-            listed = ", ".join(path.name for path in paths)
-            raise ProductError(
-                f"Several files in {folder} are named by band {band}: {listed}. Keep one; put the "
-                "bands of several scenes into separate folders."
-            )
-        if paths:
-            return paths[0]
-    raise AssertionError(band)
+def product_folders(folder: Path) -> list[Path]:
+    """Return a folder, and those above it that belong to the same product by their names.
+
+    Example:
+        >>> names = product_folders(Path("/x/S2A.SAFE/GRANULE/L2A_T33UUP_A1/IMG_DATA/R10m"))
+        >>> [path.name for path in names]
+        ['R10m', 'IMG_DATA', 'L2A_T33UUP_A1', 'GRANULE', 'S2A.SAFE']
+    """
+    here = folder.absolute()
+    found = [here]
+    while (
+        here.name.lower() in {*_SIZE_FOLDERS, _IMAGES, _GRANULES}
+        or here.parent.name.lower() == _GRANULES
+    ):
+        here = here.parent
+        found.append(here)
+    return found
+
+
+def _files(folder: Path, deeper: int = _DEEPEST) -> Iterator[Path]:
+    """Yield the files of a folder, and of those below it where products have bands."""
+    is_granules = folder.name.lower() == _GRANULES
+    for path in sorted(folder.iterdir()):
+        name = path.name.lower()
+        if not path.is_dir():
+            yield path
+        elif deeper and (is_granules or name in {*_SIZE_FOLDERS, _IMAGES, _GRANULES}):
+            yield from _files(path, deeper - 1)
+
+
+def _only(band: str, paths: list[Path], folder: Path) -> Path:
+    if len(paths) > 1:
+        listed = ", ".join(str(path.relative_to(folder)) for path in paths)
+        raise ProductError(
+            f"Several files in {folder} are named by band {band}: {listed}. Keep one; put the "
+            "bands of several scenes into separate folders."
+        )
+    return paths[0]

@@ -6,7 +6,7 @@ import pytest
 import rasterio
 from rasterio.transform import Affine
 
-from reben.data.patch_folders.folder import match_band_file, read_patch, read_patch_folder
+from reben.data.patch_folders.folder import read_patch, read_patch_folder
 from reben.data.tiff.write import GeoTransform, encode_geotiff
 from reben.errors import (
     BandsError,
@@ -89,24 +89,26 @@ def test_other_files_are_ignored(sentinel2):
     assert set(read_patch_folder(sentinel2)) == set(S2_FULL)
 
 
-@pytest.mark.parametrize(
-    ("file", "strictly", "loosely"),
-    [
-        ("a_7_B8A.tif", ("a_7", "B8A"), ("a_7", "B8A")),
-        ("a_reference_map.tif", ("a", "Data"), ("a", "Data")),
-        ("a_VV.tif", ("a", "VV"), ("a", "VV")),
-        ("a_vh_10m.TIFF", None, ("a", "VH")),
-        ("B02.tif", None, ("", "B02")),
-        ("a_B10.tif", None, ("a", "B10")),
-        ("a_B02.tif.aux.xml", None, None),
-        ("a_B22.tif", None, None),
-        ("._a_B02.tif", None, ("._a", "B02")),
-        ("", None, None),
-    ],
-)
-def test_a_file_name_says_patch_and_band(file, strictly, loosely):
-    assert match_band_file(file) == strictly
-    assert match_band_file(file, loosely=True) == loosely
+@pytest.mark.parametrize("name", ["b{}.tif", "farm 7-B{}.TIFF", "T33UUP_B{}_{}m.TIF"])
+def test_files_may_be_called_as_people_call_them(tmp_path, name):
+    for band in S2_FULL:
+        place = GeoTransform(331_200, 5_331_600, 1200 // native_size(band), 32633)
+        file = tmp_path / name.format(band[1:].lower(), 1200 // native_size(band))
+        file.write_bytes(encode_geotiff(pixels_of(band), place))
+    bands = read_patch_folder(tmp_path)
+    assert list(bands) == list(S2_FULL)
+    for band, pixels in bands.items():
+        np.testing.assert_array_equal(pixels, pixels_of(band))
+
+
+def test_of_several_sizes_of_a_band_its_own_is_taken_and_two_of_one_size_are_refused(tmp_path):
+    place = GeoTransform(331_200, 5_331_600, 10, 32633)
+    (tmp_path / "a_B02_10m.tif").write_bytes(encode_geotiff(pixels_of("B02"), place))
+    (tmp_path / "a_B02_20m.tif").write_bytes(b"not read")
+    np.testing.assert_array_equal(read_patch_folder(tmp_path)["B02"], pixels_of("B02"))
+    (tmp_path / "a_b02_10m.tiff").write_bytes(b"not read")
+    with pytest.raises(BandsError, match=r"B02 is in both a_B02_10m\.tif and a_b02_10m\.tiff"):
+        read_patch_folder(tmp_path)
 
 
 def test_no_folder_is_an_error():
@@ -125,7 +127,7 @@ def test_a_file_is_no_folder(sentinel2):
 
 
 def test_a_folder_without_bands_says_what_it_should_hold(tmp_path):
-    (tmp_path / "B02.tif").write_bytes(b"")
+    (tmp_path / "TCI.tif").write_bytes(b"")
     with pytest.raises(BandsMismatchError, match=r"has no band file.*<patch>_<BAND>\.tif.*B8A"):
         read_patch_folder(tmp_path)
 

@@ -11,15 +11,10 @@ from typing import Any
 from numpy.typing import NDArray
 
 from reben.app.demo.limits import UploadLimits
-from reben.data.patch_folders.folder import (
-    REFERENCE_MAP_TENSOR,
-    is_tiff,
-    match_band_file,
-    parse_band,
-    require_patch_place,
-)
+from reben.data.patch_folders.folder import is_tiff, parse_band, require_patch_place
 from reben.data.tiff.tags import STARTS, read_header
 from reben.errors import PlaceError, UploadError
+from reben.spec.band_names import REFERENCE_MAP_TENSOR, match_band_file
 from reben.spec.bands import ALL_FULL, Sensor, sensor
 from reben.spec.patches import Bounds, is_utm, place_of_name
 
@@ -76,7 +71,7 @@ class UploadedPatch:
 
     def add(self, file: str, content: bytes, limits: UploadLimits) -> None:
         """Take a file in."""
-        found = match_band_file(file, loosely=True)
+        found = match_band_file(file)
         if found is not None and found.tensor == REFERENCE_MAP_TENSOR:
             self.left_out.append(file)
             return
@@ -86,7 +81,7 @@ class UploadedPatch:
                 f"{file} does not say which band it is. Name it <patch>_<BAND>.tif, for example "
                 f"my_patch_B8A.tif; bands are {', '.join(ALL_FULL)}."
             )
-        patch, band = found
+        patch, band, _ = found
         if band not in ALL_FULL:
             raise UploadError(f"{file} is band {band}, which no patch has. Leave it out.")
         mission = sensor(band)

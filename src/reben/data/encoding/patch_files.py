@@ -10,7 +10,6 @@ from reben.data.archives.tar import read_members
 from reben.data.patch_folders.folder import (
     band_file_ending,
     is_tiff,
-    match_band_file,
     parse_band,
     require_patch_place,
 )
@@ -20,6 +19,7 @@ from reben.data.tiff.read import read_pixels
 from reben.data.tiff.tags import bounds_of, georeference, read_claims
 from reben.data.values import RANGES, check_values, may_be_odd, require_plain
 from reben.errors import ArchiveError
+from reben.spec.band_names import match_band_file
 from reben.spec.bands import native_size
 from reben.spec.patches import Bounds, place_of_name
 from reben.support.bounds import MAX_BAND_BYTES, read_file
@@ -144,7 +144,7 @@ def tensor_of(kind: Kind, patch: str, file: str) -> str | None:
     A TIFF that does not belong there is a `PatchFilesError`.
     """
     found = match_band_file(file)
-    if found is not None and found.patch == patch and found.tensor in kind.sizes:
+    if found is not None and found.patch in (patch, "") and found.tensor in kind.sizes:
         return found.tensor
     if is_tiff(file):
         known = ", ".join(map(band_file_ending, kind.sizes))

@@ -1,6 +1,5 @@
 """One patch as the data set's archives hold it: a folder with a TIFF for each band."""
 
-import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,73 +12,29 @@ from reben.data.tiff.tags import bounds_of, read_claims
 from reben.data.tiff.with_rasterio import apply_mask, open_with_rasterio
 from reben.data.values import mask_declared, require_plain
 from reben.errors import BandsError, BandsMismatchError, PatchNameError
+from reben.spec.band_names import (
+    REFERENCE_MAP_TENSOR,
+    TIFF_ENDINGS,
+    match_band_file,
+    nativeness,
+)
 from reben.spec.bands import ALL_FULL, PIXEL_METRES, Sensor, native_size, sensor
 from reben.spec.patches import REFERENCE_MAP_SUFFIX, Bounds, place_of_name
 
-REFERENCE_MAP_TENSOR = "Data"
-"""What a reference map is called where bands have their names."""
-_TIFF_ENDINGS = (".tif", ".tiff", ".TIF", ".TIFF")
-_MAP_ENDINGS = tuple(f"{REFERENCE_MAP_SUFFIX}{ending}" for ending in _TIFF_ENDINGS)
-_BANDS = {f"_{name}{ending}": name for name in PIXEL_METRES for ending in _TIFF_ENDINGS}
-_LOOSE = re.compile(
-    rf"(?:(?P<patch>.*)_)?(?:(?P<band>VV|VH|B0[1-9]|B8A|B1[0-2])(?:_(?:10|20|60)m)?"
-    rf"|{REFERENCE_MAP_SUFFIX[1:]})\.tiff?",
-    re.IGNORECASE | re.ASCII,
-)
-
-
-class BandFile(NamedTuple):
-    """What the name of a file says: the patch, and the band or `REFERENCE_MAP_TENSOR`."""
-
-    patch: str
-    tensor: str
-
-
 def is_tiff(file: str) -> bool:
     """Tell by its name whether a file is a TIFF; macOS keeps attributes in files with a dot."""
-    return file.lower().endswith((".tif", ".tiff")) and not file.startswith(".")
-
-
-def match_band_file(file: str, *, loosely: bool = False) -> BandFile | None:
-    """Return which band of which patch a file holds, by its name; None if it is another file.
-
-    Args:
-        file: Name of the file, without its folder.
-        loosely: Take names that people give as well: any case, a pixel size behind the band, no
-            patch in front of it. Then the band may be B10, which no patch has.
-
-    Example:
-        >>> match_band_file("field_7_B8A.tif")
-        BandFile(patch='field_7', tensor='B8A')
-        >>> match_band_file("b8a_20m.TIFF"), match_band_file("b8a_20m.TIFF", loosely=True)
-        (None, BandFile(patch='', tensor='B8A'))
-    """
-    if loosely:
-        match = _LOOSE.fullmatch(file)
-        if match is None:
-            return None
-        band = match["band"]
-        return BandFile(match["patch"] or "", band.upper() if band else REFERENCE_MAP_TENSOR)
-    if file.startswith("."):
-        return None
-    if file.endswith(_MAP_ENDINGS):
-        return BandFile(file[: file.rindex(REFERENCE_MAP_SUFFIX)], REFERENCE_MAP_TENSOR)
-    at = file.rfind("_")
-    band = _BANDS.get(file[at:])
-    return None if band is None else BandFile(file[:at], band)
+    return file.lower().endswith(TIFF_ENDINGS) and not file.startswith(".")
 
 
 def band_file_ending(tensor: str) -> str:
     """Return what stands behind the name of the patch in the name of a file."""
-    return _MAP_ENDINGS[0] if tensor == REFERENCE_MAP_TENSOR else f"_{tensor}.tif"
+    return f"{REFERENCE_MAP_SUFFIX if tensor == REFERENCE_MAP_TENSOR else f'_{tensor}'}.tif"
 
 
 def band_sensor(file: str) -> Sensor | None:
     """Return the sensor of a band file, by its name; None for any other file."""
     found = match_band_file(file)
-    if found is None or found.tensor == REFERENCE_MAP_TENSOR:
-        return None
-    return sensor(found.tensor)
+    return sensor(found.tensor) if found is not None and found.tensor in PIXEL_METRES else None
 
 
 class Band(NamedTuple):
@@ -120,7 +75,8 @@ def parse_band(content: bytes, name: str, file: str) -> Band:
 def read_patch_folder(*folders: str | Path) -> dict[str, NDArray[Any]]:
     """Return the bands of one patch: name -> [h, w] at native size, dtype and unit.
 
-    Reads the files ``<patch>_<BAND>.tif``, for example ``..._26_57_B8A.tif``, and no others.
+    Reads the files ``<patch>_<BAND>.tif``, for example ``..._26_57_B8A.tif``, and no others; see
+    `match_band_file`.
     Sentinel-2 and Sentinel-1 patches lie in different folders; name both to get the bands of
     both. Which Sentinel-1 patch is the partner of a Sentinel-2 patch is in the column ``s1_name``
     of the metadata; two of different places are refused, as far as names or files say it.
@@ -194,11 +150,11 @@ def _band_files(folder: Path) -> dict[str, Path]:
     if not folder.is_dir():
         kind = "a file" if folder.exists() else "not there"
         raise BandsMismatchError(f"{folder} is no patch folder: it is {kind}.")
-    files: dict[str, Path] = {}
+    files: dict[str, tuple[tuple[bool, int], Path]] = {}
     first: dict[Sensor, tuple[str, Path]] = {}
     for path in sorted(folder.iterdir()):
         found = match_band_file(path.name)
-        if found is None or found.tensor == REFERENCE_MAP_TENSOR:
+        if found is None or found.tensor not in PIXEL_METRES:
             continue
         of = sensor(found.tensor)
         known, example = first.setdefault(of, (found.patch, path))
@@ -207,15 +163,18 @@ def _band_files(folder: Path) -> dict[str, Path]:
                 f"{folder} holds files of more than one {of} patch: {example.name} and "
                 f"{path.name}. Name the folder of one patch."
             )
-        if found.tensor in files:
+        rank = nativeness(found.tensor, found.metres)
+        other, chosen = files.get(found.tensor, (None, path))
+        if rank == other:
             raise BandsError(
-                f"Band {found.tensor} is in both {files[found.tensor].name} and {path.name} of "
-                f"{folder}. Keep one."
+                f"Band {found.tensor} is in both {chosen.name} and {path.name} of {folder}. Keep "
+                "one."
             )
-        files[found.tensor] = path
+        if other is None or rank < other:
+            files[found.tensor] = rank, path
     if not files:
         raise BandsMismatchError(
             f"{folder} has no band file. It should hold <patch>_<BAND>.tif, "
             f"with {', '.join(PIXEL_METRES)} for <BAND>."
         )
-    return files
+    return {name: path for name, (_, path) in files.items()}
