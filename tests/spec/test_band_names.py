@@ -61,7 +61,7 @@ def test_a_file_name_says_band_and_pixel_size(file, patch, tensor, metres):
         "HLS.L30.T33UUP.2023233T100031.v2.0.B05.tif",
         "MOD09GA.A2023233.B02.tif",
         "B02.png",
-        "B٠2.tif",
+        "B\u06602.tif",
     ],
 )
 def test_other_files_are_no_bands(file):

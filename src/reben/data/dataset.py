@@ -18,12 +18,12 @@ from torch import Tensor
 
 from reben.data.identity import DataDescription, DataIdentity, identify, read_description
 from reben.data.metadata import METADATA_FILE, SNOW_CLOUD_FILE, PatchTable
-from reben.spec.band_names import REFERENCE_MAP_TENSOR
 from reben.data.places import require_partners
 from reben.data.storage.record import StoreRecord
 from reben.data.storage.value import kind_of_value
 from reben.data.store import NO_PARTNER, Store
 from reben.errors import MetadataError, MissingPatchError, PatchShapeError, PixelValueError
+from reben.spec.band_names import REFERENCE_MAP_TENSOR
 from reben.spec.bands import BandSet
 from reben.spec.labels import CORINE_TO_LABEL, LABELS
 from reben.spec.patches import PATCH_PIXELS, REFERENCE_MAP_SUFFIX, SPLITS

@@ -23,7 +23,9 @@ RASTER_ENDINGS = (*TIFF_ENDINGS, ".jp2")
 COMMON_NAMES: Mapping[str, str] = MappingProxyType(
     {
         **{band.spectrum.common_name: name for name, band in BANDS.items() if band.spectrum},
-        **{"rededge1": "B05", "rededge2": "B06", "rededge3": "B07"},
+        "rededge1": "B05",
+        "rededge2": "B06",
+        "rededge3": "B07",
     }
 )
 """Common name -> band. ``rededge`` alone is missing: three bands share it.

@@ -21,6 +21,7 @@ from reben.spec.band_names import (
 from reben.spec.bands import ALL_FULL, PIXEL_METRES, Sensor, native_size, sensor
 from reben.spec.patches import REFERENCE_MAP_SUFFIX, Bounds, place_of_name
 
+
 def is_tiff(file: str) -> bool:
     """Tell by its name whether a file is a TIFF; macOS keeps attributes in files with a dot."""
     return file.lower().endswith(TIFF_ENDINGS) and not file.startswith(".")

@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from reben.spec.band_names import REFERENCE_MAP_TENSOR
 from reben.errors import StoreError
+from reben.spec.band_names import REFERENCE_MAP_TENSOR
 from reben.spec.bands import S1, S2_FULL, native_size
 from reben.spec.patches import (
     PATCH_PIXELS,
