@@ -79,27 +79,41 @@ def read_area(source: str | Path | Sequence[float]) -> Area:
         AreaError: If it is no area, or lies nowhere on the ground.
         MissingExtraError: If shapely, pyproj or, for files, pyogrio is not installed.
     """
-    if not isinstance(source, str | Path):
-        return _box(source, str(list(source)))
-    text = str(source).strip()
-    numbers = [part.strip() for part in text.split(",")]
-    if len(numbers) > 1 and all(_is_number(part) for part in numbers):
-        return _box([float(part) for part in numbers], text)
+    text = str(source).strip() if isinstance(source, str | Path) else ""
+    numbers = text.split(",")
+    if not text or (len(numbers) > 1 and all(_is_number(part) for part in numbers)):
+        return _box(read_box(source), text or str(list(source)))
     is_wkt = isinstance(source, str) and text.endswith(")") and "(" in text
     found = parsed_wkt(text, cut(text)) if is_wkt else read_features(source)
     union = shapely().union_all(list(found.in_crs(DEGREES).geometries))
     return Area(found.name, shapely().make_valid(union))
 
 
-def _box(numbers: Sequence[float], name: str) -> Area:
+def read_box(source: str | Path | Sequence[float]) -> tuple[float, float, float, float]:
+    """Return west, south, east, north in degrees; west is above east across the 180th meridian.
+
+    Args:
+        source: The four as numbers, or as text with commas.
+
+    Raises:
+        AreaError: If it is no box, or lies nowhere on the ground.
+    """
+    parts = str(source).split(",") if isinstance(source, str | Path) else list(source)
+    name = cut(str(source if isinstance(source, str | Path) else parts))
     wanted = "a box is west, south, east, north in degrees, for example 13.1,47.8,13.4,48.0"
+    numbers = [float(part) if _is_number(part) else math.nan for part in parts]
     if len(numbers) != 4 or not all(math.isfinite(number) for number in numbers):
         raise AreaError(f"The box {name} has not four numbers: {wanted}.")
-    west, south, east, north = (float(number) for number in numbers)
+    west, south, east, north = numbers
     check_degrees(f"The box {name}", (min(west, east), min(south, north),
                                        max(west, east), max(south, north)))  # fmt: skip
     if south >= north or west == east:
         raise AreaError(f"The box {name} is empty: {wanted}.")
+    return west, south, east, north
+
+
+def _box(box: tuple[float, float, float, float], name: str) -> Area:
+    west, south, east, north = box
     module = shapely()
     if west < east:
         return Area(name, module.box(west, south, east, north))
@@ -107,9 +121,9 @@ def _box(numbers: Sequence[float], name: str) -> Area:
     return Area(name, module.union_all(parts))
 
 
-def _is_number(text: str) -> bool:
+def _is_number(text: Any) -> bool:  # noqa: ANN401 - whatever stands in a list
     try:
         float(text)
-    except ValueError:
+    except (TypeError, ValueError):
         return False
     return True

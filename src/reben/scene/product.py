@@ -17,7 +17,8 @@ from reben.scene.readers.arrays import read_arrays
 from reben.scene.readers.band_folder import read_folder, read_multiband
 from reben.scene.readers.safe import read_safe
 from reben.scene.readers.safe_files import METADATA_FILE, SafeFiles
-from reben.scene.readers.stac import is_web_address, looks_like_item, open_item, read_stac
+from reben.scene.readers.stac import open_item, read_stac
+from reben.scene.search import is_stac, only_item
 from reben.scene.sources import BandSources, closed_on_error
 
 if TYPE_CHECKING:
@@ -112,12 +113,11 @@ def _read(
             f"{product if isinstance(product, str | Path) else 'the product'} is none. Leave it "
             "out: bands are found by the names of files, assets or variables."
         )
+    if is_stac(product):
+        return read_stac(open_item(only_item(product)), boa_offset)
     if isinstance(product, str | Path):
         return _read_path(product, boa_offset)
-    is_arrays = hasattr(product, "coords")  # a Dataset is a Mapping, too
-    if isinstance(product, Mapping) and not is_arrays and looks_like_item(product):
-        return read_stac(open_item(product), boa_offset)
-    if isinstance(product, Mapping) or is_arrays:
+    if isinstance(product, Mapping) or hasattr(product, "coords"):
         return read_arrays(product, boa_offset)
     raise ProductError(
         f"product must be a path, the URL of a STAC item, a STAC item or an xarray Dataset, not "
@@ -126,8 +126,6 @@ def _read(
 
 
 def _read_path(product: str | Path, boa_offset: float | None) -> BandSources:
-    if isinstance(product, str) and is_web_address(product):
-        return read_stac(open_item(product), boa_offset)
     path = Path(product)
     if not os.path.exists(path):  # noqa: PTH110 - no error for names that no file can have
         raise ProductError(f"No product at {product}. Check the path.")
@@ -142,8 +140,6 @@ def _read_path(product: str | Path, boa_offset: float | None) -> BandSources:
         )
     if path.suffix.lower() == ".zip":
         return read_safe(SafeFiles.open(path), boa_offset)
-    if path.suffix.lower() in {".json", ".geojson"}:
-        return read_stac(open_item(path), boa_offset)
     raise ProductError(
         f"{product} is not a known kind of product. Pass a .SAFE folder, a zip of one, a folder "
         "with one file per band, a GeoTIFF of several bands, or a STAC item (.json)."

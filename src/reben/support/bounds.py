@@ -16,6 +16,13 @@ MAX_JSON_BYTES = 8 * MEBIBYTE
 """A JSON file: config, record, report, STAC item."""
 MAX_JSON_VALUES = 100_000
 """Values in a JSON file: a wrong one takes a kilobyte until the first of them is named."""
+MAX_ITEMS = 2000
+"""STAC items of one search or file."""
+MAX_ITEMS_BYTES = 64 * MEBIBYTE
+MAX_ITEMS_VALUES = 2_500_000
+"""A file or answer with that many; real items have 20 kB and 900 values."""
+MAX_SEARCH_REQUESTS = 200
+"""Requests of one search: pages of a server that finds no end."""
 MAX_WEIGHTS_HEADER = 16 * MEBIBYTE
 """Of ``model.safetensors``; that of a network with 1,000 tensors has 0.1 MiB."""
 MAX_TEXT_BYTES = 16 * MEBIBYTE

@@ -43,16 +43,23 @@ def read_json(path: Path, kind: type[_Kind], error: type[RebenError], cure: str)
     return parse_json(content, kind, str(path), error, cure)
 
 
-def parse_json(
-    content: bytes | str, kind: type[_Kind], name: str, error: type[RebenError], cure: str
+def parse_json(  # noqa: PLR0913 - the bounds are named
+    content: bytes | str,
+    kind: type[_Kind],
+    name: str,
+    error: type[RebenError],
+    cure: str,
+    *,
+    most_bytes: int = MAX_JSON_BYTES,
+    most_values: int = MAX_JSON_VALUES,
 ) -> _Kind:
     """Return JSON text as ``kind``; ``name`` is what the message calls it. See `read_json`."""
-    if len(content) > MAX_JSON_BYTES:
-        most = MAX_JSON_BYTES // MEBIBYTE
+    if len(content) > most_bytes:
+        most = most_bytes // MEBIBYTE
         raise error(f"{name} is larger than {most} MiB, which no such file is. {cure}")
     num_commas = content.count(",") if isinstance(content, str) else content.count(b",")
-    if num_commas >= MAX_JSON_VALUES:
-        raise error(f"{name} has more than {MAX_JSON_VALUES} values, as no such file does. {cure}")
+    if num_commas >= most_values:
+        raise error(f"{name} has more than {most_values} values, as no such file does. {cure}")
     from pydantic import ValidationError
 
     try:

@@ -29,7 +29,8 @@ from reben.scene.radar.backscatter import (
 )
 from reben.scene.radar.warped import Sentinel1, WarpedBand
 from reben.scene.readers.arrays import BandArray, named_arrays
-from reben.scene.readers.stac import Item, fields_of, is_web_address, looks_like_item, open_item
+from reben.scene.readers.stac import Item, fields_of, open_item
+from reben.scene.search import is_stac, only_item
 from reben.scene.sources import BandSource, closed_on_error
 from reben.spec.bands import S1
 
@@ -98,14 +99,14 @@ class _Found(NamedTuple):
 
 
 def _sources_of(product: "str | Path | Mapping[str, Any] | Dataset") -> _Found:
+    if is_stac(product):
+        return _from_item(open_item(only_item(product)))
     if isinstance(product, str | Path):
         return _from_path(product)
-    if isinstance(product, Mapping) and not hasattr(product, "data_vars"):
-        if looks_like_item(product):
-            return _from_item(open_item(product))
-        if all(isinstance(value, str | Path) for value in product.values()):
-            files = {str(band).upper(): Path(path) for band, path in product.items()}
-            return _from_files("Sentinel-1 files", files, ())
+    is_mapping = isinstance(product, Mapping) and not hasattr(product, "data_vars")
+    if is_mapping and all(isinstance(value, str | Path) for value in product.values()):
+        files = {str(band).upper(): Path(path) for band, path in product.items()}
+        return _from_files("Sentinel-1 files", files, ())
     given: Any = product
     if not isinstance(given, Mapping) and not hasattr(given, "coords"):
         raise ProductError(
@@ -131,16 +132,12 @@ def _times(properties: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _from_path(product: str | Path) -> _Found:
-    if isinstance(product, str) and is_web_address(product):
-        return _from_item(open_item(product))
     path = Path(product)
     if not os.path.exists(path):  # noqa: PTH110 - no error for names that no file can have
         raise ProductError(f"No Sentinel-1 product at {product}. Check the path.")
     _refuse_safe(path)
     if path.is_dir():
         return _from_files(path.name, band_files(path, S1), (path.absolute().name,))
-    if path.suffix.lower() in {".json", ".geojson"}:
-        return _from_item(open_item(path))
     raise ProductError(
         f"{product} is not a known kind of Sentinel-1 product. Pass a folder with files named "
         "..._VV and ..._VH, or a STAC item (.json)."

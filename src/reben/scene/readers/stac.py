@@ -17,12 +17,10 @@ from typing import Any, NamedTuple
 from urllib.parse import unquote, urljoin, urlsplit
 
 from reben.errors import (
-    DownloadError,
     MissingBandError,
     ProductError,
     ProductLevelError,
     cut,
-    first_line,
 )
 from reben.scene.band_names import CLASSIFICATION, band_named, native_metres
 from reben.scene.band_source import BandFile
@@ -35,11 +33,8 @@ from reben.scene.offset import (
 )
 from reben.scene.sources import BandSources, closed_on_error
 from reben.spec.bands import S2_FULL
-from reben.support.bounds import MAX_JSON_BYTES
-from reben.support.json_files import parse_json, read_json
 
 _CURE = "Name one STAC item, not a collection or a list of items."
-_TIMEOUT_SECONDS = 60
 _LARGEST_NUMBER = 1e9
 _CLOUD = {"s3": "/vsis3/", "gs": "/vsigs/", "az": "/vsiaz/"}
 _WEB = ("http", "https")
@@ -110,11 +105,6 @@ class Item:
         return path
 
 
-def looks_like_item(value: Mapping[Any, Any]) -> bool:
-    """Tell whether a mapping is a STAC item, well-formed or not."""
-    return "assets" in value or value.get("type") == "Feature"
-
-
 def is_web_address(text: str) -> bool:
     """Tell whether a text is an http or https URL."""
     return _scheme(text) in _WEB
@@ -130,15 +120,9 @@ def _scheme(address: str) -> str:
         ) from None
 
 
-def open_item(item: str | Path | Mapping[Any, Any]) -> Item:
-    """Return a STAC item from its URL, its file, or a mapping."""
-    if isinstance(item, Mapping):
-        return _parse(item, "the STAC item", _self_link(item))
-    if isinstance(item, str) and is_web_address(item):
-        parsed = parse_json(_fetch(item), dict[str, Any], shown(item), ProductError, _CURE)
-        return _parse(parsed, shown(item), item)
-    path = Path(item).absolute()
-    return _parse(read_json(path, dict[str, Any], ProductError, _CURE), str(item), str(path.parent))
+def open_item(item: Mapping[Any, Any]) -> Item:
+    """Return a STAC item from a mapping; relative addresses begin from its link ``self``."""
+    return _parse(item, f"The STAC item {cut(str(item.get('id', 'without id')))}", _self_link(item))
 
 
 def shown(address: str) -> str:
@@ -152,27 +136,6 @@ def shown(address: str) -> str:
         return address
     parts = urlsplit(address)
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
-
-
-def _fetch(address: str) -> bytes:
-    import httpx
-
-    content = bytearray()
-    try:
-        with httpx.stream(
-            "GET", address, timeout=_TIMEOUT_SECONDS, follow_redirects=True
-        ) as answer:
-            answer.raise_for_status()
-            for chunk in answer.iter_bytes():
-                content += chunk
-                if len(content) > MAX_JSON_BYTES:  # the parser refuses it
-                    break
-    except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
-        # The message of a status holds the whole address, with what signs it.
-        status = error.response if isinstance(error, httpx.HTTPStatusError) else None
-        said = f"HTTP {status.status_code}" if status else first_line(error)
-        raise DownloadError(f"Could not fetch the STAC item {shown(address)}: {said}.") from None
-    return bytes(content)
 
 
 def _parse(item: Mapping[Any, Any], name: str, base: str) -> Item:
@@ -195,19 +158,21 @@ def _parse(item: Mapping[Any, Any], name: str, base: str) -> Item:
     return Item(cut(str(item.get("id", name)), 200), known, whole, base)
 
 
-def _self_link(item: Mapping[str, Any]) -> str:
+def link_of(item: Mapping[str, Any], rel: str) -> str:
+    """Return the address of the first link of a kind; empty if there is none."""
     links = item.get("links")
-    links = links if isinstance(links, list | tuple) else ()
     hrefs = [
         str(link.get("href", ""))
-        for link in links
-        if isinstance(link, Mapping) and link.get("rel") == "self"
+        for link in (links if isinstance(links, list | tuple) else ())
+        if isinstance(link, Mapping) and link.get("rel") == rel
     ]
-    address = hrefs[0] if hrefs else ""
-    if is_web_address(address):
+    return hrefs[0] if hrefs else ""
+
+
+def _self_link(item: Mapping[str, Any]) -> str:
+    address = link_of(item, "self")
+    if is_web_address(address) or not address:
         return address
-    if not address:
-        return ""
     path = Path(unquote(urlsplit(address).path) if address.startswith("file:") else address)
     return str(path.parent) if path.is_absolute() else ""
 
