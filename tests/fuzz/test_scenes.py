@@ -11,6 +11,7 @@ from reben.scene.band_source import Placement
 from reben.scene.readers.safe import BAND_IDS, Safe
 from reben.scene.readers.safe_files import METADATA_FILE, SafeFiles
 from reben.scene.readers.stac import open_item, read_stac
+from reben.scene.search import only_item
 from scene.made_up_product import BANDS, product_metadata
 
 LISTED = [f"GRANULE/L2A_T/IMG_DATA/R10m/T_{band}_10m" for band in ("B02", "B03", "B04", "B08")]
@@ -99,7 +100,7 @@ def test_items_as_text(unopened, tmp_path):
 
     def read(content):
         path.write_bytes(content)
-        read_stac(open_item(path))
+        read_stac(open_item(only_item(path)))
 
     cases = (damage(json.dumps(ITEM).encode(), random) for random in randoms(NUM_CASES))
     assert try_cases(read, cases)

@@ -24,6 +24,7 @@ from reben.model.weights import load_weights, open_weights, require_fit
 from reben.publish.branding import Branding
 from reben.publish.pages import parse_head, pictures, prose
 from reben.scene.readers.stac import open_item, read_stac
+from reben.scene.search import only_item
 from reben.spec.band_names import RASTER_ENDINGS, match_band_file
 from reben.spec.patches import Sentinel1Patch, Sentinel2Patch
 from scene.made_up_product import make_safe, write_tiff
@@ -105,7 +106,7 @@ def test_records_of_stores(tmp_path):
 def test_stac_items(tmp_path):
     for name in ITEM["assets"]:
         write_tiff(tmp_path / f"{name}.tif", np.full((120, 120), 1500, np.uint16))
-    read = from_file(lambda path: read_stac(open_item(path)), tmp_path / "x.json")
+    read = from_file(lambda path: read_stac(open_item(only_item(path))), tmp_path / "x.json")
     assert try_cases(read, distorted(ITEM, NUM_CASES))
 
 

@@ -8,6 +8,7 @@ from reben.errors import ProductError, ProductLevelError
 from reben.scene.mission import require_mission
 from reben.scene.product import open_scene
 from reben.scene.readers.stac import open_item
+from reben.scene.search import only_item
 from scene.made_up_product import make_band_folder, make_item, write_item
 
 CASES = Path(os.environ.get("REBEN_TEST_DATA", "no such folder")) / "cases"
@@ -108,4 +109,4 @@ def test_the_real_landsat_item_is_refused_by_platform_and_collection():
 @pytest.mark.skipif(not CASES.is_dir(), reason="REBEN_TEST_DATA names no cases")
 def test_the_real_sentinel_2_item_is_of_sentinel_2():
     (path,) = (CASES / "stac-items").glob("earth-search*.json")
-    require_mission("item", open_item(path).properties, "Sentinel-2")
+    require_mission("item", open_item(only_item(path)).properties, "Sentinel-2")

@@ -79,10 +79,12 @@ def read_area(source: str | Path | Sequence[float]) -> Area:
         AreaError: If it is no area, or lies nowhere on the ground.
         MissingExtraError: If shapely, pyproj or, for files, pyogrio is not installed.
     """
-    text = str(source).strip() if isinstance(source, str | Path) else ""
+    if not isinstance(source, str | Path):
+        return _box(read_box(source), str(list(source)))
+    text = str(source).strip()
     numbers = text.split(",")
-    if not text or (len(numbers) > 1 and all(_is_number(part) for part in numbers)):
-        return _box(read_box(source), text or str(list(source)))
+    if len(numbers) > 1 and all(_is_number(part) for part in numbers):
+        return _box(read_box(text), text)
     is_wkt = isinstance(source, str) and text.endswith(")") and "(" in text
     found = parsed_wkt(text, cut(text)) if is_wkt else read_features(source)
     union = shapely().union_all(list(found.in_crs(DEGREES).geometries))
@@ -98,7 +100,7 @@ def read_box(source: str | Path | Sequence[float]) -> tuple[float, float, float,
     Raises:
         AreaError: If it is no box, or lies nowhere on the ground.
     """
-    parts = str(source).split(",") if isinstance(source, str | Path) else list(source)
+    parts: list[Any] = str(source).split(",") if isinstance(source, str | Path) else list(source)
     name = cut(str(source if isinstance(source, str | Path) else parts))
     wanted = "a box is west, south, east, north in degrees, for example 13.1,47.8,13.4,48.0"
     numbers = [float(part) if _is_number(part) else math.nan for part in parts]

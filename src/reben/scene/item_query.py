@@ -96,7 +96,7 @@ def times_of(item: Mapping[str, Any]) -> list[datetime]:
 
 def cloud_of(item: Mapping[str, Any]) -> float | None:
     """Return the cloud cover of an item in percent, if it states one that can be."""
-    cloud = _properties(item).get("eo:cloud_cover")
+    cloud: Any = _properties(item).get("eo:cloud_cover")
     is_share = isinstance(cloud, int | float) and 0 <= cloud <= 100
     return float(cloud) if is_share else None
 
@@ -106,17 +106,15 @@ def _properties(item: Mapping[str, Any]) -> Mapping[str, Any]:
     return properties if isinstance(properties, Mapping) else {}
 
 
-def _touches(
-    box: Any,  # noqa: ANN401 - JSON of others
-    wanted: tuple[float, float, float, float],
-) -> bool:
+def _touches(box: object, wanted: tuple[float, float, float, float]) -> bool:
     """Tell whether the box of an item, perhaps with heights, touches another; unknown ones do."""
     if not isinstance(box, list | tuple) or len(box) not in (4, 6):
         return True
-    if not all(isinstance(number, int | float) for number in box):
+    numbers = [float(number) for number in box if isinstance(number, int | float)]
+    if len(numbers) != len(box):
         return True
     half = len(box) // 2
-    west, south, east, north = (*box[:2], *box[half : half + 2])
+    west, south, east, north = *numbers[:2], *numbers[half : half + 2]
     if south > wanted[3] or north < wanted[1]:
         return False
     east += 360 * (east < west)

@@ -6,6 +6,7 @@ begin from. Addresses that were signed keep what signs them; no message shows it
 Source: STAC 1.1, STAC API 1.0 (item search, query extension).
 """
 
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
@@ -44,8 +45,13 @@ def is_stac(source: Any) -> bool:  # noqa: ANN401 - whatever open_scene is given
     if hasattr(source, "coords"):  # an array of xarray has to_dict, too
         return False
     if isinstance(source, Mapping):
-        return "assets" in source or source.get("type") in _TYPES
-    return hasattr(source, "to_dict") or isinstance(source, Iterable)
+        kind = source.get("type")
+        return "assets" in source or (isinstance(kind, str) and kind in _TYPES)
+    if isinstance(source, list | tuple):
+        return bool(source) and all(map(is_stac, source))
+    return isinstance(source, Iterator) or any(
+        hasattr(source, name) for name in ("to_dict", "items_as_dicts")
+    )
 
 
 def items_of(
@@ -80,14 +86,15 @@ def items_of(
     name = _name(source)
     if len(found) > MAX_ITEMS:
         raise ProductError(
-            f"{name} has more than {MAX_ITEMS} items for {query or 'no query'}. Ask for a smaller "
-            "box or a shorter time (--bbox, --datetime), or less cloud (--max-cloud)."
+            f"{name} has more than {MAX_ITEMS} items for {str(query) or 'no query'}. Ask for a "
+            "smaller box or a shorter time (--bbox, --datetime), or less cloud (--max-cloud)."
         )
+    if not found and not str(query):
+        raise ProductError(f"{name} holds no item. {_CURE}")
     if not found:
-        asked = f" for {query}" if str(query) else ""
         raise ProductError(
-            f"{name} has no item{asked}. Ask for a larger box, a longer time or more cloud; items "
-            "that do not state eo:cloud_cover are left out where max_cloud is given."
+            f"{name} has no item for {query}. Ask for a larger box, a longer time or more cloud; "
+            "items that do not state eo:cloud_cover are left out where max_cloud is given."
         )
     return sorted(found, key=lambda item: (times_of(item)[:1], str(item.get("id"))))
 
@@ -150,6 +157,8 @@ def _as_dict(source: Any) -> object:  # noqa: ANN401 - an object of pystac or al
 
 def _of_document(source: str | Path, query: Query) -> Iterator[dict[str, Any]]:
     text, _, picked = str(source).partition("#")
+    if picked and os.path.exists(source):  # noqa: PTH110 - no error for names that no file can have
+        text, picked = str(source), ""
     query = replace(query, id=picked) if picked else query
     if is_web_address(text):
         name, base, content = shown(text), text, fetch(text)

@@ -314,7 +314,8 @@ def test_a_format_that_opens_other_files_is_not_read(made):
     [
         ("{", "Invalid JSON"),
         ("[]", "should be an object"),
-        ('{"type": "FeatureCollection"}', "its type is 'FeatureCollection'"),
+        ('{"type": "FeatureCollection"}', "holds no item"),
+        ('{"type": "Topology"}', "its type is 'Topology'"),
         ('{"type": "Feature", "properties": {}}', "lacks properties or assets"),
     ],
 )
