@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from reben.data.areas import read_box
 from reben.errors import ConfigError, cut
-from reben.scene.radar.backscatter import time_in
+from reben.support.times import time_in
 
 _TIME_KEYS = ("datetime", "start_datetime", "end_datetime")
 _DAY = re.compile(r"(\d{4})(?:-(\d\d)(?:-(\d\d))?)?", re.ASCII)

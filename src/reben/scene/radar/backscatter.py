@@ -15,6 +15,7 @@ from datetime import datetime
 from typing import Literal
 
 from reben.errors import UnknownUnitError
+from reben.support.times import time_in
 
 logger = logging.getLogger(__name__)
 
@@ -58,31 +59,12 @@ _HYP3 = re.compile(
 _HYP3_UNITS = {"p": "linear power", "d": "dB", "a": "amplitude"}
 _OPERA = re.compile(r"OPERA_L2_RTC-S1(?!-STATIC)", re.IGNORECASE)
 _PLANETARY = re.compile(r"sentinel-1-rtc|\.rtc\.tiff?$|^S1[A-D]_.._GRD.*_rtc$", re.IGNORECASE)
-_TIME = re.compile(
-    r"(?<!\d)(20\d\d)-?([01]\d)-?([0-3]\d)[T ]([0-2]\d):?([0-5]\d):?([0-5]\d)", re.ASCII
-)
 _IN_DB = re.compile(r"_db(?![a-z\d])", re.IGNORECASE)
 _FILTERED = re.compile(
     r"(?<![a-z])(spk(?![a-z])|speckle[-_ ]?filter|refined[-_ ]?lee|lee[-_ ]?(sigma|filter))",
     re.IGNORECASE,
 )
 _NOT_FILTERED = re.compile(r"(?<![a-z])(no|not|without|un)(?![a-z])", re.IGNORECASE)
-
-
-def time_in(texts: Iterable[str]) -> datetime | None:
-    """Return the first time that texts or names hold.
-
-    Example:
-        >>> time_in(["", "S1A_IW_GRDH_1SDV_20170613T165043_33UUP"]).isoformat()
-        '2017-06-13T16:50:43'
-    """
-    for text in texts:
-        for found in _TIME.finditer(text):
-            try:
-                return datetime(*map(int, found.groups()))  # type: ignore[arg-type]
-            except ValueError:
-                continue
-    return None
 
 
 def words_of_names(names: Iterable[str]) -> dict[str, str]:

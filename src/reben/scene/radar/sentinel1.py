@@ -23,7 +23,6 @@ from reben.scene.radar.backscatter import (
     Backscatter,
     Quantity,
     Unit,
-    time_in,
     unit_of,
     words_of_names,
 )
@@ -33,6 +32,7 @@ from reben.scene.readers.stac import Item, fields_of, open_item
 from reben.scene.search import is_stac, only_item
 from reben.scene.sources import BandSource, closed_on_error
 from reben.spec.bands import S1
+from reben.support.times import time_in
 
 if TYPE_CHECKING:
     from xarray import Dataset
