@@ -34,6 +34,30 @@ class ArrayScene:
     def read_mask(self, top, height):
         return self.mask[top : top + height].copy()
 
+    def cut(self, top, left, height, width):
+        whole = self
+        grid = Grid(
+            self.grid.crs, self.grid.left + left * 10, self.grid.top - top * 10, width, height
+        )
+        steps = {name: PIXEL_METRES[name] // 10 for name in self.arrays}
+        arrays = {
+            name: self.arrays[name][:, left // step : (left + width) // step]
+            for name, step in steps.items()
+        }
+
+        class Part(ArrayScene):
+            def read(self, bands, first, rows):
+                whole.reads.append((top + first, rows))
+                return {
+                    name: self.arrays[name][
+                        (top + first) // steps[name] : (top + first + rows) // steps[name]
+                    ].copy()
+                    for name in bands
+                }
+
+        mask = self.mask[top : top + height, left : left + width]
+        return Part(arrays, grid, mask, self.name, self.about)
+
     def close(self):
         self.is_closed = True
 

@@ -28,20 +28,26 @@ def read(path):
         return file.read()
 
 
+def covered(side, step):
+    """Pixels of a side that cells cover: a rim of less than half a cell is left out."""
+    return side - side % step if side % step < step / 2 else side
+
+
 def expected_scores(model, scene, stride):
     """Cell by cell, from patches that are predicted as patches."""
     step = stride // 10
-    tops = [*range(0, scene.grid.height - 119, step), scene.grid.height - 120]
-    lefts = [*range(0, scene.grid.width - 119, step), scene.grid.width - 120]
+    height, width = covered(scene.grid.height, step), covered(scene.grid.width, step)
+    tops = [*range(0, height - 119, step), height - 120]
+    lefts = [*range(0, width - 119, step), width - 120]
     places = [(top, left) for top in dict.fromkeys(tops) for left in dict.fromkeys(lefts)]
     cut = [patch_at(scene, *place) for place in places]
     stacked = {name: np.stack([patch[name] for patch in cut]) for name in model.bands}
     patches = dict(zip(places, model.predict(stacked).values, strict=True))
-    shape = (-(-scene.grid.height // step), -(-scene.grid.width // step))
+    shape = (-(-height // step), -(-width // step))
     cells = np.empty((len(model.labels), *shape), np.float32)
     for row, column in np.ndindex(shape):
         y, x = row * step, column * step
-        bottom, right = min(y + step, scene.grid.height), min(x + step, scene.grid.width)
+        bottom, right = min(y + step, height), min(x + step, width)
         covering = [
             scores
             for (top, left), scores in patches.items()
@@ -99,7 +105,7 @@ def test_every_row_of_pixels_is_read_once(model, stride, tmp_path):
     predict_scene(model, scene, tmp_path / "out.tif", stride=stride)
 
     rows = [row for top, height in scene.reads for row in range(top, top + height)]
-    assert sorted(rows) == list(range(306))
+    assert sorted(rows) == list(range(covered(306, stride // 10)))
     assert max(height for _, height in scene.reads) <= 120
 
 

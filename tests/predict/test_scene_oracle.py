@@ -15,7 +15,7 @@ from reben.spec.bands import ALL, ALL_FULL, PIXEL_METRES, S1, S2, sensor
 
 TILE = "S2A_MSIL2A_20170613T101031_N9999_R022_T33UUP"
 RADAR = "S1B_IW_GRDH_1SDV_20170612T165809_33UUP"
-HEIGHT, WIDTH = 252, 396
+HEIGHT, WIDTH = 312, 444
 
 
 def pixel_at(file, easting, northing):

@@ -62,7 +62,7 @@ class ScenePrediction:
         table: The table of windows, if one was asked for.
         quicklook: The picture, if one was asked for.
         product: Name of the product.
-        num_windows: How many windows the scene has.
+        num_windows: How many windows the scene has, or its part in the area of interest.
         num_masked: How many of them were left out for bad pixels.
         num_resumed: How many an earlier run had finished.
         shares: Label -> share of the cells with scores in which it has the highest, the largest
@@ -70,8 +70,9 @@ class ScenePrediction:
         num_no_data: How many of the windows left out were so for pixels without data alone; the
             others for clouds, shadow and defects too.
         about: What is known of the product: its offset and the source of that, its mask, its
-            Sentinel-1 quantity, its pixel size on the ground.
+            Sentinel-1 quantity, its pixel size on the ground; and of the area of interest.
         beside: Further files that belong to the GeoTIFF: measures of certainty, names of classes.
+        num_outside: How many windows of the scene lie outside that area.
     """
 
     out: Path
@@ -85,6 +86,7 @@ class ScenePrediction:
     num_no_data: int = 0
     about: Mapping[str, str] = field(default_factory=dict)
     beside: tuple[Path, ...] = ()
+    num_outside: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """Return all fields as JSON holds them."""

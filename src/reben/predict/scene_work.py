@@ -1,5 +1,6 @@
 """The prediction of one scene that is open: strips to parts, parts to output files."""
 
+import logging
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from reben.data.areas import Area
 from reben.errors import BandsMismatchError
 from reben.model.classifier import Classifier
 from reben.predict.outputs.class_map import write_map
@@ -23,12 +25,15 @@ from reben.predict.outputs.window_table import write_windows
 from reben.predict.resume import ScenePart, SceneProgress
 from reben.predict.scene_settings import ScenePrediction, SceneSettings
 from reben.predict.scoring import Scorer
+from reben.predict.selection import select
 from reben.predict.strips import Strip, StripReader, count_bad
-from reben.predict.windows import Mosaic, Plan, put_together
+from reben.predict.windows import Mosaic, put_together
 from reben.scene.band_scene import NO_CLASSES, Scene
 from reben.scene.masks import NO_DATA
 from reben.spec.patches import PATCH_PIXELS
 from reben.support.atomic import atomic_file
+
+logger = logging.getLogger(__name__)
 
 Progress = Callable[[int, int], None]
 """Called with how many windows are done, and how many there are."""
@@ -51,6 +56,7 @@ class SceneWork:
         scene: The scene, which stays open.
         settings: How it is predicted.
         outputs: The files to write.
+        area: The part of the scene that is wanted; by default all of it.
     """
 
     def __init__(
@@ -60,16 +66,24 @@ class SceneWork:
         scene: Scene,
         settings: SceneSettings,
         outputs: SceneOutputs,
+        area: Area | None = None,
     ) -> None:
         _require_bands(model, scene)
         settings.map.require_room(len(model.labels))
+        num_cut = getattr(scene, "num_cut", (0, 0))
+        chosen = select(scene.name, scene.grid, settings.stride, area, num_cut)
+        if chosen.place != (0, 0, scene.grid.height, scene.grid.width):
+            scene = scene.cut(*chosen.place)
+        if "left_out" in chosen.about:
+            logger.warning("%s: no window covers %s.", scene.name, chosen.about["left_out"])
+        self.chosen = chosen
         self.model = model
         self.model_name = model_name
         self.fingerprint = model.fingerprint()
         self.scene = scene
         self.settings = settings
         self.outputs = outputs
-        self.plan = Plan.of(scene.grid, settings.stride)
+        self.plan = chosen.plan
         self.colours = () if outputs.quicklook is None else colour_bands(scene.bands)
         self.factor = shrink_factor(scene.grid)
 
@@ -85,14 +99,20 @@ class SceneWork:
         return ScenePrediction(
             *self.outputs,
             product=self.scene.name,
-            num_windows=self.plan.num_windows,
+            num_windows=int(self.chosen.is_wanted.sum()),
+            num_outside=self.chosen.num_outside,
             num_masked=mosaic.num_masked_windows,
             num_no_data=mosaic.num_no_data_windows,
-            about={key: str(text) for key, text in self.scene.about.items()},
-            num_resumed=len(resumed) * self.plan.columns.num_windows,
+            about={key: str(text) for key, text in self.about.items()},
+            num_resumed=int(self.chosen.is_wanted[resumed].sum()),
             shares=mosaic.shares(self.model.labels),
             beside=self.settings.map.beside(self.outputs.out),
         )
+
+    @property
+    def about(self) -> dict[str, object]:
+        """What is known of the scene, and of the part of it that is predicted."""
+        return {**self.scene.about, **self.chosen.about}
 
     def made_with(self) -> dict[str, Any]:
         """Return everything that parts depend on."""
@@ -105,7 +125,7 @@ class SceneWork:
             if isinstance(self.scene, Scene)
             else "",
             "grid": [grid.crs, grid.left, grid.top, grid.width, grid.height, *grid.pixel],
-            "about": {key: str(text) for key, text in sorted(self.scene.about.items())},
+            "about": {key: str(text) for key, text in sorted(self.about.items())},
             "stride": self.settings.stride,
             "max_bad": self.settings.max_bad,
             "quicklook": list(self.colours),
@@ -113,8 +133,8 @@ class SceneWork:
 
     def score(self, parts: SceneProgress, resumed: list[int], progress: Progress | None) -> None:
         """Score the rows of windows that are not done, and keep each as a part."""
-        per_row, total = self.plan.columns.num_windows, self.plan.num_windows
-        done = len(resumed) * per_row
+        per_row = self.chosen.is_wanted.sum(axis=1)
+        done, total = int(per_row[resumed].sum()), int(per_row.sum())
         if progress is not None:
             progress(done, total)
         rows = [row for row in range(self.plan.rows.num_windows) if row not in set(resumed)]
@@ -124,9 +144,12 @@ class SceneWork:
         bands = tuple(dict.fromkeys((*self.model.bands, *self.colours)))
         fill = dict.fromkeys(bands, 0.0) | dict(self.model.preprocess.statistics.mean)
         reader = StripReader(self.scene, bands, self.plan.rows, fill)
-        for strip in reader.read_ahead(rows):
+        for row in rows:
+            if not per_row[row]:
+                parts.write(row, self.part(reader.blank(row), scorer))
+        for strip in reader.read_ahead(row for row in rows if per_row[row]):
             parts.write(strip.row, self.part(strip, scorer))
-            done += per_row
+            done += int(per_row[strip.row])
             if progress is not None:
                 progress(done, total)
         scorer.end()
@@ -137,6 +160,9 @@ class SceneWork:
         lefts = [columns.start(window) for window in range(columns.num_windows)]
         edges = [(left, left + PATCH_PIXELS) for left in lefts]
         bad = count_bad(strip.mask, edges) / np.float32(PATCH_PIXELS**2)
+        no_data = count_bad(strip.mask == NO_DATA, edges) / np.float32(PATCH_PIXELS**2)
+        is_outside = ~self.chosen.is_wanted[strip.row]
+        bad[is_outside] = no_data[is_outside] = np.nan
         used = np.flatnonzero(bad <= self.settings.max_bad)
         scores = np.full((len(lefts), num_labels), np.nan, np.float32)
         scores[used] = scorer.score(strip.bands, [lefts[window] for window in used])
@@ -144,9 +170,7 @@ class SceneWork:
         return ScenePart(
             scores=scores,
             bad=bad.astype(np.float32),
-            no_data=(count_bad(strip.mask == NO_DATA, edges) / np.float32(PATCH_PIXELS**2)).astype(
-                np.float32
-            ),
+            no_data=no_data.astype(np.float32),
             bad_of_cells=self.bad_of_cells(strip),
             colours=shrink(strip, self.colours, self.factor),
             kinds=shrink_mask(fresh, self.factor),
@@ -221,10 +245,11 @@ class SceneWork:
             "labels": "; ".join(self.model.labels),
             "thresholds": "; ".join(thresholds),
             "product": self.scene.name,
-            **{key: str(text) for key, text in self.scene.about.items()},
+            **{key: str(text) for key, text in self.about.items()},
             "stride": str(self.settings.stride),
             "max_bad": f"{self.settings.max_bad:g}",
-            "num_windows": str(self.plan.num_windows),
+            "num_windows": str(int(self.chosen.is_wanted.sum())),
+            **({"num_outside": str(self.chosen.num_outside)} if self.chosen.num_outside else {}),
             "num_masked": str(mosaic.num_masked_windows),
             "num_no_data": str(mosaic.num_no_data_windows),
         }

@@ -86,6 +86,16 @@ class StripReader:
         for row in run_ahead(rows, lambda row: [lambda: read(row)], num_workers=1, ahead=1):
             yield found.pop(row)
 
+    def blank(self, row: int) -> Strip:
+        """Return a strip that is not read: no data everywhere."""
+        width, above = self._scene.grid.width, self._rows.start(row - 1) if row else -PATCH_PIXELS
+        bands = {
+            name: np.zeros((PATCH_PIXELS // step_of(name), width // step_of(name)), np.float32)
+            for name in self._bands
+        }
+        mask = np.full((PATCH_PIXELS, width), NO_DATA, np.uint8)
+        return Strip(row, bands, mask, num_fresh=min(PATCH_PIXELS, self._rows.start(row) - above))
+
     def _read(self, top: int, height: int) -> tuple[dict[str, NDArray[Any]], NDArray[np.uint8]]:
         bands = self._scene.read(self._bands, top, height)
         mask = self._scene.read_mask(top, height)

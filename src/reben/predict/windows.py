@@ -1,9 +1,10 @@
 """How a scene is cut into windows, and how their scores become a mosaic of cells.
 
 The scene is divided into cells of ``stride`` metres from its upper left corner; at the right and
-lower edges they may be smaller. A window is a square of 1200 m that a model looks at. One begins
-every ``stride`` metres as long as it lies inside; if that leaves cells at the right or lower edge,
-one more window is placed flush with the edge, so that a model sees only pixels of the scene.
+lower edges they may be smaller, but a rim narrower than half a cell is left out. A window is
+a square of 1200 m that a model looks at. One begins every ``stride`` metres as long as it lies
+inside; if that leaves cells at the right or lower edge, one more window is placed flush with the
+edge, so that a model sees only pixels of the scene.
 
 A window gives scores to the cells that lie in it as a whole. At a stride of 1200 m, each cell has
 exactly one window, and so has each pixel. With a smaller stride, windows overlap and a cell has
@@ -110,14 +111,16 @@ class Plan:
     Args:
         rows: Along the side from north to south.
         columns: Along the side from west to east.
+        first: The row and column of windows that the first ones here are, of a whole scene.
     """
 
     rows: Axis
     columns: Axis
+    first: tuple[int, int] = (0, 0)
 
     @classmethod
     def of(cls, grid: Grid, stride_metres: int = PATCH_METRES) -> Self:
-        """Return the windows and cells of a scene.
+        """Return the windows and cells of a scene, less a rim of less than half a cell.
 
         Args:
             grid: Grid of the scene.
@@ -135,7 +138,11 @@ class Plan:
                 "cut of the scene."
             )
         stride = stride_metres // GRID_METRES
-        return cls(Axis(grid.height, stride), Axis(grid.width, stride))
+        height, width = (
+            side - side % stride if side % stride * 2 < stride else side
+            for side in (grid.height, grid.width)
+        )
+        return cls(Axis(height, stride), Axis(width, stride))
 
     @property
     def num_windows(self) -> int:
@@ -211,7 +218,8 @@ def put_together(parts: SceneProgress, plan: Plan, max_bad: float) -> Mosaic:
     """Return the mosaic of all parts.
 
     A cell gets the mean score of the windows that cover it and were not left out. It is masked if
-    there is none, or if more than ``max_bad`` of its own pixels are bad.
+    there is none, or if more than ``max_bad`` of its own pixels are bad. Windows outside an area
+    have no share of bad pixels, NaN, and are not counted.
     """
     rows = [parts.read(row) for row in range(plan.rows.num_windows)]
     num_labels = rows[0].scores.shape[-1]
@@ -232,7 +240,9 @@ def put_together(parts: SceneProgress, plan: Plan, max_bad: float) -> Mosaic:
         colours=np.concatenate([part.colours for part in rows]),
         kinds=np.concatenate([part.kinds for part in rows]),
         counts=np.sum([part.counts for part in rows], axis=0),
-        num_masked_windows=sum(int(np.isnan(part.scores[:, 0]).sum()) for part in rows),
+        num_masked_windows=sum(
+            int((np.isnan(part.scores[:, 0]) & ~np.isnan(part.bad)).sum()) for part in rows
+        ),
         num_no_data_windows=sum(int((part.no_data > max_bad).sum()) for part in rows),
     )
 

@@ -76,6 +76,11 @@ class Scene:
         self.about = {**self.about, **about, **backscatter.known.about, **apart}
 
     @property
+    def num_cut(self) -> tuple[int, int]:
+        """Columns and rows of the product that its grid leaves out at the right and lower edge."""
+        return self._alignment.cut
+
+    @property
     def bands(self) -> tuple[str, ...]:
         """Names of the bands that can be read: Sentinel-1 first."""
         backscatter = self._backscatter.bands if self._backscatter else ()

@@ -32,18 +32,19 @@ def write_windows(  # noqa: PLR0913 - all after the second are named
     ``column``, ``row``, ``bad`` (share of its pixels that are not good), one for each label, and
     ``labels`` (those above their threshold).
     """
+    top, left = plan.first
 
     def batches() -> Iterator[pa.RecordBatch]:
         for row in range(plan.rows.num_windows):
             part = parts.read(row)
             used = np.flatnonzero(~np.isnan(part.scores[:, 0]))
             rows = Rows(
-                ids=[f"{name}_{column:02d}_{row:02d}" for column in used.tolist()],
+                ids=[f"{name}_{column + left:02d}_{row + top:02d}" for column in used.tolist()],
                 scores=part.scores[used],
                 polygons=footprints(grid, plan.rows.start(row), plan.columns, used),
                 extra={
-                    "column": used,
-                    "row": np.full(len(used), row),
+                    "column": used + left,
+                    "row": np.full(len(used), row + top),
                     "bad": part.bad[used].astype(np.float64),
                 },
             )
