@@ -68,17 +68,23 @@ class Area:
         return module.make_valid(moved(np.array([geometry], object), DEGREES, crs)[0])
 
 
-def read_area(source: str | Path | Sequence[float]) -> Area:
+AreaLike = str | Path | Sequence[float] | Area
+"""What `read_area` takes."""
+
+
+def read_area(source: AreaLike) -> Area:
     """Return an area of interest.
 
     Args:
-        source: A file as for `read_features`, all of whose features are the area; WKT in degrees;
-            or a box in degrees: ``west, south, east, north``, as numbers or as text.
+        source: An area; a file as for `read_features`, all of whose features are the area; WKT in
+            degrees; or a box in degrees: ``west, south, east, north``, as numbers or as text.
 
     Raises:
         AreaError: If it is no area, or lies nowhere on the ground.
         MissingExtraError: If shapely, pyproj or, for files, pyogrio is not installed.
     """
+    if isinstance(source, Area):
+        return source
     if not isinstance(source, str | Path):
         return _box(read_box(source), str(list(source)))
     text = str(source).strip()

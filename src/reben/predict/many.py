@@ -13,6 +13,7 @@ from functools import lru_cache, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from reben.data.areas import read_area
 from reben.errors import ConfigError, OffsetConflictError, SceneError, first_line
 from reben.model.classifier import Classifier
 from reben.model.folder import place_of
@@ -210,6 +211,7 @@ def _do(task: SceneTask) -> bool:
         quicklook=task.quicklook,
         sentinel1=task.sentinel1,
         **task.opening.keywords,
+        aoi=options.aoi,
         model_name=name_of(task.model),
         overwrite=options.overwrite,
     )
@@ -232,7 +234,9 @@ def _require_same(task: SceneTask, model_fingerprint: str) -> None:
         "max_bad": f"{settings.max_bad:g}",
         **settings.map.tags,
     }
-    tags = {"what": "scores"} | read_tags(task.out)
+    tags = {"what": "scores", "area_sha256": "none"} | read_tags(task.out)
+    aoi = task.options.aoi
+    wanted["area_sha256"] = "none" if aoi is None else read_area(aoi).digest
     if task.offset is not None:
         wanted["boa_offset"] = f"{task.offset:g}"
     if (task.sentinel1 is None) == ("sentinel1" in tags):

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from reben.data.areas import AreaLike, read_area
 from reben.data.patch_folders.multiband import Resample
 from reben.errors import ConfigError, OutputError
 from reben.model.open import ModelLike, name_of, open_model
@@ -49,6 +50,7 @@ def predict_scene(  # noqa: PLR0913 - all after the third are named
     band_names: Sequence[str] | None = None,
     resample: Resample = "auto",
     reproject: bool = False,
+    aoi: AreaLike | None = None,
     batch_size: int = 32,
     device: "str | torch.device | None" = None,
     model_name: str | None = None,
@@ -84,6 +86,8 @@ def predict_scene(  # noqa: PLR0913 - all after the third are named
         band_names: Names of the bands of a GeoTIFF of several bands, if not those in it.
         resample: How bands that are stored with finer pixels than their own are brought to those.
         reproject: Whether to warp a product whose grid cannot be used to the UTM zone of its place.
+        aoi: An area of interest: a file, WKT or a box in degrees, as `reben.data.areas.read_area`
+            takes it. Only windows that touch it are read and predicted, and written.
         batch_size: How many windows of a row go through the model at once, at most.
         device: Where to compute, as for `reben.open_model`.
         model_name: What to call the model in the outputs; by default its run, folder or id.
@@ -91,6 +95,7 @@ def predict_scene(  # noqa: PLR0913 - all after the third are named
         progress: Called with how many windows are done, and how many there are.
 
     Raises:
+        AreaError: If the area cannot be used, or touches no window of the scene.
         ConfigError: If a setting cannot be, or an earlier run began the output with others.
         ProductError: If the product cannot be used, or is smaller than a window.
         BandsMismatchError: If the product lacks bands of the model or of the quick look.
@@ -117,6 +122,7 @@ def predict_scene(  # noqa: PLR0913 - all after the third are named
     )
     further = settings.map.beside(outputs.out)
     _require_possible(outputs, further, overwrite=overwrite)
+    area = None if aoi is None else read_area(aoi)
     model_name = name_of(model_name or model)
     model = open_model(model, "auto" if device is None else device)
     opening = Opening(
@@ -130,7 +136,7 @@ def predict_scene(  # noqa: PLR0913 - all after the third are named
     )
     _refuse_product(product, (*outputs, *further))
     with _opened(product, sentinel1, opening) as scene:
-        work = SceneWork(model, model_name, scene, settings, outputs)
+        work = SceneWork(model, model_name, scene, settings, outputs, area)
         with SceneProgress(outputs.out).held():
             # Another run may have ended just now.
             _require_possible(outputs, further, overwrite=overwrite)

@@ -117,6 +117,7 @@ class SceneOptions:
         band_names: Names of the bands of products that are GeoTIFFs of several bands.
         resample: How bands that are stored with finer pixels than their own are brought to those.
         reproject: Whether to warp products whose grid cannot be used.
+        aoi: A file, WKT or box of the area of interest.
 
     Raises:
         ConfigError: If an ending names a folder.
@@ -134,6 +135,7 @@ class SceneOptions:
     band_names: tuple[str, ...] | None = None
     resample: Resample = "auto"
     reproject: bool = False
+    aoi: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse endings that are paths."""

@@ -105,3 +105,18 @@ def test_an_interruption_says_that_the_same_command_goes_on(folder, tmp_path, mo
 
     assert run(words(folder, folder / "scene1", "--out", tmp_path / "out.tif")) == 130
     assert "the same command goes on from there" in capsys.readouterr().err
+
+
+def test_a_box_names_the_windows_to_predict_and_may_begin_with_a_minus(folder, tmp_path, capsys):
+    out = tmp_path / "out.tif"
+    # The scene lies at 12.46 to 12.49 degrees east; its first window ends at 12.474.
+    box = ["--bbox", "12.45,45.1,12.47,45.2"]
+
+    assert run(words(folder, folder / "scene1", "--out", out, *box)) == 0
+    assert "1 windows in the area (1 outside), 0 of them left out" in capsys.readouterr().err
+
+    assert run(words(folder, folder / "scene1", "--out", out, "--bbox", "-3,45,-2,46")) == 1
+    assert "from -3.0000 to -2.0000 in longitude" in capsys.readouterr().err
+
+    assert run(words(folder, folder / "scene1", "--out", out, *box, "--aoi", "a.gpkg")) == 1
+    assert "--aoi and --bbox both name an area" in capsys.readouterr().err

@@ -58,6 +58,11 @@ class SceneFlags:
     reproject: Switch = False
     """Warp a product whose reference system does not measure the ground, or whose pixels are not
     of 10, 20 and 60 m, to the UTM zone of its place while it is read."""
+    aoi: str | None = None
+    """Area of interest: a file (GeoJSON, GeoPackage, shapefile, WKT). Only windows that touch it
+    are read, predicted and written."""
+    bbox: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None
+    """The same as a box in degrees: west,south,east,north."""
     trust_offset: Switch = False
     """Read pixels that contradict their offset all the same."""
     bands: str | None = None
@@ -77,6 +82,13 @@ class SceneFlags:
 
         names = None if self.band_names is None else tuple(self.band_names.split(","))
         return Opening.of(self, band_names=names)
+
+    @property
+    def area(self) -> str | None:
+        """The area of interest."""
+        if self.aoi is not None and self.bbox is not None:
+            raise ConfigError("--aoi and --bbox both name an area. Give one of them.")
+        return self.aoi if self.bbox is None else self.bbox
 
     @property
     def wanted_measures(self) -> tuple[str, ...]:
@@ -166,6 +178,7 @@ def predict_scene(  # noqa: PLR0913 - all but the first two are flags
                 measures=scene.wanted_measures,
                 sentinel1=sentinel1,
                 **scene.opening.keywords,
+                aoi=scene.area,
                 batch_size=scene.batch_size,
                 model_name=name_of(model),
                 overwrite=scene.overwrite,
@@ -208,6 +221,7 @@ def _predict_many(
         table=None if table is None else str(table),
         quicklook=None if quicklook is None else str(quicklook),
         **scene.opening.keywords,
+        aoi=scene.area,
         device=scene.device,
         overwrite=scene.overwrite,
     )
@@ -229,9 +243,10 @@ def _print_scene(found: "ScenePrediction", *, as_json: bool) -> None:
         print_json(found.to_dict())
         return
     hidden = found.num_masked - found.num_no_data
+    outside = f" in the area ({found.num_outside} outside)" if "area" in found.about else ""
     talk(
-        f"{found.num_windows} windows, {found.num_masked} of them left out: {found.num_no_data} "
-        f"for missing data, {hidden} for clouds, shadow or defects."
+        f"{found.num_windows} windows{outside}, {found.num_masked} of them left out: "
+        f"{found.num_no_data} for missing data, {hidden} for clouds, shadow or defects."
     )
     rows = [(label, f"{share:.1%}") for label, share in found.shares.items()]
     print_table(("dominant class", "of cells>"), rows[:_SHOWN])
