@@ -11,8 +11,8 @@ from reben.data.features import shapely
 from reben.data.places import to_degrees
 from reben.errors import AreaError
 from reben.predict.windows import Axis, Plan
-from reben.scene.grid import GRID_METRES, Grid
-from reben.spec.patches import PATCH_METRES, PATCH_PIXELS
+from reben.scene.grid import Grid
+from reben.spec.patches import PATCH_PIXELS
 
 _TOUCH_METRES = 0.01
 """What only shares an edge does not count, nor what rounding moves across one."""
@@ -84,14 +84,16 @@ def touched(area: Area, grid: Grid, plan: Plan) -> NDArray[np.bool_]:
     """Return which windows an area touches, bool [rows, columns]."""
     module = shapely()
     shape = area.in_crs(grid.crs)
-    starts = [
-        np.array([axis.start(window) for window in range(axis.num_windows)]) * GRID_METRES
+    rows, columns = (
+        np.array([axis.start(window) for window in range(axis.num_windows)], np.float64)
         for axis in (plan.rows, plan.columns)
-    ]
-    top, left = (grid.top - starts[0])[:, None], (grid.left + starts[1])[None, :]
-    inner, outer = _TOUCH_METRES, PATCH_METRES - _TOUCH_METRES
+    )
+    across, down = grid.pixel
+    left, top = grid.left + across * columns[None, :], grid.top - down * rows[:, None]
+    right, bottom = left + across * PATCH_PIXELS, top - down * PATCH_PIXELS
+    inner = _TOUCH_METRES
     module.prepare(shape)
-    boxes = module.box(left + inner, top - outer, left + outer, top - inner)
+    boxes = module.box(left + inner, bottom + inner, right - inner, top - inner)
     found: NDArray[np.bool_] = module.intersects(shape, boxes)
     return found
 
