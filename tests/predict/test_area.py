@@ -183,7 +183,7 @@ def test_a_rim_of_less_than_half_a_cell_is_left_out_and_said(model, tmp_path, ca
 @pytest.mark.skipif(not CASE.is_file(), reason="REBEN_TEST_DATA names no cases")
 def test_a_real_image_of_256_pixels_is_a_scene_of_2_by_2_windows(model, tmp_path):
     names = ["B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B11", "B12", "B01", "B09"]
-    found = predict_scene(model, CASE, tmp_path / "out.tif", boa_offset=0, band_names=names)
+    found = predict_scene(model, CASE, tmp_path / "out.tif", boa_offset=-1000, band_names=names)
 
     assert found.num_windows == 4
     assert found.about["left_out"].startswith("16 columns at the right, 16 rows at the lower edge")
