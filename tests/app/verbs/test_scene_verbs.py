@@ -115,6 +115,7 @@ def test_a_box_names_the_windows_to_predict_and_may_begin_with_a_minus(folder, t
     assert run(words(folder, folder / "scene1", "--out", out, *box)) == 0
     assert "1 windows in the area (1 outside), 0 of them left out" in capsys.readouterr().err
 
+    out = tmp_path / "elsewhere.tif"
     assert run(words(folder, folder / "scene1", "--out", out, "--bbox", "-3,45,-2,46")) == 1
     assert "from -3.0000 to -2.0000 in longitude" in capsys.readouterr().err
 
