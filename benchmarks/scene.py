@@ -37,14 +37,15 @@ class MadeUpScene:
         self.about = {"boa_offset": "0"}
         self.bands = ALL_FULL.names
         random = np.random.default_rng(0)
-        self._noise = random.normal(0, 1, (120, side)).astype(np.float32)
+        self._noise = random.normal(0, 1, (120 + len(self.bands), side)).astype(np.float32)
 
     def read(self, bands: tuple[str, ...], top: int, height: int) -> dict[str, np.ndarray]:
         """Return a strip at native sizes."""
         found = {}
         for name in bands:
             step = PIXEL_METRES[name] // 10
-            noise = self._noise[: height // step, : self.grid.width // step]
+            first = self.bands.index(name)  # no band is like another
+            noise = self._noise[first : first + height // step, : self.grid.width // step]
             if sensor(name) == "Sentinel-1":
                 found[name] = noise + np.float32(-12 if name == "VV" else -19)
             else:
