@@ -1,7 +1,7 @@
 """Which satellite an item or a dataset is of, by what its properties say."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from reben.errors import ProductError, ProductLevelError, cut
@@ -16,11 +16,16 @@ _OF: Mapping[Mission, re.Pattern[str]] = {
 _HARMONISED = re.compile(r"(?<![a-z])hls\d?([sl]30)?(?![a-z])", re.IGNORECASE)
 _OTHER_COLLECTIONS = re.compile(
     r"(?<![a-z])(landsat|modis|viirs|aster|naip|planetscope|spot|alos|proba|prisma|enmap"
-    r"|sentinel[-_ ]?[1-6])(?![a-z])",
+    r"|sentinel[-_ ]?[1-6]|l[cet]0\d|m[oyc]d\d\d|vnp\d\d)(?![a-z])"
+    r"|(?<![a-z])m[oyc]d\d\d[a-z]",
     re.IGNORECASE,
 )
+_OTHER_INSTRUMENTS = re.compile(
+    r"(?<![a-z])(oli|tirs|etm|modis|viirs|olci|slstr)(?![a-z])", re.IGNORECASE
+)
 _LEVEL_1C = re.compile(r"l1c|level[-_ ]?1c", re.IGNORECASE)
-_LEVEL_1 = re.compile(r"(?<![a-z])(grd|slc|raw)(?![a-z])", re.IGNORECASE)
+# Earth Engine's S1_GRD is made of GRD, and calibrated.
+_LEVEL_1 = re.compile(r"(?<![a-z])(?<!copernicus/s1_)(grd|slc|raw)(?![a-z])", re.IGNORECASE)
 _CURES: Mapping[Mission, str] = {
     "Sentinel-2": "Use a Sentinel-2 level-2A product of the same place and season.",
     "Sentinel-1": "Use a calibrated, terrain-corrected Sentinel-1 product of the same place.",
@@ -44,12 +49,14 @@ def require_mission(name: str, properties: Mapping[str, Any], mission: Mission) 
         Traceback (most recent call last):
         reben.errors.ProductError: LC09 is of another satellite than Sentinel-2: its platform is...
     """
-    said = {key: _text(properties.get(key)) for key in (*_KEYS, "collection")}
+    said = {key: _text(properties.get(key)) for key in (*_KEYS, "collection", "instruments")}
     collection = said["collection"]
     wrong = [key for key in _KEYS if said[key] and not _OF[mission].search(said[key])]
     is_other = _OTHER_COLLECTIONS.search(collection) and not _OF[mission].search(collection)
     if is_other or _HARMONISED.search(collection):
         wrong.append("collection")
+    if _OTHER_INSTRUMENTS.search(said["instruments"]) and not wrong:
+        wrong.append("instruments")
     if wrong:
         words = " and ".join(f"its {key} is {cut(said[key])}" for key in wrong)
         others: list[Mission] = [
@@ -65,13 +72,16 @@ def require_mission(name: str, properties: Mapping[str, Any], mission: Mission) 
             f"Sentinel-2 and Sentinel-1 of BigEarthNet, and bands of others have other wavelengths "
             f"and pixels, even where they share a name. {cure}"
         )
-    _refuse_level(name, collection, _text(properties.get("s2:product_type")), mission)
+    levels = [_text(properties.get(key)) for key in ("processing:level", "s2:product_type")]
+    _refuse_level(name, [collection, *levels], mission)
 
 
-def _refuse_level(name: str, collection: str, product_type: str, mission: Mission) -> None:
-    if mission == "Sentinel-2" and (_LEVEL_1C.search(collection) or "1C" in product_type.upper()):
+def _refuse_level(name: str, said: Sequence[str], mission: Mission) -> None:
+    collection, level, product_type = said
+    is_1c = _LEVEL_1C.search(collection) or "1C" in product_type.upper()
+    if mission == "Sentinel-2" and (is_1c or level.upper() in ("L1C", "L1")):
         raise ProductLevelError(
-            f"{name} is of level 1C ({cut(product_type or collection)}): top-of-atmosphere "
+            f"{name} is of level 1C ({cut(', '.join(filter(None, said)))}): top-of-atmosphere "
             "reflectance. The models were trained on level 2A; use the level-2A item of the same "
             "scene."
         )

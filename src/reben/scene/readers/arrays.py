@@ -103,6 +103,8 @@ def read_arrays(
     arrays, attributes, crs = named_arrays(product)
     name = str(attributes.get("name") or attributes.get("id") or "the Dataset")
     require_mission(name, attributes, "Sentinel-2")
+    for band, array in arrays.items():
+        require_mission(f"{band} of {name}", array.attrs, "Sentinel-2")
     check_given_offset(boa_offset)
     sources = {
         band: BandArray(array, f"{band} of {name}", crs)
@@ -136,7 +138,7 @@ def named_arrays(
     if isinstance(product, xarray.Dataset | xarray.DataArray):
         crs = crs_of(product)
         # Catalogue readers put the properties of an item into coordinates of one value.
-        scalars = {str(key): item.item() for key, item in product.coords.items() if item.ndim == 0}
+        scalars = {str(key): item.item() for key, item in product.coords.items() if item.size == 1}
         attributes = {**scalars, **{str(key): value for key, value in product.attrs.items()}}
     if isinstance(product, xarray.Dataset) and "band" in product.dims:
         variables = [str(key) for key in product.data_vars]

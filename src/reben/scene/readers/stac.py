@@ -19,7 +19,6 @@ from urllib.parse import unquote, urljoin, urlsplit
 from reben.errors import (
     MissingBandError,
     ProductError,
-    ProductLevelError,
     cut,
 )
 from reben.scene.band_names import CLASSIFICATION, band_named, native_metres
@@ -187,7 +186,6 @@ def read_stac(item: Item, boa_offset: float | None = None) -> BandSources:
     """Return the Sentinel-2 bands of an item; for the errors see `open_scene`."""
     require_mission(item.id, item.properties, "Sentinel-2")
     check_given_offset(boa_offset)
-    _refuse_level_1(item)
     chosen = _choose(item)
     if not set(chosen) - {CLASSIFICATION}:
         raise MissingBandError(
@@ -212,15 +210,6 @@ def read_stac(item: Item, boa_offset: float | None = None) -> BandSources:
             boa_offset,
             where=f"an asset of {item.id}",
             about=about,
-        )
-
-
-def _refuse_level_1(item: Item) -> None:
-    level = str(item.properties.get("processing:level", ""))
-    if level.upper() in {"L1C", "L1"}:
-        raise ProductLevelError(
-            f"{item.id} is of level 1C ({cut(level)}): top-of-atmosphere reflectance. The "
-            "models were trained on level 2A; use the level-2A item of the same scene."
         )
 
 
