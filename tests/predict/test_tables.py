@@ -7,13 +7,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from reben.errors import ConfigError
-from reben.predict.table_files import (
-    from_wkb,
-    require_ending,
-    rings_of,
-    to_wkb,
-    write_table,
-)
+from reben.predict.polygons import from_wkb, rings_of, to_wkb
+from reben.predict.table_files import require_ending, write_table
 from reben.predict.tables import Rows, batch_of_scores
 from reben.spec.patches import Bounds
 
@@ -119,6 +114,26 @@ def test_geojson_reads_back_as_json_and_with_geopandas(tmp_path):
     assert frame.crs.to_epsg() == 4326
 
 
+def test_geopackages_read_back_with_geopandas(tmp_path):
+    geopandas, pyogrio = pytest.importorskip("geopandas"), pytest.importorskip("pyogrio")
+    import shapely
+
+    path = write(tmp_path / "t.gpkg")
+
+    assert list(tmp_path.iterdir()) == [path]
+    frame = geopandas.read_file(path)
+    assert list(frame.columns) == ["id", "share", *LABELS, "labels", "geometry"]
+    assert frame.crs.to_epsg() == 4326
+    assert frame["id"].tolist() == IDS * 2
+    np.testing.assert_array_equal(frame[LABELS[1]].to_numpy(np.float32), np.tile(SCORES[:, 1], 2))
+    assert frame["labels"][:3].tolist() == ["; ".join(names) for names in ABOVE]
+    assert frame.geometry[1] is None
+    for place in (0, 2):
+        assert frame.geometry[place].equals(shapely.Polygon(rings_of(PLACES)[place]))
+    said = json.loads(pyogrio.read_info(path)["layer_metadata"]["reben"])
+    assert said == {"labels": list(LABELS), "thresholds": list(LIMITS), "model": "m"}
+
+
 @pytest.mark.parametrize("ending", ["parquet", "csv", "jsonl"])
 def test_places_may_be_left_out(tmp_path, ending):
     path = tmp_path / f"t.{ending}"
@@ -126,7 +141,7 @@ def test_places_may_be_left_out(tmp_path, ending):
     assert b"geometry" not in path.read_bytes()
 
 
-@pytest.mark.parametrize("ending", ["geojson", "geoparquet"])
+@pytest.mark.parametrize("ending", ["geojson", "geoparquet", "gpkg"])
 def test_formats_of_places_need_places(tmp_path, ending):
     with pytest.raises(ConfigError, match="say where patches lie"):
         write_all(tmp_path / f"t.{ending}", Rows(IDS, SCORES))
@@ -175,7 +190,7 @@ def test_a_table_without_rows_is_a_table(tmp_path, ending):
 def test_well_known_binary_reads_back_and_shapely_agrees():
     shapely = pytest.importorskip("shapely")
     ring = rings_of(PLACES)[0]
-    assert from_wkb(to_wkb(ring)) == ring
+    assert from_wkb(to_wkb(ring)) == (ring,)
     assert shapely.from_wkb(to_wkb(ring)).equals(shapely.Polygon(ring))
 
 

@@ -19,8 +19,8 @@ from reben.model.inference import InferenceClassifier, optimise_for_inference
 from reben.model.open import pick_device
 from reben.predict.patch_inputs import PatchSource, ReadPatches, ReadSettings, Unreadable
 from reben.predict.patch_options import PredictOptions
+from reben.predict.polygons import rings_of
 from reben.predict.resume import TableProgress
-from reben.predict.table_files import rings_of
 from reben.predict.tables import Rows, batch_of_embeddings, batch_of_scores
 from reben.support.processes import WorkerDiedError, run_tasks, usable_cores, worker_number
 

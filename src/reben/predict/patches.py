@@ -17,7 +17,7 @@ from reben.predict.patch_inputs import FileSource, PatchSource, StoreSource, Unr
 from reben.predict.patch_options import PredictOptions, PredictOutcome, Progress, listed
 from reben.predict.patch_work import PatchJob, What, predict_here, predict_in_processes
 from reben.predict.resume import TableProgress
-from reben.predict.table_files import require_ending
+from reben.predict.table_files import FORMATS_OF_PLACES, require_ending
 from reben.spec.bands import BandSet
 from reben.support.atomic import atomic_file
 
@@ -81,7 +81,7 @@ def predict_patches(
         model: Whatever `reben.open_model` takes.
         patches: What `find_patches` or `reben.open_dataset` returns.
         out: The table; the format follows from its ending: .parquet (GeoParquet), .geoparquet,
-            .csv, .geojson, .jsonl.
+            .gpkg, .csv, .geojson, .jsonl.
         threshold: One threshold for all labels, 0 to 1; by default those of the model.
         options: How it is done.
         progress: Called as ``progress(done, total)`` after each batch, counted in patches.
@@ -244,7 +244,7 @@ def _require_possible(out: Path, options: PredictOptions) -> None:
         )
     if options.geometry:
         require_pyproj()
-    elif out.suffix.lower() in (".geojson", ".geoparquet"):
+    elif out.suffix.lower() in FORMATS_OF_PLACES:
         raise ConfigError(
             f"{out} is to say where patches lie, and geometry is to be left out. Keep it, or "
             "choose .parquet, .csv or .jsonl."

@@ -1,106 +1,52 @@
-"""Tables into files of several formats, a batch of rows at a time; places in degrees.
+"""Tables into files of several formats, a batch of rows at a time.
 
 A column ``geometry``, if there is one, holds polygons as WKB; each format writes it its own way.
 
-Source: GeoParquet 1.1.0 (OGC); GeoJSON, RFC 7946; WKB, OGC 06-103r4.
+Source: GeoParquet 1.1.0 and GeoPackage 1.3 (OGC); GeoJSON, RFC 7946.
 """
 
 import csv
 import json
-import struct
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
 from itertools import chain
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from numpy.typing import ArrayLike
 
-from reben.data.places import to_degrees
-from reben.errors import ConfigError
-from reben.spec.patches import Bounds
+from reben.errors import ConfigError, first_line
+from reben.predict.polygons import Extent, Ring, as_several, box_of, from_wkb
 from reben.support.atomic import atomic_file
+from reben.support.extras import optional
 
 GEOMETRY = "geometry"
+BOX = "bbox"
+"""In parquet files with places, a column of their boxes, by which readers find rows."""
 ABOUT_KEY = "reben"
-"""What the file says about itself is under this name: in the metadata of a parquet file's schema,
-or as a member of a GeoJSON collection."""
-_RING_HEADER = struct.Struct("<BIII")
-
-Ring = tuple[tuple[float, float], ...]
-"""A closed polygon of (longitude, latitude) in degrees on WGS 84, counterclockwise; the last point
-is the first."""
-
-
-# Places -----------------------------------------------------------------------------------------
-
-
-def to_rings(crs: int | str, x: ArrayLike, y: ArrayLike) -> list[Ring]:
-    """Return polygons in degrees. One across the 180th meridian goes on beyond 180 degrees.
-
-    Args:
-        crs: As for `to_degrees`.
-        x: Eastings of the corners, [polygons, corners], counterclockwise, none repeated.
-        y: Northings, as many.
-    """
-    lon, lat = to_degrees(crs, x, y)
-    whole = lon[:, :1] + (lon - lon[:, :1] + 180) % 360 - 180
-    lon = np.where(np.ptp(lon, axis=1, keepdims=True) > 180, whole, lon)
-    points = (zip(*one, strict=True) for one in zip(lon.tolist(), lat.tolist(), strict=True))
-    return [(*ring, ring[0]) for ring in map(tuple, points)]
-
-
-def rings_of(bounds: Sequence[Bounds | None]) -> list[Ring | None]:
-    """Return rectangles as polygons in degrees, as `to_rings` does; None stays None.
-
-    Example:
-        >>> ring = rings_of([Bounds(32633, 500_000, 5_000_000, 501_200, 5_001_200)])[0]
-        >>> [(round(longitude, 3), round(latitude, 3)) for longitude, latitude in ring[:2]]
-        [(15.0, 45.164), (15.0, 45.153)]
-    """
-    rings: list[Ring | None] = [None] * len(bounds)
-    by_code: dict[int, list[tuple[int, Bounds]]] = {}
-    for place, one in enumerate(bounds):
-        if one is not None:
-            by_code.setdefault(one.epsg, []).append((place, one))
-    for epsg, members in by_code.items():
-        x = [(one.left, one.left, one.right, one.right) for _, one in members]
-        y = [(one.top, one.bottom, one.bottom, one.top) for _, one in members]
-        for (place, _), ring in zip(members, to_rings(epsg, x, y), strict=True):
-            rings[place] = ring
-    return rings
-
-
-def to_wkb(ring: Ring) -> bytes:
-    """Return a polygon without holes as well-known binary."""
-    header = _RING_HEADER.pack(1, 3, 1, len(ring))
-    return header + np.array(ring, "<f8").tobytes()
-
-
-def from_wkb(content: bytes) -> Ring:
-    """Return the polygon that `to_wkb` wrote."""
-    points = np.frombuffer(content, "<f8", offset=_RING_HEADER.size).reshape(-1, 2)
-    return tuple((x, y) for x, y in points.tolist())
-
-
-# Files ------------------------------------------------------------------------------------------
+"""What the file says about itself is under this name: in the metadata of a parquet file's schema or
+of the layer of a GeoPackage, or as a member of a GeoJSON collection."""
+FORMATS_OF_PLACES = (".geoparquet", ".geojson", ".gpkg")
+_CORNERS = ("xmin", "ymin", "xmax", "ymax")
+_LAYER = "reben"
 
 
 def write_table(path: Path, batches: Iterable[pa.RecordBatch], about: Mapping[str, Any]) -> None:
     """Write rows into a file, whole or not at all; its ending says the format.
 
     Args:
-        path: The file: ``.parquet``, ``.geoparquet``, ``.csv``, ``.geojson`` or ``.jsonl``.
+        path: The file: ``.parquet``, ``.geoparquet``, ``.gpkg``, ``.csv``, ``.geojson`` or
+            ``.jsonl``.
         batches: The rows, at least one batch; all have the columns of the first.
         about: What to say about them, where the format has a place for it.
     """
     ending = require_ending(path.suffix)
     coming = iter(batches)
     first = next(coming)
-    if ending in (".geoparquet", ".geojson") and GEOMETRY not in first.schema.names:
+    if ending in FORMATS_OF_PLACES and GEOMETRY not in first.schema.names:
         raise ConfigError(
             f"A file {ending} is there to say where patches lie. Do not leave geometry out, or "
             "choose .parquet, .csv or .jsonl."
@@ -124,6 +70,8 @@ def require_ending(ending: str) -> str:
         raise ConfigError(
             f"No table format has the ending {ending!r}. Choose one of {', '.join(_FORMATS)}."
         )
+    if ending.lower() == ".gpkg":
+        optional("pyogrio", "tables", "Writing a GeoPackage")
     return ending.lower()
 
 
@@ -139,28 +87,39 @@ class _Parquet:
     """Parquet; GeoParquet where there are places."""
 
     def __init__(self, path: Path, schema: pa.Schema, about: dict[str, Any]) -> None:
+        self._has_places = GEOMETRY in schema.names
+        if self._has_places:
+            if BOX in schema.names:
+                raise ConfigError(f"A table has a column {BOX!r} of its own. Call yours otherwise.")
+            box = pa.struct([(corner, pa.float64()) for corner in _CORNERS])
+            schema = schema.append(pa.field(BOX, box))
         self._schema = schema.with_metadata({ABOUT_KEY: json.dumps(about)})
         self._writer = pq.ParquetWriter(path, self._schema, compression="zstd")
-        self._bbox = np.array([np.inf, np.inf, -np.inf, -np.inf])
+        self._extent, self._types = Extent(), {"Polygon"}
 
     def write(self, rows: pa.RecordBatch) -> None:
-        if GEOMETRY in rows.schema.names:
-            for content in filter(None, rows.column(GEOMETRY).to_pylist()):
-                points = np.array(from_wkb(content))
-                self._bbox[:2] = np.minimum(self._bbox[:2], points.min(0))
-                self._bbox[2:] = np.maximum(self._bbox[2:], points.max(0))
-        self._writer.write_batch(rows.replace_schema_metadata(self._schema.metadata))
+        columns = rows.columns
+        if self._has_places:
+            places = [one and from_wkb(one) for one in rows.column(GEOMETRY).to_pylist()]
+            boxes = [None if pieces is None else box_of(pieces) for pieces in places]
+            self._extent.add(box for box in boxes if box is not None)
+            if any(pieces and len(pieces) > 1 for pieces in places):
+                self._types.add("MultiPolygon")
+            named = [box and dict(zip(_CORNERS, box, strict=True)) for box in boxes]
+            columns = [*columns, pa.array(named, self._schema.field(BOX).type)]
+        self._writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=self._schema))
 
     def close(self) -> None:
-        if GEOMETRY in self._schema.names:
+        if self._has_places:
             # Without a reference system named it is longitude and latitude on WGS 84.
             column: dict[str, Any] = {
                 "encoding": "WKB",
-                "geometry_types": ["Polygon"],
+                "geometry_types": sorted(self._types, reverse=True),
                 "orientation": "counterclockwise",
+                "covering": {BOX: {corner: [BOX, corner] for corner in _CORNERS}},
             }
-            if np.isfinite(self._bbox).all():
-                column["bbox"] = self._bbox.tolist()
+            if self._extent.box is not None:
+                column["bbox"] = self._extent.box
             geo = {
                 "version": "1.1.0",
                 "primary_column": GEOMETRY,
@@ -168,6 +127,46 @@ class _Parquet:
             }
             self._writer.add_key_value_metadata({"geo": json.dumps(geo)})
         self._writer.close()
+
+
+class _GeoPackage:
+    """A GeoPackage of one layer; lists are joined by semicolons, all places are multi-polygons."""
+
+    def __init__(self, path: Path, schema: pa.Schema, about: dict[str, Any]) -> None:
+        self._write_arrow = optional("pyogrio", "tables", "Writing a GeoPackage").write_arrow
+        self._path, self._about = path, {ABOUT_KEY: json.dumps(about, ensure_ascii=False)}
+        # GDAL keeps files of its own beside it, and asks for this ending.
+        self._folder = TemporaryDirectory(prefix=f"{path.name}.", dir=path.parent)
+        self._made = Path(self._folder.name) / "table.gpkg"
+
+    def write(self, rows: pa.RecordBatch) -> None:
+        columns = dict(zip(rows.schema.names, rows.columns, strict=True))
+        for name, column in columns.items():
+            if name == GEOMETRY:
+                content = [one and as_several(one) for one in column.to_pylist()]
+                columns[name] = pa.array(content, pa.binary())
+            elif pa.types.is_nested(column.type):
+                columns[name] = pa.array(map(_cell, column.to_pylist()), pa.string())
+        is_there = self._made.exists()
+        try:
+            self._write_arrow(
+                pa.table(columns),
+                self._made,
+                layer=_LAYER,
+                driver="GPKG",
+                geometry_name=GEOMETRY,
+                geometry_type="MultiPolygon",
+                crs="EPSG:4326",
+                append=is_there,
+                layer_metadata=None if is_there else self._about,
+            )
+        except RuntimeError as error:  # what all of pyogrio's errors are
+            raise OSError(first_line(error)) from error
+
+    def close(self) -> None:
+        if self._made.exists():
+            self._made.replace(self._path)
+        self._folder.cleanup()
 
 
 class _Text:
@@ -237,6 +236,7 @@ _FORMATS: dict[str, Callable[[Path, pa.Schema, dict[str, Any]], _TableFile]] = {
     ".csv": _Csv,
     ".geojson": _GeoJson,
     ".jsonl": _JsonLines,
+    ".gpkg": _GeoPackage,
 }
 
 
@@ -266,11 +266,16 @@ def _dumps(value: object) -> str:
     return json.dumps(value, ensure_ascii=False, allow_nan=False)
 
 
-def _to_geojson(ring: Ring | None) -> dict[str, Any] | None:
-    return None if ring is None else {"type": "Polygon", "coordinates": [ring]}
+def _to_geojson(pieces: tuple[Ring, ...] | None) -> dict[str, Any] | None:
+    if pieces is None:
+        return None
+    if len(pieces) == 1:
+        return {"type": "Polygon", "coordinates": pieces}
+    return {"type": "MultiPolygon", "coordinates": [[piece] for piece in pieces]}
 
 
 def _cell(value: object) -> object:
-    if isinstance(value, tuple):  # a polygon
-        return f"POLYGON (({', '.join(f'{x!r} {y!r}' for x, y in value)}))"
+    if isinstance(value, tuple):  # polygons
+        texts = [f"(({', '.join(f'{x!r} {y!r}' for x, y in piece)}))" for piece in value]
+        return f"POLYGON {texts[0]}" if len(texts) == 1 else f"MULTIPOLYGON ({', '.join(texts)})"
     return "; ".join(map(str, value)) if isinstance(value, list) else value

@@ -12,7 +12,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from reben.errors import ConfigError
-from reben.predict.table_files import GEOMETRY, Ring, to_wkb
+from reben.predict.polygons import Ring, to_wkb
+from reben.predict.table_files import GEOMETRY
 
 ID, LABELS_COLUMN, EMBEDDING = "id", "labels", "embedding"
 

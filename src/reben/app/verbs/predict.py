@@ -120,7 +120,7 @@ def predict(  # noqa: PLR0913 - all but the first two are flags
         inputs: What to predict. For one patch of both sensors: its Sentinel-2 folder and its
             Sentinel-1 folder.
         out: Table to write, one row a patch; its ending says the format: .parquet (GeoParquet),
-            .geoparquet, .csv, .geojson, .jsonl.
+            .geoparquet, .gpkg, .csv, .geojson, .jsonl.
         patch: Without --out: Sentinel-2 name of a patch in the store.
         top: Without --out: how many scores to print.
         threshold: One threshold for all labels. Default: those of the model.

@@ -138,7 +138,8 @@ def predict_scene(  # noqa: PLR0913 - all but the first two are flags
         product: A Sentinel-2 L2A product: a .SAFE folder or a zip of one, a folder with a file for
             each band, a GeoTIFF of several bands, or a STAC item (file or address).
         out: The Cloud-Optimised GeoTIFF to write.
-        table: Also write a table with a row for each window (.parquet, .geojson, .csv, .jsonl).
+        table: Also write a table with a row for each window (.parquet, .gpkg, .geojson, .csv,
+            .jsonl).
             With --list, the ending of the tables' names.
         quicklook: Also draw a PNG: true colour beside the dominant class. With --list, the ending
             of the pictures' names.

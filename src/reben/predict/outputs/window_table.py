@@ -7,8 +7,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from reben.predict.polygons import Ring, to_rings
 from reben.predict.resume import SceneProgress
-from reben.predict.table_files import Ring, to_rings, write_table
+from reben.predict.table_files import write_table
 from reben.predict.tables import Rows, batch_of_scores
 from reben.predict.windows import Axis, Plan
 from reben.scene.grid import Grid
