@@ -120,6 +120,16 @@ def test_labels_are_those_above_the_thresholds_of_the_model_or_the_given_one(mod
         predict_patches(model, data, tmp_path / "x.csv", threshold=1.5)
 
 
+def test_the_table_names_the_years_in_which_its_patches_were_sensed(model, data, tmp_path):
+    predict_patches(model, data, tmp_path / "t.parquet", options=SMALL)
+    about = json.loads(pq.read_metadata(tmp_path / "t.parquet").metadata[b"reben"])
+    years = sorted(
+        {name[11:15] for name in pq.read_table(tmp_path / "t.parquet")["id"].to_pylist()}
+    )
+    notice = f"Contains modified Copernicus Sentinel data {', '.join(years)}"
+    assert about["attribution"] == notice
+
+
 def test_places_are_those_of_the_files_or_of_the_names(model, data, files, metadata, tmp_path):
     geopandas = pytest.importorskip("geopandas")
     source = find_patches(files["s2"], model.bands, s1=files["s1"], metadata=metadata)

@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import rasterio
 import torch
@@ -12,6 +13,7 @@ from reben.errors import ConfigError, OutputError, PixelValueError
 from reben.model.classifier import Classifier
 from reben.predict.resume import SceneProgress
 from reben.predict.scene import predict_scene
+from reben.scene.band_scene import NO_CLASSES
 from reben.spec.bands import PIXEL_METRES
 from scene.made_up_product import make_band_folder, make_safe, numbers, write_tiff
 
@@ -90,6 +92,75 @@ def test_outputs_record_where_offset_and_mask_come_from(model, tmp_path):
         assert tags["mask"].startswith(wanted)
         assert tags["boa_offset_source"] == "BOA_ADD_OFFSET in MTD_MSIL2A.xml"
         assert tags["pixel_metres_on_ground"] == "10.00 x 10.00"
+
+
+def make_radar(folder, quantity, unit, metres):
+    random = np.random.default_rng(2)
+    name = "S1A_IW_GRDH_1SDV_20220821T165043_20220821T165108_044660_055500_1234"
+    for band, level_db in (("VV", -12), ("VH", -19)):
+        side = 3600 // metres
+        pixels = level_db + random.normal(size=(side, side))
+        pixels = pixels if unit == "db" else 10 ** (pixels / 10)
+        path = folder / name / f"{quantity}_{unit}_{band}.tif"
+        write_tiff(path, pixels.astype(np.float32), metres=metres)
+    return folder / name
+
+
+@pytest.mark.parametrize(
+    ("radar", "scl", "offset", "expected"),
+    [
+        (None, True, None, {"boa_offset_source": "BOA_ADD_OFFSET in MTD_MSIL2A.xml"}),
+        (None, False, -1000, {"mask": NO_CLASSES, "boa_offset": "-1000"}),
+        (
+            ("sigma0", "db", 10),
+            True,
+            None,
+            {"sentinel1_quantity": "sigma0", "sentinel1_pixel_metres": "10.00 x 10.00"},
+        ),
+        (
+            ("gamma0", "linear", 30),
+            False,
+            None,
+            {
+                "sentinel1_quantity": "gamma0",
+                "sentinel1_unit": "linear",
+                "sentinel1_pixel_metres": "30.00 x 30.00",
+            },
+        ),
+    ],
+)
+def test_raster_table_and_json_say_the_same_of_the_product(tmp_path, radar, scl, offset, expected):
+    model = Classifier("test_resnet", "VV,VH,B08" if radar else "B08")
+    made = make_safe(tmp_path, width=240, height=180, scl=scl, top=5_900_040)
+    given = {}
+    if radar is not None:
+        given = {"sentinel1": make_radar(tmp_path, *radar), "sentinel1_unit": radar[1]}
+
+    found = predict_scene(
+        model,
+        made.path,
+        tmp_path / "map.tif",
+        table=tmp_path / "windows.parquet",
+        boa_offset=offset,
+        measures=["gap"],
+        **given,
+    )
+
+    with rasterio.open(found.out) as file, rasterio.open(found.beside[0]) as certainty:
+        tags, others = file.tags(), certainty.tags()
+    about = json.loads(pq.read_metadata(found.table).metadata[b"reben"])
+    told = found.to_dict()["about"]
+    asked = {"boa_offset", "boa_offset_source", "mask", "pixel_metres_on_ground", "attribution"}
+    if radar is not None:
+        asked |= {"sentinel1_quantity", "sentinel1_unit", "sentinel1_pixel_metres"}
+        asked.add("sentinel1_quantity_source")
+    assert asked <= told.keys()
+    for key, text in told.items():
+        assert tags[key] == about[key] == others[key] == text
+    assert tags["TIFFTAG_COPYRIGHT"] == tags["attribution"]
+    years = "2023" if radar is None else "2022, 2023"
+    expected = {"attribution": f"Contains modified Copernicus Sentinel data {years}"} | expected
+    assert {key: told[key] for key in expected} == expected
 
 
 class Broken:

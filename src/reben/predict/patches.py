@@ -20,6 +20,7 @@ from reben.predict.resume import TableProgress
 from reben.predict.table_files import FORMATS_OF_PLACES, require_ending
 from reben.spec.bands import BandSet
 from reben.support.atomic import atomic_file
+from reben.support.times import copernicus_notice
 
 PART_SIZE = 512
 """Most patches in a part: what a kill can cost."""
@@ -200,7 +201,8 @@ def _finish(
             f"None of {num_bad} patches could be used: {listed(shown, num_bad)} {bad_file} lists "
             "all; no table was written."
         )
-    parts.assemble(len(sizes), {**about, "num_bad": num_bad})
+    attribution = copernicus_notice(parts.ids(len(sizes)))
+    parts.assemble(len(sizes), {**about, "attribution": attribution, "num_bad": num_bad})
     return PredictOutcome(
         job.out, sum(sizes) - num_bad, resumed, num_bad, shown, bad_file if num_bad else None
     )

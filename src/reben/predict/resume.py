@@ -172,6 +172,12 @@ class TableProgress(_Progress):
             total += Suspicious(*json.loads(metadata.get(_SUSPICIOUS_KEY, b"[]")))
         return total
 
+    def ids(self, num_chunks: int) -> Iterator[str]:
+        """Yield the names of the patches of all chunks."""
+        for number in range(num_chunks):
+            if pq.read_metadata(self.path(number)).num_columns:
+                yield from pq.read_table(self.path(number), columns=["id"])["id"].to_pylist()
+
     def assemble(self, num_chunks: int, about: Mapping[str, Any]) -> None:
         """Put the chunks together into the table, and remove them."""
         schemas = (pq.read_schema(self.path(number)) for number in range(num_chunks))

@@ -70,7 +70,8 @@ class ScenePrediction:
         num_no_data: How many of the windows left out were so for pixels without data alone; the
             others for clouds, shadow and defects too.
         about: What is known of the product: its offset and the source of that, its mask, its
-            Sentinel-1 quantity, its pixel size on the ground; and of the area of interest.
+            Sentinel-1 quantity, its pixel size on the ground; of the area of interest; and the
+            notice that its data ask for.
         beside: Further files that belong to the GeoTIFF: measures of certainty, names of classes.
         num_outside: How many windows of the scene lie outside that area.
     """

@@ -32,6 +32,7 @@ from reben.scene.band_scene import NO_CLASSES, Scene
 from reben.scene.masks import NO_DATA
 from reben.spec.patches import PATCH_PIXELS
 from reben.support.atomic import atomic_file
+from reben.support.times import copernicus_notice
 
 logger = logging.getLogger(__name__)
 
@@ -103,16 +104,19 @@ class SceneWork:
             num_outside=self.chosen.num_outside,
             num_masked=mosaic.num_masked_windows,
             num_no_data=mosaic.num_no_data_windows,
-            about={key: str(text) for key, text in self.about.items()},
+            about=self.about,
             num_resumed=int(self.chosen.is_wanted[resumed].sum()),
             shares=mosaic.shares(self.model.labels),
             beside=self.settings.map.beside(self.outputs.out),
         )
 
     @property
-    def about(self) -> dict[str, object]:
-        """What is known of the scene, and of the part of it that is predicted."""
-        return {**self.scene.about, **self.chosen.about}
+    def about(self) -> dict[str, str]:
+        """What outputs say of the product and the area, and the notice that its data ask for."""
+        known = {**self.scene.about, **self.chosen.about}
+        about = {key: str(text) for key, text in known.items()}
+        sensed = about.get("sensing_time") or self.scene.name, about.get("sentinel1_sensing_time")
+        return {**about, "attribution": copernicus_notice(filter(None, sensed))}
 
     def made_with(self) -> dict[str, Any]:
         """Return everything that parts depend on."""
@@ -125,7 +129,7 @@ class SceneWork:
             if isinstance(self.scene, Scene)
             else "",
             "grid": [grid.crs, grid.left, grid.top, grid.width, grid.height, *grid.pixel],
-            "about": {key: str(text) for key, text in sorted(self.about.items())},
+            "about": self.about,
             "stride": self.settings.stride,
             "max_bad": self.settings.max_bad,
             "quicklook": list(self.colours),
@@ -245,7 +249,7 @@ class SceneWork:
             "labels": "; ".join(self.model.labels),
             "thresholds": "; ".join(thresholds),
             "product": self.scene.name,
-            **{key: str(text) for key, text in self.about.items()},
+            **self.about,
             "stride": str(self.settings.stride),
             "max_bad": f"{self.settings.max_bad:g}",
             "num_windows": str(int(self.chosen.is_wanted.sum())),

@@ -115,6 +115,8 @@ def write_values(  # noqa: PLR0913 - all after the second are named
                     file.scales = (scale,) * num_bands
                 if colours is not None:
                     file.write_colormap(1, dict(colours))
+                if "attribution" in tags:  # where programs look for it
+                    file.update_tags(TIFFTAG_COPYRIGHT=tags["attribution"])
                 file.update_tags(**tags)
             with memory.open() as file:
                 # Only GDAL's own driver orders a file's parts as the format asks for.
