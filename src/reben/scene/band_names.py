@@ -68,7 +68,7 @@ def _files(folder: Path, deeper: int = _DEEPEST) -> Iterator[Path]:
     is_granules = folder.name.lower() == _GRANULES
     for path in sorted(folder.iterdir()):
         name = path.name.lower()
-        if not path.is_dir():
+        if not path.is_dir() or path.suffix.lower() in RASTER_ENDINGS:
             yield path
         elif deeper and (is_granules or name in {*_SIZE_FOLDERS, _IMAGES, _GRANULES}):
             yield from _files(path, deeper - 1)

@@ -14,7 +14,8 @@ from reben.scene.band_source import raster_environment
 from reben.scene.opening import Opening
 from reben.scene.radar.sentinel1 import open_sentinel1
 from reben.scene.readers.arrays import read_arrays
-from reben.scene.readers.band_folder import read_folder, read_multiband
+from reben.scene.readers.band_folder import read_multiband
+from reben.scene.readers.folder import product_in, read_folder
 from reben.scene.readers.safe import read_safe
 from reben.scene.readers.safe_files import METADATA_FILE, SafeFiles
 from reben.scene.readers.stac import open_item, read_stac
@@ -132,12 +133,9 @@ def _read_path(product: str | Path, boa_offset: float | None) -> BandSources:
     if path.name == METADATA_FILE:
         path = path.absolute().parent
     if path.is_dir():
-        is_safe = path.name.endswith(".SAFE") or any(path.glob("MTD_MSIL??.xml"))
-        return (
-            read_safe(SafeFiles.open(path), boa_offset)
-            if is_safe
-            else read_folder(path, boa_offset)
-        )
+        path = product_in(path)
+    if path.is_dir():
+        return read_folder(path, boa_offset)
     if path.suffix.lower() == ".zip":
         return read_safe(SafeFiles.open(path), boa_offset)
     raise ProductError(

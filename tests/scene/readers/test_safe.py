@@ -294,8 +294,9 @@ def test_metadata_that_lack_what_is_needed_are_refused(made, lacking):
         open_scene(made.path)
 
 
-def test_a_product_without_metadata_is_refused(made):
+def test_a_product_without_metadata_and_bands_is_refused(made):
     (made.path / "MTD_MSIL2A.xml").unlink()
+    shutil.rmtree(made.path / "GRANULE")
 
     with pytest.raises(ProductError, match=r"has no MTD_MSIL2A\.xml"):
         open_scene(made.path)

@@ -22,6 +22,7 @@ from reben.scene.band_source import BandFile
 from reben.scene.offset import (
     GIVEN,
     OffsetAndScale,
+    ScaleStatement,
     check_given_offset,
     offset_of_baseline,
     parse_baseline,
@@ -116,20 +117,19 @@ class Safe:
             )
         return next(iter(found), None)
 
+    @property
+    def about(self) -> dict[str, str]:
+        """Facts for provenance."""
+        return {"processing_baseline": self.baseline, "sensing_time": self.sensed}
+
+    def statements_of(self, band: str) -> list[ScaleStatement]:
+        """Return what the file states about the numbers of a band."""
+        offset, source = self._stated(band)
+        return [] if offset is None else [ScaleStatement(source, offset, self.quantification)]
+
     def scaling_of(self, band: str, boa_offset: float | None) -> OffsetAndScale:
         """Return offset and scale of a band."""
-        if self.offsets:
-            if band not in self.offsets:
-                raise UnknownOffsetError(
-                    f"{self.name} has BOA_ADD_OFFSET for some bands, but not for {band}. "
-                    "Its metadata are damaged; download the product again."
-                )
-            offset: float | None = self.offsets[band]
-            source = f"BOA_ADD_OFFSET in {METADATA_FILE}"
-        else:
-            # The element came with baseline 04.00; a later product without it is ambiguous.
-            offset = 0 if offset_of_baseline(self.baseline) == 0 else None
-            source = f"no BOA_ADD_OFFSET, processing baseline {self.baseline}"
+        offset, source = self._stated(band)
         if boa_offset is not None and offset is not None and boa_offset != offset:
             raise OffsetConflictError(
                 f"boa_offset is {boa_offset:g}, but {self.name} says {offset:g} for {band} "
@@ -144,6 +144,19 @@ class Safe:
         if offset is None:
             return OffsetAndScale(boa_offset or 0, self.quantification, GIVEN)
         return OffsetAndScale(offset, self.quantification, source)
+
+    def _stated(self, band: str) -> tuple[float | None, str]:
+        """Return the offset of a band, None if nothing states it, and where it comes from."""
+        if not self.offsets:
+            # The element came with baseline 04.00; a later product without it is ambiguous.
+            offset = 0 if offset_of_baseline(self.baseline) == 0 else None
+            return offset, f"no BOA_ADD_OFFSET, processing baseline {self.baseline}"
+        if band not in self.offsets:
+            raise UnknownOffsetError(
+                f"{self.name} has BOA_ADD_OFFSET for some bands, but not for {band}. "
+                "Its metadata are damaged; download the product again."
+            )
+        return self.offsets[band], f"BOA_ADD_OFFSET in {METADATA_FILE}"
 
 
 def read_safe(files: SafeFiles, boa_offset: float | None = None) -> BandSources:
@@ -170,11 +183,7 @@ def read_safe(files: SafeFiles, boa_offset: float | None = None) -> BandSources:
         scaling = {
             band: safe.scaling_of(band, boa_offset) for band in sources if band != CLASSIFICATION
         }
-    about = {
-        "source": "Sentinel-2 SAFE",
-        "processing_baseline": safe.baseline,
-        "sensing_time": safe.sensed,
-    }
+    about = {"source": "Sentinel-2 SAFE", **safe.about}
     name = (safe.name or files.name).removesuffix(".SAFE")
     cure = (
         "Download the product again; if its images were changed on purpose, save each band as a "

@@ -91,7 +91,7 @@ def text_of(element: Element) -> str:
 
 
 METADATA_FILE = "MTD_MSIL2A.xml"
-_LEVEL_1C_FILE = "MTD_MSIL1C.xml"
+LEVEL_1C_FILE = "MTD_MSIL1C.xml"
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ class SafeFiles:
         folder = path.absolute()
         if path.is_dir():
             if not (folder / METADATA_FILE).is_file():
-                _refuse_without_metadata(path, is_level_1c=(folder / _LEVEL_1C_FILE).is_file())
+                _refuse_without_metadata(path, is_level_1c=(folder / LEVEL_1C_FILE).is_file())
             return cls(folder.name, folder, f"{folder}/", f"{folder}/")
         try:
             check_file(folder, sys.maxsize)
@@ -132,7 +132,7 @@ class SafeFiles:
             )
         roots = _folders_with(METADATA_FILE, archive)
         if not roots:
-            is_level_1c = bool(_folders_with(_LEVEL_1C_FILE, archive))
+            is_level_1c = bool(_folders_with(LEVEL_1C_FILE, archive))
             _refuse_without_metadata(path, is_level_1c=is_level_1c)
         if len(roots) > 1:
             raise ProductError(
@@ -196,14 +196,19 @@ def _folders_with(file_name: str, archive: zipfile.ZipFile) -> list[str]:
     return [parent for parent in parents if ".." not in PurePosixPath(parent).parts]
 
 
+def refuse_level_1c(product: Path) -> NoReturn:
+    """Raise the error that says why top-of-atmosphere reflectance is not read."""
+    raise ProductLevelError(
+        f"{product} is a level-1C product: top-of-atmosphere reflectance. The models were "
+        "trained on level 2A, surface reflectance; haze and scattering would look like "
+        "another land cover. Use the level-2A product of the same scene, or make it with "
+        "Sen2Cor."
+    )
+
+
 def _refuse_without_metadata(product: Path, *, is_level_1c: bool) -> NoReturn:
     if is_level_1c:
-        raise ProductLevelError(
-            f"{product} is a level-1C product: top-of-atmosphere reflectance. The models were "
-            "trained on level 2A, surface reflectance; haze and scattering would look like "
-            "another land cover. Use the level-2A product of the same scene, or make it with "
-            "Sen2Cor."
-        )
+        refuse_level_1c(product)
     raise ProductError(
         f"{product} has no {METADATA_FILE}, the metadata file at the top of a Sentinel-2 level-2A "
         "product. Pass the .SAFE folder itself or a zip of it."

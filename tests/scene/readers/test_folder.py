@@ -65,13 +65,6 @@ def test_a_folder_without_bands_says_what_it_holds(tmp_path, names, what):
         open_scene(tmp_path, boa_offset=0)
 
 
-def test_a_folder_of_products_names_them(tmp_path):
-    (tmp_path / "S2A_MSIL2A_X.SAFE").mkdir()
-
-    with pytest.raises(MissingBandError, match=r"name one: S2A_MSIL2A_X\.SAFE"):
-        open_scene(tmp_path)
-
-
 def test_finer_pixels_are_averaged_down_to_the_native_size(tmp_path):
     native = numbers("B11", 240, 180)
     native[3, 5] = 0
