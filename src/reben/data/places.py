@@ -47,6 +47,30 @@ def to_degrees(
     return np.asarray(longitudes), np.asarray(latitudes)
 
 
+def utm_at(crs: int | str, x: float, y: float) -> int:
+    """Return the EPSG code of the UTM zone on WGS 84 in which a point lies.
+
+    Args:
+        crs: As for `to_degrees`.
+        x: In the unit of ``crs``.
+        y: As ``x``.
+
+    Raises:
+        PlaceError: If the point is nowhere on the ground.
+
+    Example:
+        >>> utm_at(3857, 2_777_000, 8_400_000), utm_at(4326, -70.5, -33.4)
+        (32635, 32719)
+    """
+    longitude, latitude = (float(degrees) for degrees in to_degrees(crs, x, y))
+    if not (abs(longitude) <= 180 and abs(latitude) <= 84):
+        raise PlaceError(
+            f"The point {x:g}, {y:g} in {_named(crs)} lies at longitude {longitude:g}, latitude "
+            f"{latitude:g}, where there is no UTM zone. Correct the georeference."
+        )
+    return (32600 if latitude >= 0 else 32700) + min(int((longitude + 180) // 6) + 1, 60)
+
+
 def ground_size(
     crs: int | str, left: float, bottom: float, right: float, top: float
 ) -> tuple[float, float]:

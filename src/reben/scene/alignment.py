@@ -8,7 +8,8 @@ from reben.errors import GridError, cut
 from reben.scene.band_names import native_metres
 from reben.scene.band_source import import_rasterio
 from reben.scene.grid import GRID_METRES, GRID_MULTIPLE, Grid
-from reben.scene.sources import Placement
+from reben.scene.sources import BandSource, Placement
+from reben.scene.warping.target import warp_advice
 from reben.spec.patches import PATCH_METRES
 
 _TOLERANCE_METRES = 0.01
@@ -34,12 +35,32 @@ class Alignment:
     ground_metres: tuple[float, float]
 
 
-def align(placements: Mapping[str, tuple[str, Placement]]) -> Alignment:
+class _UnfitGridError(GridError):
+    """A grid that cannot be used, but can be warped to one that can."""
+
+
+def align(sources: Mapping[str, BandSource]) -> Alignment:
     """Return the grid that all bands share; it begins at their corner, wherever that is.
 
-    Args:
-        placements: Band -> (what it is called in error messages, where its pixels lie).
+    Raises:
+        GridError: If they do not lie on one north-up grid of 10 m that measures the ground.
     """
+    try:
+        return _align({band: (one.name, one.placement) for band, one in sources.items()})
+    except _UnfitGridError as error:
+        raise GridError(f"{error} {warp_advice(sources)}") from None
+
+
+def is_aligned(sources: Mapping[str, BandSource]) -> bool:
+    """Tell whether bands share a grid that can be used as it is."""
+    try:
+        align(sources)
+    except GridError:
+        return False
+    return True
+
+
+def _align(placements: Mapping[str, tuple[str, Placement]]) -> Alignment:
     crs, corner, first = "", (0.0, 0.0), ""
     pixel_metres: dict[str, int] = {}
     for band, (name, placement) in placements.items():
@@ -81,10 +102,10 @@ def measure_ground(grid: Grid, name: str) -> tuple[float, float]:
             )
             measured.append((across, down))
             if not all(abs(metres / GRID_METRES - 1) <= MOST_OFF for metres in (across, down)):
-                raise GridError(
+                raise _UnfitGridError(
                     f"A pixel of {name} that is called {GRID_METRES} m is {across:.2f} x "
                     f"{down:.2f} m on the ground at {x:.0f}, {y:.0f}: {cut(grid.crs)} does not "
-                    f"measure the ground there. {warp_advice(name)}"
+                    "measure the ground there."
                 )
     return measured[0]
 
@@ -105,39 +126,29 @@ def checked_crs(name: str, crs: str) -> str:
         raise GridError(f"{name} has a reference system that cannot be read: {error}.") from None
     if not parsed.is_projected or abs(parsed.linear_units_factor[1] - 1) > 1e-9:
         unit = parsed.linear_units if parsed.is_projected else "degrees"
-        raise GridError(
+        raise _UnfitGridError(
             f"{name} is in {crs}, whose unit is {unit}, not metre: it cannot be cut into windows "
-            f"of 1200 m. {warp_advice(name=name)}"
+            "of 1200 m."
         )
     return f"EPSG:{code}" if code else str(parsed.to_wkt())
-
-
-def warp_advice(name: str) -> str:
-    """Return a sentence with the command that warps a file to a usable grid."""
-    return (
-        f"Warp every band first, with its own pixel size: gdalwarp -t_srs EPSG:326xx (the UTM zone "
-        f"of the place) -tr 10 10 -tap -r near {name or 'IN.tif'} OUT.tif, with -tr 20 20 or "
-        "-tr 60 60 for coarser bands and one -te for all."
-    )
 
 
 def _pixel_metres(band: str, name: str, placement: Placement) -> int:
     a, b, _, d, e, _ = placement.transform
     if abs(b) > 1e-9 or abs(d) > 1e-9:
-        raise GridError(f"{name} is rotated: its transform is {placement.transform}. "
-                        f"{warp_advice(name)}")  # fmt: skip
+        raise _UnfitGridError(f"{name} is rotated: its transform is {placement.transform}.")
     if a <= 0 or e >= 0:
-        raise GridError(
+        raise _UnfitGridError(
             f"{name} is not north-up: its pixels are {a:g} x {e:g} m; the second number should be "
-            f"negative. {warp_advice(name)}"
+            "negative."
         )
     native = native_metres(band)
     for metres in _DIVISORS:
         if not native % metres and all(abs(side / metres - 1) <= MOST_OFF for side in (a, -e)):
             return metres
-    raise GridError(
+    raise _UnfitGridError(
         f"{name} has pixels of {a:g} x {-e:g} m; {band} is used at {native} m and can be given "
-        f"at {_divisors(native)} m. {warp_advice(name)}"
+        f"at {_divisors(native)} m."
     )
 
 
@@ -155,10 +166,10 @@ def _pixel(
         first, pixel = next(iter(found.items()), (name, size))
         drift = _drift(size, pixel, counts)
         if drift > _MOST_DRIFT_METRES:
-            raise GridError(
+            raise _UnfitGridError(
                 f"{name} has pixels of {a:.10g} x {-e:.10g} m, {parts} of those of {first} would "
                 f"be {parts * pixel[0]:.10g} x {parts * pixel[1]:.10g} m: at the far edge they lie "
-                f"{drift:.0f} m apart. {warp_advice(name)}"
+                f"{drift:.0f} m apart."
             )
         found[name] = size
     return next(iter(found.values()))
@@ -196,14 +207,14 @@ def _check_same(
 ) -> None:
     first, first_crs, first_corner = other
     if crs != first_crs:
-        raise GridError(
+        raise _UnfitGridError(
             f"{name} is in {crs}, {first} in {first_crs}. All bands of a scene must have one "
-            f"reference system. {warp_advice(name)}"
+            "reference system."
         )
     apart = max(abs(a - b) for a, b in zip(corner, first_corner, strict=True))
     if apart > _TOLERANCE_METRES:
-        raise GridError(
+        raise _UnfitGridError(
             f"The upper-left corner of {name} is at {corner[0]:g}, {corner[1]:g}, that of {first} "
             f"at {first_corner[0]:g}, {first_corner[1]:g}. The bands of a scene must not be "
-            f"shifted against each other. {warp_advice(name)}"
+            "shifted against each other."
         )

@@ -57,9 +57,7 @@ class Scene:
         self._sentinel2 = tuple(band for band in PIXEL_METRES if band in found.sources)
         if not self._sentinel2:
             raise MissingBandError(f"{found.name} has no Sentinel-2 band. {self._where_missing()}")
-        self._alignment: Alignment = align(
-            {band: (source.name, source.placement) for band, source in found.sources.items()},
-        )
+        self._alignment: Alignment = align(found.sources)
         self.grid: Grid = self._alignment.grid
         self._first: tuple[int, int] | None = None
         known = {key: text for key, text in found.about.items() if text}

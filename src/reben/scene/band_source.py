@@ -87,6 +87,7 @@ class BandFile:
         self, path: str, name: str = "", index: int = 1, expected: Placement | None = None
     ) -> None:
         self.name = name or path
+        self.path = "" if path.startswith("/vsi") else path
         self.index = index
         self._blocks: dict[int, NDArray[Any]] = {}
         self._columns: tuple[int, int] | None = None  # of the blocks

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from reben.data.patch_folders.multiband import Resample
-from reben.errors import ConfigError, GridError, ProductError
+from reben.errors import ConfigError, ProductError
+from reben.scene.alignment import is_aligned
 from reben.scene.band_names import CLASSIFICATION
 from reben.scene.band_scene import Scene
 from reben.scene.band_source import raster_environment
@@ -21,6 +22,7 @@ from reben.scene.readers.safe_files import METADATA_FILE, SafeFiles
 from reben.scene.readers.stac import open_item, read_stac
 from reben.scene.search import is_stac, only_item
 from reben.scene.sources import BandSources, closed_on_error
+from reben.scene.warping.reprojection import reprojected
 
 if TYPE_CHECKING:
     from xarray import DataArray, Dataset
@@ -80,10 +82,10 @@ def open_scene(  # noqa: PLR0913 - all after the first are named
     opening = Opening(resample=resample, reproject=reproject)
     with raster_environment(cache=True):
         found = _read(product, boa_offset, band_names)
-        if reproject:
-            raise GridError("Reprojecting is not there yet.")
         with closed_on_error() as opened:
             opened.update(found.sources)
+            if reproject and not is_aligned(found.sources):
+                found = reprojected(found)
             scene = Scene(found, opening.resample)
             if CLASSIFICATION not in found.sources:
                 logger.warning(

@@ -45,6 +45,10 @@ class BandSource(Protocol):
         """Its name in error messages; never holds a signature or token."""
 
     @property
+    def path(self) -> str:
+        """The local file that it is, which other programs can read; empty if there is none."""
+
+    @property
     def placement(self) -> Placement:
         """Where its pixels lie."""
 

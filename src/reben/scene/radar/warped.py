@@ -14,26 +14,24 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from reben.data.places import ground_size
 from reben.data.values import RANGES, bad_pixels
 from reben.errors import (
     GridError,
     ProductError,
     UnknownUnitError,
 )
-from reben.scene.band_source import import_rasterio
 from reben.scene.grid import Grid
 from reben.scene.radar.backscatter import (
     Backscatter,
     Unit,
 )
-from reben.scene.sources import BandSource, Transform
+from reben.scene.sources import BandSource, Placement
+from reben.scene.warping.strips import Warp
 from reben.spec.statistics import published_statistics
 
 if TYPE_CHECKING:
     pass
 
-_MARGIN_PIXELS = 3
 _LEAST_POWER, _MOST_POWER = (10 ** (db / 10) for db in RANGES["Sentinel-1"])
 _FILL_BELOW = -1000  # no dB, so what a negative number of this size stands for is no data
 
@@ -52,8 +50,9 @@ class WarpedBand:
         self.source, self.grid, self.unit, self.band = source, grid, unit, band
         self._fill = np.float32(published_statistics(size=120, upsampling="nearest").mean[band])
         self._last: tuple[tuple[int, int], NDArray[np.float32], NDArray[np.bool_]] | None = None
+        on_grid = Placement(grid.crs, grid.transform, grid.width, grid.height)
+        self._warping = Warp(source.placement, on_grid)
         self._refuse_elsewhere()
-        self._scale = self._pixels_per_source_pixel()
         self._check_values()
 
     def read(self, top: int, height: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
@@ -72,40 +71,12 @@ class WarpedBand:
     @property
     def pixel_metres(self) -> tuple[float, float]:
         """Width and height of a pixel of the source on the ground, in the middle of the scene."""
-        from rasterio.warp import transform
-
-        left, bottom, right, top = self.grid.bounds
-        placement = self.source.placement
-        (x,), (y,) = transform(
-            self.grid.crs, placement.crs, [(left + right) / 2], [(bottom + top) / 2]
-        )
-        a, _, _, _, e, _ = placement.transform
-        across, along = 50 * a, 50 * e  # enough pixels to be measured
-        sides = ground_size(placement.crs, x - across, y + along, x + across, y - along)
-        return sides[0] / 100, sides[1] / 100
+        return self._warping.source_metres
 
     def _warp(self, top: int, height: int) -> NDArray[np.float32]:
-        rasterio = import_rasterio()
-        from rasterio.warp import Resampling, reproject
-
-        warped = np.full((height, self.grid.width), np.nan, np.float32)
-        found = self._stored_around(top, height)
-        if found is None:
-            return warped
-        stored, transform = found
-        reproject(
-            self._to_power(stored),
-            warped,
-            src_transform=rasterio.Affine(*transform),
-            src_crs=self.source.placement.crs,
-            src_nodata=np.nan,
-            dst_transform=rasterio.Affine(*self._transform_of_rows(top)),
-            dst_crs=self.grid.crs,
-            dst_nodata=np.nan,
-            resampling=Resampling.bilinear,
-            **self._scale,  # else GDAL takes it from the strip's outline, and blurs what is turned
+        return self._warping.warp(
+            lambda rows, columns: self._to_power(self._stored_in(rows, columns)), top, height
         )
-        return warped
 
     def _to_power(self, stored: NDArray[Any]) -> NDArray[np.float32]:
         values = np.ma.getdata(stored).astype(np.float32)
@@ -127,41 +98,8 @@ class WarpedBand:
         bad = bad_pixels(self.band, values, self.source.nodata)
         return there if bad is None else there & ~bad
 
-    def _stored_around(self, top: int, height: int) -> tuple[NDArray[Any], Transform] | None:
-        rows, columns = self._window(top, height)
-        if not rows or not columns:
-            return None
-        stored = self.source.read_rows(rows.start, len(rows))[:, columns.start : columns.stop]
-        a, _, left, _, e, upper = self.source.placement.transform
-        return stored, (a, 0.0, left + columns.start * a, 0.0, e, upper + rows.start * e)
-
-    def _window(self, top: int, height: int) -> tuple[range, range]:
-        from rasterio.warp import transform_bounds
-
-        placement = self.source.placement
-        a, _, left, _, e, upper = placement.transform
-        right, ground_bottom = self.grid.point(self.grid.width, top + height)
-        bounds = (self.grid.left, ground_bottom, right, self.grid.point(0, top)[1])
-        west, south, east, north = transform_bounds(self.grid.crs, placement.crs, *bounds)
-        rows = _range((north - upper) / e, (south - upper) / e, placement.height)
-        return rows, _range((west - left) / a, (east - left) / a, placement.width)
-
-    def _pixels_per_source_pixel(self) -> dict[str, float]:
-        from rasterio.warp import transform
-
-        left, bottom, right, top = self.grid.bounds
-        middle = (left + right) / 2, (top + bottom) / 2
-        eastings = [left, right, middle[0], middle[0]]
-        northings = [middle[1], middle[1], bottom, top]
-        a, _, _, _, e, _ = self.source.placement.transform
-        x, y = transform(self.grid.crs, self.source.placement.crs, eastings, northings)
-        across = math.hypot((x[1] - x[0]) / a, (y[1] - y[0]) / e)
-        along = math.hypot((x[3] - x[2]) / a, (y[3] - y[2]) / e)
-        return {"XSCALE": self.grid.width / across, "YSCALE": self.grid.height / along}
-
-    def _transform_of_rows(self, top: int) -> Transform:
-        a, b, left, d, e, upper = self.grid.transform
-        return (a, b, left, d, e, upper + top * e)
+    def _stored_in(self, rows: range, columns: range) -> NDArray[Any]:
+        return self.source.read_rows(rows.start, len(rows))[:, columns.start : columns.stop]
 
     def _refuse_elsewhere(self) -> None:
         a, b, left, d, e, upper = self.source.placement.transform
@@ -171,7 +109,7 @@ class WarpedBand:
                 f"{self.source.placement.transform}. Warp it first: gdalwarp -t_srs "
                 f"{self.grid.crs} -tr 10 10 -tap -r bilinear IN.tif OUT.tif"
             )
-        if not all(self._window(0, self.grid.height)):
+        if not all(self._warping.window(0, self.grid.height)):
             right = left + a * self.source.placement.width
             lower = upper + e * self.source.placement.height
             raise GridError(
@@ -190,10 +128,11 @@ class WarpedBand:
         height = min(60, self.grid.height)
         for share in (0.5, 0.25, 0.75):
             top = int((self.grid.height - height) * share)
-            found = self._stored_around(top, height)
-            if found is not None:
-                self._check_unit(found[0])
-                power = self._to_power(found[0])
+            window = self._warping.window(top, height)
+            if all(window):
+                stored = self._stored_in(*window)
+                self._check_unit(stored)
+                power = self._to_power(stored)
                 if np.isfinite(power).any():
                     medians.append(10 * math.log10(float(np.nanmedian(power))))
         self._typical_db = float(np.median(medians)) if medians else math.nan
@@ -256,11 +195,3 @@ class Sentinel1:
         """Close the files."""
         for warped in self._warped.values():
             warped.source.close()
-
-
-def _range(first: float, last: float, size: int) -> range:
-    if not (math.isfinite(first) and math.isfinite(last)):
-        return range(0)  # where the other reference system has no numbers
-    return range(
-        max(0, math.floor(first) - _MARGIN_PIXELS), min(size, math.ceil(last) + _MARGIN_PIXELS)
-    )

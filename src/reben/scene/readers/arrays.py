@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from reben.data.values import AXES, declared_nodata
 from reben.errors import GridError, MissingBandError, PixelValueError, ProductError, cut
-from reben.scene.alignment import warp_advice
 from reben.scene.band_names import CLASSIFICATION, band_named
 from reben.scene.mission import require_mission
 from reben.scene.offset import (
@@ -40,6 +39,8 @@ class BandArray:
         name: Its name in error messages.
         crs: The reference system, if the array itself does not state it.
     """
+
+    path = ""
 
     def __init__(self, array: "DataArray", name: str, crs: str = "") -> None:
         self.name = name
@@ -259,7 +260,7 @@ def _transform(
         if not (step and np.abs(centres - even).max() <= abs(step) / 100):
             raise GridError(
                 f"The coordinates of {name} along {axis} are not evenly spaced, so its pixels do "
-                f"not form a regular grid. {warp_advice('')}"
+                "not form a regular grid. Resample them to one first, such as with dataset.interp."
             )
         steps.append((float(step), float(centres[0] - step / 2)))
     (a, left), (e, top) = steps

@@ -1,0 +1,1 @@
+"""Sources of any reference system, warped to a grid of metres strip by strip."""
