@@ -66,7 +66,10 @@ def from_file(read, path):
 
 def test_configs_of_models(tmp_path, golden):
     value = json.loads((golden / "test_resnet-all" / "config.json").read_text())
-    read = from_file(partial(read_config, name="resnet50-s2-v0.2.0"), tmp_path / "config.json")
+    read = from_file(
+        partial(read_config, name="BIFOLD-BigEarthNetv2-0/resnet50-s2-v0.2.0"),
+        tmp_path / "config.json",
+    )
     try_cases(read, distorted(value, NUM_CASES))
     own = json.loads(Classifier("test_resnet", "rgb").config.to_json())
     assert try_cases(read, distorted(own, NUM_CASES))

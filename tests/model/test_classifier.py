@@ -66,16 +66,23 @@ def test_published_folders_give_the_logits_of_the_reference(golden, real_bands, 
     assert tuple(expected["bands"]) == model.bands.names
 
 
+def as_published(folder, to):
+    """A copy of a folder as it comes from the repository of its publisher, with a card."""
+    shutil.copytree(folder, to)
+    (to / "README.md").write_text(f'from_pretrained("BIFOLD-BigEarthNetv2-0/{to.name}")')
+    return to
+
+
 @pytest.mark.parametrize("name", GOLDEN_MODELS)
-def test_a_folder_named_as_published_needs_no_bands(golden, tmp_path, name):
-    folder = shutil.copytree(golden / name, tmp_path / f"{name}-v0.2.0")
+def test_a_folder_that_came_from_the_publisher_needs_no_bands(golden, tmp_path, name):
+    folder = as_published(golden / name, tmp_path / f"{name}-v0.2.0")
     assert Classifier.from_pretrained(folder).bands == BandSet.parse(name.split("-")[-1])
 
 
 def test_the_old_order_gives_the_same_logits_to_weights_in_that_order(golden, tmp_path, model):
     """Weights whose input channels are put in the order of v0.1.1 must say the same."""
     orders = json.loads((golden / "facts" / "band_orders.json").read_text())
-    folder = shutil.copytree(golden / "test_resnet-all", tmp_path / "test_resnet-all-v0.1.1")
+    folder = as_published(golden / "test_resnet-all", tmp_path / "test_resnet-all-v0.1.1")
     weights = load_file(folder / "model.safetensors")
     first = "model.vision_encoder.conv1.0.weight"
     permuted = weights[first][:, orders["perm_new_to_old"]["12"]].contiguous()
@@ -93,8 +100,16 @@ def test_an_unnamed_folder_without_bands_is_refused(golden):
         Classifier.from_pretrained(golden / "test_vit3-s2")
 
 
-def test_the_snippet_of_published_cards_runs_unchanged(golden, tmp_path):
+def test_a_folder_of_anyone_else_is_asked_for_its_bands_and_takes_any(golden, tmp_path):
     folder = shutil.copytree(golden / "test_vit3-s2", tmp_path / "test_vit3-s2-v0.2.0")
+    with pytest.raises(AmbiguousBandsError, match="pass bands="):
+        Classifier.from_pretrained(folder)
+    own = BandSet(tuple(reversed(BandSet.parse("s2").names)))
+    assert Classifier.from_pretrained(folder, bands=own).bands == own
+
+
+def test_the_snippet_of_published_cards_runs_unchanged(golden, tmp_path):
+    folder = as_published(golden / "test_vit3-s2", tmp_path / "test_vit3-s2-v0.2.0")
     code = f"""
 import torch
 from reben_publication.BigEarthNetv2_0_ImageClassifier import BigEarthNetv2_0_ImageClassifier

@@ -87,9 +87,10 @@ def test_a_published_name_on_the_hub_tells_the_order_and_gives_the_golden_logits
     folder = golden / "test_vit3-s2"
     names = ("config.json", "model.safetensors")
     hub.repository(
-        "someone/test_vit3-s2-v0.2.0", {name: (folder / name).read_bytes() for name in names}
+        "BIFOLD-BigEarthNetv2-0/test_vit3-s2-v0.2.0",
+        {name: (folder / name).read_bytes() for name in names},
     )
-    model = Classifier.from_pretrained("someone/test_vit3-s2-v0.2.0")
+    model = Classifier.from_pretrained("BIFOLD-BigEarthNetv2-0/test_vit3-s2-v0.2.0")
     assert model.bands == S2
     expected = np.load(folder / "expected.npz")
     dataset = open_dataset(real_store, "s2", snow=None, cloud=None)
@@ -101,17 +102,17 @@ def test_a_published_name_on_the_hub_tells_the_order_and_gives_the_golden_logits
 def test_an_older_version_in_the_name_gives_the_older_order(hub, golden):
     folder = golden / "test_vit3-s2"
     hub.repository(
-        "someone/test_vit3-s2-v0.1.1",
+        "BIFOLD-BigEarthNetv2-0/test_vit3-s2-v0.1.1",
         {name: (folder / name).read_bytes() for name in TWO_FILES},
     )
-    bands = Classifier.from_pretrained("someone/test_vit3-s2-v0.1.1").bands
+    bands = Classifier.from_pretrained("BIFOLD-BigEarthNetv2-0/test_vit3-s2-v0.1.1").bands
     assert bands.names[3:6] == ("B08", "B05", "B06")
 
 
 def test_a_published_config_under_a_name_that_does_not_tell_is_refused(hub, golden):
     folder = golden / "test_vit3-s2"
     hub.repository(NAME, {name: (folder / name).read_bytes() for name in TWO_FILES})
-    with pytest.raises(AmbiguousBandsError, match="'tiny-v1'"):
+    with pytest.raises(AmbiguousBandsError, match=f"'{NAME}'"):
         Classifier.from_pretrained(NAME)
 
 

@@ -67,7 +67,9 @@ def org(hub, config, golden):
             ),
         },
     )
-    hub.repository("org/test_vit3-s2-v0.1.1", {"config.json": published, "README.md": b"# x"})
+    files = {"config.json": published, "README.md": b"# x"}
+    hub.repository("BIFOLD-BigEarthNetv2-0/test_vit3-s2-v0.1.1", files)
+    hub.repository("org/test_vit3-s2-v0.1.1", files)
     hub.repository("org/renamed", {"config.json": published})
     hub.repository("org/nothing-here", {"README.md": b"# x"})
     hub.repository("org/broken", {"config.json": b"{"})
@@ -102,8 +104,9 @@ def test_bands_and_architecture_are_those_of_the_config(org):
     assert (entry.architecture, entry.bands) == ("test_resnet", ("VH", "B11"))
 
 
-def test_the_bands_of_an_older_model_follow_from_its_name(org):
-    found = by_name(list_models("org"))
+def test_the_bands_of_an_older_model_follow_from_its_name_if_it_is_of_its_publisher(org):
+    assert by_name(list_models("org"))["test_vit3-s2-v0.1.1"].bands is None
+    found = by_name(list_models("BIFOLD-BigEarthNetv2-0"))
     assert found["test_vit3-s2-v0.1.1"].bands[3:6] == ("B08", "B05", "B06")
     assert found["test_vit3-s2-v0.1.1"].architecture == "test_vit3"
 
@@ -111,7 +114,7 @@ def test_the_bands_of_an_older_model_follow_from_its_name(org):
 def test_what_is_not_known_is_said_so(org):
     found = by_name(list_models("org"))
     assert (found["renamed"].architecture, found["renamed"].bands) == ("test_vit3", None)
-    assert "neither config nor name says the bands" in found["renamed"].remark
+    assert "its config does not say the bands" in found["renamed"].remark
     assert "no config.json" in found["nothing-here"].remark
     assert "no average precision" in found["nothing-here"].remark
     assert "not JSON" in found["broken"].remark

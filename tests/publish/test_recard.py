@@ -17,7 +17,7 @@ from reben.publish.check import check_card
 from reben.publish.recard import recard
 from reben.spec.bands import ALL
 
-NAME = "someone/test_resnet-all-v0.1.1"
+NAME = "BIFOLD-BigEarthNetv2-0/test_resnet-all-v0.1.1"
 takes_a_model_folder = pytest.mark.skipif(
     "origin" not in inspect.signature(write_card).parameters,
     reason="write_card writes cards of runs only",
@@ -122,6 +122,8 @@ def test_the_licence_of_the_published_weights_stays_and_what_their_card_states_i
 
 
 def test_without_a_licence_on_its_card_the_licence_is_asked_for(published, dataset, tmp_path):
-    with pytest.raises(ConfigError, match=r"someone/test_resnet.* none was found.*--licence"):
+    with pytest.raises(
+        ConfigError, match=r"BIFOLD-BigEarthNetv2-0/test_resnet.* none was found.*--licence"
+    ):
         recard(NAME, dataset, tmp_path / "mine", figures=False)
     assert not (tmp_path / "mine").exists()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from reben.errors import ConfigError, ModelError, ModelFolderError, RunError
 from reben.model.config import ModelConfig
 from reben.model.hub import fetch_file, is_hub_id, list_files, split_revision
-from reben.model.published import published_name, read_config
+from reben.model.published import published_id, read_config
 from reben.model.weights import (
     PICKLED,
     WEIGHTS_FILE,
@@ -123,10 +123,10 @@ def read_model(
 
 
 def _find_model(name: str | Path, hub: Mapping[str, Any]) -> tuple[Path, str]:
-    """Return the folder of a model, fetched if need be, and the name that it was published by."""
+    """Return the folder of a model, fetched if need be, and what it is called; see `published_id`."""
     if not is_folder(name):
         repository = split_revision(str(name))[0]
-        return fetch_model(str(name), hub), repository.rpartition("/")[-1]
+        return fetch_model(str(name), hub), repository
     if hub.get("revision") is not None:
         raise ConfigError(
             f"{name} is a folder, which has no revision {hub['revision']}. Leave revision "
@@ -137,7 +137,7 @@ def _find_model(name: str | Path, hub: Mapping[str, Any]) -> tuple[Path, str]:
         folder = require_best(run)
     elif not (folder / CONFIG_FILE).is_file() and (folder / BEST_FOLDER / CONFIG_FILE).is_file():
         folder /= BEST_FOLDER  # of a run whose summary was left behind
-    return folder, published_name(folder)
+    return folder, published_id(folder)
 
 
 def _why_no_model(folder: Path, name: str | Path) -> str:

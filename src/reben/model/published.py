@@ -2,8 +2,10 @@
 
 The older ``config.json`` has a number of channels and neither bands, statistics nor label names.
 The order of the channels depends on the version, which only the name tells
-(``<timm name>-<band config>-<version>``, for example ``resnet50-s2-v0.1.1``). A wrong order gives
-confident nonsense and no error, so where the name does not say it, reben asks.
+(``<timm name>-<band config>-<version>``, for example ``resnet50-s2-v0.1.1``), and only that of a
+repository of BIFOLD-BigEarthNetv2-0, or of a folder that came from one: others name theirs the same
+way and feed another order. A wrong order gives confident nonsense and no error, so elsewhere reben
+asks.
 
 Source: the BIFOLD-BigEarthNetv2-0 collection on the Hugging Face Hub; band orders of ConfigILM
 0.6.9 (for v0.1.1, July 2024) and 0.7.1 (for v0.2.0 and later, October 2024 on).
@@ -26,6 +28,7 @@ from reben.model.config import CURE, ModelConfig, Share, Side
 from reben.spec.bands import ALL, S1, S2, BandSet
 from reben.spec.labels import LABELS
 from reben.spec.statistics import published_statistics
+from reben.support.bounds import MAX_CARD_BYTES, read_text
 from reben.support.json_files import Count, check_values, read_json
 
 _OLD_S1 = BandSet(("VH", "VV"))
@@ -37,6 +40,9 @@ _NAME = re.compile(
     r"(?P<backbone>.+)-(?P<bands>s1|s2|all)-v(?P<version>\d+\.\d+\.\d+)", re.ASCII | re.IGNORECASE
 )
 _CACHE_FOLDER = re.compile(r"models--(?P<owner>.+?)--(?P<name>.+)")
+PUBLISHER = "BIFOLD-BigEarthNetv2-0/"
+"""How the ids of the repositories begin whose names tell the order of the bands."""
+_CARD_FILE = "README.md"
 
 
 @dataclass(frozen=True)
@@ -58,12 +64,32 @@ def is_published_config(values: Mapping[str, Any]) -> bool:
 
 def published_name(folder: Path) -> str:
     """Return the name of a model folder; in the Hub's cache, the name of the repository."""
+    repository = _cached_repository(folder)
+    return folder.absolute().name if repository is None else repository.partition("/")[2]
+
+
+def published_id(folder: Path) -> str:
+    """Return the id of the repository that a folder came from, if that is known, else its name.
+
+    The Hub's cache tells it; the card in the folder does if it names a repository of `PUBLISHER`
+    called as the folder is. The version is that of the folder: their cards show that of the first.
+    """
+    name = folder.absolute().name
+    match = _NAME.fullmatch(name)
+    try:
+        card = read_text(folder / _CARD_FILE, MAX_CARD_BYTES) if match else ""
+    except OSError:
+        card = ""
+    is_theirs = match is not None and f"{PUBLISHER}{name[: match.start('version') - 1]}" in card
+    return _cached_repository(folder) or (f"{PUBLISHER}{name}" if is_theirs else name)
+
+
+def _cached_repository(folder: Path) -> str | None:
+    """Return the id of the repository whose snapshot in the Hub's cache a folder is."""
     resolved = folder.absolute()
-    if resolved.parent.name == "snapshots":
-        match = _CACHE_FOLDER.fullmatch(resolved.parent.parent.name)
-        if match:
-            return match["name"]
-    return resolved.name
+    match = _CACHE_FOLDER.fullmatch(resolved.parent.parent.name)
+    is_snapshot = match is not None and resolved.parent.name == "snapshots"
+    return f"{match['owner']}/{match['name']}" if match is not None and is_snapshot else None
 
 
 def read_config(path: Path, *, name: str, bands: BandSet | None = None) -> ModelConfig:
@@ -109,8 +135,9 @@ def config_of_published(
 
     Args:
         values: The content of its ``config.json``.
-        name: Its name, which tells the version and so the order of the bands.
-        bands: The bands in the order of the channels, if the name does not tell.
+        name: The id of its repository, which tells the version and so the order of the bands if
+            it is of `PUBLISHER`; or what messages call it.
+        bands: The bands in the order of the channels; they decide.
     """
     found = check_values(values, _PublishedFile, f"The config of {name}", ConfigError, CURE)
     if found.classes != len(LABELS):
@@ -130,13 +157,7 @@ def config_of_published(
 
 
 def _bands(name: str, channels: int, given: BandSet | None) -> BandSet:
-    told = _bands_of_name(name)
-    if told and given and told.names != given.names:
-        raise BandsMismatchError(
-            f"The name {name} says the channels are {told}; bands= says {given}. Leave bands= "
-            "out, or rename the folder if the weights really are in that other order."
-        )
-    bands = given or told
+    bands = given or _bands_of_name(name)
     if bands is None:
         raise AmbiguousBandsError(_why_ambiguous(name, channels))
     if len(bands) != channels:
@@ -148,8 +169,8 @@ def _bands(name: str, channels: int, given: BandSet | None) -> BandSet:
 
 
 def _bands_of_name(name: str) -> BandSet | None:
-    match = _NAME.fullmatch(name)
-    if match is None:
+    match = _NAME.fullmatch(name.removeprefix(PUBLISHER))
+    if match is None or not name.startswith(PUBLISHER):
         return None
     version = tuple(int(part) for part in match["version"].split("."))
     word = match["bands"].lower()
@@ -159,18 +180,24 @@ def _bands_of_name(name: str) -> BandSet | None:
 
 
 def _why_ambiguous(name: str, channels: int) -> str:
+    return (
+        f"Nothing says in which order {name!r} takes its {channels} channels: its config names no "
+        f"bands, and it is not known to be a model of {PUBLISHER.rstrip('/')}, where a name such "
+        f"as resnet50-s2-v0.2.0 tells it. {describe_orders(channels)}. A wrong order gives "
+        "confident nonsense and no error, so reben does not guess: pass bands= (--bands), for "
+        'example bands="B04,B03,B02", in the order of the training. A copy that names its bands is '
+        f"made once for all with: reben import {name} --bands BANDS --out FOLDER"
+    )
+
+
+def describe_orders(channels: int) -> str:
+    """Return in which orders published models take so many channels, as a clause."""
     old, new = (
         next((bands for bands in orders.values() if len(bands) == channels), None)
         for orders in (_OLD, _NEW)
     )
-    orders = (
-        f"With {channels} channels, v0.1.1 has {old} and v0.2.0 has {new}"
+    return (
+        f"With {channels} channels, v0.1.1 of the published models has {old} and v0.2.0 has {new}"
         if old and new
         else f"No published model has {channels} channels"
-    )
-    return (
-        f"Nothing says in which order {name!r} takes its {channels} channels: its config names no "
-        f"bands, and its name does not end in -s1, -s2 or -all and a known version such as "
-        f"-v0.2.0. {orders}. A wrong order gives confident nonsense and no error, so reben does "
-        'not guess: pass bands=, for example bands="B04,B03,B02", in the order of the training.'
     )

@@ -124,9 +124,9 @@ def _contract(
     if not isinstance(told, str):
         return None, None, f"{CONFIG_FILE} does not describe a model that reben can open"
     try:
-        config = parse_config(values, name=name.rpartition("/")[-1])
+        config = parse_config(values, name=name)
     except AmbiguousBandsError:
-        return told, None, "neither config nor name says the bands"
+        return told, None, "its config does not say the bands"
     except (BandsError, ConfigError):
         return told, None, f"{CONFIG_FILE} has invalid values"
     return config.backbone, config.bands.names, ""
