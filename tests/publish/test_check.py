@@ -792,7 +792,7 @@ widget:
 
 def test_of_a_foreign_card_only_that_is_asked_which_all_cards_have(tmp_path, golden):
     folder = shutil.copytree(golden / "test_resnet-all", tmp_path / "test_resnet-all-v0.2.0")
-    (folder / CARD).write_text(FOREIGN)
+    (folder / CARD).write_text(FOREIGN + "\nBIFOLD-BigEarthNetv2-0/test_resnet-all-v0.1.1\n")
     assert {(problem.severity, str(problem)) for problem in check_card(folder)} == {
         ("error", "config.json: it does not name the bands, so their order is a guess"),
         ("error", "example.png: the card shows this picture, but it is missing"),

@@ -6,7 +6,7 @@ Axes: B patches, C channels, H rows, W columns, K labels.
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Self, cast
+from typing import Any, Self, cast
 
 import numpy as np
 import torch
@@ -331,12 +331,17 @@ class Classifier(nn.Module):
                 "local_files_only": local_files_only,
             },
         )
-        model = cls.__new__(cls)
         with open_weights(folder, name) as weights:
-            model._build(
-                config,
-                pretrained=False,
-                check=lambda network: require_fit(named_as_published(network), weights, name),
-            )
-            load_weights(model, weights, name)
-        return model.to(device or "cpu").eval()
+            return cls.from_weights(config, weights, name).to(device or "cpu")
+
+    @classmethod
+    def from_weights(cls, config: ModelConfig, weights: Any, source: str | Path) -> Self:  # noqa: ANN401 - of safetensors
+        """Return a classifier in eval mode of weights that fit ``config``; see `open_weights`."""
+        model = cls.__new__(cls)
+        model._build(
+            config,
+            pretrained=False,
+            check=lambda network: require_fit(named_as_published(network), weights, source),
+        )
+        load_weights(model, weights, source)
+        return model.eval()

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from reben.errors import ConfigError, ModelError, ModelFolderError, RunError
+from reben.model.checkpoint import backbone_of_name, open_checkpoint
 from reben.model.config import ModelConfig
 from reben.model.hub import fetch_file, is_hub_id, list_files, split_revision
-from reben.model.published import published_id, read_config
+from reben.model.published import describe_orders, published_id, read_config
 from reben.model.weights import (
     PICKLED,
     WEIGHTS_FILE,
@@ -123,7 +124,7 @@ def read_model(
 
 
 def _find_model(name: str | Path, hub: Mapping[str, Any]) -> tuple[Path, str]:
-    """Return the folder of a model, fetched if need be, and what it is called; see `published_id`."""
+    """Return the folder of a model, fetched if need be, and its name; see `published_id`."""
     if not is_folder(name):
         repository = split_revision(str(name))[0]
         return fetch_model(str(name), hub), repository
@@ -170,12 +171,30 @@ def _no_folder(name: str) -> ModelError:
     if run is not None:
         return ModelFolderError(f"{name} is a file of a run. Name the run folder: {run}")
     if path.suffix in PICKLED:
-        return unsafe(name, "it is a pickle itself")
+        return _no_checkpoint(path) or unsafe(name, "it is a pickle itself")
     if (path.parent / CONFIG_FILE).is_file():
         return ModelFolderError(f"{name} is a file. Name the folder that it is in: {path.parent}")
     return ModelFolderError(
         f"{name} is a file, not a model. Name a folder with {CONFIG_FILE} and {WEIGHTS_FILE}, a "
         "run folder, or an id on the Hub: owner/name."
+    )
+
+
+def _no_checkpoint(path: Path) -> ModelError | None:
+    """Return the error about a checkpoint, with the command that makes a model folder of it."""
+    try:
+        with open_checkpoint(path) as checkpoint:
+            channels, stated = checkpoint.channels, checkpoint.stated.get("timm_model_name")
+    except ModelFolderError:
+        return None
+    known = backbone_of_name(path) or "BACKBONE"
+    backbone = "" if stated else f" --backbone {known}"
+    word = {2: "s1", 10: "s2", 12: "all"}.get(channels or 0, "BANDS")
+    return ModelFolderError(
+        f"{path} is a checkpoint, not a model: it does not name its bands. Make a model folder of "
+        f"it, with the bands in the order of its training: reben import {path} --bands {word}"
+        f"{backbone} --out {path.with_suffix('')} ({describe_orders(channels or 0)}; {word} is the "
+        "latter)."
     )
 
 

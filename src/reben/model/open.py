@@ -6,15 +6,23 @@ What a model is called and where it computes is decided here too, once.
 
 import os
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from reben.errors import ConfigError, first_line
+from reben.errors import AmbiguousBandsError, ConfigError, first_line
+from reben.model.checkpoint import SUFFIXES, backbone_of_name, open_checkpoint
 from reben.model.classifier import Classifier
 from reben.model.folder import RunLike, is_folder, place_of, require_told, run_folder
-from reben.model.published import published_name, require_bands
+from reben.model.published import (
+    config_of_published,
+    describe_orders,
+    published_name,
+    require_bands,
+)
 from reben.model.weights import digest_weights
 from reben.spec.bands import BandSet
+from reben.spec.labels import LABELS
 
 ModelLike = Classifier | RunLike | str | Path
 """A classifier, a run, the folder of either, or an id on the Hub: ``owner/name[@revision]``."""
@@ -66,6 +74,69 @@ def open_model(
         )
     require_bands(model.config, None if bands is None else BandSet.parse(bands), name_of(model))
     return model if device == "auto" else model.to(pick_device(device))
+
+
+def import_model(
+    source: str | Path, *, bands: BandSet | str | None = None, backbone: str | None = None
+) -> Classifier:
+    """Return a classifier that names its bands, of a model or checkpoint that may not.
+
+    Args:
+        source: A checkpoint of the original training scripts (``.ckpt``), or what `open_model`
+            takes. Nothing is unpickled.
+        bands: The bands in the order of the training; a checkpoint never tells them.
+        backbone: The timm architecture of a checkpoint, if its hyper parameters do not name it.
+
+    Raises:
+        AmbiguousBandsError: If nothing says the bands.
+        ConfigError: If nothing says the architecture, or another than ``backbone``.
+        WeightsMismatchError: If bands and architecture do not fit the weights, to the last key.
+        ModelFolderError: If the file is no checkpoint.
+    """
+    path = Path(source)
+    own = run_folder(path.absolute().parent.parent)
+    if not path.is_file() or path.suffix not in SUFFIXES or own is not None:
+        if backbone is not None:
+            raise ConfigError(
+                f"{source} is no checkpoint of other scripts: its config names the backbone. Leave "
+                "--backbone out."
+            )
+        return open_model(str(source), "cpu", bands=bands)
+    with open_checkpoint(path) as checkpoint:
+        if bands is None:
+            channels = checkpoint.channels or 0
+            raise AmbiguousBandsError(
+                f"Nothing in {path} says in which order it takes its {channels} channels, and a "
+                f"wrong order gives confident nonsense and no error. {describe_orders(channels)}. "
+                'Name them in the order of the training: bands= (--bands), for example "s2" or '
+                '"B04,B03,B02".'
+            )
+        values: dict[str, Any] = {"drop_rate": 0.15, "drop_path_rate": 0.15, "image_size": 120}
+        values |= {key: checkpoint.stated[key] for key in values if key in checkpoint.stated}
+        values["timm_model_name"] = _backbone(
+            path, checkpoint.stated.get("timm_model_name"), backbone
+        )
+        bands = BandSet.parse(bands)
+        values |= {"channels": len(bands), "classes": len(LABELS)}
+        config = config_of_published(values, name=str(path), bands=bands)
+        return Classifier.from_weights(config, checkpoint, path)
+
+
+def _backbone(path: Path, stated: str | None, given: str | None) -> str:
+    """Return the architecture of a checkpoint."""
+    if given not in (None, stated) and stated is not None:
+        raise ConfigError(
+            f"{path} says its backbone is {stated}, not {given}. Leave --backbone out."
+        )
+    found = given or stated
+    if found is None:
+        called = backbone_of_name(path)
+        hint = f" Its name begins with {called}." if called else ""
+        raise ConfigError(
+            f"Nothing in {path} says which timm architecture its weights are of.{hint} Name it: "
+            f"backbone= (--backbone), for example --backbone {called or 'resnet50'}"
+        )
+    return found
 
 
 def name_of(model: ModelLike) -> str:

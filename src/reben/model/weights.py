@@ -87,7 +87,8 @@ def require_fit(model: "nn.Module", weights: Any, source: str | Path) -> None:  
         raise WeightsMismatchError(
             f"The weights in {source} do not fit the model that its config describes. Missing: "
             f"{_listed(missing)}. Left over: {_listed(extra)}. Of another shape: "
-            f"{_listed(reshaped)}. Nothing was loaded. Fetch config and weights together."
+            f"{_listed(reshaped)}. Nothing was loaded. Fetch config and weights together; of a "
+            "checkpoint, name the backbone and the bands that it was trained with."
         )
     odd = [
         f"{name} is {found[name].get_dtype()}"
@@ -103,7 +104,7 @@ def require_fit(model: "nn.Module", weights: Any, source: str | Path) -> None:  
 
 def load_weights(model: "nn.Module", weights: Any, source: str | Path) -> None:  # noqa: ANN401 - of safetensors
     """Put weights from `open_weights` into a model that they fit (see `require_fit`)."""
-    tensors = {name: weights.get_tensor(name) for name in weights.keys()}  # noqa: SIM118
+    tensors = {name: weights.get_tensor(name) for name in weights.keys()}  # noqa: SIM118 - no mapping
     model.load_state_dict(tensors, strict=True)
     require_finite(model.state_dict(), f"The weights in {source}", _AGAIN)
 

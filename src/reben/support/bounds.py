@@ -25,6 +25,9 @@ MAX_SEARCH_REQUESTS = 200
 """Requests of one search: pages of a server that finds no end."""
 MAX_WEIGHTS_HEADER = 16 * MEBIBYTE
 """Of ``model.safetensors``; that of a network with 1,000 tensors has 0.1 MiB."""
+MAX_PICKLE_BYTES = 16 * MEBIBYTE
+MAX_PICKLE_STEPS = 1_000_000
+"""What describes the content of a checkpoint of torch; 1,000 tensors take 0.3 MiB, 80,000 steps."""
 MAX_TEXT_BYTES = 16 * MEBIBYTE
 """A text that people write: a list."""
 MAX_TOML_BYTES = MEBIBYTE

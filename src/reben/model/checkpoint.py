@@ -1,0 +1,322 @@
+"""Checkpoints of Lightning, as the original training scripts write them: weights and settings.
+
+``torch.save`` writes a zip: a pickle that says what there is, and the values of each tensor. The
+pickle is not unpickled. Its instructions are walked through one by one, and what comes out are
+plain containers and inert records of everything else: nothing that it names is imported or called.
+"""
+
+import pickletools
+import re
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from math import prod
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from reben.errors import ModelFolderError, first_line
+from reben.support.bounds import MAX_PICKLE_BYTES, MAX_PICKLE_STEPS, MAX_ZIP_ENTRIES, MEBIBYTE
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+SUFFIXES = (".ckpt", ".pt", ".pth")
+_CURE = "Name a checkpoint that Lightning or torch.save wrote, in the form of torch 1.6 and later."
+_DTYPES = {
+    "DoubleStorage": ("F64", "float64", 8),
+    "FloatStorage": ("F32", "float32", 4),
+    "HalfStorage": ("F16", "float16", 2),
+    "BFloat16Storage": ("BF16", "bfloat16", 2),
+    "LongStorage": ("I64", "int64", 8),
+    "IntStorage": ("I32", "int32", 4),
+    "ShortStorage": ("I16", "int16", 2),
+    "CharStorage": ("I8", "int8", 1),
+    "ByteStorage": ("U8", "uint8", 1),
+}
+"""Kinds of storage -> dtype as safetensors and as torch call it, bytes of a value."""
+_VALUES = re.compile(
+    r"(BIN|SHORT_BIN)?(INT[12]?|LONG[14]?|STRING|FLOAT|BYTES8?|UNICODE8?)|BYTEARRAY8"
+)
+"""Steps that put a plain value."""
+_TUPLES = {"EMPTY_TUPLE": 0, "TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
+_CALLED = re.compile(r"(?P<backbone>\w[\w.]*)-\d+-\d+-val_")
+"""File names of the original scripts: architecture, seed, channels, figure."""
+
+
+@dataclass(eq=False)
+class _Record:
+    """What a pickle would have made by a call, and is not made."""
+
+    kind: str
+    parts: tuple[Any, ...] = ()
+    state: dict[Any, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _StoredTensor:
+    """Where the values of a tensor lie; it has the interface of a slice of safetensors."""
+
+    kind: str
+    entry: str
+    length: int
+    offset: int
+    shape: tuple[int, ...]
+    stride: tuple[int, ...]
+
+    def get_shape(self) -> tuple[int, ...]:
+        return self.shape
+
+    def get_dtype(self) -> str:
+        return _DTYPES[self.kind][0] if self.kind in _DTYPES else self.kind
+
+
+class CheckpointWeights:
+    """The weights in a checkpoint, with the interface of those that `open_weights` yields."""
+
+    def __init__(self, archive: zipfile.ZipFile, root: str, content: Mapping[Any, Any]) -> None:
+        weights = content.get("state_dict", content)
+        if not isinstance(weights, dict) or not weights:
+            raise ValueError("it holds no state_dict")
+        odd = [key for key, value in weights.items() if not isinstance(value, _StoredTensor)]
+        if odd or not all(isinstance(key, str) for key in weights):
+            raise ValueError(f"{str(odd[:1])[:60]} of its state_dict is no tensor")
+        self._archive, self._root = archive, root
+        self._tensors: dict[str, _StoredTensor] = weights
+        self.stated = _settings(content.get("hyper_parameters"))
+        """Settings that its hyper parameters name, such as ``timm_model_name``."""
+
+    def keys(self) -> list[str]:
+        """Return the names of the weights."""
+        return list(self._tensors)
+
+    def get_slice(self, name: str) -> _StoredTensor:
+        """Return shape and type of a weight, by ``get_shape`` and ``get_dtype``."""
+        return self._tensors[name]
+
+    @property
+    def channels(self) -> int | None:
+        """Channels of the first convolution, if there is one."""
+        shapes = (stored.shape for stored in self._tensors.values())
+        return next((shape[1] for shape in shapes if len(shape) == 4), None)
+
+    def get_tensor(self, name: str) -> "Tensor":
+        """Return a weight.
+
+        Raises:
+            ModelFolderError: If its values are not where and what the checkpoint says.
+        """
+        import torch
+
+        stored = self._tensors[name]
+        _, dtype, size = _DTYPES[stored.kind]
+        try:
+            entry = self._archive.getinfo(f"{self._root}/data/{stored.entry}")
+            last = sum((n - 1) * step for n, step in zip(stored.shape, stored.stride, strict=True))
+            fits = (
+                entry.compress_type == zipfile.ZIP_STORED
+                and entry.file_size == entry.compress_size == stored.length * size
+                and min((stored.offset, *stored.shape, *stored.stride)) >= 0
+                and (not prod(stored.shape) or stored.offset + last < stored.length)
+            )
+            if not fits:
+                raise ValueError(f"the values of {name} are not where it says")
+            content = bytearray(self._archive.read(entry) or bytes(size))
+        except (OSError, ValueError, LookupError, zipfile.BadZipFile) as error:
+            raise _damaged(Path(str(self._archive.filename)), error) from None
+        values = torch.frombuffer(content, dtype=getattr(torch, dtype))
+        return values.as_strided(stored.shape, stored.stride, stored.offset).clone()
+
+
+@contextmanager
+def open_checkpoint(path: Path) -> Iterator[CheckpointWeights]:
+    """Yield the weights in a checkpoint; their values are read when they are asked for.
+
+    Raises:
+        ModelFolderError: If the file is no checkpoint, or beyond what one holds.
+    """
+    try:
+        archive = zipfile.ZipFile(path)
+    except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile) as error:
+        raise _damaged(path, error) from None
+    with archive:
+        try:
+            weights = _read(archive)
+        except _FAULTS as error:
+            raise _damaged(path, error) from None
+        yield weights
+
+
+_FAULTS = (
+    OSError, ValueError, LookupError, TypeError, NotImplementedError, RuntimeError, MemoryError,
+    OverflowError, zipfile.BadZipFile, zipfile.LargeZipFile,
+)  # fmt: skip
+"""What reading a zip or a pickle that was damaged or made up raises."""
+
+
+def _damaged(path: Path, error: BaseException) -> ModelFolderError:
+    said = first_line(error) or type(error).__name__
+    return ModelFolderError(f"{path} cannot be read as a checkpoint: {said}. {_CURE}")
+
+
+def _read(archive: zipfile.ZipFile) -> CheckpointWeights:
+    names = archive.namelist()
+    roots = [name.removesuffix("/data.pkl") for name in names if name.endswith("/data.pkl")]
+    if len(roots) != 1 or len(names) > MAX_ZIP_ENTRIES:
+        raise ValueError("it is a zip of something else")
+    order = f"{roots[0]}/byteorder"
+    if order in names and archive.getinfo(order).file_size < 10 and archive.read(order) == b"big":
+        raise ValueError("its bytes are in the order of another machine")
+    entry = archive.getinfo(f"{roots[0]}/data.pkl")
+    if entry.file_size > MAX_PICKLE_BYTES:
+        raise ValueError(f"its description has more than {MAX_PICKLE_BYTES // MEBIBYTE} MiB")
+    content = _walk(archive.read(entry))
+    if not isinstance(content, dict):
+        raise ValueError("it holds no mapping")
+    return CheckpointWeights(archive, roots[0], content)
+
+
+def _walk(pickled: bytes) -> Any:  # noqa: ANN401, C901, PLR0912 - whatever a pickle describes; one case each
+    """Return what a pickle describes, in plain containers and records."""
+    stack: list[Any] = []
+    marks: list[int] = []
+    memo: dict[int, Any] = {}
+
+    def since_mark() -> list[Any]:
+        start = marks.pop()
+        taken = stack[start:]
+        del stack[start:]
+        return taken
+
+    for step, (code, arg, _) in enumerate(pickletools.genops(pickled)):
+        name = code.name
+        if step > MAX_PICKLE_STEPS:
+            raise ValueError(f"its description has more than {MAX_PICKLE_STEPS} steps")
+        if name == "STOP":
+            return stack.pop()
+        if _VALUES.fullmatch(name):
+            stack.append(arg)
+        elif name in _TUPLES:
+            stack.append(tuple(reversed([stack.pop() for _ in range(_TUPLES[name])])))
+        elif name in _MAKERS:
+            stack.append(_MAKERS[name]())
+        elif name == "MARK":
+            marks.append(len(stack))
+        elif name == "TUPLE":
+            stack.append(tuple(since_mark()))
+        elif name in ("LIST", "FROZENSET"):
+            stack.append(since_mark())
+        elif name in ("PUT", "BINPUT", "LONG_BINPUT"):
+            memo[int(str(arg))] = stack[-1]
+        elif name == "MEMOIZE":
+            memo[len(memo)] = stack[-1]
+        elif name in ("GET", "BINGET", "LONG_BINGET"):
+            stack.append(memo[int(str(arg))])
+        elif name == "GLOBAL":
+            stack.append(_Record(str(arg).replace(" ", ".")))
+        elif name in ("APPENDS", "ADDITEMS", "SETITEMS"):
+            _fill(stack, name, since_mark)
+        elif name in _STEPS:
+            _STEPS[name](stack)
+        elif name not in ("PROTO", "FRAME"):
+            raise ValueError(f"its description has a step {name}, which torch.save does not write")
+    raise ValueError("its description has no end")
+
+
+def _fill(stack: list[Any], name: str, since_mark: Callable[[], list[Any]]) -> None:
+    items = since_mark()
+    into = stack[-1]
+    if name == "SETITEMS":
+        if isinstance(into, dict):
+            into.update(zip(items[::2], items[1::2], strict=True))
+    elif isinstance(into, list):
+        into.extend(items)
+
+
+def _append(stack: list[Any]) -> None:
+    item = stack.pop()
+    if isinstance(stack[-1], list):
+        stack[-1].append(item)
+
+
+def _set_item(stack: list[Any]) -> None:
+    value, key = stack.pop(), stack.pop()
+    if isinstance(stack[-1], dict):
+        stack[-1][key] = value
+
+
+def _join(stack: list[Any]) -> None:
+    name, module = stack.pop(), stack.pop()
+    stack.append(_Record(f"{module}.{name}"))
+
+
+def _call(stack: list[Any]) -> None:
+    """Put what a call would return: a mapping, a tensor yet to be read, or a record."""
+    parts, called = stack.pop(), stack.pop()
+    kind = called.kind if isinstance(called, _Record) else "?"
+    if kind == "collections.OrderedDict":
+        stack.append({})
+    elif kind == "torch._utils._rebuild_parameter":
+        stack.append(parts[0])
+    elif kind == "torch._utils._rebuild_tensor_v2":
+        stack.append(_stored(*parts[:4]))
+    else:
+        stack.append(_Record(kind, parts))
+
+
+def _stored(storage: _Record, offset: int, shape: tuple[int, ...], stride: tuple[int, ...]) -> Any:  # noqa: ANN401
+    _, kind, entry, _, length = storage.parts
+    numbers = (offset, length, *shape, *stride)
+    if not (isinstance(entry, str) and all(type(number) is int for number in numbers)):
+        raise ValueError("a tensor has no place")
+    return _StoredTensor(
+        kind.kind.rpartition(".")[2], entry, length, offset, tuple(shape), tuple(stride)
+    )
+
+
+def _build(stack: list[Any]) -> None:
+    state = stack.pop()
+    if isinstance(stack[-1], _Record) and isinstance(state, dict):
+        stack[-1].state = state
+
+
+_MAKERS: Mapping[str, Callable[[], Any]] = {
+    "EMPTY_DICT": dict,
+    "EMPTY_LIST": list,
+    "EMPTY_SET": list,
+    "NONE": lambda: None,
+    "NEWTRUE": lambda: True,
+    "NEWFALSE": lambda: False,
+}
+_STEPS: Mapping[str, Callable[[list[Any]], None]] = {
+    "APPEND": _append,
+    "SETITEM": _set_item,
+    "STACK_GLOBAL": _join,
+    "REDUCE": _call,
+    "NEWOBJ": _call,
+    "BUILD": _build,
+    "BINPERSID": lambda stack: stack.append(_Record("storage", stack.pop())),
+    "POP": lambda stack: stack.__delitem__(-1),
+}
+
+
+def _settings(found: Any) -> dict[str, Any]:  # noqa: ANN401 - hyper parameters, of any form
+    """Return the plain values in hyper parameters, those of objects in them included."""
+    values = found.state if isinstance(found, _Record) else found
+    if not isinstance(values, dict):
+        return {}
+    inner = [value.state for value in values.values() if isinstance(value, _Record)]
+    inner += [value for value in values.values() if isinstance(value, dict)]
+    every = {key: value for one in (*inner, values) for key, value in one.items()}
+    return {key: value for key, value in every.items() if isinstance(value, str | int | float)}
+
+
+def backbone_of_name(path: Path) -> str | None:
+    """Return the architecture that the name of a checkpoint of the original scripts begins with.
+
+    Example:
+        >>> backbone_of_name(Path("resnet101-42-10-val_mAP_macro-0.71.ckpt"))
+        'resnet101'
+    """
+    match = _CALLED.match(path.name)
+    return None if match is None else match["backbone"]
