@@ -1,1 +1,1 @@
-"""The import path that published model cards name: re-exports, nothing else."""
+"""The import path that published model cards name; nothing in reben needs it."""

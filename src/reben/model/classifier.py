@@ -298,6 +298,7 @@ class Classifier(nn.Module):
         cache_dir: str | Path | None = None,
         token: str | bool | None = None,
         local_files_only: bool = False,
+        force_download: bool = False,
     ) -> Self:
         """Return a trained classifier, in eval mode.
 
@@ -311,6 +312,7 @@ class Classifier(nn.Module):
             cache_dir: Cache of the Hub client, if not the usual one.
             token: Token for the Hub, if not the usual one.
             local_files_only: Whether to use the Hub's cache only, without the network.
+            force_download: Whether to fetch the files again that the cache holds.
 
         Raises:
             ModelFolderError: If there is no such folder or repository, or it holds no model.
@@ -329,6 +331,7 @@ class Classifier(nn.Module):
                 "cache_dir": cache_dir,
                 "token": token,
                 "local_files_only": local_files_only,
+                "force_download": force_download,
             },
         )
         with open_weights(folder, name) as weights:

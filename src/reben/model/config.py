@@ -161,6 +161,11 @@ class ModelConfig:
         return len(self.labels)
 
     @property
+    def timm_model_name(self) -> str:
+        """The backbone, as published configs call it."""
+        return self.backbone
+
+    @property
     def upsampling(self) -> Upsampling:
         """How bands of 20 m and 60 m are brought to the image size."""
         return self.statistics.upsampling

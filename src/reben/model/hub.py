@@ -255,7 +255,8 @@ def fetch_file(name: str, file: str, hub: dict[str, Any]) -> Path | None:
     Args:
         name: ``owner/name``.
         file: Its path in the repository.
-        hub: ``revision``, ``cache_dir``, ``token``, ``local_files_only`` for the Hub client.
+        hub: ``revision``, ``cache_dir``, ``token``, ``local_files_only``, ``force_download``
+            for the Hub client.
     """
     from huggingface_hub import constants
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
@@ -304,7 +305,11 @@ def _cached(name: str, file: str, hub: dict[str, Any], error: HubConnectionError
     from huggingface_hub.errors import LocalEntryNotFoundError
 
     try:
-        path = Path(client().hf_hub_download(name, file, **{**hub, "local_files_only": True}))
+        path = Path(
+            client().hf_hub_download(
+                name, file, **{**hub, "local_files_only": True, "force_download": False}
+            )
+        )
     except LocalEntryNotFoundError:
         raise error from error.__cause__
     _log.warning("%s Taking %s from the cache.", error, path)

@@ -70,6 +70,7 @@ def push(  # noqa: PLR0913 - all after the second are named
     token: str | None = None,
     progress: Callable[[int, int], None] | None = None,
     new_licence: bool = False,
+    message: str | None = None,
 ) -> Pushed:
     """Push a card folder to the Hub in one commit, and return where it is.
 
@@ -92,6 +93,7 @@ def push(  # noqa: PLR0913 - all after the second are named
         token: A token with write access, if not the one from the usual places.
         progress: Called as ``progress(done, total)`` while files are sent, counted in bytes.
         new_licence: Whether the licence may become another than that on the Hub.
+        message: The message of the commit; by default it names reben.
 
     Raises:
         CardError: If the folder does not pass the check.
@@ -145,7 +147,7 @@ def push(  # noqa: PLR0913 - all after the second are named
         )
     if not plan.exists:
         plan = replace(plan, head=_make_repository(api, plan, look))
-    commit, page = _make_commit(api, plan, progress)
+    commit, page = _make_commit(api, plan, progress, message)
     if plan.tag is not None and not plan.tag_exists:
         _set_tag(api, plan, commit)
     return Pushed("pushed" if plan.changes else "unchanged", page, commit, plan)
@@ -187,7 +189,9 @@ def _require_private(api: "HfApi", plan: PushPlan) -> None:
         )
 
 
-def _make_commit(api: "HfApi", plan: PushPlan, progress: _Progress | None) -> tuple[str, str]:
+def _make_commit(
+    api: "HfApi", plan: PushPlan, progress: _Progress | None, message: str | None
+) -> tuple[str, str]:
     """Make the branch if needed, and one commit of all changes; return commit and page."""
     name = plan.repository
     try:
@@ -198,7 +202,7 @@ def _make_commit(api: "HfApi", plan: PushPlan, progress: _Progress | None) -> tu
             ask(make, f"Making the branch {plan.branch} of {name}")
         if not plan.changes:
             return str(plan.head), plan.page
-        return _commit(api, plan, progress)
+        return _commit(api, plan, progress, message)
     except (HubError, CardError) as error:
         if plan.exists:
             raise
@@ -208,7 +212,9 @@ def _make_commit(api: "HfApi", plan: PushPlan, progress: _Progress | None) -> tu
         ) from error
 
 
-def _commit(api: "HfApi", plan: PushPlan, progress: _Progress | None) -> tuple[str, str]:
+def _commit(
+    api: "HfApi", plan: PushPlan, progress: _Progress | None, message: str | None
+) -> tuple[str, str]:
     target: dict[str, Any] = {
         "revision": None if plan.pull_request else plan.branch,
         "create_pr": plan.pull_request,
@@ -222,7 +228,7 @@ def _commit(api: "HfApi", plan: PushPlan, progress: _Progress | None) -> tuple[s
         api.create_commit,
         plan.repository,
         [*additions, *deletions],
-        commit_message=f"Publish with reben {version('reben')}",
+        commit_message=message or f"Publish with reben {version('reben')}",
         parent_commit=plan.head,
         **target,
     )
