@@ -74,6 +74,17 @@ def band_named(text: str) -> str | None:
     return band if band in PIXEL_METRES or band == CLASSIFICATION else None
 
 
+def metres_named(text: str) -> int:
+    """Return the pixel size behind the name of a band; 0 if none is there.
+
+    Example:
+        >>> metres_named("B05_20m"), metres_named("B05")
+        (20, 0)
+    """
+    match = _NAME.fullmatch(text.strip())
+    return int(match["metres"] or 0) if match else 0
+
+
 def match_band_file(file: str, endings: tuple[str, ...] = TIFF_ENDINGS) -> BandFile | None:
     """Return which band of what a file holds, by its name; None if it is another file.
 

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import rasterio
 import rioxarray
 import xarray
 
@@ -13,6 +14,10 @@ from reben.errors import (
 )
 from reben.scene.product import open_scene
 from scene.made_up_product import BANDS, PIXEL_METRES, make_band_folder, numbers, scene_classes
+
+pytestmark = pytest.mark.filterwarnings(  # rioxarray's own
+    "ignore:Use `@` matmul:PendingDeprecationWarning"
+)
 
 
 def array(values, metres=10, left=300_000, top=5_900_040, crs="EPSG:32633", **attrs):
@@ -73,7 +78,6 @@ def test_common_names_are_understood(dataset):
         assert scene.bands == ("B04", "B8A")
 
 
-@pytest.mark.filterwarnings("ignore:Use `@` matmul:PendingDeprecationWarning")  # rioxarray's own
 def test_files_opened_by_rioxarray_are_read_lazily_and_alike(tmp_path):
     made = make_band_folder(tmp_path, scl=True)
     opened = {
@@ -120,6 +124,209 @@ def test_masked_values_are_without_data():
     np.testing.assert_array_equal(strip[:, 11:], values[:6, 11:] - 1000)
     assert not strip[:, :11].any()
     assert mask[0].tolist() == [1] * 11 + [0] * 229
+
+
+# Places -------------------------------------------------------------------------------------------
+
+
+PLACE = (10, 0, 300_000, 0, -10, 5_900_040)
+
+
+def corners(item, transform=PLACE):
+    """An array as stackstac makes it: coordinates are the upper left corners of pixels."""
+    step = float(item.x[1] - item.x[0])
+    moved = item.assign_coords(x=item.x - step / 2, y=item.y + step / 2)
+    return moved if transform is None else moved.assign_attrs(transform=transform)
+
+
+class Spec:
+    transform = rasterio.Affine(*PLACE)
+
+
+@pytest.mark.parametrize(
+    "transform",
+    [
+        PLACE,
+        [*PLACE, 0, 0, 1],
+        np.array(PLACE),
+        rasterio.Affine(*PLACE),
+        str(rasterio.Affine(*PLACE)),
+    ],
+)
+def test_corners_of_pixels_are_told_by_the_transform(transform):
+    with open_scene(
+        {"B02": corners(array(numbers("B02", 240, 180)), transform)}, boa_offset=0
+    ) as it:
+        assert it.grid.transform == PLACE
+
+
+def test_corners_of_pixels_are_told_by_what_a_program_specified():
+    stacked = corners(array(numbers("B02", 240, 180)), None)
+    with open_scene({"B02": stacked.assign_attrs(spec=Spec())}, boa_offset=0) as scene:
+        assert scene.grid.transform == PLACE
+
+
+@pytest.mark.parametrize(
+    "make", [corners, lambda item, transform: item.assign_attrs(transform=transform)]
+)
+@pytest.mark.parametrize("metres", [10, 20, 60])
+def test_arrays_of_one_size_alone_are_not_shifted(make, metres):
+    band = {10: "B02", 20: "B05", 60: "B01"}[metres]
+    place = (metres, 0, 300_000, 0, -metres, 5_900_040)
+    item = make(array(numbers(band, 240, 180), metres), place)
+    with open_scene(item.to_dataset(name=band), boa_offset=0) as scene:
+        assert scene.grid.transform == PLACE
+        first = 600 // metres
+        np.testing.assert_array_equal(
+            scene.read([band], 60, 60)[band], numbers(band, 240, 180)[first : 2 * first]
+        )
+
+
+def test_a_part_of_an_image_keeps_its_place_by_the_lines_of_the_whole():
+    whole = array(numbers("B02", 240, 180))
+    for item in (corners(whole), whole.assign_attrs(transform=PLACE)):
+        with open_scene({"B02": item[30:, 60:]}, boa_offset=0) as scene:
+            assert scene.grid.transform == (10, 0, 300_600, 0, -10, 5_899_740)
+            np.testing.assert_array_equal(
+                scene.read(["B02"], 0, 60)["B02"], numbers("B02", 240, 180)[30:90, 60:240]
+            )
+
+
+@pytest.mark.parametrize("metres", [10, 20, 60])
+def test_coordinates_that_may_be_corners_are_not_guessed(metres):
+    band = {10: "B02", 20: "B05", 60: "B01"}[metres]
+    item = corners(array(numbers(band, 240, 180), metres), None)
+    message = rf"shift it by {metres // 2} m.*xy_coords='center'"
+    with pytest.raises(GridError, match=message) as caught:
+        open_scene({band: item}, boa_offset=0)
+    cure = str(caught.value).partition("centres: ")[2].partition(", or")[0]
+    cured = item.assign_coords(x=item.x + metres / 2, y=item.y - metres / 2)
+    assert cure == f"array.assign_coords(x=array.x + {metres // 2}, y=array.y - {metres // 2})"
+    for right in (cured, cured.rio.write_transform()):
+        with open_scene({band: right}, boa_offset=0) as scene:
+            assert scene.grid.transform == PLACE
+
+
+def test_centres_on_whole_multiples_are_read_where_a_transform_says_so():
+    item = array(numbers("B02", 240, 180), left=299_995, top=5_900_045).rio.write_transform()
+    with open_scene({"B02": item}, boa_offset=0) as scene:
+        assert scene.grid.transform == (10, 0, 299_995, 0, -10, 5_900_045)
+
+
+@pytest.mark.parametrize(
+    "transform", [(10, 0, 300_003, 0, -10, 5_900_040), (20, 0, 300_000, 0, -20, 5_900_040),
+                  (10, 0, 300_005, 0, -10, 5_900_040), (10, 1, 300_000, 1, -10, 5_900_040)],
+)  # fmt: skip
+def test_a_transform_that_does_not_fit_the_coordinates_is_refused(transform):
+    item = array(numbers("B02", 240, 180)).assign_attrs(transform=transform)
+    with pytest.raises(GridError, match=r"does not fit its coordinates.*write_transform\(\)"):
+        open_scene({"B02": item}, boa_offset=0)
+
+
+def test_a_file_of_several_bands_opened_by_rioxarray_lies_and_reads_as_in_rasterio(tmp_path):
+    path = tmp_path / "bands.tif"
+    bands = ("B03", "B02", "B8A")
+    with rasterio.open(
+        path, "w", driver="GTiff", width=240, height=180, count=3, dtype="uint16",
+        crs="EPSG:32633", transform=rasterio.Affine(*PLACE),
+    ) as file:  # fmt: skip
+        for place, band in enumerate(bands, start=1):
+            file.write(ten_metres(band), place)
+            file.set_band_description(place, band)
+    with rasterio.open(path) as file:
+        transform, stored = file.transform, dict(zip(bands, file.read(), strict=True))
+    for how in ({}, {"band_as_variable": True}, {"chunks": {"y": 60}}):
+        opened = rioxarray.open_rasterio(path, **how)
+        with open_scene(opened, boa_offset=0) as scene:
+            assert scene.grid.transform == tuple(transform)[:6]
+            strip = scene.read(bands, 60, 60)
+        opened.close()
+        for band in bands:
+            step = PIXEL_METRES[band] // 10
+            np.testing.assert_array_equal(strip[band], stored[band][60:120:step, ::step])
+
+
+def test_rows_from_south_to_north_and_columns_from_east_are_turned_without_loading():
+    item = array(numbers("B02", 240, 180)).isel(y=slice(None, None, -1), x=slice(None, None, -1))
+    item = item.chunk({"y": 60}).assign_attrs(transform=PLACE)
+    for turned in (item, corners(item.isel(x=slice(None, None, -1)))):
+        with open_scene({"B02": turned}, boa_offset=0) as scene:
+            assert scene.grid.transform == PLACE
+            np.testing.assert_array_equal(
+                scene.read(["B02"], 60, 60)["B02"], numbers("B02", 240, 180)[60:120]
+            )
+
+
+WKT = rasterio.crs.CRS.from_epsg(32733).to_wkt()
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        lambda item: item.assign_coords(spatial_ref=((), 0, {"spatial_ref": WKT})),
+        lambda item: item.assign_coords(spatial_ref=((), 0, {"crs_wkt": WKT})),
+        lambda item: item.assign_coords(spatial_ref=32733),
+        lambda item: item.assign_coords({"proj:epsg": 32733}),
+        lambda item: item.assign_coords({"proj:code": "EPSG:32733"}),
+        lambda item: item.assign_coords({"proj:wkt2": WKT}),
+        lambda item: item.assign_coords({"epsg": ("time", [32733])}),
+        lambda item: item.assign(crs=((), b"", {"crs_wkt": WKT})),
+        lambda item: item.assign(crs=((), b"", {"spatial_ref": WKT})),
+        lambda item: item.assign_attrs(crs="EPSG:32733"),
+        lambda item: item.assign_attrs(crs="+init=epsg:32733"),
+        lambda item: item.assign_attrs(crs="epsg:32733"),
+        lambda item: item.assign_attrs(crs=WKT),
+        lambda item: item.assign_attrs(crs=32733),
+        lambda item: item.assign_attrs(crs=rasterio.crs.CRS.from_epsg(32733)),
+        lambda item: item.assign_attrs({"proj:epsg": 32733}),
+        lambda item: item.assign(B02=item["B02"].assign_attrs({"proj:wkt2": WKT})),
+        # What stands in coordinates is left over when an array is reprojected.
+        lambda item: item.rio.write_crs("EPSG:32733").assign_coords({"proj:epsg": 32633}),
+    ],
+)
+def test_every_statement_of_a_reference_system_is_read(state):
+    item = array(numbers("B02", 240, 180), crs=None).to_dataset(name="B02").expand_dims(time=[0])
+    with open_scene(state(item), boa_offset=0) as scene:
+        assert scene.grid.crs == "EPSG:32733"
+
+
+# Names --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "coordinates",
+    [
+        {"band": ["B02", "B8A", "SCL"]},
+        {"band": ["b2", "B8A_20m", "scl"]},
+        {"band": ["blue", "nir08", "scl"]},
+        {"band": [1, 2, 3], "common_name": ["blue", "nir08", "scl"]},
+        {"band": ["x", "nir08", "scl"], "eo:common_name": ["blue", "", ""]},
+        {"title": ["Band 2 - Blue - 10m", "Band 8A - Vegetation red edge 4 - 20m", "SCL"]},
+    ],
+)
+@pytest.mark.parametrize("dimension", ["band", "bands"])
+def test_coordinates_along_the_bands_name_them(coordinates, dimension):
+    parts = [array(ten_metres(band)) for band in ("B02", "B8A")]
+    parts.append(array(scene_classes(240, 180).repeat(2, 0).repeat(2, 1)))
+    item = xarray.concat(parts, dimension)
+    named = {dimension if key == "band" else key: text for key, text in coordinates.items()}
+    item = item.assign_coords({key: (dimension, text) for key, text in named.items()})
+    with open_scene(item, boa_offset=0) as scene:
+        assert scene.bands == ("B02", "B8A")
+        strip = scene.read(["B02", "B8A"], 60, 60)
+        assert scene.about["mask"].startswith("scene classification")
+    np.testing.assert_array_equal(strip["B02"], numbers("B02", 240, 180)[60:120])
+    np.testing.assert_array_equal(strip["B8A"], numbers("B8A", 240, 180)[30:60])
+
+
+def test_of_several_sizes_of_a_band_by_their_names_its_own_is_taken():
+    item = array(ten_metres("B05"))
+    with open_scene(
+        xarray.Dataset({"B05_60m": item * 0, "B05_20m": item, "B05_10m": item * 0}), boa_offset=0
+    ) as scene:
+        np.testing.assert_array_equal(
+            scene.read(["B05"], 0, 60)["B05"], numbers("B05", 240, 180)[:30]
+        )
 
 
 # Offset -------------------------------------------------------------------------------------------
@@ -202,7 +409,6 @@ def test_plain_arrays_have_no_place_and_are_refused():
     [
         (lambda item: item.drop_vars("spatial_ref"), "no coordinate reference system"),
         (lambda item: item.drop_vars("x"), "fewer than two coordinates along x"),
-        (lambda item: item.isel(y=slice(None, None, -1)), "is not north-up"),
         (lambda item: item.isel(x=[*range(50), *range(60, 100)]), "not evenly spaced"),
         (lambda item: item.rename(x="column"), "called y and x"),
     ],

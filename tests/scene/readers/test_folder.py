@@ -127,7 +127,6 @@ def test_a_grid_that_is_no_multiple_of_six_is_cut_and_says_so(tmp_path):
     [
         ({"epsg": 4326, "left": 12, "top": 53, "metres": 0.0001}, "unit is deg"),
         ({"epsg": 2264}, "unit is US survey foot"),
-        ({"metres": 20}, "B02 is used at 10 m"),
         ({"metres": 10.5}, "B02 is used at 10 m"),
         ({"transform": (10, 0.5, 300_000, 0.5, -10, 5_900_040)}, "is rotated"),
         ({"transform": (10, 0, 300_000, 0, 10, 5_900_040)}, "is not north-up"),
@@ -142,6 +141,14 @@ def test_a_grid_that_windows_cannot_be_cut_from_is_refused_with_the_cure(tmp_pat
 
     with pytest.raises(GridError, match=f"{message}(.|\n)*gdalwarp"):
         open_scene(tmp_path, boa_offset=0)
+
+
+def test_pixels_coarser_than_the_band_have_another_cure_than_warping(tmp_path):
+    write_tiff(tmp_path / "B02.tif", numbers("B02", 240, 180), metres=20)
+
+    with pytest.raises(GridError, match=r"B02 is used at 10 m.*Load B02 at 10 m") as caught:
+        open_scene(tmp_path, boa_offset=0)
+    assert "gdalwarp" not in str(caught.value)
 
 
 def test_a_file_without_a_reference_system_is_refused(tmp_path):

@@ -3,14 +3,15 @@
 Arrays are read strip by strip, so lazy ones (dask) are never loaded as a whole.
 """
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from reben.data.values import AXES, declared_nodata
-from reben.errors import GridError, MissingBandError, PixelValueError, ProductError, cut
+from reben.data.values import declared_nodata
+from reben.errors import MissingBandError, PixelValueError, ProductError, cut
 from reben.scene.band_names import CLASSIFICATION, band_named
 from reben.scene.mission import require_mission
 from reben.scene.offset import (
@@ -19,7 +20,9 @@ from reben.scene.offset import (
     statement_of_scale,
     statements_in,
 )
+from reben.scene.readers.array_place import axes_of, crs_of, north_up, transform_of
 from reben.scene.sources import BandSources, Placement, Size
+from reben.spec.band_names import metres_named, nativeness
 from reben.spec.bands import S2_FULL
 
 if TYPE_CHECKING:
@@ -31,11 +34,16 @@ _WANTED = (
 )
 
 
+_NAMES = ("band", "common_name", "eo:common_name", "title")
+"""Coordinates along the bands that can name them, the first one first."""
+_TITLE = re.compile(r"band (\d{1,2}|8A)\b", re.IGNORECASE)
+
+
 class BandArray:
     """One band of a Dataset; a `reben.scene.sources.BandSource`.
 
     Args:
-        array: [y, x] with coordinates of pixel centres along both.
+        array: [y, x] with coordinates along both.
         name: Its name in error messages.
         crs: The reference system, if the array itself does not state it.
     """
@@ -44,18 +52,18 @@ class BandArray:
 
     def __init__(self, array: "DataArray", name: str, crs: str = "") -> None:
         self.name = name
-        extra = [str(dim) for dim in array.dims if array.sizes[dim] == 1]
-        rows, columns = _axes(array, name)
-        array = array.squeeze([dim for dim in extra if dim not in (rows, columns)], drop=True)
-        if array.ndim != 2:
+        rows, columns = axes_of(array, name)
+        extra = [str(dim) for dim in array.dims if dim not in (rows, columns)]
+        more = [f"{dim}=0" for dim in extra if array.sizes[dim] > 1]
+        if more:
             raise ProductError(
                 f"{name} has dimensions {dict(array.sizes)}; a band of one scene has only rows and "
-                "columns. Select one time first, such as dataset.isel(time=0)."
+                f"columns. Select one time first, such as dataset.isel({', '.join(more)})."
             )
-        self._array = array.transpose(rows, columns)
+        crs = crs or crs_of(array)
+        self._array = north_up(array.squeeze(extra, drop=True).transpose(rows, columns))
         height, width = self._array.shape
-        transform = _transform(self._array, name, rows, columns)
-        self.placement = Placement(crs or crs_of(array), transform, width, height)
+        self.placement = Placement(crs, transform_of(self._array, name), width, height)
 
     @property
     def statements(self) -> tuple[ScaleStatement, ...]:
@@ -141,8 +149,10 @@ def named_arrays(
         # Catalogue readers put the properties of an item into coordinates of one value.
         scalars = {str(key): item.item() for key, item in product.coords.items() if item.size == 1}
         attributes = {**scalars, **{str(key): value for key, value in product.attrs.items()}}
+        if "bands" in product.dims and "band" not in product.dims:  # of openEO
+            product = product.rename(bands="band")
     if isinstance(product, xarray.Dataset) and "band" in product.dims:
-        variables = [str(key) for key in product.data_vars]
+        variables = [str(key) for key, item in product.data_vars.items() if "band" in item.dims]
         if len(variables) != 1:
             raise ProductError(
                 f"The Dataset has a dimension 'band' and {len(variables)} variables "
@@ -152,26 +162,13 @@ def named_arrays(
     if isinstance(product, xarray.DataArray):
         return _split(product), attributes, crs
     items: Mapping[Any, Any] = product.data_vars if isinstance(product, xarray.Dataset) else product
-    arrays = _once({str(key): array for key, array in items.items()})
+    arrays = _by_band((str(key), array) for key, array in items.items())
     for key, array in arrays.items():
         if not isinstance(array, xarray.DataArray):
             raise ProductError(
                 f"{key} is of type {type(array).__name__}, which has no coordinates. {_WANTED}"
             )
     return arrays, attributes, crs
-
-
-def crs_of(item: "Dataset | DataArray") -> str:
-    """Return the reference system that coordinates or attributes name, as text; "" if none do."""
-    for coordinate in item.coords.values():
-        for key in ("crs_wkt", "spatial_ref"):
-            if coordinate.ndim == 0 and isinstance(coordinate.attrs.get(key), str):
-                return str(coordinate.attrs[key])
-    for key in ("epsg", "proj:epsg", "proj:code"):
-        if key in item.coords and item.coords[key].ndim == 0:
-            code = str(item.coords[key].item())
-            return f"EPSG:{code}" if code.isdecimal() else code
-    return str(item.attrs.get("crs", ""))
 
 
 def number_of(
@@ -207,61 +204,47 @@ def _own_statements(attributes: Mapping[str, Any]) -> list[ScaleStatement]:
 
 
 def _split(array: "DataArray") -> dict[str, "DataArray"]:
-    if "band" not in array.dims or "band" not in array.coords:
+    """Return the bands along a dimension 'band', by the first of their names that means a band."""
+    if "band" not in array.dims:
         raise ProductError(
             f"The DataArray has dimensions {dict(array.sizes)} and no coordinate 'band' with band "
             f"names. {_WANTED}"
         )
-    names = [str(value) for value in array.coords["band"].values]
-    if not any(map(band_named, names)):
+    count = array.sizes["band"]
+    told = [_texts(array.coords[key]) for key in _NAMES if key in array.coords]
+    long_names = array.attrs.get("long_name")
+    told += [[str(text) for text in long_names]] if isinstance(long_names, tuple | list) else []
+    by_band = list(zip(*(texts for texts in told if len(texts) == count), strict=True))
+    names = [next(filter(_band_in, texts), texts[0]) for texts in by_band]
+    if not any(map(_band_in, names)):
         raise MissingBandError(
-            f"The bands of the DataArray are called {', '.join(names)}; bands are never identified "
-            "by position. Name them: array.assign_coords(band=['B02', 'B03', ...])."
+            f"The bands of the DataArray are called {', '.join(names) or 'nothing'}; bands are "
+            "never identified by position. Name them: "
+            "array.assign_coords(band=['B02', 'B03', ...])."
         )
-    if len(set(names)) != len(names):
-        raise ProductError(f"Bands of the DataArray share a name: {', '.join(names)}.")
-    return _once({name: array.isel(band=position) for position, name in enumerate(names)})
+    return _by_band([(name, array.isel(band=place)) for place, name in enumerate(names)])
 
 
-def _once(arrays: Mapping[str, "DataArray"]) -> dict[str, "DataArray"]:
-    named: dict[str, DataArray] = {}
-    for key, array in arrays.items():
-        name = band_named(key) or key
-        if name in named:
-            raise ProductError(f"Two arrays are band {name}; {key} is the second. Remove one.")
-        named[name] = array
-    return named
+def _texts(coordinate: "DataArray") -> list[str]:
+    return [str(value) for value in np.ravel(coordinate.values)]
 
 
-def _axes(array: "DataArray", name: str) -> tuple[str, str]:
-    for rows, columns in AXES:
-        if rows in array.dims and columns in array.dims:
-            return rows, columns
-    raise GridError(
-        f"{name} has dimensions {', '.join(map(str, array.dims))}; rows and columns should be "
-        "called y and x."
-    )
+def _band_in(text: str) -> str | None:
+    """Return the band that a name means, or a title such as 'Band 8A - Vegetation red edge'."""
+    match = _TITLE.match(text)
+    return band_named(f"B{match[1]}" if match else text)
 
 
-def _transform(
-    array: "DataArray", name: str, rows: str, columns: str
-) -> tuple[float, float, float, float, float, float]:
-    steps = []
-    for axis in (columns, rows):
-        if axis not in array.coords or array.sizes[axis] < 2:
-            raise GridError(
-                f"{name} has fewer than two coordinates along {axis}, so its location is unknown. "
-                "Add the pixel centres in metres."
-            )
-        found = np.asarray(array.coords[axis])
-        centres = found.astype(np.float64) if found.dtype.kind in "fiu" else np.full(2, np.nan)
-        step = (centres[-1] - centres[0]) / (len(centres) - 1)
-        even = centres[0] + step * np.arange(len(centres))
-        if not (step and np.abs(centres - even).max() <= abs(step) / 100):
-            raise GridError(
-                f"The coordinates of {name} along {axis} are not evenly spaced, so its pixels do "
-                "not form a regular grid. Resample them to one first, such as with dataset.interp."
-            )
-        steps.append((float(step), float(centres[0] - step / 2)))
-    (a, left), (e, top) = steps
-    return (round(a, 6), 0.0, round(left, 4), 0.0, round(e, 6), round(top, 4))
+def _by_band(arrays: Iterable[tuple[str, "DataArray"]]) -> dict[str, "DataArray"]:
+    """Return arrays by band; of several sizes of a band, by their names, the native one."""
+    ranked: dict[str, tuple[tuple[bool, int], str, DataArray]] = {}
+    for key, array in arrays:
+        band = _band_in(key) or _band_in(str(getattr(array, "attrs", {}).get("long_name", "")))
+        rank = (False, 0) if band is None else nativeness(band, metres_named(key))
+        name = band or key
+        known = ranked.get(name)
+        if known and known[0] == rank:
+            raise ProductError(f"Two arrays are band {name}: {known[1]} and {key}. Remove one.")
+        if known is None or rank < known[0]:
+            ranked[name] = rank, key, array
+    return {name: array for name, (_, _, array) in ranked.items()}
