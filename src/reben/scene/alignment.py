@@ -115,7 +115,8 @@ def checked_crs(name: str, crs: str) -> str:
     if not crs:
         raise GridError(
             f"{name} has no coordinate reference system, so its location is unknown. Set it, for "
-            "example with: rio edit-info --crs EPSG:32633 FILE"
+            "example with: rio edit-info --crs EPSG:32633 FILE (of an array: "
+            "array.rio.write_crs('EPSG:32633'))"
         )
     rasterio = import_rasterio()
     try:
@@ -146,13 +147,6 @@ def _pixel_metres(band: str, name: str, placement: Placement) -> int:
     for metres in _DIVISORS:
         if not native % metres and all(abs(side / metres - 1) <= MOST_OFF for side in (a, -e)):
             return metres
-    if min(a, -e) > native * 1.5:
-        raise GridError(
-            f"{name} has pixels of {a:g} x {-e:g} m; {band} is used at {native} m, and resampling "
-            f"gives no detail back. Load {band} at {native} m, as level-2A products have it "
-            f"(resolution={native} in stackstac and odc-stac, R{native}m in ESA's format), or "
-            f"leave {band} out and use a model that does without."
-        )
     raise _UnfitGridError(
         f"{name} has pixels of {a:g} x {-e:g} m; {band} is used at {native} m and can be given "
         f"at {_divisors(native)} m."

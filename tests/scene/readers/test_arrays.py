@@ -290,6 +290,28 @@ def test_every_statement_of_a_reference_system_is_read(state):
         assert scene.grid.crs == "EPSG:32733"
 
 
+def test_bands_of_coarser_pixels_alone_have_the_cure_that_helps():
+    product = xarray.Dataset({band: array(numbers("B05", 240, 180), 20) for band in ("B02", "B05")})
+    with pytest.raises(
+        GridError, match=r"B02 is used at 10 m.*Load B02 at 10 m.*stackstac"
+    ) as caught:
+        open_scene(product, boa_offset=0)
+    assert "gdalwarp" not in str(caught.value)
+    with open_scene(product[["B05"]], boa_offset=0) as scene:
+        assert scene.bands == ("B05",)
+
+
+def test_degrees_are_refused_with_a_cure_for_arrays():
+    item = array(numbers("B02", 240, 180), 0.0001, 15, 53, crs="EPSG:4326")
+    item = item.rename(x="longitude", y="latitude").to_dataset(name="B02")
+    cure = "array.rio.reproject('EPSG:32633', resolution=10)"
+    with pytest.raises(GridError) as caught:
+        open_scene(item, boa_offset=0)
+    assert str(caught.value).endswith(f"or warp it first: {cure}.")
+    with open_scene(item.rio.reproject("EPSG:32633", resolution=10), boa_offset=0) as scene:
+        assert scene.grid.crs == "EPSG:32633"
+
+
 # Names --------------------------------------------------------------------------------------------
 
 

@@ -173,7 +173,7 @@ def test_pixels_that_are_much_too_coarse_are_refused_whatever_is_done(tmp_path):
     path = write_multiband(tmp_path / "s.tif", crs, transform @ Affine.scale(3))
 
     for reproject in (False, True):
-        with pytest.raises(GridError, match=r"30\.\d+ x 30.*B02 is used at 10 m.*Get the product"):
+        with pytest.raises(GridError, match=r"30\.\d+ x 30.*B02 is used at 10 m.*Load B02 at 10 m"):
             open_scene(path, boa_offset=0, reproject=reproject)
     coarse = write_multiband(tmp_path / "c.tif", crs, transform @ Affine.scale(2))
     with open_scene(coarse, boa_offset=0, reproject=True) as scene:

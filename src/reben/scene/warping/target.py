@@ -57,7 +57,8 @@ def warp_advice(sources: Mapping[str, BandSource]) -> str:
     try:
         zone, edges = utm_edges(sources)
         for band, source in sources.items():
-            require_fine(band, source)
+            if max(require_fine(band, source)) > 1.5 * native_metres(band):
+                return _load_advice(band)
     except GridError as error:
         return str(error)
     except ConfigError:
@@ -65,7 +66,7 @@ def warp_advice(sources: Mapping[str, BandSource]) -> str:
     said = f"Pass --reproject (reproject=True), and it is warped to {zone} while it is read"
     files = {band: source.path for band, source in sources.items()}
     if not all(files.values()):
-        return f"{said}."
+        return f"{said}; or warp it first: array.rio.reproject({zone!r}, resolution=10)."
     return f"{said}; or warp it first: {' '.join(_commands(files, zone, edges))}"
 
 
@@ -90,10 +91,18 @@ def require_fine(band: str, source: BandSource) -> tuple[float, float]:
     if not max(across, down) <= _COARSEST * metres:
         raise GridError(
             f"{source.name} has pixels of {across:.4g} x {down:.4g} m on the ground; {band} is "
-            f"used at {metres} m, and what is not in the image cannot be made. Get the product at "
-            f"{metres} m."
+            f"used at {metres} m, and what is not in the image cannot be made. {_load_advice(band)}"
         )
     return across, down
+
+
+def _load_advice(band: str) -> str:
+    metres = native_metres(band)
+    return (
+        f"Load {band} at {metres} m, as level-2A products have it (R{metres}m of ESA, "
+        f"resolution={metres} in stackstac and odc-stac), or leave it out and use a model that "
+        "does without."
+    )
 
 
 def _commands(files: Mapping[str, str], zone: str, edges: Edges) -> list[str]:
