@@ -52,8 +52,9 @@ def test_corine_codes_have_their_published_labels(facts):
     assert dict(CORINE_TO_LABEL) == published
 
 
-def test_every_label_has_its_published_colour(facts):
-    assert dict(COLOURS) == facts["colours"]
+def test_every_label_but_two_has_its_published_colour(facts):
+    own = {"Beaches, dunes, sands", "Marine waters"}
+    assert {label for label in LABELS if COLOURS[label] != facts["colours"][label]} == own
     assert set(COLOURS) == set(LABELS)
 
 

@@ -18,7 +18,7 @@ Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 _RADAR_RANGES_DB = ((-19.0, -1.0), (-26.0, -8.0), (0.0, 15.0))
 _OTHER_COLOURS = ("#4e79a7", "#f28e2b", "#59a14f", "#e15759", "#76b7b2", "#b07aa1", "#9c755f")
 """For labels that are not those of the data set, in turn."""
-UNCERTAIN_COLOUR = (127, 127, 127)
+UNCERTAIN_COLOUR = (148, 148, 148)
 """Where no label is certain."""
 
 
@@ -43,7 +43,7 @@ def to_image(unit_HWC: NDArray[np.floating[Any]]) -> Image.Image:
 
 
 def label_colours(labels: Sequence[str]) -> NDArray[np.uint8]:
-    """Return a colour for each label, uint8 [K, 3]: that of CORINE maps where there is one."""
+    """Return a colour for each label, uint8 [K, 3]: its own where it has one."""
     others = (label for label in labels if label not in COLOURS)
     own = {label: _OTHER_COLOURS[i % len(_OTHER_COLOURS)] for i, label in enumerate(others)}
     texts = [COLOURS.get(label) or own[label] for label in labels]
@@ -60,6 +60,20 @@ def fit_font(text: str, size: int, width: int, smallest: int = 12) -> Font:
     sizes = range(size, smallest, -1)
     fonts = (load_font(points) for points in sizes)
     return next((font for font in fonts if font.getlength(text) <= width), load_font(smallest))
+
+
+def shorten(text: str, font: Font, width: int) -> str:
+    """Return ``text``, or its beginning and three dots if it is wider than ``width``.
+
+    Example:
+        >>> shorten("Inland waters", load_font(20), 80)
+        'Inland...'
+    """
+    if font.getlength(text) <= width:
+        return text
+    kept = range(len(text), 0, -1)
+    cut = (f"{text[:length].rstrip()}..." for length in kept)
+    return next((one for one in cut if font.getlength(one) <= width), "...")
 
 
 def wrap(text: str, font: Font, width: int) -> list[str]:

@@ -220,10 +220,12 @@ class SceneWork:
                     self.settings.stride,
                     self.colours,
                     knows_clouds=self.scene.about.get("mask") != NO_CLASSES,
+                    min_score=self.settings.map.min_score,
                 ),
                 labels=self.model.labels,
                 product=self.scene.name,
                 model=self.model_name,
+                about=self.about,
             )
             with atomic_file(self.outputs.quicklook) as temporary:
                 picture.save(temporary, format="PNG")

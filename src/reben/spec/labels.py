@@ -5,7 +5,7 @@ paper lists the classes in another one. Mixing them up gives wrong labels withou
 always states which order it means, and `LABELS`, the alphabetical one, is the only default.
 
 Source: names from arXiv:2407.03653; orders from ConfigILM 0.7.1; CORINE codes and colours from
-the CORINE Land Cover nomenclature, as torchgeo's BigEarthNetV2 lists them.
+the CORINE Land Cover nomenclature, as torchgeo's BigEarthNetV2 lists them; two colours are our own.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -32,13 +32,14 @@ _TABLE: Mapping[str, tuple[tuple[int, ...], str]] = {
     "Natural grassland and sparsely vegetated areas": ((321, 333), "#ccf24d"),
     "Moors, heathland and sclerophyllous vegetation": ((322, 323), "#a6ff80"),
     "Transitional woodland, shrub": ((324,), "#a6f200"),
-    "Beaches, dunes, sands": ((331,), "#e6e6e6"),
+    "Beaches, dunes, sands": ((331,), "#c9a26b"),
     "Inland wetlands": ((411, 412), "#a6a6ff"),
     "Coastal wetlands": ((421, 422), "#ccccff"),
     "Inland waters": ((511, 512), "#80f2e6"),
-    "Marine waters": ((521, 522, 523), "#e6f2ff"),
+    "Marine waters": ((521, 522, 523), "#3d8bd9"),
 }
-"""Label -> its CORINE codes, and its colour on CORINE maps; in the order of the paper's tables."""
+"""Label -> its CORINE codes, and its colour; in the order of the paper's tables. Colours are those
+of CORINE maps but for beaches and marine waters, whose near white looked like masked places."""
 
 PAPER_LABELS: tuple[str, ...] = tuple(_TABLE)
 """The labels in the order of the paper's tables. No classifier's outputs are in this order."""
@@ -60,7 +61,7 @@ _OF_A_LABEL: Mapping[str, Callable[[Any], bool]] = {
 }
 """What is said of a label that does not pass."""
 COLOURS: Mapping[str, str] = MappingProxyType({label: _TABLE[label][1] for label in LABELS})
-"""Label -> its colour on CORINE maps, as ``#rrggbb``."""
+"""Label -> its colour on maps, as ``#rrggbb``."""
 
 
 def fault_of_labels(names: Sequence[str]) -> str | None:

@@ -56,6 +56,18 @@ def test_a_cell_has_the_scores_that_the_raster_has_there(scene):
     assert result.thresholds == (0.5, 0.25, 0.75)
 
 
+def test_a_map_of_classes_is_no_map_of_scores(tmp_path):
+    path = write(
+        tmp_path / "map.tif",
+        np.ones((1, 4, 5), np.uint8),
+        names=("dominant class",),
+        nodata=0,
+        what="classes",
+    )
+    with pytest.raises(UploadError, match=r"holds classes.*--what scores"):
+        open_scene_result(path)
+
+
 def test_a_cell_lies_where_the_raster_says(scene):
     place = scene.cell_place(2, 3)
     assert (place.left, place.top) == (LEFT + 2 * STRIDE, TOP - 3 * STRIDE)

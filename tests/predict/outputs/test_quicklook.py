@@ -1,16 +1,22 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
+import rasterio.warp
 import torch
 from PIL import Image
 
 from made_up_scene import grid_of, scene_of
+from reben.data.pictures import UNCERTAIN_COLOUR
 from reben.errors import BandsMismatchError, ConfigError
 from reben.model.classifier import Classifier
+from reben.predict.outputs.furniture import MASK, describe_corner, draw_corners, title_of
 from reben.predict.outputs.quicklook import (
     QuicklookPicture,
     colour_bands,
     draw_quicklook,
     hatched,
+    pale,
     shrink,
     shrink_factor,
     shrink_mask,
@@ -64,6 +70,119 @@ def test_the_class_map_has_corine_colours_where_the_classes_lie():
     assert found.getpixel((600, 100)) == colour("Marine waters")
     corner = found.crop((740, 5, 970, 240))
     assert np.array_equal(corner, hatched(980, 490).crop((740, 5, 970, 240)))
+
+
+def to_lab(rgb):
+    """CIE L*a*b* of sRGB under D65, by the formulas of IEC 61966-2-1 and CIE 15."""
+    unit = np.asarray(rgb) / 255
+    linear = np.where(unit <= 0.04045, unit / 12.92, ((unit + 0.055) / 1.055) ** 2.4)
+    matrix = [[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]
+    x, y, z = np.array(matrix) @ linear / [0.9505, 1, 1.089]
+    x, y, z = (np.cbrt(t) if t > (6 / 29) ** 3 else t * 841 / 108 + 4 / 29 for t in (x, y, z))
+    return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
+
+
+@pytest.mark.parametrize("label", LABELS)
+def test_every_colour_is_apart_from_the_greys_of_what_has_no_class(label):
+    for grey in (MASK, UNCERTAIN_COLOUR, (255, 255, 255)):
+        assert np.linalg.norm(to_lab(colour(label)) - to_lab(grey)) >= 15
+    palest = pale(np.array(colour(label), np.uint8), np.float32(0))
+    assert np.linalg.norm(to_lab(palest) - to_lab(MASK)) >= 8
+
+
+@pytest.mark.parametrize("label", ["Beaches, dunes, sands", "Marine waters"])
+def test_the_colours_of_our_own_are_apart_from_all_others(label):
+    others = [to_lab(colour(other)) for other in LABELS if other != label]
+    assert min(np.linalg.norm(to_lab(colour(label)) - other) for other in others) >= 15
+    assert np.linalg.norm(to_lab(MASK) - to_lab(UNCERTAIN_COLOUR)) >= 15
+
+
+def test_low_scores_are_paler_by_a_rule_and_the_legend_shows_it():
+    blue = np.array(colour("Marine waters"), np.uint8)
+
+    low, middle, high = pale(np.stack([blue] * 3), np.float32([0.2, 0.5, 0.8]))
+
+    assert high.tolist() == blue.tolist()
+    np.testing.assert_allclose(low, 255 - 0.3 * (255 - blue.astype(float)), atol=0.51)
+    np.testing.assert_allclose(middle, (low.astype(float) + high) / 2, atol=1)
+    picture = picture_of([[LABELS.index("Marine waters")]])
+    picture.mosaic.scores[0, 0, LABELS.index("Marine waters")] = 0.5
+    canvas = np.asarray(draw_quicklook(picture, labels=LABELS, product="p", model="m"))
+    assert tuple(canvas[500, 1500]) == tuple(middle)
+    for shade in (low, high):
+        assert (canvas[:, -590:] == shade).all(axis=-1).any()
+
+
+def test_uncertain_cells_have_their_own_colour_and_row():
+    picture = picture_of([[3, 4]])
+    picture.mosaic.scores[0, 0, 3] = 0.3
+    picture = replace(picture, min_score=0.5)
+
+    rows = picture.legend(LABELS)
+
+    assert [(row.name, row.share) for row in rows] == [
+        (LABELS[4], 0.5),
+        ("Uncertain: all scores below 0.5", 0.5),
+    ]
+    found = picture.class_map(np.array([colour(label) for label in LABELS], np.uint8))
+    assert found.getpixel((3, 3)) == UNCERTAIN_COLOUR
+    assert found.getpixel((900, 3)) == colour(LABELS[4])
+
+
+def test_the_corners_say_where_they_lie():
+    grid = grid_of(240, 360, left=399_960, top=5_300_040)
+    said = []
+
+    class Notebook:
+        def text(self, at, text, *_args, anchor, **_options):
+            said.append((at, text, anchor))
+
+    draw_corners(Notebook(), grid, left=10, top=100, size=(900, 600))
+
+    corners = [(399_960, 5_300_040), (403_560, 5_300_040)]
+    corners += [(x, y - 2_400) for x, y in corners]
+    x, y = rasterio.warp.transform(
+        "EPSG:32633", "EPSG:4326", *map(list, zip(*corners, strict=True))
+    )
+    wanted = [f"{north:.3f}\u00b0 N, {east:.3f}\u00b0 E" for east, north in zip(x, y, strict=True)]
+    assert [text for _, text, _ in said] == wanted
+    assert [at for at, _, _ in said] == [(10, 90), (910, 90), (10, 710), (910, 710)]
+
+
+def test_a_place_west_and_south_says_so():
+    assert describe_corner(-8.5, -41.25) == "41.250\u00b0 S, 8.500\u00b0 W"
+    assert describe_corner(181, 0) == "0.000\u00b0 N, 179.000\u00b0 W"
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (12, 1), (1, 12)])
+@pytest.mark.parametrize("name", ["W" * 190, "one of many words " * 10])
+def test_no_text_leaves_its_room_however_long_names_are(shape, name):
+    picture = picture_of(np.arange(np.prod(shape)).reshape(shape) % 6)
+    labels = [f"{number}{name}" for number in range(19)]
+    about = {"attribution": "Contains modified Copernicus Sentinel data 2022"}
+
+    canvas = np.asarray(
+        draw_quicklook(picture, labels=labels, product=name, model=name, about=about)
+    )
+
+    assert (canvas[:, -60:] == 255).all()
+    assert (canvas[:, :60] == 255).all()
+    assert (canvas[-20:] == 255).all()
+    beside_legend = canvas[250:, -64 - 520 - 40 : -64 - 520 - 4]
+    maps_end = 250 + 49 * len(set(picture.classes.ravel().tolist()))
+    assert (beside_legend[: maps_end - 250] == 255).all()
+
+
+def test_the_picture_says_the_date_and_whose_data_it_shows():
+    assert title_of("my orchard", "2022-04-13T15:07:59Z")[1].endswith(", 13 April 2022")
+    assert title_of("S1A_IW_GRDH_1SDV_20170613T165043_x") == (
+        "Sentinel-1A, 13 June 2017",
+        "S1A_IW_GRDH_1SDV_20170613T165043_x",
+    )
+    plain = draw_quicklook(picture_of([[1]]), labels=LABELS, product="p", model="m")
+    about = {"attribution": "Contains modified Copernicus Sentinel data 2022"}
+    noted = draw_quicklook(picture_of([[1]]), labels=LABELS, product="p", model="m", about=about)
+    assert noted.height > plain.height
 
 
 def test_cells_that_reach_beyond_the_scene_are_cut_at_its_edge():
@@ -190,7 +309,5 @@ def test_a_picture_of_another_ending_is_refused_before_anything_is_done(tmp_path
     ],
 )
 def test_masked_cells_are_named_by_what_was_masked(counts, name):
-    from dataclasses import replace
-
     mosaic = replace(mosaic_of([[0, -1]]), counts=np.array(counts))
     assert QuicklookPicture(mosaic, grid_of(120, 240), 1200, RGB).masked_as == name

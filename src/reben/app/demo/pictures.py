@@ -73,7 +73,7 @@ def _false_colour(bands: Mapping[str, NDArray[Any]]) -> Image.Image:
 
 
 def colours_of(labels: Sequence[str]) -> dict[str, str]:
-    """Return label -> its colour, such as ``#00a600``: that of CORINE maps where there is one."""
+    """Return label -> its colour, such as ``#00a600``."""
     return {
         label: f"#{bytes(c).hex()}" for label, c in zip(labels, label_colours(labels), strict=True)
     }

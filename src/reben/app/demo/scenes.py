@@ -66,7 +66,7 @@ class SceneScores:
         return np.asarray(np.nan_to_num(self.scores_KYX, nan=-1).argmax(0))
 
     def class_map(self) -> Image.Image:
-        """Return the label with the highest score of each cell, in CORINE colours, RGBA."""
+        """Return the label with the highest score of each cell, in its colour, RGBA."""
         alpha = np.where(self.is_known, 255, 0).astype(np.uint8)
         return Image.fromarray(np.dstack([label_colours(self.labels)[self.best], alpha]), "RGBA")
 
@@ -165,6 +165,12 @@ def _check(file: Any, name: str) -> None:  # noqa: ANN401 - rasterio is optional
         raise UploadError(
             f"{name} has {file.width} x {file.height} pixels in {file.count} bands, more than is "
             "taken. Is it a raster of scores? It has a pixel for each cell, not for each 10 m."
+        )
+    what = file.tags().get("what", "scores")
+    if what != "scores":
+        raise UploadError(
+            f"{name} holds {what}, and the page shows the scores of all labels. Choose a file that "
+            "reben predict-scene wrote with --what scores, the default."
         )
     if not all(file.descriptions) or len(set(file.descriptions)) < file.count:
         raise UploadError(

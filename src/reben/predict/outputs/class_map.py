@@ -152,7 +152,7 @@ def write_map(  # noqa: PLR0913 - all after the second are named
     write_bytes(_names_file(path), _to_xml(names, colours))
     write_values(
         path,
-        classes_of(scores_YXK, options.min_score)[None],
+        classes_of(scores_YXK, options.min_score)[None].astype(np.uint8),
         nodata=MASKED,
         descriptions=("dominant class",),
         colours=colours,
@@ -162,8 +162,8 @@ def write_map(  # noqa: PLR0913 - all after the second are named
     )
 
 
-def classes_of(scores_YXK: NDArray[np.float32], min_score: float = 0) -> NDArray[np.uint8]:
-    """Return the values of a map of classes, uint8 [Y, X].
+def classes_of(scores_YXK: NDArray[np.float32], min_score: float = 0) -> NDArray[np.int64]:
+    """Return the values of a map of classes, int64 [Y, X].
 
     Args:
         scores_YXK: 0 to 1, NaN if masked.
@@ -178,7 +178,7 @@ def classes_of(scores_YXK: NDArray[np.float32], min_score: float = 0) -> NDArray
     values = filled.argmax(axis=-1) + 1
     # As doubles, in which a limit of 0.3 lies where it was set.
     values[filled.max(axis=-1).astype(np.float64) < min_score] = num_labels + 1
-    return np.where(is_masked, MASKED, values).astype(np.uint8)
+    return np.where(is_masked, MASKED, values)
 
 
 def names_of_classes(labels: Sequence[str], min_score: float = 0) -> dict[int, str]:

@@ -2,13 +2,13 @@
 
 Both maps show the same ground, north up. The scene is in true colour where B04, B03 and B02 are
 there, else radar: VV, VH and their ratio as red, green and blue. True colour is stretched for each
-scene by itself. Classes have the colours of CORINE maps; masked cells are hatched.
+scene by itself. Classes have the colours of their labels, paler where the highest score is low;
+masked cells are hatched.
 """
 
-import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from functools import cached_property
 from importlib.metadata import version
 
 import numpy as np
@@ -16,15 +16,37 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from reben.data.pictures import (
+    UNCERTAIN_COLOUR,
     colour_radar,
     fit_font,
     label_colours,
     load_font,
+    shorten,
     stretch,
     to_image,
-    wrap,
 )
 from reben.errors import BandsMismatchError
+from reben.predict.outputs.class_map import MASKED, classes_of
+from reben.predict.outputs.furniture import (
+    FAINT,
+    INK,
+    LEGEND_WIDTH,
+    LINE,
+    MASK,
+    PAPER,
+    RAMP_HEIGHT,
+    ROW,
+    SWATCH,
+    LegendRow,
+    draw_corners,
+    draw_legend,
+    draw_north,
+    draw_notes,
+    draw_ramp,
+    draw_scale,
+    hatched,
+    title_of,
+)
 from reben.predict.strips import Strip
 from reben.predict.windows import Mosaic
 from reben.scene.grid import GRID_METRES, Grid
@@ -36,16 +58,16 @@ _ENOUGH_PIXELS = 1100
 """Along the longer side, a quick look needs no more."""
 _GAMMA = 1.7
 
-_PAPER, _INK, _SOFT, _FAINT, _LINE = "#ffffff", "#16202a", "#4b5866", "#8a96a3", "#d5dbe1"
-_MASK, _HATCH = (236, 239, 242), (203, 210, 217)
+FULL_SCORE, PALE_SCORE = 0.8, 0.2
+"""A score from which on a class has its full colour, and one below which it is palest."""
+_PALEST = 0.3
+"""The share of its colour that a class keeps; the rest is white."""
 
 # In pixels of the picture.
 _MARGIN, _GAP, _MAP = 64, 44, 980
-_TOP = 214
-_LEGEND_WIDTH, _ROW, _SWATCH = 520, 50, 34
-_FOOT = 132
-
-_SENTINEL2 = re.compile(r"(?P<satellite>S2[A-D])_MSIL2A_(?P<date>\d{8})T\d{6}_.*_T(?P<tile>\w{5})")
+_LEAST_COLUMN = 470
+"""For the words above and below a narrow map."""
+_TOP, _BETWEEN, _NOTE = 256, 50, 34
 
 
 def colour_bands(available: Sequence[str]) -> tuple[str, ...]:
@@ -135,6 +157,7 @@ class QuicklookPicture:
         stride: Side length of a cell, in metres.
         bands: Names of the bands in few pixels.
         knows_clouds: Whether something tells where clouds are.
+        min_score: Below it, the highest score is uncertain.
     """
 
     mosaic: Mosaic
@@ -142,6 +165,12 @@ class QuicklookPicture:
     stride: int
     bands: tuple[str, ...]
     knows_clouds: bool = True
+    min_score: float = 0.0
+
+    @cached_property
+    def classes(self) -> NDArray[np.int64]:
+        """What the cells show, by the values of a map of classes, int64 [Y, X]."""
+        return classes_of(self.mosaic.scores, self.min_score)
 
     @property
     def masked_as(self) -> str:
@@ -180,146 +209,137 @@ class QuicklookPicture:
         pixels_per_cell = self.stride / GRID_METRES
         columns = (np.arange(width) + 0.5) * self.grid.width / width / pixels_per_cell
         rows = (np.arange(height) + 0.5) * self.grid.height / height / pixels_per_cell
-        dominant = self.mosaic.dominant[np.ix_(rows.astype(int), columns.astype(int))]
+        cells = np.ix_(rows.astype(int), columns.astype(int))
+        highest = np.nan_to_num(self.mosaic.scores).max(axis=-1)
+        of_values = np.concatenate([[MASK], palette, [UNCERTAIN_COLOUR]]).astype(np.uint8)
+        colours = pale(of_values[self.classes], highest)
+        is_uncertain = self.classes > len(palette)
+        colours[is_uncertain] = UNCERTAIN_COLOUR
         picture = np.asarray(hatched(width, height)).copy()
-        picture[dominant >= 0] = palette[dominant[dominant >= 0]]
+        is_known = self.classes[cells] != MASKED
+        picture[is_known] = colours[cells][is_known]
         return Image.fromarray(picture, "RGB")
+
+    def legend(self, labels: Sequence[str]) -> list[LegendRow]:
+        """Return the classes that are there, the most frequent first; then what is none."""
+        counts = np.bincount(self.classes.ravel(), minlength=len(labels) + 2)
+        shares = counts / self.classes.size
+        palette = label_colours(labels)
+        found = [value for value in range(1, len(labels) + 1) if counts[value]]
+        found.sort(key=lambda value: -counts[value])
+        rows = [
+            LegendRow(_swatch(palette[value - 1]), labels[value - 1], shares[value])
+            for value in found
+        ]
+        if counts[len(labels) + 1]:
+            name = f"Uncertain: all scores below {self.min_score:g}"
+            rows.append(LegendRow(_swatch(UNCERTAIN_COLOUR), name, shares[len(labels) + 1]))
+        if counts[MASKED]:
+            rows.append(LegendRow(hatched(SWATCH, SWATCH), self.masked_as, shares[MASKED]))
+        return rows
+
+
+def pale(colours: NDArray[np.uint8], scores: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Return colours as the map shows them at these scores: mixed with white where they are low.
+
+    Args:
+        colours: Red, green and blue, uint8 [..., 3].
+        scores: The highest score of each, 0 to 1, [...].
+    """
+    certainty = np.clip((scores - PALE_SCORE) / (FULL_SCORE - PALE_SCORE), 0, 1)[..., None]
+    share = _PALEST + (1 - _PALEST) * certainty
+    mixed: NDArray[np.float32] = 255 - (255 - colours.astype(np.float32)) * share
+    return np.rint(mixed).astype(np.uint8)
+
+
+def _swatch(colour: Sequence[int] | NDArray[np.uint8]) -> Image.Image:
+    red, green, blue = (int(part) for part in colour)
+    return Image.new("RGB", (SWATCH, SWATCH), (red, green, blue))
 
 
 def draw_quicklook(
-    picture: QuicklookPicture, *, labels: Sequence[str], product: str, model: str
+    picture: QuicklookPicture,
+    *,
+    labels: Sequence[str],
+    product: str,
+    model: str,
+    about: Mapping[str, str] | None = None,
 ) -> Image.Image:
-    """Return the quick look."""
+    """Return the quick look.
+
+    Args:
+        picture: What it shows.
+        labels: Names of the labels.
+        product: The name of the product.
+        model: The name of the model.
+        about: What is known of the product: ``sensing_time`` and ``attribution`` are shown.
+    """
+    about = about or {}
     width, height = picture.size
+    column = max(width, _LEAST_COLUMN)
     palette = label_colours(labels)
-    legend = list(picture.mosaic.shares(labels).items())
-    masked = float(picture.mosaic.is_masked.mean())
-    tall = max(height, _ROW * (len(legend) + (masked > 0)))
-    second = _MARGIN + width + _GAP
-    legend_left = second + width + _GAP
-    total = (legend_left + _LEGEND_WIDTH + _MARGIN, _TOP + tall + _FOOT)
-    canvas = Image.new("RGB", total, _PAPER)
+    rows = picture.legend(labels)
+    has_ramp = bool((picture.classes != MASKED).any())
+    notes = _notes(picture, model, about.get("attribution"))
+    tall = max(height + _BETWEEN, ROW * len(rows) + RAMP_HEIGHT * has_ramp)
+    second = _MARGIN + column + _GAP
+    legend_left = second + column + _GAP
+    total = (
+        legend_left + LEGEND_WIDTH + _MARGIN,
+        _TOP + tall + _NOTE * len(notes) + _BETWEEN + 14,
+    )
+    canvas = Image.new("RGB", total, PAPER)
     draw = ImageDraw.Draw(canvas)
-    title, subtitle = title_of(product)
     whole = total[0] - 2 * _MARGIN
-    draw.text((_MARGIN, 50), title, _INK, fit_font(title, 50, whole))
-    draw.text((_MARGIN, 112), subtitle, _FAINT, fit_font(subtitle, 26, whole))
+    sensed = about.get("sensing_time") or about.get("sentinel1_sensing_time", "")
+    for text, top, size, ink in zip(
+        title_of(product, sensed), (50, 112), (50, 26), (INK, FAINT), strict=True
+    ):
+        font = fit_font(text, size, whole, smallest=18)
+        draw.text((_MARGIN, top), shorten(text, font, whole), ink, font)
     what = "True colour" if picture.bands == RGB.names else "Radar: VV, VH, VV - VH"
     maps = (
         (_MARGIN, what, picture.scene_map()),
         (second, "Dominant land cover", picture.class_map(palette)),
     )
     for left, name, content in maps:
-        draw.text((left, _TOP - 16), name, _INK, load_font(32), anchor="ls")
+        draw.text((left, _TOP - 46), name, INK, load_font(32), anchor="ls")
         canvas.paste(content, (left, _TOP))
-        draw.rectangle((left - 1, _TOP - 1, left + width, _TOP + height), outline=_LINE)
-    share = "share of cells"
-    draw.text((legend_left + _LEGEND_WIDTH, _TOP - 16), share, _FAINT, load_font(22), anchor="rs")
-    for position, (label, part) in enumerate(legend):
-        top = _TOP + position * _ROW
-        swatch = Image.new("RGB", (_SWATCH, _SWATCH), tuple(palette[labels.index(label)].tolist()))
-        _draw_legend_row(canvas, swatch, label, part * (1 - masked), legend_left, top)
-    if masked > 0:
-        top = _TOP + len(legend) * _ROW
-        swatch = hatched(_SWATCH, _SWATCH)
-        _draw_legend_row(canvas, swatch, picture.masked_as, masked, legend_left, top)
-    foot = _TOP + height + 26
-    _draw_scale(draw, picture.grid, left=_MARGIN, top=foot, width=width)
-    _draw_north(draw, _MARGIN + width - 14, foot)
-    _draw_foot(draw, picture, model, left=second, top=foot)
+        draw.rectangle((left - 1, _TOP - 1, left + width, _TOP + height), outline=LINE)
+    draw_legend(canvas, rows, left=legend_left, top=_TOP)
+    if has_ramp:
+        draw_ramp(
+            canvas,
+            _ramp(palette, picture.classes),
+            (PALE_SCORE, FULL_SCORE),
+            left=legend_left,
+            top=_TOP + ROW * len(rows),
+        )
+    draw_corners(draw, picture.grid, left=_MARGIN, top=_TOP, size=picture.size)
+    foot = _TOP + height + _BETWEEN
+    left_edge, _, right_edge, _ = picture.grid.bounds
+    ground = (right_edge - left_edge) * column / width
+    draw_scale(draw, ground, left=_MARGIN, top=foot, width=column)
+    draw_north(draw, _MARGIN + column - 14, foot)
+    draw_notes(draw, notes, left=second, top=_TOP + tall, width=total[0] - _MARGIN - second)
     return canvas
 
 
-def title_of(product: str) -> tuple[str, str]:
-    """Return the title of a quick look and the line below it.
-
-    Example:
-        >>> title_of("S2B_MSIL2A_20220413T150759_N0400_R025_T33XWJ_20220414T082126")[0]
-        'Sentinel-2B, tile 33XWJ, 13 April 2022'
-        >>> title_of("my orchard")
-        ('my orchard', 'Land cover by windows of 1200 m')
-    """
-    match = _SENTINEL2.match(product)
-    if match is None:
-        return product, "Land cover by windows of 1200 m"
-    day = datetime.strptime(match["date"], "%Y%m%d")
-    satellite = match["satellite"].replace("S2", "Sentinel-2")
-    return f"{satellite}, tile {match['tile']}, {day.day} {day:%B %Y}", product
+def _ramp(palette: NDArray[np.uint8], classes: NDArray[np.int64]) -> NDArray[np.uint8]:
+    """Return the colours of the most frequent class from the lowest to the highest score."""
+    counts = np.bincount(classes.ravel(), minlength=len(palette) + 1)[1 : len(palette) + 1]
+    scores = np.linspace(PALE_SCORE, FULL_SCORE, 100, dtype=np.float32)
+    return pale(np.tile(palette[counts.argmax()], (100, 1)), scores)
 
 
-def scale_metres(ground_metres: float) -> int:
-    """Return a round length of about a quarter of a map.
-
-    Example:
-        >>> scale_metres(109_800), scale_metres(6_000)
-        (20000, 1000)
-    """
-    lengths = [digit * ten for ten in (1, 10, 100, 1000, 10_000, 100_000) for digit in (1, 2, 5)]
-    return max(length for length in lengths if length <= max(ground_metres * 0.27, 1))
-
-
-def hatched(width: int, height: int) -> Image.Image:
-    """Return a picture of thin diagonal lines on pale grey."""
-    diagonal = (np.arange(width)[None, :] + np.arange(height)[:, None]) % 12
-    # Between 0 and 1 across the edge of a line, so that it is not jagged.
-    strength = np.clip(2.2 - np.abs(diagonal - 5.5), 0, 1)[..., None]
-    mixed = np.array(_MASK) * (1 - strength) + np.array(_HATCH) * strength
-    return to_image(mixed / 255)
-
-
-def _draw_legend_row(
-    canvas: Image.Image, swatch: Image.Image, label: str, share: float, left: int, top: int
-) -> None:
-    draw = ImageDraw.Draw(canvas)
-    canvas.paste(swatch, (left, top))
-    draw.rectangle((left, top, left + _SWATCH - 1, top + _SWATCH - 1), outline="#b4bcc4")
-    room = _LEGEND_WIDTH - _SWATCH - 106
-    lines = wrap(label, load_font(24), room)
-    font = load_font(24 if len(lines) == 1 else 19)
-    for number, line in enumerate(lines):
-        middle = top + _SWATCH / 2 + (number - (len(lines) - 1) / 2) * 21
-        draw.text((left + _SWATCH + 16, middle), line, _INK, font, anchor="lm")
-    percent = f"{100 * share:.0f} %" if share >= 0.01 else "< 1 %"
-    right = (left + _LEGEND_WIDTH, top + _SWATCH / 2)
-    draw.text(right, percent, _SOFT, load_font(24), anchor="rm")
-
-
-def _draw_scale(draw: ImageDraw.ImageDraw, grid: Grid, *, left: int, top: int, width: int) -> None:
-    """Draw a bar of a round length in four parts, with its ends named."""
-    ground = grid.width * GRID_METRES
-    metres = scale_metres(ground)
-    length = width * metres / ground
-    for part in range(4):
-        start, stop = left + length * part / 4, left + length * (part + 1) / 4
-        fill = _INK if part % 2 == 0 else _PAPER
-        draw.rectangle((start, top, stop, top + 11), fill=fill, outline=_INK)
-    text = f"{metres // 1000} km" if metres >= 1000 else f"{metres} m"
-    draw.text((left, top + 22), "0", _SOFT, load_font(24))
-    draw.text((left + length, top + 22), text, _SOFT, load_font(24), anchor="ma")
-
-
-def _draw_north(draw: ImageDraw.ImageDraw, middle: int, top: int) -> None:
-    """Draw an arrow that points up, with its letter."""
-    tip, base, notch = top - 2, top + 34, top + 26
-    draw.polygon([(middle, tip), (middle - 13, base), (middle, notch)], fill=_INK)
-    draw.polygon([(middle, tip), (middle + 13, base), (middle, notch)], fill=_PAPER, outline=_INK)
-    draw.text((middle, base + 6), "N", _INK, load_font(24), anchor="ma")
-
-
-def _draw_foot(
-    draw: ImageDraw.ImageDraw, picture: QuicklookPicture, model: str, *, left: int, top: int
-) -> None:
-    """Say below the classes what they are, and who says so."""
-    grid = picture.grid
-    across = " x ".join(f"{n * GRID_METRES / 1000:g} km" for n in (grid.width, grid.height))
-    lines = (
-        f"The class with the highest score in each cell of {picture.stride} m"
-        + ("" if picture.knows_clouds else "; clouds are not known"),
+def _notes(picture: QuicklookPicture, model: str, attribution: str | None) -> list[str]:
+    """Return what the classes are, of which ground, who says so, and of whose data."""
+    left, bottom, right, top = picture.grid.bounds
+    across = f"{(right - left) / 1000:.4g} km x {(top - bottom) / 1000:.4g} km"
+    unknown = "" if picture.knows_clouds else "; clouds are not known"
+    notes = [
+        f"The class with the highest score in each cell of {picture.stride} m{unknown}",
+        f"{across}, {picture.grid.crs}",
         f"{model}, reben {version('reben')}",
-    )
-    for number, line in enumerate(lines):
-        colour = _SOFT if number == 0 else _FAINT
-        draw.text((left, top - 4 + 34 * number), line, colour, load_font(24))
-    right = left + picture.size[0] + _GAP + _LEGEND_WIDTH
-    draw.text((right, top - 4), grid.crs, _SOFT, load_font(24), anchor="ra")
-    draw.text((right, top + 30), across, _FAINT, load_font(24), anchor="ra")
+    ]
+    return [*notes, attribution] if attribution else notes
