@@ -39,6 +39,13 @@ _FILE = re.compile(
     rf"(?:(?P<before>.*)[_.\- ])?(?:{_BAND}|{REFERENCE_MAP_SUFFIX[1:]})(?P<ending>\.\w+)",
     re.IGNORECASE | re.ASCII | re.DOTALL,
 )
+_DESCRIPTION = re.compile(
+    rf"(?:(?P<before>.*)[_.:\- ])?{_BAND}(?:\s*[,(].*)?", re.IGNORECASE | re.ASCII | re.DOTALL
+)
+_SENTINEL = re.compile(
+    r"(?<![a-z\d])(?:s[12][a-d]?|sentinel[-_ ]?[12][a-d]?|msi|t\d\d[a-z]{3})(?![a-z\d])",
+    re.IGNORECASE | re.ASCII,
+)
 _OTHER_SATELLITES = re.compile(r"L[CETMO]\d\d_|HLS[._]|MOD\d|MYD\d|VNP\d", re.IGNORECASE)
 
 
@@ -83,6 +90,27 @@ def metres_named(text: str) -> int:
     """
     match = _NAME.fullmatch(text.strip())
     return int(match["metres"] or 0) if match else 0
+
+
+def band_described(text: str) -> str | None:
+    """Return the band that the description of a band in a file means; None if it means none.
+
+    Before the name may stand what tells a product of Sentinel: its name, or a tile; behind it what
+    is in brackets or after a comma.
+
+    Example:
+        >>> band_described("S2_B02"), band_described("20230821T101031_20230821T101559_T33UUP_B2")
+        ('B02', 'B02')
+        >>> band_described("B8A, central wavelength 865 nm"), band_described("Blue")
+        ('B8A', 'B02')
+        >>> band_described("SR_B2"), band_described("sur_refl_b02"), band_described("Band 2")
+        (None, None, None)
+    """
+    match = _DESCRIPTION.fullmatch(text.strip())
+    if match is None:
+        return band_named(text)
+    before = (match["before"] or "").replace("_", " ")
+    return band_named(match["band"]) if not before or _SENTINEL.search(before) else None
 
 
 def match_band_file(file: str, endings: tuple[str, ...] = TIFF_ENDINGS) -> BandFile | None:

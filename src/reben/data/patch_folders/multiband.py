@@ -5,7 +5,6 @@ size. A band that was brought to 10 m by repeating pixels is brought back withou
 other, the user chooses how.
 """
 
-import re
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,6 +23,7 @@ from reben.errors import (
     PatchShapeError,
     UnknownBandError,
 )
+from reben.spec.band_names import band_described
 from reben.spec.bands import PIXEL_METRES, BandSet, native_size
 from reben.spec.patches import PATCH_METRES, PATCH_PIXELS, Bounds
 
@@ -35,7 +35,6 @@ Resample = Literal["auto", "exact", "mean", "centre"]
 ``mean``, or by the one at their ``centre`` (the lower right one of the four in the middle).
 ``auto`` is exact where it can be, else the mean, with a warning that names the band."""
 RESAMPLES: tuple[Resample, ...] = get_args(Resample)
-_UNPADDED = re.compile(r"B([1-9])", re.ASCII)
 LEFT_OUT = "-"
 """Stands for a band of the file that is not one of a patch."""
 
@@ -147,8 +146,8 @@ def name_bands(
         )
     found: dict[str, int] = {}
     for place, text in enumerate(given, start=1):
-        name = text if text in also else _band_name(text)
-        if name is None:
+        name = band_described(text)
+        if name not in (*PIXEL_METRES, *also):
             if names is not None and text != LEFT_OUT:
                 raise UnknownBandError(
                     f"No band {text!r} in a patch. Bands: {', '.join((*PIXEL_METRES, *also))}; "
@@ -162,12 +161,6 @@ def name_bands(
             )
         found[name] = place
     return found
-
-
-def _band_name(text: str) -> str | None:
-    name = _UNPADDED.sub(r"B0\1", text.strip().upper()) if len(text.strip()) == 2 else ""
-    name = name or text.strip().upper()
-    return name if name in PIXEL_METRES else None
 
 
 def _is_repeated(name: str, pixels: NDArray[Any]) -> bool:
