@@ -133,7 +133,10 @@ def predict(  # noqa: PLR0913 - all but the first two are flags
         as_json: Write the result as JSON.
     """
     from reben.model.open import open_model
+    from reben.predict.larger import lead_to_scene
 
+    if len(inputs) == 1:
+        lead_to_scene(model, inputs[0], bands=bands, names=files.names)
     if out is not None:
         from reben.predict.patches import predict_patches
 

@@ -24,7 +24,7 @@ from reben.errors import (
     UnknownBandError,
 )
 from reben.spec.band_names import band_described
-from reben.spec.bands import PIXEL_METRES, BandSet, native_size
+from reben.spec.bands import PIXEL_METRES, S2, S2_FULL, TEN_METRES, BandSet, native_size
 from reben.spec.patches import PATCH_METRES, PATCH_PIXELS, Bounds
 
 if TYPE_CHECKING:
@@ -118,8 +118,8 @@ def _places(
         shown = ", ".join(text or "(no name)" for text in names or image.descriptions)
         raise BandsMismatchError(
             f"The model needs {', '.join(missing)}; the bands of {path} are called {shown}. If it "
-            "has them, name all bands in the order of the file, for example "
-            f"--band-names {','.join(bands)}"
+            "has them, name all in the order of the file, - for one to skip, for example "
+            f"--band-names {usual_names(image.count)}"
         )
     return {name: found[name] for name in bands}
 
@@ -161,6 +161,24 @@ def name_bands(
             )
         found[name] = place
     return found
+
+
+def usual_names(count: int) -> str:
+    """Return names as ``--band-names`` takes them for files of so many bands, in the usual order.
+
+    They are an example: only who made the file knows what its bands are.
+
+    Example:
+        >>> usual_names(4), usual_names(10)
+        ('B02,B03,B04,B08', 'B02,B03,B04,B05,B06,B07,B08,B8A,B11,B12')
+        >>> usual_names(13)  # of level 1C, with B10
+        'B01,B02,B03,B04,B05,B06,B07,B08,B8A,B09,-,B11,B12'
+    """
+    full = list(S2_FULL)
+    if count > len(full):
+        full.insert(full.index("B11"), LEFT_OUT)
+    usual = {len(bands): list(bands) for bands in (TEN_METRES, S2)}.get(count, full[:count])
+    return ",".join(usual + [LEFT_OUT] * (count - len(usual)))
 
 
 def _is_repeated(name: str, pixels: NDArray[Any]) -> bool:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from reben.data.patch_folders.multiband import name_bands
+from reben.data.patch_folders.multiband import name_bands, usual_names
 from reben.errors import MissingBandError, cut
 from reben.scene.band_names import CLASSIFICATION
 from reben.scene.band_source import BandFile
@@ -30,10 +30,19 @@ def read_multiband(
     places = name_bands(path, descriptions, names, (CLASSIFICATION,))
     wanted = {band: place for band, place in places.items() if band in (*S2_FULL, CLASSIFICATION)}
     if not set(wanted) - {CLASSIFICATION}:
+        offset = (
+            ""
+            if boa_offset is not None
+            else (
+                ", and if no tag states their offset: --boa-offset -1000 for ESA's numbers since "
+                "processing baseline 04.00, --boa-offset 0 for reflectance x 10000"
+            )
+        )
         called = cut(", ".join(text or "(no name)" for text in descriptions), 200)
         raise MissingBandError(
             f"{path} has no Sentinel-2 band by name; its {len(descriptions)} bands are called "
-            f"{called}. Name all of them in their order, - for one to skip: --band-names B02,B03,-"
+            f"{called}. Name all of them in their order, - for one to skip, for example "
+            f"--band-names {usual_names(len(descriptions))}{offset}"
         )
     with closed_on_error() as sources:
         for band, place in wanted.items():
