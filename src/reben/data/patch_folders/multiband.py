@@ -79,8 +79,8 @@ def read_multiband(
     averaged = [name for name in bands if resample == "auto" and how[name] == "mean"]
     if averaged:
         warnings.warn(
-            f"{', '.join(averaged)} had been interpolated to 10 m; the model gets the mean of the "
-            "pixels that make up one of theirs (--resample auto).",
+            f"{', '.join(averaged)} had been interpolated to 10 m, no pixels repeated: the model "
+            "gets the mean of those that make up one of its own (--resample auto).",
             SuspiciousInputWarning,
             stacklevel=2,
         )
@@ -116,10 +116,11 @@ def _places(
     missing = bands.missing_from(found)
     if missing:
         shown = ", ".join(text or "(no name)" for text in names or image.descriptions)
+        example = ",".join(bands) if len(bands) == image.count else usual_names(image.count)
         raise BandsMismatchError(
             f"The model needs {', '.join(missing)}; the bands of {path} are called {shown}. If it "
             "has them, name all in the order of the file, - for one to skip, for example "
-            f"--band-names {usual_names(image.count)}"
+            f"--band-names {example}"
         )
     return {name: found[name] for name in bands}
 
