@@ -29,6 +29,7 @@ from reben.spec.bands import PIXEL_METRES, sensor
 CLASSES = "scene classification, and pixels without data or saturated"
 NO_CLASSES = "no scene classification: only pixels without data are known to be bad"
 """What outputs say of the mask of a product that has none."""
+RADAR_ONLY = "pixels without Sentinel-1 data: clouds do not hide the ground from radar"
 _READERS = 4
 _SAMPLED_PIXELS = 1_000_000
 _SAMPLED_PLACES = (0.1, 0.3, 0.5, 0.7, 0.9)
@@ -42,22 +43,29 @@ class Scene:
         found: What a product reader found.
         resample: How bands that are stored with finer pixels than their own are brought to those;
             pixels without data do not count.
+        alignment: The grid of a scene without Sentinel-2; the others have that of their bands.
 
     Raises:
-        MissingBandError: If there is no Sentinel-2 band.
+        MissingBandError: If there is no Sentinel-2 band, and no grid.
         GridError: If the bands do not lie on one north-up grid of 10 m, or ``resample`` is exact
             and finer pixels are no repeats.
     """
 
-    def __init__(self, found: BandSources, resample: Resample = "auto") -> None:
+    def __init__(
+        self,
+        found: BandSources,
+        resample: Resample = "auto",
+        alignment: Alignment | None = None,
+    ) -> None:
         self.name = found.name
         self._found = found
         self._backscatter: Sentinel1 | None = None
         self._in_use: set[str] = set()
+        self._bands: frozenset[str] | None = None
         self._sentinel2 = tuple(band for band in PIXEL_METRES if band in found.sources)
-        if not self._sentinel2:
+        if not self._sentinel2 and alignment is None:
             raise MissingBandError(f"{found.name} has no Sentinel-2 band. {self._where_missing()}")
-        self._alignment: Alignment = align(found.sources)
+        self._alignment: Alignment = alignment or align(found.sources)
         self.grid: Grid = self._alignment.grid
         self._first: tuple[int, int] | None = None
         known = {key: text for key, text in found.about.items() if text}
@@ -70,8 +78,34 @@ class Scene:
     def add_backscatter(self, backscatter: Sentinel1, about: Mapping[str, str]) -> None:
         """Add Sentinel-1 bands."""
         self._backscatter = backscatter
-        apart = backscatter.known.days_from(self.name, self.about.get("sensing_time", ""))
+        sensed = self.about.get("sensing_time", "")
+        apart = backscatter.known.days_from(self.name, sensed) if self._sentinel2 else {}
         self.about = {**self.about, **about, **backscatter.known.about, **apart}
+
+    def for_bands(self, bands: Iterable[str]) -> Self:
+        """Return it for a model that uses some bands: its mask and facts are about those alone.
+
+        Clouds do not hide the ground from radar, and a gap of the radar is none of optical bands.
+        """
+        part = copy(self)
+        part._bands = frozenset(bands)
+        part._in_use = set(part._bands.intersection(self._sentinel2))
+        about = dict(self.about)
+        if not any(sensor(band) == "Sentinel-1" for band in part._bands):
+            about = {key: text for key, text in about.items() if not key.startswith("sentinel1")}
+        part.about = about if part._is_optical else {**about, "mask": RADAR_ONLY}
+        return part
+
+    @property
+    def _is_optical(self) -> bool:
+        """Whether optical bands are used."""
+        return bool(self._sentinel2 if self._bands is None else self._in_use)
+
+    @property
+    def _radar(self) -> tuple[str, ...]:
+        """The Sentinel-1 bands that are used."""
+        there = self._backscatter.bands if self._backscatter else ()
+        return tuple(band for band in there if self._bands is None or band in self._bands)
 
     @property
     def num_cut(self) -> tuple[int, int]:
@@ -120,7 +154,8 @@ class Scene:
         part, (row, column) = copy(self), self._first or (0, 0)
         x, y = self.grid.point(left, top)
         part.grid = replace(self.grid, left=x, top=y, width=width, height=height)
-        part._first, part._in_use = (row + top, column + left), set()
+        part._first = (row + top, column + left)
+        part._in_use = set() if self._bands is None else self._in_use
         if self._backscatter:
             part._backscatter = self._backscatter.cut(top, left, width)
         return part
@@ -147,7 +182,8 @@ class Scene:
         self.require(bands)
         self._check_rows(top, height)
         optical = [band for band in bands if sensor(band) == "Sentinel-2"]
-        self._in_use.update(optical)
+        if self._bands is None:
+            self._in_use = {*self._in_use, *optical}
         radar = [band for band in bands if band not in optical]
         with raster_environment(cache=True):
             with ThreadPoolExecutor(_READERS) as pool:
@@ -159,7 +195,7 @@ class Scene:
         return {band: strips[band] for band in bands}
 
     def read_mask(self, top: int, height: int) -> NDArray[np.uint8]:
-        """Return what each pixel of a strip is, [height, width] at 10 m.
+        """Return what each pixel of a strip is, [height, width] at 10 m; see also `for_bands`.
 
         Returns:
             0 for good pixels. 1 for no data: every Sentinel-2 band is 0 there, the scene
@@ -170,24 +206,28 @@ class Scene:
             good: it lies on the ground.
         """
         self._check_rows(top, height)
+        mask = np.full((height, self.grid.width), GOOD, np.uint8)
         with raster_environment(cache=True):
-            if CLASSIFICATION in self._found.sources:
-                classes = self._stored(CLASSIFICATION, top, height)
-                mask = mask_of(self._expanded(CLASSIFICATION, classes), self.name)
-            else:
-                mask = np.full((height, self.grid.width), GOOD, np.uint8)
-            bad = self._unmeasured(top, height)
-            for band in self._in_use:
-                saturated, missing = self._defects(band, top, height)
-                if saturated is not None:
-                    mask[self._expanded(band, saturated)] = OBSCURED
-                if missing is not None:
-                    bad |= self._expanded(band, missing)
-            mask[bad] = NO_DATA
-            if self._backscatter:
-                for band in self._backscatter.bands:
-                    _, measured = self._backscatter.read(band, top, height)
-                    mask[~measured] = NO_DATA
+            if self._is_optical:
+                mask = self._optical_mask(top, height)
+            for band in self._radar:
+                assert self._backscatter is not None  # noqa: S101 - an invariant
+                mask[~self._backscatter.read(band, top, height)[1]] = NO_DATA
+        return mask
+
+    def _optical_mask(self, top: int, height: int) -> NDArray[np.uint8]:
+        mask = np.full((height, self.grid.width), GOOD, np.uint8)
+        if CLASSIFICATION in self._found.sources:
+            classes = self._stored(CLASSIFICATION, top, height)
+            mask = mask_of(self._expanded(CLASSIFICATION, classes), self.name)
+        bad = self._unmeasured(top, height)
+        for band in self._in_use:
+            saturated, missing = self._defects(band, top, height)
+            if saturated is not None:
+                mask[self._expanded(band, saturated)] = OBSCURED
+            if missing is not None:
+                bad |= self._expanded(band, missing)
+        mask[bad] = NO_DATA
         return mask
 
     def check_offset(self, boa_offset: float | None) -> None:
@@ -211,14 +251,18 @@ class Scene:
         """Return a SHA-256 of a part of the pixels, which tells apart scenes of one name.
 
         Args:
-            bands: Which of its bands count; the scene classification does too.
+            bands: Which of its bands count; with optical ones the scene classification does, too.
         """
-        digest = hashlib.sha256()
-        wanted = [band for band in (*self._found.sources,) if band in {*bands, CLASSIFICATION}]
+        digest, counted = hashlib.sha256(), {*bands}
+        if counted.intersection(self._sentinel2):
+            counted.add(CLASSIFICATION)
+        wanted = [band for band in self._found.sources if band in counted]
         for band, pixels in self._sample(wanted, _FINGERPRINT_PLACES).items():
             digest.update(f"{band} {pixels.dtype} {pixels.shape}".encode())
             digest.update(np.ascontiguousarray(pixels).data)
         for band in self._backscatter.bands if self._backscatter else ():
+            if band not in counted:
+                continue
             top = self.grid.height // 2 // GRID_MULTIPLE * GRID_MULTIPLE
             top = min(top, self.grid.height - GRID_MULTIPLE)
             digest.update(self.read([band], top, GRID_MULTIPLE)[band].tobytes())
@@ -374,7 +418,9 @@ class Scene:
         return "".join(f"{band} should be at {missing[band]}. " for band in asked)
 
     def _own_facts(self) -> dict[str, str]:
-        facts = {"crs": self.grid.crs, **_summary(self._found.scaling)}
+        facts = {"crs": self.grid.crs}
+        if self._sentinel2:
+            facts |= _summary(self._found.scaling)
         columns, rows = self._alignment.cut
         if columns or rows:
             facts["cut"] = f"{columns} columns at the right, {rows} rows at the lower edge"
@@ -382,9 +428,8 @@ class Scene:
             f"{metres:.2f}" for metres in self._alignment.ground_metres
         )
         has_classes = CLASSIFICATION in self._found.sources
-        facts["mask"] = (
-            "scene classification, and pixels without data" if has_classes else NO_CLASSES
-        )
+        optical = "scene classification, and pixels without data" if has_classes else NO_CLASSES
+        facts["mask"] = optical if self._sentinel2 else RADAR_ONLY
         return facts
 
 

@@ -32,6 +32,11 @@ _CURES: Mapping[Mission, str] = {
 }
 
 
+def is_of(properties: Mapping[str, Any], mission: Mission) -> bool:
+    """Tell whether properties name a mission."""
+    return any(_OF[mission].search(_text(properties.get(key))) for key in (*_KEYS, "collection"))
+
+
 def require_mission(name: str, properties: Mapping[str, Any], mission: Mission) -> None:
     """Raise unless properties name a mission, or none; with Sentinel-2 not its level 1C.
 

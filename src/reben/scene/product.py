@@ -13,13 +13,14 @@ from reben.scene.band_names import CLASSIFICATION
 from reben.scene.band_scene import Scene
 from reben.scene.band_source import raster_environment
 from reben.scene.opening import Opening
-from reben.scene.radar.sentinel1 import open_sentinel1
+from reben.scene.radar.found import find_sentinel1, is_sentinel1
+from reben.scene.radar.sentinel1 import check_given, open_sentinel1, own_grid, put_on_grid
 from reben.scene.readers.arrays import read_arrays
 from reben.scene.readers.band_folder import read_multiband
 from reben.scene.readers.folder import product_in, read_folder
 from reben.scene.readers.safe import read_safe
 from reben.scene.readers.safe_files import METADATA_FILE, SafeFiles
-from reben.scene.readers.stac import open_item, read_stac
+from reben.scene.readers.stac import Item, open_item, read_stac
 from reben.scene.search import is_stac, only_item
 from reben.scene.sources import BandSources, closed_on_error
 from reben.scene.warping.reprojection import reprojected
@@ -33,9 +34,9 @@ _TIFF_ENDINGS = (".tif", ".tiff")
 
 
 def open_scene(  # noqa: PLR0913 - all after the first are named
-    product: "str | Path | Mapping[str, Any] | Dataset | DataArray",
+    product: Any,  # noqa: ANN401 - see below
     *,
-    sentinel1: "str | Path | Mapping[str, Any] | Dataset | None" = None,
+    sentinel1: Any = None,  # noqa: ANN401 - see below
     boa_offset: float | None = None,
     sentinel1_unit: Literal["db", "linear"] | None = None,
     sentinel1_quantity: Literal["sigma0", "gamma0", "beta0"] | None = None,
@@ -49,11 +50,14 @@ def open_scene(  # noqa: PLR0913 - all after the first are named
     Args:
         product: A Sentinel-2 level-2A product: a ``.SAFE`` folder, a zip of one (read in place),
             a folder with one file per band (``B02.tif``, ``..._B02_10m.tif``), a GeoTIFF of several
-            bands of 10 m, a STAC item (file, URL or mapping), an xarray Dataset with named bands,
-            or a mapping of DataArrays.
+            bands of 10 m, a STAC item (whatever `reben.scene.search.items_of` takes and holds one
+            alone), an xarray Dataset with named bands, or a mapping of DataArrays. Or a product of
+            Sentinel-1 in one of the forms below, which then is the scene: on its own grid if that
+            is one of 10 m that is true to scale, else warped to the UTM zone of its place.
         sentinel1: For models with Sentinel-1 bands, geocoded backscatter of the same place: a
-            folder with files named by VV and VH, a mapping of such files, a STAC item, or a
-            Dataset. It is warped to the grid of the Sentinel-2 product.
+            folder with files named by VV and VH, a GeoTIFF of both, a mapping of such files, a STAC
+            item, or a Dataset. It is warped to the grid of the Sentinel-2 product, or is the scene
+            if ``product`` is None.
         boa_offset: Added to the stored numbers to get reflectance x 10000, such as -1000. Needed
             only if the product does not state it.
         sentinel1_unit: The unit of the backscatter, if the product does not state it.
@@ -79,8 +83,19 @@ def open_scene(  # noqa: PLR0913 - all after the first are named
         DownloadError: If a STAC item could not be fetched.
         MissingExtraError: If rasterio is not installed.
     """
-    opening = Opening(resample=resample, reproject=reproject)
+    opening = Opening(
+        boa_offset=boa_offset,
+        trust_offset=trust_offset,
+        sentinel1_unit=sentinel1_unit,
+        sentinel1_quantity=sentinel1_quantity,
+        band_names=None if band_names is None else tuple(band_names),
+        resample=resample,
+        reproject=reproject,
+    )
     with raster_environment(cache=True):
+        product = open_item(only_item(product)) if is_stac(product) else product
+        if product is None or is_sentinel1(product, band_names):
+            return _open_radar(product, sentinel1, opening)
         found = _read(product, boa_offset, band_names)
         with closed_on_error() as opened:
             opened.update(found.sources)
@@ -101,8 +116,34 @@ def open_scene(  # noqa: PLR0913 - all after the first are named
     return scene
 
 
+def _open_radar(product: Any, sentinel1: Any, opening: Opening) -> Scene:  # noqa: ANN401
+    """Return a scene of Sentinel-1 alone."""
+    if (product is None) == (sentinel1 is None):
+        raise ConfigError(
+            "product is of Sentinel-1, and sentinel1 (--sentinel1) names one, too. Name one."
+            if product is not None
+            else "Name a product: product is None, and so is sentinel1."
+        )
+    if opening.boa_offset is not None or opening.trust_offset:
+        raise ConfigError(
+            "boa_offset and trust_offset are of Sentinel-2, and the product is of Sentinel-1 "
+            "alone. Leave them out (--boa-offset, --trust-offset)."
+        )
+    unit, quantity = opening.sentinel1_unit, opening.sentinel1_quantity
+    check_given(unit, quantity)
+    whole = sentinel1 if product is None else product
+    found = find_sentinel1(whole, (quantity, unit), opening.band_names)
+    with closed_on_error() as opened:
+        opened.update(found.sources)
+        alignment, grid = own_grid(found)
+        about = {"source": "Sentinel-1 alone", "sentinel1_grid": grid}
+        scene = Scene(BandSources(found.name, {}, {}, about=about), alignment=alignment)
+    scene.add_backscatter(*put_on_grid(found, scene.grid, unit, quantity))
+    return scene
+
+
 def _read(
-    product: "str | Path | Mapping[str, Any] | Dataset | DataArray",
+    product: "str | Path | Mapping[str, Any] | Dataset | DataArray | Item",
     boa_offset: float | None,
     band_names: Sequence[str] | None,
 ) -> BandSources:
@@ -116,8 +157,8 @@ def _read(
             f"{product if isinstance(product, str | Path) else 'the product'} is none. Leave it "
             "out: bands are found by the names of files, assets or variables."
         )
-    if is_stac(product):
-        return read_stac(open_item(only_item(product)), boa_offset)
+    if isinstance(product, Item):
+        return read_stac(product, boa_offset)
     if isinstance(product, str | Path):
         return _read_path(product, boa_offset)
     if isinstance(product, Mapping) or hasattr(product, "coords"):

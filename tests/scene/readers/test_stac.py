@@ -212,9 +212,12 @@ def test_a_missing_asset_is_named(made):
 
 
 def test_an_item_of_another_sensor_is_refused(made):
-    item = {**make_item(made), "assets": {"vv": {"href": "B02.tif"}, "hh": {"href": "B03.tif"}}}
+    item = {**make_item(made), "assets": {"hv": {"href": "B02.tif"}, "hh": {"href": "B03.tif"}}}
 
-    with pytest.raises(MissingBandError, match=r"no asset with a Sentinel-2 band.*vv, hh"):
+    with pytest.raises(MissingBandError, match=r"no asset with a Sentinel-2 band.*hv, hh"):
+        open_scene(write_item(made.path / "item.json", item))
+    item["assets"]["vv"] = {"href": "B04.tif"}
+    with pytest.raises(MissingBandError, match=r"lacks VH; models with Sentinel-1 use VV and VH"):
         open_scene(write_item(made.path / "item.json", item))
 
 

@@ -40,7 +40,8 @@ _UNIT_WORDS: Mapping[str, re.Pattern[str]] = {
 }
 _QUANTITY_WORDS: Mapping[str, re.Pattern[str]] = {
     quantity: re.compile(
-        rf"(?<![a-z])({name}|{sign})[\s_-]*(0|o|nought|naught|zero)(?![a-z\d])", re.IGNORECASE
+        rf"(?<![a-z])({name}|{sign})[\s_-]*(0|o|nought|naught|zero)(?!(?!v[vh])[a-z\d])",
+        re.IGNORECASE,
     )
     for quantity, name, sign in (
         ("sigma0", "sigma", "\N{GREEK SMALL LETTER SIGMA}"),
@@ -59,7 +60,13 @@ _HYP3 = re.compile(
 _HYP3_UNITS = {"p": "linear power", "d": "dB", "a": "amplitude"}
 _OPERA = re.compile(r"OPERA_L2_RTC-S1(?!-STATIC)", re.IGNORECASE)
 _PLANETARY = re.compile(r"sentinel-1-rtc|\.rtc\.tiff?$|^S1[A-D]_.._GRD.*_rtc$", re.IGNORECASE)
+_EARTH_ENGINE = re.compile(r"COPERNICUS/S1_GRD(?P<linear>_FLOAT)?", re.IGNORECASE)
 _IN_DB = re.compile(r"_db(?![a-z\d])", re.IGNORECASE)
+_UNIT_NAMES: Mapping[str, re.Pattern[str]] = {
+    "dB": re.compile(r"(?<![a-z])v[vh][^a-z\d]+db(?![a-z\d])", re.IGNORECASE),
+    "linear": re.compile(r"(?<![a-z])v[vh][^a-z\d]+lin(ear)?(?![a-z\d])", re.IGNORECASE),
+    "amplitude": re.compile(r"(?<![a-z])amplitude[^a-z\d]+v[vh](?![a-z\d])", re.IGNORECASE),
+}
 _FILTERED = re.compile(
     r"(?<![a-z])(spk(?![a-z])|speckle[-_ ]?filter|refined[-_ ]?lee|lee[-_ ]?(sigma|filter))",
     re.IGNORECASE,
@@ -76,7 +83,7 @@ def words_of_names(names: Iterable[str]) -> dict[str, str]:
         >>> words_of_names(["Sigma0_VV_db.tif"])
         {'the name': 'sigma0, dB'}
     """
-    words = {}
+    words: dict[str, str] = {}
     for name in names:
         if match := _HYP3.search(name):
             quantity = {"g": "gamma0", "s": "sigma0"}[match["quantity"].lower()]
@@ -87,13 +94,23 @@ def words_of_names(names: Iterable[str]) -> dict[str, str]:
             words["the name (OPERA RTC-S1)"] = "gamma0, linear power"
         elif _PLANETARY.search(name):
             words["the name (RTC of the Planetary Computer)"] = "gamma0, linear power"
-        else:
-            found = ", ".join(one for one, text in _QUANTITY_WORDS.items() if text.search(name))
-            if found:
-                words["the name"] = found + (", dB" if _IN_DB.search(name) else "")
+        elif match := _EARTH_ENGINE.search(name):
+            unit = "linear power" if match["linear"] else "dB"
+            words["the name (Earth Engine)"] = f"sigma0, {unit}"
+        elif said := _said_by(name):
+            key = "the name" if words.get("the name") in (None, said) else f"the name {name}"
+            words[key] = said
         if match := _FILTERED.search(name):
             words["the name (filter)"] = f"{match[0]}: a speckle filter"
     return words
+
+
+def _said_by(name: str) -> str:
+    quantities = [one for one, text in _QUANTITY_WORDS.items() if text.search(name)]
+    units = [one for one, text in _UNIT_NAMES.items() if text.search(name)]
+    if quantities and not units and _IN_DB.search(name):
+        units = ["dB"]
+    return ", ".join((*quantities, *units))
 
 
 def unit_of(

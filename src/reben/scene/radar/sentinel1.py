@@ -1,22 +1,16 @@
-"""Sentinel-1 for a scene: calibrated, geocoded backscatter, found by the names VV and VH."""
+"""Sentinel-1 on a grid: calibrated, geocoded backscatter beside Sentinel-2, or alone."""
 
-import os
-import re
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from reben.errors import (
-    ConfigError,
-    MissingBandError,
-    ProductError,
-    ProductLevelError,
-)
-from reben.scene.band_names import band_files
+from reben.data.places import to_degrees
+from reben.errors import ConfigError, GridError, ProductLevelError
+from reben.scene.alignment import Alignment, align, measure_ground
 from reben.scene.band_source import BandFile
-from reben.scene.grid import Grid
-from reben.scene.mission import require_mission
+from reben.scene.grid import GRID_METRES, GRID_MULTIPLE, Grid
 from reben.scene.radar.backscatter import (
     QUANTITIES,
     UNITS,
@@ -26,22 +20,17 @@ from reben.scene.radar.backscatter import (
     unit_of,
     words_of_names,
 )
+from reben.scene.radar.found import Found, find_sentinel1
 from reben.scene.radar.warped import Sentinel1, WarpedBand
-from reben.scene.readers.arrays import BandArray, named_arrays
-from reben.scene.readers.stac import Item, fields_of, open_item
-from reben.scene.search import is_stac, only_item
-from reben.scene.sources import BandSource, closed_on_error
+from reben.scene.sources import BandSource, Placement
 from reben.spec.bands import S1
+from reben.support.bounds import MAX_SCENE_SIDE
 from reben.support.times import time_in
 
 if TYPE_CHECKING:
     from xarray import Dataset
 
-# The name of a product as ESA distributes it, also of a zip of one.
-_LEVEL_1_NAME = re.compile(r"S1[A-D]_(S[1-6]|IW|EW|WV)_(GRD|SLC|RAW).*\.(SAFE|zip)$", re.IGNORECASE)
-_ASSET_WORDS = ("unit", "raster:unit", "title", "description")
-_TIMES = ("datetime", "start_datetime", "time")
-_ITEM_WORDS = ("card4l:measurement_type", "card4l:measurement_convention", "title", "description")
+_MOST_LATITUDE = 84.5
 
 
 def open_sentinel1(
@@ -55,26 +44,37 @@ def open_sentinel1(
     What differs from the training data is logged once.
 
     Args:
-        product: A folder of files named by VV and VH, a mapping of such files, a STAC item (file,
-            URL or mapping), or a Dataset with VV and VH.
+        product: As for `reben.scene.radar.found.find_sentinel1`.
         grid: The grid of the scene.
         unit: "db" or "linear", if the product does not state it.
         quantity: "sigma0", "gamma0" or "beta0", if the product does not state it.
     """
+    check_given(unit, quantity)
+    found = find_sentinel1(product, (quantity, unit))
+    backscatter, about = put_on_grid(found, grid, unit, quantity)
+    return backscatter, {"sentinel1": found.name, **about}
+
+
+def check_given(unit: str | None, quantity: str | None) -> None:
+    """Raise a ConfigError for a unit or a quantity that does not exist."""
     if unit is not None and unit not in UNITS:
         raise ConfigError(f"sentinel1_unit must be one of {', '.join(UNITS)}, not {unit!r}.")
     if quantity is not None and quantity not in QUANTITIES:
         raise ConfigError(
             f"sentinel1_quantity must be one of {', '.join(QUANTITIES)}, not {quantity!r}."
         )
-    found = _sources_of(product)
+
+
+def put_on_grid(
+    found: Found, grid: Grid, unit: Unit | None, quantity: Quantity | None
+) -> tuple[Sentinel1, dict[str, str]]:
+    """Return a product on a grid, as `open_sentinel1` does; its files are closed on an error."""
     name, sources = found.name, found.sources
     try:
-        _require_both(name, sources)
         named = words_of_names(found.names)
         warped, words = {}, dict(named)
         for band in S1:
-            _refuse_radar_geometry(sources[band])
+            refuse_radar_geometry(sources[band])
             told = {**found.words.get(band, {}), **sources[band].words}
             words |= told
             band_unit = unit_of(sources[band].name, told, unit, named)
@@ -87,113 +87,69 @@ def open_sentinel1(
         raise
     known.log(name, warped["VH"].typical_db)
     units = sorted({band.unit for band in warped.values()})
-    return Sentinel1(warped, known), {"sentinel1": name, "sentinel1_unit": " and ".join(units)}
+    return Sentinel1(warped, known), {"sentinel1_unit": " and ".join(units)}
 
 
-class _Found(NamedTuple):
-    name: str
-    sources: dict[str, BandSource]
-    words: Mapping[str, Mapping[str, str]]  # band -> what is said of it beside its file
-    names: Sequence[str]  # of the product and its files
-    times: Sequence[str] = ()  # when it was acquired, where that is stated
+def own_grid(found: Found) -> tuple[Alignment, str]:
+    """Return the grid of a product without Sentinel-2, and what it is, for provenance.
+
+    Where both bands lie on one north-up grid of 10 m that is true to scale, it is that grid;
+    else one of the UTM zone of its middle, around it, on multiples of 60 m.
+    """
+    for source in found.sources.values():
+        refuse_radar_geometry(source)
+    placements = {band: (source.name, source.placement) for band, source in found.sources.items()}
+    try:
+        return align(placements), "its own: nothing resampled"
+    except GridError:
+        name, placement = placements["VV"]
+        grid = _utm_grid(name, placement)
+    ground = measure_ground(grid, name)
+    metres = dict.fromkeys(placements, GRID_METRES)
+    said = f"{grid.crs}, multiples of 60 m: warped bilinearly in linear power"
+    return Alignment(grid, metres, (0, 0), ground), said
 
 
-def _sources_of(product: "str | Path | Mapping[str, Any] | Dataset") -> _Found:
-    if is_stac(product):
-        return _from_item(open_item(only_item(product)))
-    if isinstance(product, str | Path):
-        return _from_path(product)
-    is_mapping = isinstance(product, Mapping) and not hasattr(product, "data_vars")
-    if is_mapping and all(isinstance(value, str | Path) for value in product.values()):
-        files = {str(band).upper(): Path(path) for band, path in product.items()}
-        return _from_files("Sentinel-1 files", files, ())
-    given: Any = product
-    if not isinstance(given, Mapping) and not hasattr(given, "coords"):
-        raise ProductError(
-            f"sentinel1 must be a folder with files named by VV and VH, a mapping of such files, a "
-            f"STAC item or an xarray Dataset, not {type(given).__name__}."
+def _utm_grid(name: str, placement: Placement) -> Grid:
+    from rasterio.errors import CRSError
+    from rasterio.warp import transform_bounds
+
+    a, b, left, d, e, top = placement.transform
+    corners = [
+        (left + a * column + b * row, top + d * column + e * row)
+        for column in (0, placement.width)
+        for row in (0, placement.height)
+    ]
+    xs, ys = zip(*corners, strict=True)
+    longitude, latitude = to_degrees(placement.crs, sum(xs) / 4, sum(ys) / 4)
+    is_somewhere = math.isfinite(longitude) and abs(latitude) <= _MOST_LATITUDE
+    if not is_somewhere:
+        raise GridError(
+            f"{name} lies at {left:g}, {top:g} in {placement.crs[:40]}, where no UTM zone is. Warp "
+            "it to a reference system of metres first."
         )
-    arrays, attributes, crs = named_arrays(product)
-    require_mission("The Sentinel-1 Dataset", attributes, "Sentinel-1")
-    sources: dict[str, BandSource] = {
-        band: BandArray(arrays[band], f"{band} of the Sentinel-1 Dataset", crs)
-        for band in S1
-        if band in arrays
-    }
-    words = {key: value for key, value in attributes.items() if isinstance(value, str)}
-    name = str(attributes.get("name", "a Sentinel-1 Dataset"))
-    collection = str(attributes.get("collection", ""))
-    names = (name, collection)
-    return _Found(name, sources, dict.fromkeys(sources, words), names, _times(attributes))
-
-
-def _times(properties: Mapping[str, Any]) -> tuple[str, ...]:
-    return tuple(str(properties[key]) for key in _TIMES if properties.get(key) is not None)
-
-
-def _from_path(product: str | Path) -> _Found:
-    path = Path(product)
-    if not os.path.exists(path):  # noqa: PTH110 - no error for names that no file can have
-        raise ProductError(f"No Sentinel-1 product at {product}. Check the path.")
-    _refuse_safe(path)
-    if path.is_dir():
-        return _from_files(path.name, band_files(path, S1), (path.absolute().name,))
-    raise ProductError(
-        f"{product} is not a known kind of Sentinel-1 product. Pass a folder with files named "
-        "..._VV and ..._VH, or a STAC item (.json)."
-    )
-
-
-def _from_files(name: str, files: Mapping[str, Path], names: Sequence[str]) -> _Found:
-    with closed_on_error() as sources:
-        for band in S1:
-            if band in files:
-                sources[band] = BandFile(str(files[band]))
-    return _Found(name, sources, {}, (*names, *(files[band].name for band in sources)))
-
-
-def _from_item(item: Item) -> _Found:
-    require_mission(item.id, item.properties, "Sentinel-1")
-    words: dict[str, Mapping[str, str]] = {}
-    names = [item.id, str(item.properties.get("collection") or "")]
-    common = {key: str(item.properties[key]) for key in _ITEM_WORDS if item.properties.get(key)}
-    with closed_on_error() as sources:
-        for key, asset in item.assets.items():
-            band = key.upper()
-            if band not in S1:
-                continue
-            href = str(asset["href"])
-            sources[band] = BandFile(item.raster_path(href), item.shown(href))
-            fields = fields_of(asset)
-            told = {name: str(fields[name]) for name in _ASSET_WORDS if fields.get(name)}
-            words[band] = {**common, **told}
-            names.append(item.shown(href).rpartition("/")[-1])
-    return _Found(item.id, sources, words, names, _times(item.properties))
-
-
-def _require_both(name: str, sources: Mapping[str, BandSource]) -> None:
-    missing = S1.missing_from(sources)
-    if missing:
-        raise MissingBandError(
-            f"{name} lacks {' and '.join(missing)}; models with Sentinel-1 use VV and VH. Name "
-            "files (..._VV.tif), assets or variables by them."
+    zone = int((float(longitude) + 180) % 360 // 6) + 1
+    crs = f"EPSG:{(32600 if latitude >= 0 else 32700) + zone}"
+    step = GRID_METRES * GRID_MULTIPLE
+    try:
+        bounds = transform_bounds(placement.crs, crs, min(xs), min(ys), max(xs), max(ys))
+    except CRSError as error:
+        raise GridError(f"{name} cannot be warped to {crs}: {error}.") from None
+    if not all(map(math.isfinite, bounds)):
+        raise GridError(f"{name} is larger than {crs} reaches. Cut the place of interest out.")
+    west, south = (math.floor(edge / step) * step for edge in bounds[:2])
+    east, north = (math.ceil(edge / step) * step for edge in bounds[2:])
+    width, height = (east - west) // GRID_METRES, (north - south) // GRID_METRES
+    if max(width, height) > MAX_SCENE_SIDE:
+        raise GridError(
+            f"{name} covers {width} x {height} pixels of {GRID_METRES} m; a scene has at most "
+            f"{MAX_SCENE_SIDE:,} along a side. Cut the place of interest out."
         )
+    return Grid(crs, west, north, width, height)
 
 
-def _refuse_safe(path: Path) -> None:
-    is_safe = (path / "manifest.safe").exists() or (path / "measurement").is_dir()
-    if is_safe or _LEVEL_1_NAME.match(path.name):
-        raise ProductLevelError(
-            f"{path} is a level-1 product of Sentinel-1: digital numbers in radar geometry, "
-            "neither calibrated nor geocoded. Make terrain-corrected sigma0 from it first (SNAP: "
-            "apply orbit file, remove thermal noise, calibrate, terrain-correct), or use an RTC "
-            "product of the same pass."
-        )
-    if path.suffix.lower() == ".zip":
-        raise ProductError(f"{path} is a zip file. Unpack it and pass the folder with VV and VH.")
-
-
-def _refuse_radar_geometry(source: BandSource) -> None:
+def refuse_radar_geometry(source: BandSource) -> None:
+    """Raise a ProductLevelError for a band without a place on a map."""
     if not source.placement.crs:
         reason = "no reference system"
         if isinstance(source, BandFile) and source.is_tied_by_points:

@@ -9,6 +9,7 @@ interpolated from pixels without data; those get the mean of the training data, 
 import math
 from collections.abc import Mapping
 from copy import copy
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -20,7 +21,8 @@ from reben.errors import (
     ProductError,
     UnknownUnitError,
 )
-from reben.scene.grid import Grid
+from reben.scene.band_source import import_rasterio
+from reben.scene.grid import GRID_METRES, Grid
 from reben.scene.radar.backscatter import (
     Backscatter,
     Unit,
@@ -73,7 +75,27 @@ class WarpedBand:
         """Width and height of a pixel of the source on the ground, in the middle of the scene."""
         return self._warping.source_metres
 
+    @cached_property
+    def is_on_grid(self) -> bool:
+        """Whether its pixels are those of the grid, to a hundredth of one, so that none is warped.
+
+        The grid may leave out rows and columns at its right and lower edges.
+        """
+        placement, grid = self.source.placement, self.grid
+        as_crs = import_rasterio().crs.CRS.from_user_input
+        sides = placement.width - grid.width, placement.height - grid.height
+        a, _, left, _, e, top = placement.transform
+        across = left - grid.left, left + a * grid.width - grid.bounds[2]
+        down = top - grid.top, top + e * grid.height - grid.bounds[1]
+        return (
+            min(sides) >= 0
+            and as_crs(placement.crs) == as_crs(grid.crs)
+            and all(abs(metres) <= GRID_METRES / 100 for metres in (*across, *down))
+        )
+
     def _warp(self, top: int, height: int) -> NDArray[np.float32]:
+        if self.is_on_grid:
+            return self._to_power(self.source.read_rows(top, height, (0, self.grid.width)))
         return self._warping.warp(
             lambda rows, columns: self._to_power(self._stored_in(rows, columns)), top, height
         )
