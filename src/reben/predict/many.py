@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import closing, contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import lru_cache, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -199,7 +199,8 @@ def _do(task: SceneTask) -> bool:
     settings = {key: value for key, value in vars(options.settings).items() if key != "map"}
     model, model_fingerprint = _load(task.model, options.device)
     if task.out.exists() and not options.overwrite and not SceneProgress(task.out).exists:
-        _require_same(task, model_fingerprint)
+        radar = task.sentinel1 if model.bands.of_sensor("Sentinel-1") else None
+        _require_same(replace(task, sentinel1=radar), model_fingerprint)
         return False
     predict_scene(
         model,

@@ -4,6 +4,7 @@ What is finished is kept beside the output, so that the same call goes on after 
 output files appear when they are whole; the GeoTIFF is the last of them.
 """
 
+import logging
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -27,6 +28,8 @@ from reben.spec.patches import PATCH_METRES
 
 if TYPE_CHECKING:
     import torch
+
+logger = logging.getLogger(__name__)
 
 
 def predict_scene(  # noqa: PLR0913 - all after the third are named
@@ -63,8 +66,9 @@ def predict_scene(  # noqa: PLR0913 - all after the third are named
 
     Args:
         model: Whatever `reben.open_model` takes.
-        product: A Sentinel-2 product (folder, zip, STAC item, xarray Dataset), as
-            `reben.scene.product.open_scene` takes it; or what that returned.
+        product: A Sentinel-2 product (folder, zip, STAC item, xarray Dataset), or one of Sentinel-1
+            for a model of that alone, as `reben.scene.product.open_scene` takes it; or what that
+            returned.
         out: The GeoTIFF to write: a band for each label, a pixel for each cell of ``stride``
             metres, Cloud-Optimised.
         stride: Metres from one window to the next. Below 1200 windows overlap, and a cell gets the
@@ -134,7 +138,11 @@ def predict_scene(  # noqa: PLR0913 - all after the third are named
         resample=resample,
         reproject=reproject,
     )
-    _refuse_product(product, (*outputs, *further))
+    for read in (product, sentinel1):
+        _refuse_product(read, (*outputs, *further))
+    if None not in (sentinel1, product) and not model.bands.of_sensor("Sentinel-1"):
+        logger.warning("%s uses no Sentinel-1 band: sentinel1 is not read.", model_name)
+        sentinel1 = None
     with _opened(product, sentinel1, opening) as scene:
         work = SceneWork(model, model_name, scene, settings, outputs, area)
         with SceneProgress(outputs.out).held():

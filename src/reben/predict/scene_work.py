@@ -70,6 +70,8 @@ class SceneWork:
         area: Area | None = None,
     ) -> None:
         _require_bands(model, scene)
+        if isinstance(scene, Scene):
+            scene = scene.for_bands(model.bands)
         settings.map.require_room(len(model.labels))
         num_cut = getattr(scene, "num_cut", (0, 0))
         chosen = select(scene.name, scene.grid, settings.stride, area, num_cut)

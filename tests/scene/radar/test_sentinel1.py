@@ -377,7 +377,10 @@ def test_a_path_that_is_not_there_or_no_product_is_refused(tmp_path):
 
     with pytest.raises(ProductError, match="No Sentinel-1 product at"):
         open_sentinel1(tmp_path / "nowhere", GRID)
+    (tmp_path / "notes.txt").write_text("VV")
     with pytest.raises(ProductError, match="not a known kind of Sentinel-1 product"):
+        open_sentinel1(tmp_path / "notes.txt", GRID)
+    with pytest.raises(MissingBandError, match=r"lacks VV and VH.*describe bands of a GeoTIFF"):
         open_sentinel1(tmp_path / "S1A_RTC_VV.tif", GRID)
 
 

@@ -68,23 +68,27 @@ def is_sentinel1(product: Any, band_names: Sequence[str] | None = None) -> bool:
         band_names: Names of the bands of a GeoTIFF, if not those in it.
     """
     if isinstance(product, str | Path):
-        path = Path(product)
-        if not os.path.exists(path):  # noqa: PTH110 - no error for names that no file can have
-            return False
-        if _LEVEL_1_NAME.match(path.name) or (path / "measurement").is_dir():
-            return True
-        if not path.is_dir() and (path.suffix.lower() not in TIFF_ENDINGS or not path.is_file()):
-            return False
-        return _is_radar(band_names or [one.label for one in _in_path(path, None)])
+        return _is_radar_path(Path(product), band_names)
     if isinstance(product, Item):
-        return is_of(product.properties, "Sentinel-1") or _is_radar(
-            [label for one in product.assets.items() for label in _labels(product, *one)]
-        )
+        labels = [label for one in product.assets.items() for label in _labels(product, *one)]
+        return is_of(product.properties, "Sentinel-1") or _is_radar(labels)
     if hasattr(product, "coords"):
-        bands = product.coords["band"].values if "band" in product.coords else ()
+        listed = [product.coords[key] for key in ("band", "bands") if key in product.coords]
         variables = product.data_vars if hasattr(product, "data_vars") else ()
-        return _is_radar([*map(str, variables), *map(str, getattr(bands, "flat", ()))])
+        return _is_radar(
+            [*map(str, variables), *(str(one) for names in listed for one in names.values.flat)]
+        )
     return isinstance(product, Mapping) and _is_radar(list(map(str, product)))
+
+
+def _is_radar_path(path: Path, band_names: Sequence[str] | None) -> bool:
+    if not os.path.exists(path):  # noqa: PTH110 - no error for names that no file can have
+        return False
+    if _LEVEL_1_NAME.match(path.name) or (path / "measurement").is_dir():
+        return True
+    if not path.is_dir() and (path.suffix.lower() not in TIFF_ENDINGS or not path.is_file()):
+        return False
+    return _is_radar(band_names or [one.label for one in _in_path(path, None)])
 
 
 def find_sentinel1(
@@ -236,11 +240,12 @@ def _found(
     there = {band: one for band, one in chosen.items() if one is not None}
     missing = S1.missing_from(there)
     if missing:
-        labels = [one.label or "(no name)" for one in listed]
+        labels = cut(", ".join(one.label or "(no name)" for one in listed), 200)
         raise MissingBandError(
             f"{name} lacks {' and '.join(missing)}; models with Sentinel-1 use VV and VH. It has "
-            f"{cut(', '.join(labels), 200) or 'nothing'}. Name files (..._VV.tif), assets, "
-            "variables or descriptions of bands by them."
+            f"{labels or 'nothing'}. Name files (..._VV.tif), assets and variables by them, and "
+            'describe bands of a GeoTIFF: python -c "import rasterio; '
+            "rasterio.open('FILE.tif', 'r+').descriptions = ['VV', 'VH']\""
         )
     for one in there.values():
         if any(is_level_1_image(text.rpartition(".")[0] or text) for text in (one.label, one.file)):

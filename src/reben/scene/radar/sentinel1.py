@@ -1,16 +1,14 @@
 """Sentinel-1 on a grid: calibrated, geocoded backscatter beside Sentinel-2, or alone."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reben.data.places import to_degrees
 from reben.errors import ConfigError, GridError, ProductLevelError
-from reben.scene.alignment import Alignment, align, measure_ground
+from reben.scene.alignment import Alignment, align, is_aligned, measure_ground
 from reben.scene.band_source import BandFile
-from reben.scene.grid import GRID_METRES, GRID_MULTIPLE, Grid
+from reben.scene.grid import GRID_METRES, Grid
 from reben.scene.radar.backscatter import (
     QUANTITIES,
     UNITS,
@@ -22,15 +20,14 @@ from reben.scene.radar.backscatter import (
 )
 from reben.scene.radar.found import Found, find_sentinel1
 from reben.scene.radar.warped import Sentinel1, WarpedBand
-from reben.scene.sources import BandSource, Placement
+from reben.scene.sources import BandSource
+from reben.scene.warping.target import utm_edges
 from reben.spec.bands import S1
 from reben.support.bounds import MAX_SCENE_SIDE
 from reben.support.times import time_in
 
 if TYPE_CHECKING:
     from xarray import Dataset
-
-_MOST_LATITUDE = 84.5
 
 
 def open_sentinel1(
@@ -96,56 +93,22 @@ def own_grid(found: Found) -> tuple[Alignment, str]:
     Where both bands lie on one north-up grid of 10 m that is true to scale, it is that grid;
     else one of the UTM zone of its middle, around it, on multiples of 60 m.
     """
-    for source in found.sources.values():
+    sources = found.sources
+    for source in sources.values():
         refuse_radar_geometry(source)
-    placements = {band: (source.name, source.placement) for band, source in found.sources.items()}
-    try:
-        return align(placements), "its own: nothing resampled"
-    except GridError:
-        name, placement = placements["VV"]
-        grid = _utm_grid(name, placement)
-    ground = measure_ground(grid, name)
-    metres = dict.fromkeys(placements, GRID_METRES)
-    said = f"{grid.crs}, multiples of 60 m: warped bilinearly in linear power"
-    return Alignment(grid, metres, (0, 0), ground), said
-
-
-def _utm_grid(name: str, placement: Placement) -> Grid:
-    from rasterio.errors import CRSError
-    from rasterio.warp import transform_bounds
-
-    a, b, left, d, e, top = placement.transform
-    corners = [
-        (left + a * column + b * row, top + d * column + e * row)
-        for column in (0, placement.width)
-        for row in (0, placement.height)
-    ]
-    xs, ys = zip(*corners, strict=True)
-    longitude, latitude = to_degrees(placement.crs, sum(xs) / 4, sum(ys) / 4)
-    is_somewhere = math.isfinite(longitude) and abs(latitude) <= _MOST_LATITUDE
-    if not is_somewhere:
-        raise GridError(
-            f"{name} lies at {left:g}, {top:g} in {placement.crs[:40]}, where no UTM zone is. Warp "
-            "it to a reference system of metres first."
-        )
-    zone = int((float(longitude) + 180) % 360 // 6) + 1
-    crs = f"EPSG:{(32600 if latitude >= 0 else 32700) + zone}"
-    step = GRID_METRES * GRID_MULTIPLE
-    try:
-        bounds = transform_bounds(placement.crs, crs, min(xs), min(ys), max(xs), max(ys))
-    except CRSError as error:
-        raise GridError(f"{name} cannot be warped to {crs}: {error}.") from None
-    if not all(map(math.isfinite, bounds)):
-        raise GridError(f"{name} is larger than {crs} reaches. Cut the place of interest out.")
-    west, south = (math.floor(edge / step) * step for edge in bounds[:2])
-    east, north = (math.ceil(edge / step) * step for edge in bounds[2:])
-    width, height = (east - west) // GRID_METRES, (north - south) // GRID_METRES
+    if is_aligned(sources):
+        return align(sources), "its own: nothing resampled"
+    crs, (left, bottom, right, top) = utm_edges(sources)
+    width, height = (round(side / GRID_METRES) for side in (right - left, top - bottom))
     if max(width, height) > MAX_SCENE_SIDE:
         raise GridError(
-            f"{name} covers {width} x {height} pixels of {GRID_METRES} m; a scene has at most "
-            f"{MAX_SCENE_SIDE:,} along a side. Cut the place of interest out."
+            f"{found.name} covers {width} x {height} pixels of {GRID_METRES} m; a scene has at "
+            f"most {MAX_SCENE_SIDE:,} along a side. Cut the place of interest out."
         )
-    return Grid(crs, west, north, width, height)
+    grid = Grid(crs, left, top, width, height)
+    ground = measure_ground(grid, found.name)
+    said = f"{crs}, corner a multiple of 60 m: warped bilinearly in linear power"
+    return Alignment(grid, dict.fromkeys(sources, GRID_METRES), (0, 0), ground), said
 
 
 def refuse_radar_geometry(source: BandSource) -> None:

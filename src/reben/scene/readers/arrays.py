@@ -22,7 +22,7 @@ from reben.scene.offset import (
 )
 from reben.scene.readers.array_place import axes_of, crs_of, north_up, transform_of
 from reben.scene.sources import BandSources, Placement, Size
-from reben.spec.band_names import metres_named, nativeness
+from reben.spec.band_names import metres_named, nativeness, polarisation_named
 from reben.spec.bands import S2_FULL
 
 if TYPE_CHECKING:
@@ -215,8 +215,8 @@ def _split(array: "DataArray") -> dict[str, "DataArray"]:
     long_names = array.attrs.get("long_name")
     told += [[str(text) for text in long_names]] if isinstance(long_names, tuple | list) else []
     by_band = list(zip(*(texts for texts in told if len(texts) == count), strict=True))
-    names = [next(filter(_band_in, texts), texts[0]) for texts in by_band]
-    if not any(map(_band_in, names)):
+    names = [next(filter(_is_band, texts), texts[0]) for texts in by_band]
+    if not any(map(_is_band, names)):
         raise MissingBandError(
             f"The bands of the DataArray are called {', '.join(names) or 'nothing'}; bands are "
             "never identified by position. Name them: "
@@ -233,6 +233,10 @@ def _band_in(text: str) -> str | None:
     """Return the band that a name means, or a title such as 'Band 8A - Vegetation red edge'."""
     match = _TITLE.match(text)
     return band_named(f"B{match[1]}" if match else text)
+
+
+def _is_band(text: str) -> bool:
+    return bool(_band_in(text) or polarisation_named(text))
 
 
 def _by_band(arrays: Iterable[tuple[str, "DataArray"]]) -> dict[str, "DataArray"]:
