@@ -14,7 +14,7 @@ from reben.scene.grid import Grid
 from reben.scene.radar.found import find_sentinel1, is_sentinel1
 from reben.scene.radar.sentinel1 import open_sentinel1
 from reben.scene.readers.stac import open_item
-from reben.spec.band_names import polarisation_named
+from reben.spec.radar_names import polarisation_named
 from scene.made_up_product import write_tiff
 
 GRID = Grid("EPSG:32633", 300_000, 5_900_040, 120, 120)

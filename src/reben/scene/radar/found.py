@@ -22,10 +22,9 @@ from reben.spec.band_names import (
     RASTER_ENDINGS,
     TIFF_ENDINGS,
     band_named,
-    is_level_1_image,
-    polarisation_named,
 )
 from reben.spec.bands import S1, S2_FULL
+from reben.spec.radar_names import is_level_1_image, polarisation_named
 
 if TYPE_CHECKING:
     from xarray import Dataset

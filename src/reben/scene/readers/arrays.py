@@ -22,8 +22,9 @@ from reben.scene.offset import (
 )
 from reben.scene.readers.array_place import axes_of, crs_of, north_up, transform_of
 from reben.scene.sources import BandSources, Placement, Size
-from reben.spec.band_names import metres_named, nativeness, polarisation_named
+from reben.spec.band_names import metres_named, nativeness
 from reben.spec.bands import S2_FULL
+from reben.spec.radar_names import polarisation_named
 
 if TYPE_CHECKING:
     from xarray import DataArray, Dataset
