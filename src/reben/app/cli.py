@@ -27,6 +27,7 @@ from reben.app.verbs import (
     predict,
     publish,
     scene,
+    statistics,
     train,
 )
 from reben.errors import RebenError, first_line
@@ -90,6 +91,7 @@ _VERBS: tuple[Callable[..., None], ...] = (
     data.synthesize,
     data.encode,
     data.inspect,
+    statistics.statistics,
     train.train,
     evaluate.evaluate,
     evaluate.calibrate,

@@ -37,7 +37,7 @@ from reben.errors import (
 )
 from reben.spec.bands import BandSet, native_size, require_band
 from reben.spec.patches import PATCH_METRES
-from reben.spec.statistics import Statistics
+from reben.spec.statistics import Statistics, Upsampling
 
 NamedBands = Mapping[str, ArrayLike | Tensor]
 """Band -> raw values, [h, w] or [B, h, w]."""
@@ -94,7 +94,10 @@ class Preprocess(nn.Module):
         """
         device = self.mean.device
         x_BCHW = torch.cat(
-            [self._resize(bands[name].to(device, torch.float32)[:, None]) for name in self.bands],
+            [
+                resize(bands[name].to(device, torch.float32), self.size, self.statistics.upsampling)
+                for name in self.bands
+            ],
             dim=1,
         )
         return (x_BCHW - self.mean) / self.std
@@ -103,16 +106,16 @@ class Preprocess(nn.Module):
         """Return bands, size and upsampling, for ``print(model)``."""
         return f"{self.bands}, {self.size} pixels, {self.statistics.upsampling}"
 
-    def _resize(self, x_B1hw: Tensor) -> Tensor:
-        if x_B1hw.shape[-1] == self.size:
-            return x_B1hw
-        mode = self.statistics.upsampling
-        # The published statistics were measured with aligned corners: their means differ from the
-        # native ones, which bilinear sampling without aligned corners would preserve.
-        align = None if mode == "nearest" else True
-        return functional.interpolate(
-            x_B1hw, (self.size, self.size), mode=mode, align_corners=align
-        )
+
+def resize(x_Bhw: Tensor, size: int, upsampling: Upsampling) -> Tensor:
+    """Return a band as images, [B, 1, size, size], in the dtype of its floats."""
+    x_B1hw = x_Bhw[:, None]
+    if x_B1hw.shape[-1] == size:
+        return x_B1hw
+    # The published statistics were measured with aligned corners: their means differ from the
+    # native ones, which bilinear sampling without aligned corners would preserve.
+    align = None if upsampling == "nearest" else True
+    return functional.interpolate(x_B1hw, (size, size), mode=upsampling, align_corners=align)
 
 
 def check_bands(bands: NamedBands, needed: BandSet) -> dict[str, Tensor]:

@@ -18,7 +18,7 @@ from reben.learn.settings import (
 )
 from reben.spec.bands import BandSet
 from reben.spec.labels import LABELS
-from reben.spec.statistics import Upsampling, published_sizes
+from reben.spec.statistics import LARGEST_SIDE, Upsampling, published_sizes
 from reben.support.toml_files import parse_toml
 
 Accelerator = Literal["auto", "cpu", "gpu", "cuda", "mps"]
@@ -26,6 +26,8 @@ Precision = Literal["auto", "32-true", "16-mixed", "bf16-mixed"]
 ChannelsLast = Literal["auto", "yes", "no"]
 Loss = Literal["bce", "focal", "asymmetric"]
 
+PUBLISHED, AUTO = "published", "auto"
+"""Band statistics that are no file."""
 PAPER_WARMUP_STEPS = 1000
 """Steps of the warm-up. Source: default of the published training script."""
 PAPER_PRECISION = "32-true"
@@ -125,7 +127,14 @@ class TrainConfig:
     upsampling: Upsampling = setting(
         "nearest", "How bands of 20 m and 60 m are resampled to the image size."
     )
-    image_size: int = setting(120, "Side length of the images in pixels.")
+    image_size: int = setting(120, "Side length of the images in pixels.", ge=1, le=LARGEST_SIDE)
+    statistics: str = setting(
+        PUBLISHED,
+        "Mean and deviation of the bands: published (those for image size and upsampling), auto "
+        "(measured on the train patches), or a file of reben statistics or config.json of a model.",
+        card="Band statistics",
+        allowed=Allowed("published, auto, or a file", lambda text: text.strip() != ""),
+    )
     pretrained: bool = setting(
         False,
         "Start from timm's pretrained weights, adapted to the number of channels.",
@@ -232,10 +241,11 @@ class TrainConfig:
         for name, hint in get_type_hints(TrainConfig).items():
             value = check_value(name, getattr(self, name), hint, SETTINGS[name].allowed)
             object.__setattr__(self, name, value)
-        if self.image_size not in published_sizes():
+        if self.statistics == PUBLISHED and self.image_size not in published_sizes():
             sizes = ", ".join(map(str, published_sizes()))
             raise ConfigError(
-                f"image_size {self.image_size} has no published band statistics; choose {sizes}."
+                f"image_size {self.image_size} has no published band statistics; choose {sizes}, "
+                "or have them measured on the train patches: --statistics auto"
             )
         BandSet.parse(self.bands)
         if self.batch_size < self.world_size * self.accumulate:

@@ -148,6 +148,8 @@ class Summary(TypedDict, total=False):
     """Split -> labels that no patch of it has: a model cannot learn, or be measured on, them."""
     not_applied: list[str]
     new_head: bool
+    statistics_source: str
+    """Where mean and deviation of the bands come from."""
     precision: str
     channels_last: bool
     in_effect: InEffect

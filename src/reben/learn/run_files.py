@@ -14,10 +14,12 @@ CONFIG_FILE = "config.toml"
 """The settings; what makes a folder a run that can be resumed."""
 ENVIRONMENT_FILE = "environment.json"
 METRICS_FILE = "metrics.csv"
+STATISTICS_FILE = "statistics.json"
+"""The band statistics of a run that does not take the published ones."""
 LOG_FILE = "train.log"
 CHECKPOINT_FOLDER = "checkpoints"
 
-_BEFORE_CONFIG = (LOG_FILE, ENVIRONMENT_FILE, METRICS_FILE, SUMMARY_FILE)
+_BEFORE_CONFIG = (LOG_FILE, ENVIRONMENT_FILE, METRICS_FILE, SUMMARY_FILE, STATISTICS_FILE)
 _RANKS = ("RANK", "LOCAL_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK")
 
 

@@ -146,10 +146,11 @@ def _train(  # noqa: PLR0913 - those of `train`, checked
     from reben.learn.training.effect import what_is_in_effect
     from reben.learn.training.hardware import build_fabric
     from reben.learn.training.record import RunRecorder
-    from reben.learn.training.start import first_classifier
+    from reben.learn.training.start import first_classifier, statistics_for
 
     seed_everything(config.seed, verbose=False)
-    start = first_classifier(config, load=not resuming.has_all)
+    statistics = statistics_for(config, dataset, out if resuming.wanted else None)
+    start = first_classifier(config, load=not resuming.has_all, statistics=statistics)
     loaders = training_loaders(dataset, start.classifier, config)
     for loader in loaders:
         loader.dataset.require_stored()
@@ -165,7 +166,7 @@ def _train(  # noqa: PLR0913 - those of `train`, checked
             recorder.note_effect(what_is_in_effect(config, start, fabric, facts["num_train"]))
             if not resuming.wanted:
                 held.enter_context(new_folder(out))
-            begin(config, fabric.device, recorder, resuming.checkpoint)
+            begin(config, statistics, fabric.device, recorder, resuming.checkpoint)
         work = partial(
             _run,
             training=training,
@@ -260,6 +261,7 @@ def _facts(
         },
         "not_applied": list(start.classifier.not_applied),
         "new_head": config.init is not None and start.weights.get("new_head", False),
+        "statistics_source": start.classifier.config.statistics.source,
         "precision": choose_precision(config),
         "channels_last": choose_channels_last(config, start.classifier),
     }

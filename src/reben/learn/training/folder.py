@@ -6,14 +6,16 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from reben.data.statistics import write_statistics
 from reben.errors import RunError
-from reben.learn.config import TrainConfig
+from reben.learn.config import PUBLISHED, TrainConfig
 from reben.learn.run_files import (
     CHECKPOINT_FOLDER,
     CONFIG_FILE,
     ENVIRONMENT_FILE,
     LOG_FILE,
     METRICS_FILE,
+    STATISTICS_FILE,
     require_new,
 )
 from reben.learn.training.checkpoints import CHECKPOINTS, Checkpoint
@@ -21,6 +23,7 @@ from reben.learn.training.environment import describe_environment
 from reben.model.folder import BEST_FOLDER, SUMMARY_FILE
 from reben.model.folder import CONFIG_FILE as MODEL_CONFIG_FILE
 from reben.model.weights import WEIGHTS_FILE
+from reben.spec.statistics import Statistics
 from reben.support.atomic import output_error, remove_leftovers, write_text
 from reben.support.locks import locked
 
@@ -30,7 +33,15 @@ if TYPE_CHECKING:
     from reben.learn.training.record import RunRecorder
 
 _WRITTEN = (
-    *(CONFIG_FILE, ENVIRONMENT_FILE, METRICS_FILE, SUMMARY_FILE, MODEL_CONFIG_FILE, WEIGHTS_FILE),
+    *(
+        CONFIG_FILE,
+        ENVIRONMENT_FILE,
+        METRICS_FILE,
+        STATISTICS_FILE,
+        SUMMARY_FILE,
+        MODEL_CONFIG_FILE,
+        WEIGHTS_FILE,
+    ),
     *CHECKPOINTS,
 )
 """Files of a run that are replaced as a whole."""
@@ -61,6 +72,7 @@ def held_alone(out: Path) -> AbstractContextManager[object]:
 
 def begin(
     config: TrainConfig,
+    statistics: Statistics,
     device: "torch.device",
     recorder: "RunRecorder",
     checkpoint: Checkpoint | None,
@@ -75,6 +87,9 @@ def begin(
         return
     environment = describe_environment(device)
     write_text(out / ENVIRONMENT_FILE, json.dumps(environment, indent=2, ensure_ascii=False) + "\n")
+    if config.statistics != PUBLISHED:
+        write_statistics(statistics, out / STATISTICS_FILE)
+        recorder.say(f"Band statistics: {statistics.source}.")
     recorder.write()
     recorder.say(
         f"Training {config.backbone} on {facts['num_train']} patches with bands {config.bands}, "

@@ -1,17 +1,24 @@
 """The classifier that a training starts from: new, or with the weights of another model."""
 
+import logging
 from pathlib import Path
 from typing import NamedTuple
 
+from reben.data.dataset import Dataset
+from reben.data.statistics import measure_statistics, read_statistics
 from reben.errors import ConfigError
-from reben.learn.config import TrainConfig
+from reben.learn.config import AUTO, PUBLISHED, TrainConfig
 from reben.learn.run import InitialWeights
+from reben.learn.run_files import STATISTICS_FILE
 from reben.learn.training.optimiser import classification_head
 from reben.model.classifier import Classifier
 from reben.model.folder import fetch_model
 from reben.model.hub import split_revision
 from reben.model.open import name_of, open_model
 from reben.model.weights import WEIGHTS_FILE
+from reben.spec.statistics import Statistics, published_statistics
+
+_logger = logging.getLogger(__name__)
 
 
 class Start(NamedTuple):
@@ -22,12 +29,48 @@ class Start(NamedTuple):
     """Where its weights come from."""
 
 
-def first_classifier(config: TrainConfig, *, load: bool = True) -> Start:
+def statistics_for(config: TrainConfig, dataset: Dataset, run: Path | None = None) -> Statistics:
+    """Return the statistics that a training takes.
+
+    Args:
+        config: The settings.
+        dataset: The patches; those of the train split are measured if the settings say so.
+        run: The folder of the run to resume, which keeps those that it began with.
+
+    Raises:
+        ConfigError: If a file holds no statistics for bands, image size and upsampling.
+    """
+    bands, size, upsampling = config.band_set, config.image_size, config.upsampling
+    kept = None if run is None else run / STATISTICS_FILE
+    if config.statistics == PUBLISHED:
+        found = published_statistics(size, upsampling)
+    elif kept is not None and kept.is_file():
+        found = read_statistics(kept)
+    elif config.statistics == AUTO:
+        patches = dataset["train"].with_bands(bands)
+        _logger.info("Measuring the statistics of %d patches.", len(patches))
+        found = measure_statistics(patches, size=size, upsampling=upsampling).statistics
+    else:
+        found = read_statistics(config.statistics)
+    if (found.size, found.upsampling) != (size, upsampling):
+        raise ConfigError(
+            f"The statistics in {config.statistics} are for {found.size} pixels with "
+            f"{found.upsampling} upsampling, and the images have {size} with {upsampling}. Measure "
+            f"them for these: reben statistics {dataset.store.path} --image-size {size} "
+            f"--upsampling {upsampling} --out FILE, or --statistics auto"
+        )
+    return found.select(bands)
+
+
+def first_classifier(
+    config: TrainConfig, *, load: bool = True, statistics: Statistics | None = None
+) -> Start:
     """Return the classifier before the first step.
 
     Args:
         config: The settings.
         load: Whether to load the weights to start from; a checkpoint has all of them.
+        statistics: Those of `statistics_for`; by default the published ones.
     """
     classifier = Classifier(
         config.backbone,
@@ -36,13 +79,14 @@ def first_classifier(config: TrainConfig, *, load: bool = True) -> Start:
         labels=config.label_names,
         image_size=config.image_size,
         upsampling=config.upsampling,
+        statistics=statistics,
         drop_rate=config.drop_rate,
         drop_path_rate=config.drop_path_rate,
     )
     if not load:
         return Start(classifier, InitialWeights())
     if config.init is not None:
-        return Start(classifier, _take_weights(classifier, config.init))
+        return Start(classifier, _take_weights(classifier, config))
     if config.pretrained:
         return Start(classifier, _timm_weights(classifier))
     return Start(classifier, InitialWeights(kind="random", new_head=True))
@@ -67,8 +111,9 @@ def _timm_weights(classifier: Classifier) -> InitialWeights:
     )
 
 
-def _take_weights(classifier: Classifier, name: str) -> InitialWeights:
+def _take_weights(classifier: Classifier, config: TrainConfig) -> InitialWeights:
     """Load the weights of another model, but for the head if its labels are others."""
+    name = str(config.init)
     hub_id = revision = None
     place = name
     if not Path(name).exists():
@@ -87,6 +132,13 @@ def _take_weights(classifier: Classifier, name: str) -> InitialWeights:
             f"init {name} takes the bands {', '.join(given.bands)}, and bands are "
             f"{', '.join(classifier.bands)}. Set bands to {','.join(given.bands)}, or start from "
             "another model."
+        )
+    stats = given.config.statistics
+    if config.statistics == PUBLISHED and stats != classifier.config.statistics:
+        raise ConfigError(
+            f"init {name} was trained with other statistics than the published ones: "
+            f"{stats.source}. Name its config.json (--statistics), or have them measured: "
+            "--statistics auto"
         )
     weights = given.state_dict()
     has_new_head = given.labels != classifier.labels

@@ -19,6 +19,7 @@ from reben.publish.markdown import Markdown, escape
 from reben.spec.bands import PIXEL_METRES, BandSet, Sensor, native_size, sensor
 from reben.spec.labels import LABELS
 from reben.spec.patches import PATCH_METRES
+from reben.spec.statistics import SOURCE
 from reben.support.json_files import check_values
 from reben.support.plain_json import to_plain
 
@@ -126,6 +127,7 @@ def model_values(model: Classifier) -> dict[str, Any]:
         "upsampling": config.upsampling,
         "image_size": config.image_size,
         "statistics_source": config.statistics.source,
+        "published_statistics": config.statistics.source == SOURCE,
         "labels": model.labels,
         "land_cover": set(model.labels).issubset(LABELS),
         "temperature": config.temperature,

@@ -239,10 +239,7 @@ def _differences(run: Run, found: CardPatches) -> Iterator[ChangedSetting]:
     listed = set()
     for name, theirs, own in run.differences_from_paper():
         listed.add(name)
-        shown = _name_of(first_weights(run)) if name == "init" else _shown(own)
-        if name in ("drop_rate", "drop_path_rate"):
-            shown = _rate(run, name)
-        yield ChangedSetting(SETTINGS[name].card, _shown(theirs), shown)
+        yield ChangedSetting(SETTINGS[name].card, _shown(theirs), _in_effect(run, name, own))
     defaults = TrainConfig()
     for name in ("drop_rate", "drop_path_rate"):
         rate = _rate(run, name)
@@ -257,6 +254,15 @@ def _differences(run: Run, found: CardPatches) -> Iterator[ChangedSetting]:
         yield ChangedSetting(
             "Patches that a batch norm averages over", "a whole batch", f"{over:,} of {batch:,}"
         )
+
+
+def _in_effect(run: Run, name: str, own: object) -> str:
+    """Return what a setting came to; files and folders may be called anything."""
+    if name == "init":
+        return _name_of(first_weights(run))
+    if name == "statistics":
+        return str(run.summary.get("statistics_source", "unknown"))
+    return _rate(run, name) if name in ("drop_rate", "drop_path_rate") else _shown(own)
 
 
 def _unknown(stated: Mapping[str, str]) -> str:
