@@ -3,6 +3,7 @@ import logging
 import numpy as np
 import pytest
 import rasterio
+from rasterio.windows import Window
 
 from reben.errors import ConfigError, GridError
 from reben.scene.product import open_scene
@@ -48,6 +49,35 @@ def test_repeated_pixels_are_taken_back_and_interpolated_ones_averaged_aloud(tmp
     for band, step in (("B12", 2), ("B01", 6)):
         means = layers[band].reshape(180 // step, step, 240 // step, step).mean((1, 3))
         np.testing.assert_allclose(strip[band], means, rtol=1e-7)
+
+
+@pytest.mark.parametrize(("row", "column"), [(1, 0), (5, 3), (4, 2)])
+@pytest.mark.parametrize("resample", ["auto", "exact"])
+def test_an_image_cut_within_coarser_pixels_begins_behind_them(
+    tmp_path, caplog, row, column, resample
+):
+    path, _ = write(tmp_path / "whole.tif", holes=["B05"])
+    with rasterio.open(path) as file:
+        window = Window(column, row, 240 - column, 180 - row)
+        profile = file.profile | {"width": 240 - column, "height": 180 - row}
+        profile["transform"] = from_origin(300_000 + 10 * column, 5_900_040 - 10 * row, 10)
+        with rasterio.open(tmp_path / "s.tif", "w", **profile) as part:
+            part.write(file.read(window=window))
+            part.descriptions = BANDS
+
+    with open_scene(tmp_path / "s.tif", boa_offset=0, resample=resample) as scene:
+        strip, mask = scene.read(BANDS, 0, scene.grid.height), scene.read_mask(0, 120)
+
+    first_row, first_column = (6 if row else 0), (6 if column else 0)
+    assert scene.grid.point(0, 0) == (300_000 + 10 * first_column, 5_900_040 - 10 * first_row)
+    assert f"{first_row - row} rows at its upper edge" in caplog.text
+    assert "mean" not in scene.about["resampled"]
+    for band in BANDS:
+        step = PIXEL_METRES[band] // 10
+        native = numbers(band, 240, 180)[first_row // step :, first_column // step :]
+        height, width = strip[band].shape
+        np.testing.assert_array_equal(strip[band], native[:height, :width])
+    assert mask.shape == (120, scene.grid.width)
 
 
 def test_what_the_sample_does_not_show_is_said_when_it_is_read(tmp_path, caplog):

@@ -1,7 +1,8 @@
 """One grid for all bands of a scene, or an error that says why there is none."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 from reben.data.places import MOST_OFF, ground_size
 from reben.errors import GridError, cut
@@ -33,6 +34,14 @@ class Alignment:
     pixel_metres: Mapping[str, int]
     cut: tuple[int, int]
     ground_metres: tuple[float, float]
+
+    def beginning_at(self, row: int, column: int) -> Self:
+        """Return the grid without the rows above a row, and the columns before a column."""
+        width, height = self.grid.width + self.cut[0] - column, self.grid.height + self.cut[1] - row
+        cut = width % GRID_MULTIPLE, height % GRID_MULTIPLE
+        left, top = self.grid.point(column, row)
+        grid = replace(self.grid, left=left, top=top, width=width - cut[0], height=height - cut[1])
+        return replace(self, grid=grid, cut=cut)
 
 
 class _UnfitGridError(GridError):

@@ -4,6 +4,7 @@ import hashlib
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from copy import copy
 from dataclasses import replace
 from typing import Any, Self
@@ -34,6 +35,7 @@ _READERS = 4
 _SAMPLED_PIXELS = 1_000_000
 _SAMPLED_PLACES = (0.1, 0.3, 0.5, 0.7, 0.9)
 _FINGERPRINT_PLACES = (0.5,)
+_SQUARE = (36, 2400)
 
 
 class Scene:
@@ -68,11 +70,12 @@ class Scene:
         self._alignment: Alignment = alignment or align(found.sources)
         self.grid: Grid = self._alignment.grid
         self._first: tuple[int, int] | None = None
-        known = {key: text for key, text in found.about.items() if text}
-        self.about: Mapping[str, str] = {**known, **self._own_facts()}
         metres = self._alignment.pixel_metres
         factors = {band: native_metres(band) // metres[band] for band in self._sentinel2}
         self._finer = FinerBands(self.name, factors, resample)
+        self._begin_with_whole_pixels()
+        known = {key: text for key, text in found.about.items() if text}
+        self.about: Mapping[str, str] = {**known, **self._own_facts()}
         self._look_at_finer()
 
     def add_backscatter(self, backscatter: Sentinel1, about: Mapping[str, str]) -> None:
@@ -316,6 +319,22 @@ class Scene:
         name = self._found.sources[band].name
         return self._found.scaling[band].apply(stored, name)
 
+    def _begin_with_whole_pixels(self) -> None:
+        """Leave out rows and columns before repeated pixels of 20 m and 60 m begin."""
+        if max(self._alignment.pixel_metres.values()) > GRID_METRES:
+            return
+
+        def read(band: str, top: int, left: int) -> NDArray[Any]:
+            height = min(_SQUARE[0], self.grid.height - top)
+            columns = left, min(left + _SQUARE[1], self.grid.width)
+            return self._known(band, self._found.sources[band].read_rows(top, height, columns))
+
+        with raster_environment(cache=True), suppress(ProductError, PixelValueError):
+            row, column = self._finer.begin(read, (self.grid.height, self.grid.width))
+            if row or column:
+                self._alignment = self._alignment.beginning_at(row, column)
+                self.grid, self._first = self._alignment.grid, (row, column)
+
     def _look_at_finer(self) -> None:
         """See from a part of each band with finer pixels how it was brought to those."""
         with raster_environment(cache=True):
@@ -424,6 +443,10 @@ class Scene:
         columns, rows = self._alignment.cut
         if columns or rows:
             facts["cut"] = f"{columns} columns at the right, {rows} rows at the lower edge"
+        if self._first:
+            rows, columns = self._first
+            begin = f"{columns} columns at the left, {rows} rows at the upper edge"
+            facts["cut"] = ", ".join(filter(None, (begin, facts.get("cut"))))
         facts["pixel_metres_on_ground"] = " x ".join(
             f"{metres:.2f}" for metres in self._alignment.ground_metres
         )

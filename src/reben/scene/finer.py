@@ -1,7 +1,7 @@
 """Bands that are stored with finer pixels than their own, brought back to those."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,9 +9,12 @@ from numpy.typing import NDArray
 from reben.data.patch_folders.multiband import Resample
 from reben.errors import GridError
 from reben.scene.band_names import native_metres
+from reben.scene.grid import GRID_MULTIPLE
+from reben.scene.sources import Size
 
 logger = logging.getLogger(__name__)
 
+_PLACES = (0.1, 0.3, 0.5, 0.7, 0.9)
 _WORDS = {
     "mean": "mean of finer pixels",
     "centre": "centre of finer pixels",
@@ -51,6 +54,36 @@ class FinerBands:
         if self._how[band] == "exact" and not _repeats(stored, native, factor):
             self._found_interpolated(band, factor)
         return native
+
+    def begin(self, read: Callable[[str, int, int], NDArray[np.generic]], size: Size) -> Size:
+        """Return the first row and column at which repeated pixels of all bands begin.
+
+        An image that is cut out anywhere begins within a pixel of 20 m or 60 m. What follows that
+        pixel can be taken back as it was.
+
+        Args:
+            read: Returns a square of a band as stored by its first row and column.
+            size: Rows and columns of the image.
+        """
+        if self._resample not in ("auto", "exact"):
+            return 0, 0
+        found: list[dict[str, set[int]]] = [{}, {}]
+        for share in _PLACES if self.factors else ():
+            top, left = (int(side * share) // GRID_MULTIPLE * GRID_MULTIPLE for side in size)
+            for band, factor in self.factors.items():
+                square = read(band, top, left)
+                for axis, turned in enumerate((square, square.T)):
+                    found[axis].setdefault(band, set()).update(_steps(turned, factor))
+        row, column = (_first(steps, self.factors) for steps in found)
+        if row or column:
+            logger.warning(
+                "%s: %d rows at its upper edge and %d columns at its left are left out: they are "
+                "parts of pixels of 20 m or 60 m, which were repeated to 10 m.",
+                self._scene,
+                row,
+                column,
+            )
+        return row, column
 
     @property
     def about(self) -> dict[str, str]:
@@ -100,6 +133,20 @@ def average_down(values: NDArray[np.generic], factor: int) -> NDArray[np.float32
         np.float32
     )
     return means
+
+
+def _steps(stored: NDArray[np.generic], factor: int) -> set[int]:
+    """Return the rows, modulo ``factor``, at which numbers differ from those above."""
+    upper, lower = stored[:-1], stored[1:]
+    differ = ((upper != lower) & (upper != 0) & (lower != 0)).any(axis=1)
+    return {int(row + 1) % factor for row in np.flatnonzero(differ)}
+
+
+def _first(steps: Mapping[str, set[int]], factors: Mapping[str, int]) -> int:
+    """Return the first row at which pixels of all bands begin that are repeated."""
+    known = [(factors[band], *rows) for band, rows in steps.items() if len(rows) == 1]
+    fits = (row for row in range(GRID_MULTIPLE) if all(row % n == first for n, first in known))
+    return next(fits, 0)
 
 
 def _repeats(stored: NDArray[np.generic], native: NDArray[np.float32], factor: int) -> bool:

@@ -78,6 +78,13 @@ def test_a_real_file_of_twelve_bands_is_a_scene(tmp_path):
     names = ["B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B09", "B11", "B12"]
     with open_scene(CASE, boa_offset=-1000, band_names=names) as scene:
         assert (scene.grid.width, scene.grid.height) == (252, 252)
-        b02 = scene.read(["B02"], 0, 6)["B02"]
+        strip, about = scene.read(["B02", "B05", "B01"], 0, 252), scene.about
     with rasterio.open(CASE) as file, warnings.catch_warnings():
-        np.testing.assert_array_equal(b02, file.read(2)[:6, :252].astype(int) - 1000)
+        # It is cut so that its pixels of 20 m and 60 m begin with its second column.
+        for number, band, step in ((2, "B02", 1), (5, "B05", 2), (1, "B01", 6)):
+            stored = file.read(number)[:252, 1:253].astype(int) - 1000
+            np.testing.assert_array_equal(strip[band], stored[::step, ::step])
+        assert scene.grid.left == file.bounds.left + 10
+    assert "1 columns at the left, 0 rows at the upper edge, 3 columns at the right" in about["cut"]
+    assert about["resampled"].endswith("B12: repeated pixels taken back")
+    assert "mean" not in about["resampled"]
