@@ -24,7 +24,40 @@ _SHOWN = 8
 
 @Parameter(name="*")
 @dataclass(frozen=True)
-class SceneFlags:
+class OpeningFlags:
+    """How products are opened, where they do not say it themselves."""
+
+    sentinel1_unit: _Unit | None = None
+    """Unit of the Sentinel-1 values, where the product does not say."""
+    sentinel1_quantity: _Quantity | None = None
+    """What the Sentinel-1 values are, where the product does not say."""
+    boa_offset: float | None = None
+    """What is added to digital numbers, such as -1000, where the product does not say."""
+    band_names: str | None = None
+    """Names of the bands of a GeoTIFF of several bands in its order, separated by commas; - for one
+    to skip. Default: the descriptions in the file."""
+    resample: _Resample = "auto"
+    """How 20 m and 60 m bands that are stored at 10 m get their own pixels back: auto takes them
+    where pixels are repeated and else their mean, and says so; exact refuses other than repeats;
+    mean; centre."""
+    reproject: Switch = False
+    """Warp a product whose reference system does not measure the ground, or whose pixels are not
+    of 10, 20 and 60 m, to the UTM zone of its place while it is read."""
+    trust_offset: Switch = False
+    """Read pixels that contradict their offset all the same."""
+
+    @property
+    def opening(self) -> "Opening":
+        """How products are opened."""
+        from reben.scene.opening import Opening
+
+        names = None if self.band_names is None else tuple(self.band_names.split(","))
+        return Opening.of(self, band_names=names)
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class SceneFlags(OpeningFlags):
     """How scenes are predicted."""
 
     stride: int = 1200
@@ -42,29 +75,11 @@ class SceneFlags:
     measures: Annotated[str | None, Parameter(name="--with")] = None
     """Also write how certain cells are, into ..._certainty.tif: score (the highest), gap (to the
     second), entropy, separated by commas."""
-    sentinel1_unit: _Unit | None = None
-    """Unit of the Sentinel-1 values, where the product does not say."""
-    sentinel1_quantity: _Quantity | None = None
-    """What the Sentinel-1 values are, where the product does not say."""
-    boa_offset: float | None = None
-    """What is added to digital numbers, such as -1000, where the product does not say."""
-    band_names: str | None = None
-    """Names of the bands of a GeoTIFF of several bands in its order, separated by commas; - for one
-    to skip. Default: the descriptions in the file."""
-    resample: _Resample = "auto"
-    """How 20 m and 60 m bands that are stored at 10 m get their own pixels back: auto takes them
-    where pixels are repeated and else their mean, and says so; exact refuses other than repeats;
-    mean; centre."""
-    reproject: Switch = False
-    """Warp a product whose reference system does not measure the ground, or whose pixels are not
-    of 10, 20 and 60 m, to the UTM zone of its place while it is read."""
     aoi: str | None = None
     """Area of interest: a file (GeoJSON, GeoPackage, shapefile, WKT). Only windows that touch it
     are read, predicted and written."""
     bbox: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None
     """The same as a box in degrees: west,south,east,north."""
-    trust_offset: Switch = False
-    """Read pixels that contradict their offset all the same."""
     bands: str | None = None
     """Bands of the model in their order, for a published model whose name does not say."""
     device: str = "auto"
@@ -74,14 +89,6 @@ class SceneFlags:
     """Windows that go through the network together."""
     overwrite: Switch = False
     """Replace outputs that are there."""
-
-    @property
-    def opening(self) -> "Opening":
-        """How products are opened."""
-        from reben.scene.opening import Opening
-
-        names = None if self.band_names is None else tuple(self.band_names.split(","))
-        return Opening.of(self, band_names=names)
 
     @property
     def area(self) -> str | None:
