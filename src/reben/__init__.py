@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from reben.model.open import open_model
     from reben.model.scores import Scores
     from reben.predict.many import predict_scenes
+    from reben.predict.outputs.class_map import MapOptions
     from reben.predict.patch_options import PredictOptions, PredictOutcome
     from reben.predict.patches import embed_patches, find_patches, predict_patches
     from reben.predict.scene import predict_scene
@@ -76,6 +77,7 @@ _HOMES = {
     "EncodeReport": "reben.data.encoding.report",
     "LABELS": "reben.spec.labels",
     "Loader": "reben.data.loader",
+    "MapOptions": "reben.predict.outputs.class_map",
     "ModelConfig": "reben.model.config",
     "OnnxFile": "reben.model.export",
     "PAPER_LABELS": "reben.spec.labels",
@@ -150,6 +152,7 @@ __all__ = [
     "Dataset",
     "EncodeReport",
     "Loader",
+    "MapOptions",
     "ModelConfig",
     "OnnxFile",
     "PatchTable",

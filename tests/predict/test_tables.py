@@ -1,12 +1,13 @@
 import csv
 import json
+import sys
 import tracemalloc
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from reben.errors import ConfigError
+from reben.errors import ConfigError, MissingExtraError
 from reben.predict.polygons import from_wkb, rings_of, to_wkb
 from reben.predict.table_files import require_ending, write_table
 from reben.predict.tables import Rows, batch_of_scores
@@ -151,6 +152,12 @@ def test_formats_of_places_need_places(tmp_path, ending):
 def test_an_unknown_ending_lists_those_there_are(tmp_path):
     with pytest.raises(ConfigError, match=r"'\.xlsx'.*\.parquet, \.geoparquet, \.csv"):
         require_ending(".xlsx")
+
+
+def test_a_geopackage_without_its_extra_is_refused_before_anything_is_done(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyogrio", None)
+    with pytest.raises(MissingExtraError, match=r"reben\[tables\]"):
+        require_ending(".gpkg")
 
 
 def test_a_table_that_fails_leaves_what_stood_there(tmp_path):

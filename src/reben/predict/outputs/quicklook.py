@@ -65,8 +65,8 @@ _PALEST = 0.3
 
 # In pixels of the picture.
 _MARGIN, _GAP, _MAP = 64, 44, 980
-_LEAST_COLUMN = 470
-"""For the words above and below a narrow map."""
+_LEAST_COLUMN, _FOR_NOTES = 470, 900
+"""For the words above and below a narrow map; below a narrower one, notes need more room."""
 _TOP, _BETWEEN, _NOTE = 256, 50, 34
 
 
@@ -281,12 +281,14 @@ def draw_quicklook(
     rows = picture.legend(labels)
     has_ramp = bool((picture.classes != MASKED).any())
     notes = _notes(picture, model, about.get("attribution"))
-    tall = max(height + _BETWEEN, ROW * len(rows) + RAMP_HEIGHT * has_ramp)
+    foot, below_legend = height + _BETWEEN, ROW * len(rows) + RAMP_HEIGHT * has_ramp
+    is_wide = column >= _FOR_NOTES
+    notes_top = foot if is_wide else max(foot, below_legend)
     second = _MARGIN + column + _GAP
     legend_left = second + column + _GAP
     total = (
         legend_left + LEGEND_WIDTH + _MARGIN,
-        _TOP + tall + _NOTE * len(notes) + _BETWEEN + 14,
+        _TOP + max(notes_top + _NOTE * len(notes), below_legend) + _BETWEEN + 14,
     )
     canvas = Image.new("RGB", total, PAPER)
     draw = ImageDraw.Draw(canvas)
@@ -316,12 +318,12 @@ def draw_quicklook(
             top=_TOP + ROW * len(rows),
         )
     draw_corners(draw, picture.grid, left=_MARGIN, top=_TOP, size=picture.size)
-    foot = _TOP + height + _BETWEEN
     left_edge, _, right_edge, _ = picture.grid.bounds
     ground = (right_edge - left_edge) * column / width
-    draw_scale(draw, ground, left=_MARGIN, top=foot, width=column)
-    draw_north(draw, _MARGIN + column - 14, foot)
-    draw_notes(draw, notes, left=second, top=_TOP + tall, width=total[0] - _MARGIN - second)
+    draw_scale(draw, ground, left=_MARGIN, top=_TOP + foot, width=column)
+    draw_north(draw, _MARGIN + column - 14, _TOP + foot)
+    room = column if is_wide else total[0] - _MARGIN - second
+    draw_notes(draw, notes, left=second, top=_TOP + notes_top, width=room)
     return canvas
 
 
