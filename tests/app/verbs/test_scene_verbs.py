@@ -116,8 +116,8 @@ def test_a_box_names_the_windows_to_predict_and_may_begin_with_a_minus(folder, t
     assert "1 windows in the area (1 outside), 0 of them left out" in capsys.readouterr().err
 
     out = tmp_path / "elsewhere.tif"
-    assert run(words(folder, folder / "scene1", "--out", out, "--bbox", "-3,45,-2,46")) == 1
+    assert run(words(folder, folder / "scene1", "--out", out, "--bbox", "-3,45,-2,46")) == 2
     assert "from -3.0000 to -2.0000 in longitude" in capsys.readouterr().err
 
-    assert run(words(folder, folder / "scene1", "--out", out, *box, "--aoi", "a.gpkg")) == 1
+    assert run(words(folder, folder / "scene1", "--out", out, *box, "--aoi", "a.gpkg")) == 2
     assert "--aoi and --bbox both name an area" in capsys.readouterr().err
