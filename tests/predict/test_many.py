@@ -268,7 +268,7 @@ def test_a_cluster_of_two_workers_does_the_scenes(folder, tmp_path):
 @pytest.mark.filterwarnings("default")
 def test_a_cluster_that_is_not_there_is_said(folder, tmp_path, monkeypatch):
     pytest.importorskip("distributed")
-    monkeypatch.setattr("reben.predict.many._CONNECT_SECONDS", 1)
+    monkeypatch.setattr("reben.predict.sharing._CONNECT_SECONDS", 1)
     with pytest.raises(SceneError, match=r"no Dask scheduler at tcp://127\.0\.0\.1:9"):
         predict_scenes(folder / "model", ["x"], tmp_path, dask="tcp://127.0.0.1:9")
 

@@ -7,28 +7,25 @@ the others are done.
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import asdict, replace
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from reben.data.areas import read_area
-from reben.errors import ConfigError, OffsetConflictError, SceneError, first_line
+from reben.errors import ConfigError, OffsetConflictError, first_line
 from reben.model.classifier import Classifier
-from reben.model.folder import place_of
-from reben.model.open import ModelLike, name_of, open_model
+from reben.model.open import ModelLike, name_of
 from reben.predict.outputs.cog import read_tags, require_rasterio
 from reben.predict.resume import SceneProgress
 from reben.predict.scene import predict_scene
 from reben.predict.scene_settings import SceneOptions, SceneOutcome, SceneTask
+from reben.predict.sharing import cluster_of, load_model, share_cores, shared_model
 from reben.scene.offset import check_given_offset
 from reben.support.bounds import read_text
-from reben.support.extras import optional
 from reben.support.numbers import require_whole
-from reben.support.processes import WorkerDiedError, run_tasks, usable_cores
+from reben.support.processes import WorkerDiedError, run_tasks
 
-_CONNECT_SECONDS = 20
 _OFFSET = "boa_offset="
 
 ListedScene = (
@@ -72,10 +69,10 @@ def predict_scenes(  # noqa: PLR0913 - all after the third are named
     """
     require_rasterio("Predicting scenes")
     require_whole("num_workers", num_workers)
-    _load.cache_clear()  # the folder may hold another model than at the last call
+    load_model.cache_clear()  # the folder may hold another model than at the last call
     outcomes: dict[Path, SceneOutcome] = {}
     alone = num_workers == 1 and dask is None and executor is None
-    with _shared(model, Path(out_dir), alone=alone) as place:
+    with shared_model(model, Path(out_dir), alone=alone) as place:
         tasks = tasks_of(place, products, Path(out_dir), options or SceneOptions())
         tell = progress or (lambda _done, _total: None)
         tell(0, len(tasks))
@@ -167,19 +164,6 @@ def _stem(product: str) -> str:
     return name or "scene"
 
 
-@contextmanager
-def _shared(model: ModelLike, out_dir: Path, *, alone: bool) -> Iterator[str | Classifier]:
-    """Yield what tasks name the model by; other processes find a classifier in a folder."""
-    if not isinstance(model, Classifier):
-        yield place_of(model)
-    elif alone:
-        yield model
-    else:
-        out_dir.mkdir(parents=True, exist_ok=True)
-        with TemporaryDirectory(prefix=".model-", dir=out_dir) as folder:
-            yield str(model.save_pretrained(Path(folder) / name_of(model)))
-
-
 def do_task(task: SceneTask) -> SceneOutcome:
     """Do a task and return what came of it; whatever goes wrong is said in there."""
     begun = time.perf_counter()
@@ -197,7 +181,7 @@ def _do(task: SceneTask) -> bool:
     """Do a task; return False if that was done before."""
     options = task.options
     settings = {key: value for key, value in vars(options.settings).items() if key != "map"}
-    model, model_fingerprint = _load(task.model, options.device)
+    model, model_fingerprint = load_model(task.model, options.device)
     if task.out.exists() and not options.overwrite and not SceneProgress(task.out).exists:
         radar = task.sentinel1 if model.bands.of_sensor("Sentinel-1") else None
         _require_same(replace(task, sentinel1=radar), model_fingerprint)
@@ -217,13 +201,6 @@ def _do(task: SceneTask) -> bool:
         overwrite=options.overwrite,
     )
     return True
-
-
-@lru_cache(maxsize=1)
-def _load(model: str | Classifier, device: str | None) -> tuple[Classifier, str]:
-    """Return a model, once for each process, and its fingerprint."""
-    classifier = open_model(model, device or "auto")
-    return classifier, classifier.fingerprint()
 
 
 def _require_same(task: SceneTask, model_fingerprint: str) -> None:
@@ -260,7 +237,7 @@ def _outcomes(
     tasks: Sequence[SceneTask], num_workers: int, dask: str | None, executor: Executor | None
 ) -> Iterator[SceneOutcome]:
     if dask is not None:
-        with _cluster(dask) as cluster:
+        with cluster_of(dask) as cluster:
             yield from share_tasks(do_task, tasks, num_workers, cluster)
     elif num_workers == 1 and executor is None:
         yield from map(do_task, tasks)
@@ -281,7 +258,7 @@ def share_tasks(
         tasks,
         num_processes=num_processes,
         executor=executor,
-        initializer=_share_cores,
+        initializer=share_cores,
         initargs=(num_processes,),
     )
     with closing(answers):
@@ -299,24 +276,3 @@ def share_tasks(
 
 def _one(do: Callable[[SceneTask], SceneOutcome], task: SceneTask) -> tuple[SceneOutcome]:
     return (do(task),)
-
-
-def _share_cores(num_processes: int) -> None:
-    import torch
-
-    torch.set_num_threads(max(1, usable_cores() // num_processes))
-
-
-@contextmanager
-def _cluster(address: str) -> Iterator[Executor]:
-    """Yield the executor of a Dask cluster. A task whose worker is lost goes on on another one."""
-    distributed = optional("distributed", "dask", "A cluster")
-    try:
-        client = distributed.Client(address, timeout=_CONNECT_SECONDS, set_as_default=False)
-    except (OSError, ValueError) as error:
-        raise SceneError(
-            f"There is no Dask scheduler at {address}: {error}. Start one with `dask scheduler`, "
-            "workers with `dask worker`, and give its address."
-        ) from error
-    with client:
-        yield client.get_executor(pure=False)

@@ -222,11 +222,23 @@ class ScenePart:
     counts: NDArray[np.int64]
 
 
+@dataclass(frozen=True, eq=False)
+class MapPart(ScenePart):
+    """Cells of a map in rows: each array has a first axis more, but for pixels and counts.
+
+    Args:
+        looks: How often the pixels of each cell were seen clearly, in the mean; float32.
+    """
+
+    looks: NDArray[np.float32]
+
+
 class SceneProgress(_Progress):
     """The finished rows of windows of a scene."""
 
     anew = "--overwrite (overwrite=True)"
     part_names = "row-*.npz"
+    kind: type[ScenePart] = ScenePart
 
     def finished(self, num_rows: int) -> list[int]:
         """Return the rows of windows that are there and can be read."""
@@ -235,7 +247,7 @@ class SceneProgress(_Progress):
     def write(self, row: int, part: ScenePart) -> None:
         """Keep a row of windows, whole or not at all."""
         content = io.BytesIO()
-        arrays = {field.name: getattr(part, field.name) for field in fields(part)}
+        arrays = {field.name: getattr(part, field.name) for field in fields(self.kind)}
         np.savez(content, allow_pickle=False, **arrays)
         write_bytes(self.path(row), content.getvalue())
 
@@ -247,12 +259,19 @@ class SceneProgress(_Progress):
 
     def path(self, row: int) -> Path:
         """Return where a row of windows is once it is done."""
-        return self.folder / f"row-{row:04d}.npz"
+        return self.folder / self.part_names.replace("*", f"{row:04d}")
 
     def _load(self, row: int) -> ScenePart | None:
         try:
             content = io.BytesIO(self.path(row).read_bytes())
             with np.load(content, allow_pickle=False) as arrays:
-                return ScenePart(**{field.name: arrays[field.name] for field in fields(ScenePart)})
+                return self.kind(**{field.name: arrays[field.name] for field in fields(self.kind)})
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
             return None  # not there, or cut off when the machine lost its power: done again
+
+
+class MapProgress(SceneProgress):
+    """The finished tiles of a map; each is a `MapPart`."""
+
+    part_names = "tile-*.npz"
+    kind = MapPart

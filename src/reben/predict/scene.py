@@ -125,7 +125,7 @@ def predict_scene(  # noqa: PLR0913 - all after the third are named
         None if quicklook is None else Path(quicklook),
     )
     further = settings.map.beside(outputs.out)
-    _require_possible(outputs, further, overwrite=overwrite)
+    require_possible(outputs, further, overwrite=overwrite)
     area = None if aoi is None else read_area(aoi)
     model_name = name_of(model_name or model)
     model = open_model(model, "auto" if device is None else device)
@@ -147,7 +147,7 @@ def predict_scene(  # noqa: PLR0913 - all after the third are named
         work = SceneWork(model, model_name, scene, settings, outputs, area)
         with SceneProgress(outputs.out).held():
             # Another run may have ended just now.
-            _require_possible(outputs, further, overwrite=overwrite)
+            require_possible(outputs, further, overwrite=overwrite)
             return work.run(overwrite=overwrite, progress=progress)
 
 
@@ -181,7 +181,7 @@ def _exists(path: str | Path) -> bool:
     return os.path.exists(path)  # noqa: PTH110 - no error for names that no file can have
 
 
-def _require_possible(outputs: SceneOutputs, further: Iterable[Path], *, overwrite: bool) -> None:
+def require_possible(outputs: SceneOutputs, further: Iterable[Path], *, overwrite: bool) -> None:
     """Refuse endings of no format, and outputs that are there unless unfinished parts are too."""
     if outputs.table is not None:
         require_ending(outputs.table.suffix)

@@ -25,7 +25,7 @@ from reben.predict.outputs.window_table import write_windows
 from reben.predict.resume import ScenePart, SceneProgress
 from reben.predict.scene_settings import ScenePrediction, SceneSettings
 from reben.predict.scoring import Scorer
-from reben.predict.selection import select
+from reben.predict.selection import Selection, select
 from reben.predict.strips import Strip, StripReader, count_bad
 from reben.predict.windows import Mosaic, put_together
 from reben.scene.band_scene import NO_CLASSES, Scene
@@ -57,7 +57,7 @@ class SceneWork:
         scene: The scene, which stays open.
         settings: How it is predicted.
         outputs: The files to write.
-        area: The part of the scene that is wanted; by default all of it.
+        part: The part of it that is wanted: an area, or windows; by default all of it.
     """
 
     def __init__(
@@ -67,14 +67,16 @@ class SceneWork:
         scene: Scene,
         settings: SceneSettings,
         outputs: SceneOutputs,
-        area: Area | None = None,
+        part: Area | Selection | None = None,
     ) -> None:
         _require_bands(model, scene)
         if isinstance(scene, Scene):
             scene = scene.for_bands(model.bands)
         settings.map.require_room(len(model.labels))
         num_cut = getattr(scene, "num_cut", (0, 0))
-        chosen = select(scene.name, scene.grid, settings.stride, area, num_cut)
+        chosen = part
+        if not isinstance(chosen, Selection):
+            chosen = select(scene.name, scene.grid, settings.stride, chosen, num_cut)
         if chosen.place != (0, 0, scene.grid.height, scene.grid.width):
             scene = scene.cut(*chosen.place)
         if "left_out" in chosen.about:

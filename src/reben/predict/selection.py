@@ -65,7 +65,11 @@ def select(
     wanted = np.ones((whole.rows.num_windows, whole.columns.num_windows), np.bool_)
     if area is None:
         return Selection(whole, (0, 0, *size), wanted, about=about)
-    wanted = touched(area, grid, whole)
+    tops, lefts = (
+        np.array([axis.start(window) for window in range(axis.num_windows)])
+        for axis in (whole.rows, whole.columns)
+    )
+    wanted = touches(area, grid, tops[:, None], lefts[None, :])
     if not wanted.any():
         raise AreaError(_elsewhere(area, name, grid))
     top, first_row, height, wanted_rows = _hull(whole.rows, np.any(wanted, axis=1))
@@ -80,16 +84,21 @@ def select(
     )
 
 
-def touched(area: Area, grid: Grid, plan: Plan) -> NDArray[np.bool_]:
-    """Return which windows an area touches, bool [rows, columns]."""
+def touches(
+    area: Area, grid: Grid, tops: NDArray[np.int64], lefts: NDArray[np.int64]
+) -> NDArray[np.bool_]:
+    """Return which windows an area touches.
+
+    Args:
+        area: The area.
+        grid: The grid that the windows lie on.
+        tops: Their first rows of pixels.
+        lefts: Their first columns, of a shape that fits; that of both together is returned.
+    """
     module = shapely()
     shape = area.in_crs(grid.crs)
-    rows, columns = (
-        np.array([axis.start(window) for window in range(axis.num_windows)], np.float64)
-        for axis in (plan.rows, plan.columns)
-    )
     across, down = grid.pixel
-    left, top = grid.left + across * columns[None, :], grid.top - down * rows[:, None]
+    left, top = grid.left + across * lefts, grid.top - down * tops
     right, bottom = left + across * PATCH_PIXELS, top - down * PATCH_PIXELS
     inner = _TOUCH_METRES
     module.prepare(shape)

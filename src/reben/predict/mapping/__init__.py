@@ -1,0 +1,1 @@
+"""Parts of the prediction of many products into one map."""

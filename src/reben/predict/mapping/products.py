@@ -1,0 +1,121 @@
+"""The products of a map: what they are, looked at once before any of them is predicted."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from reben.data.areas import Area
+from reben.errors import ConfigError, GridError
+from reben.predict.mapping.zones import lies_on_cells
+from reben.scene.grid import GRID_METRES, GRID_MULTIPLE, Grid
+from reben.scene.opening import Opening
+from reben.scene.product import open_scene
+from reben.scene.search import is_stac, items_of
+from reben.support.times import time_in
+
+UNDATED = "unknown"
+"""The day of products that do not tell theirs."""
+
+
+@dataclass(frozen=True)
+class Product:
+    """A product of a map.
+
+    Args:
+        source: What `open_scene` takes: a path, or a STAC item.
+        name: Its name.
+        grid: Where its pixels lie.
+        day: When it was acquired, ``2023-08-21``, or `UNDATED`.
+        bands: Its bands.
+        about: What is known of it.
+        pixels: Fingerprint of its pixels.
+    """
+
+    source: Any
+    name: str
+    grid: Grid
+    day: str
+    bands: tuple[str, ...]
+    about: Mapping[str, str]
+    pixels: str
+
+
+def sources_of(
+    items: Iterable[Any], area: Area | None, datetime: str | None, max_cloud: float | None
+) -> list[Any]:
+    """Return what is to be opened: paths as they are, STAC items one by one.
+
+    Args:
+        items: Products, STAC items, collections of these, or the address of a STAC API.
+        area: The area whose items are wanted.
+        datetime: When, as for `items_of`.
+        max_cloud: The largest cloud cover of STAC items, in percent.
+    """
+    found: list[Any] = []
+    asked = False
+    for item in [items] if isinstance(items, str | Path | Mapping) else items:
+        if not is_stac(item):
+            found.append(item)
+            continue
+        asked = True
+        bbox = None if area is None else area.bounds_degrees
+        found += items_of(item, bbox=bbox, datetime=datetime, max_cloud=max_cloud)
+    if not asked and not (datetime is None and max_cloud is None):
+        raise ConfigError(
+            "datetime (--datetime) and max_cloud (--max-cloud) choose among STAC items, and none "
+            "is named. Leave them out, and name the products that are wanted."
+        )
+    if not found:
+        raise ConfigError("There is no product to predict. Name at least one.")
+    return found
+
+
+def look_at(source: Any, opening: Opening, bands: Sequence[str]) -> Product:  # noqa: ANN401
+    """Return what a product is.
+
+    Raises:
+        GridError: If its pixels do not lie on the grid that all products of a zone share.
+        MissingBandError: If it lacks a band.
+    """
+    with open_scene(source, **opening.keywords) as scene:
+        scene.require(bands)
+        grid = scene.grid
+        column, row = lies_on_cells(grid)
+        if column is not None and row is not None:
+            try:
+                scene.cut(row, column, GRID_MULTIPLE, GRID_MULTIPLE)
+            except GridError:
+                column = None
+        if column is None or row is None:
+            raise GridError(
+                f"{scene.name} begins at {grid.left:g}, {grid.top:g} with pixels of "
+                f"{grid.pixel[0]:g} m, and products are joined without resampling: those of one "
+                f"zone share a grid whose pixels begin at multiples of their size ({GRID_METRES}, "
+                "20 or 60 m). Warp it to that grid: gdalwarp -tr 10 10 -tap -r near IN.tif OUT.tif "
+                "(-tr 20 20 or 60 60 for coarser bands), or predict it by itself: reben "
+                "predict-scene."
+            )
+        when = time_in((scene.about.get("sensing_time", ""), scene.name))
+        day = UNDATED if when is None else f"{when:%Y-%m-%d}"
+        about = {key: str(text) for key, text in scene.about.items()}
+        return Product(source, scene.name, grid, day, scene.bands, about, scene.fingerprint(bands))
+
+
+def require_each_once(products: Sequence[Product]) -> None:
+    """Raise a ConfigError if a product is named twice."""
+    counts = Counter((product.name, product.pixels) for product in products)
+    twice = [name for (name, _), count in counts.items() if count > 1]
+    if twice:
+        raise ConfigError(f"{', '.join(twice)} is named more than once. Name each product once.")
+
+
+def common_facts(products: Sequence[Product]) -> dict[str, str]:
+    """Return what is known of all products; where they differ, all values."""
+    keys = dict.fromkeys(key for product in products for key in product.about)
+    values = {
+        key: sorted({product.about[key] for product in products if key in product.about})
+        for key in keys
+    }
+    return {key: "; ".join(found) for key, found in values.items()}

@@ -1,0 +1,173 @@
+"""One tile of a map is one task: its products opened, its cells scored, its part kept.
+
+Axes: Y rows of cells, X columns of cells, K labels.
+"""
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from reben.model.classifier import Classifier
+from reben.predict.mapping.pixels import Layer, MapScene, layer_of
+from reben.predict.mapping.products import Product
+from reben.predict.mapping.zones import Zone
+from reben.predict.resume import MapPart, MapProgress, ScenePart
+from reben.predict.scene_settings import SceneSettings
+from reben.predict.scene_work import SceneOutputs, SceneWork
+from reben.predict.selection import Selection
+from reben.predict.sharing import load_model
+from reben.predict.windows import Plan
+from reben.scene.masks import GOOD, NO_DATA, OBSCURED
+from reben.scene.opening import Opening
+from reben.scene.product import open_scene
+
+Composite = Literal["median", "scores"]
+COMPOSITES: tuple[Composite, ...] = ("median", "scores")
+"""How several days become one map: the median of clear pixels, or the mean of scores."""
+
+
+@dataclass(frozen=True, eq=False)
+class TileTask:
+    """A tile of a map.
+
+    Args:
+        number: Its number among all tiles of the map.
+        out: The map, beside which its part is kept.
+        model: The model, or where it is.
+        device: Where to compute.
+        tile: Its cells.
+        products: What covers it.
+        opening: How the products are opened.
+        settings: How windows are predicted.
+        composite: How several days become one.
+        factor: How many pixels become one of the picture; 0 for no picture.
+    """
+
+    number: int
+    out: Path
+    model: str | Classifier = field(repr=False)
+    device: str | None
+    tile: Zone
+    products: tuple[Product, ...] = field(repr=False)
+    opening: Opening
+    settings: SceneSettings
+    composite: Composite
+    factor: int
+
+
+class _Rows(dict[int, ScenePart]):
+    """Rows of cells of a tile, kept as the parts of a scene are."""
+
+    write = dict[int, ScenePart].__setitem__
+
+
+def do_tile(task: TileTask) -> Iterator[int]:
+    """Do a tile, keep its part, and yield how many windows it has."""
+    classifier, _ = load_model(task.model, task.device)
+    with ExitStack() as stack, _once_is_enough():
+        looks = _looks(task, stack)
+        groups = [looks] if task.composite == "median" else [[look] for look in looks]
+        parts = [_score(task, classifier, group) for group in groups]
+    whole = parts[0] if len(parts) == 1 else mean_of(parts, task.settings.max_bad)
+    MapProgress(task.out).write(task.number, whole)
+    yield int(task.tile.is_wanted.sum())
+
+
+def _looks(task: TileTask, stack: ExitStack) -> list[list[Layer]]:
+    """Return the products of each day, opened; days in order."""
+    by_day: dict[str, list[Layer]] = {}
+    how = task.opening.keywords | {"trust_offset": True}  # held against the pixels before
+    for product in task.products:
+        scene = stack.enter_context(open_scene(product.source, **how))
+        layer = layer_of(scene, task.tile.grid)
+        if layer is not None:
+            by_day.setdefault(product.day, []).append(layer)
+    return [by_day[day] for day in sorted(by_day)]
+
+
+def _score(task: TileTask, classifier: Classifier, looks: Sequence[Sequence[Layer]]) -> MapPart:
+    bands = task.products[0].bands
+    scene = MapScene(f"tile {task.number}", task.tile.grid, bands, looks)
+    picture = Path("tile.png") if task.factor else None
+    work = SceneWork(
+        classifier,
+        "",
+        scene,
+        task.settings,
+        SceneOutputs(task.out, None, picture),
+        all_cells(task.tile),
+    )
+    work.factor = task.factor or 1
+    rows = _Rows()
+    work.score(rows, [], None)
+    return stacked([rows[row] for row in sorted(rows)], scene)
+
+
+def all_cells(tile: Zone) -> Selection:
+    """Return the windows of a rectangle of cells."""
+    place = (0, 0, tile.grid.height, tile.grid.width)
+    return Selection(Plan.of(tile.grid), place, tile.is_wanted)
+
+
+def stacked(rows: Sequence[ScenePart], scene: MapScene) -> MapPart:
+    """Return rows of cells as one part."""
+    return MapPart(
+        scores=np.stack([row.scores for row in rows]),
+        bad=np.stack([row.bad for row in rows]),
+        no_data=np.stack([row.no_data for row in rows]),
+        bad_of_cells=np.concatenate([row.bad_of_cells for row in rows]),
+        colours=np.concatenate([row.colours for row in rows]),
+        kinds=np.concatenate([row.kinds for row in rows]),
+        counts=np.sum([row.counts for row in rows], axis=0),
+        looks=scene.clear_looks,
+    )
+
+
+def mean_of(parts: Sequence[MapPart], max_bad: float) -> MapPart:
+    """Return the mean scores of several looks, weighted by clear pixels; the rest of the best one.
+
+    Args:
+        parts: The same cells, each as one look saw them.
+        max_bad: Share of bad pixels up to which a look counts.
+    """
+    scores = np.stack([part.scores for part in parts])
+    bad = np.stack([part.bad for part in parts])
+    counts = ~np.isnan(scores[..., :1])
+    weights = np.where(counts, 1 - bad[..., None], 0).astype(np.float32)
+    # A look that is bad up to the limit of 1 may weigh nothing; then all that count are equal.
+    weights = np.where(weights.sum(axis=0) > 0, weights, counts)
+    total = weights.sum(axis=0)
+    sums = (np.where(counts, scores, 0) * weights).sum(axis=0)
+    mean = np.where(total > 0, sums / np.maximum(total, np.finfo(np.float32).tiny), np.nan)
+    kinds = np.stack([part.kinds for part in parts])
+    order = np.zeros(3, np.uint8)
+    order[[GOOD, OBSCURED, NO_DATA]] = 0, 1, 2
+    clearest = order[kinds].argmin(axis=0)[None]
+    colours = np.stack([part.colours for part in parts])
+    return MapPart(
+        scores=mean.astype(np.float32),
+        bad=bad.min(axis=0),
+        no_data=np.stack([part.no_data for part in parts]).min(axis=0),
+        bad_of_cells=np.stack([part.bad_of_cells for part in parts]).min(axis=0),
+        colours=np.take_along_axis(colours, clearest[..., None], axis=0)[0],
+        kinds=np.take_along_axis(kinds, clearest, axis=0)[0],
+        counts=np.max([part.counts for part in parts], axis=0),
+        looks=np.sum([part.looks for part in parts], axis=0, dtype=np.float32),
+    )
+
+
+@contextmanager
+def _once_is_enough() -> Iterator[None]:
+    """Leave out what is said of each product: it was said when they were looked at."""
+    log = logging.getLogger("reben.scene")
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(level)

@@ -1,0 +1,59 @@
+"""What tasks in other processes and on a cluster share: the model, the cores, the scheduler."""
+
+from collections.abc import Iterator
+from concurrent.futures import Executor
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from reben.errors import SceneError
+from reben.model.classifier import Classifier
+from reben.model.folder import place_of
+from reben.model.open import ModelLike, name_of, open_model
+from reben.support.extras import optional
+from reben.support.processes import usable_cores
+
+_CONNECT_SECONDS = 20
+
+
+@contextmanager
+def shared_model(model: ModelLike, out_dir: Path, *, alone: bool) -> Iterator[str | Classifier]:
+    """Yield what tasks name the model by; other processes find a classifier in a folder."""
+    if not isinstance(model, Classifier):
+        yield place_of(model)
+    elif alone:
+        yield model
+    else:
+        out_dir.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(prefix=".model-", dir=out_dir) as folder:
+            yield str(model.save_pretrained(Path(folder) / name_of(model)))
+
+
+@lru_cache(maxsize=1)
+def load_model(model: str | Classifier, device: str | None) -> tuple[Classifier, str]:
+    """Return a model, once for each process, and its fingerprint."""
+    classifier = open_model(model, device or "auto")
+    return classifier, classifier.fingerprint()
+
+
+def share_cores(num_processes: int) -> None:
+    """Leave to this process its share of the cores."""
+    import torch
+
+    torch.set_num_threads(max(1, usable_cores() // num_processes))
+
+
+@contextmanager
+def cluster_of(address: str) -> Iterator[Executor]:
+    """Yield the executor of a Dask cluster. A task whose worker is lost goes on on another one."""
+    distributed = optional("distributed", "dask", "A cluster")
+    try:
+        client = distributed.Client(address, timeout=_CONNECT_SECONDS, set_as_default=False)
+    except (OSError, ValueError) as error:
+        raise SceneError(
+            f"There is no Dask scheduler at {address}: {error}. Start one with `dask scheduler`, "
+            "workers with `dask worker`, and give its address."
+        ) from error
+    with client:
+        yield client.get_executor(pure=False)
