@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from reben.model.scores import Scores
     from reben.predict.many import predict_scenes
     from reben.predict.outputs.class_map import MapOptions
+    from reben.predict.map import predict_map
     from reben.predict.patch_options import PredictOptions, PredictOutcome
     from reben.predict.patches import embed_patches, find_patches, predict_patches
     from reben.predict.scene import predict_scene
@@ -127,6 +128,7 @@ _HOMES = {
     "paired_bootstrap": "reben.learn.metrics.bootstrap",
     "predict_dataset": "reben.learn.predict",
     "predict_patches": "reben.predict.patches",
+    "predict_map": "reben.predict.map",
     "predict_scene": "reben.predict.scene",
     "predict_scenes": "reben.predict.many",
     "published_statistics": "reben.spec.statistics",
@@ -201,6 +203,7 @@ __all__ = [
     "optimize_for_inference",
     "paired_bootstrap",
     "predict_dataset",
+    "predict_map",
     "predict_patches",
     "predict_scene",
     "predict_scenes",

@@ -30,6 +30,7 @@ from reben.app.verbs import (
     statistics,
     train,
 )
+from reben.app.verbs import map as map_verb
 from reben.errors import RebenError, first_line
 from reben.support.signals import exit_code, signals_interrupt
 
@@ -105,6 +106,7 @@ _VERBS: tuple[Callable[..., None], ...] = (
     predict.predict,
     predict.embed,
     scene.predict_scene,
+    map_verb.predict_map,
     demo.demo,
 )
 for _position, _verb in enumerate(_VERBS):

@@ -154,7 +154,7 @@ class MapWork:
         model: What tasks name it by, its name in outputs, itself, and its fingerprint.
     """
 
-    def __init__(  # noqa: PLR0913, PLR0917 - what a map is made of
+    def __init__(
         self,
         products: Sequence[Product],
         area: Area | None,
@@ -286,9 +286,7 @@ class MapWork:
         name = f"{outputs.out.stem}"
         scene: Any = MapScene(name, zone.grid, self.bands, (), about)
         settings = self.options.settings
-        work = SceneWork(
-            self.model, self.model_name, scene, settings, outputs, all_cells(zone)
-        )
+        work = SceneWork(self.model, self.model_name, scene, settings, outputs, all_cells(zone))
         mosaic = _mosaic(whole, settings.max_bad)
         work.write(_Rows(whole), mosaic)
         num_windows = int(zone.is_wanted.sum())

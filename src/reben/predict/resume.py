@@ -20,7 +20,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -231,6 +231,20 @@ class MapPart(ScenePart):
     """
 
     looks: NDArray[np.float32]
+
+
+class RowReader(Protocol):
+    """Where finished rows of windows come from."""
+
+    def read(self, row: int, /) -> ScenePart:
+        """Return a row of windows that is finished."""
+
+
+class RowWriter(Protocol):
+    """Where finished rows of windows go to."""
+
+    def write(self, row: int, part: ScenePart, /) -> None:
+        """Keep a row of windows."""
 
 
 class SceneProgress(_Progress):

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,7 +23,7 @@ from reben.predict.outputs.quicklook import (
     shrink_mask,
 )
 from reben.predict.outputs.window_table import write_windows
-from reben.predict.resume import ScenePart, SceneProgress
+from reben.predict.resume import RowReader, RowWriter, ScenePart, SceneProgress
 from reben.predict.scene_settings import ScenePrediction, SceneSettings
 from reben.predict.scoring import Scorer
 from reben.predict.selection import Selection, select
@@ -84,13 +85,17 @@ class SceneWork:
         self.chosen = chosen
         self.model = model
         self.model_name = model_name
-        self.fingerprint = model.fingerprint()
         self.scene = scene
         self.settings = settings
         self.outputs = outputs
         self.plan = chosen.plan
         self.colours = () if outputs.quicklook is None else colour_bands(scene.bands)
         self.factor = shrink_factor(scene.grid)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of the model's weights and settings."""
+        return self.model.fingerprint()
 
     def run(self, *, overwrite: bool, progress: Progress | None) -> ScenePrediction:
         """Do what is not done yet, write the outputs, and remove the parts."""
@@ -120,7 +125,7 @@ class SceneWork:
         known = {**self.scene.about, **self.chosen.about}
         about = {key: str(text) for key, text in known.items()}
         sensed = about.get("sensing_time") or self.scene.name, about.get("sentinel1_sensing_time")
-        return {**about, "attribution": copernicus_notice(filter(None, sensed))}
+        return {"attribution": copernicus_notice(filter(None, sensed)), **about}
 
     def made_with(self) -> dict[str, Any]:
         """Return everything that parts depend on."""
@@ -139,7 +144,7 @@ class SceneWork:
             "quicklook": list(self.colours),
         }
 
-    def score(self, parts: SceneProgress, resumed: list[int], progress: Progress | None) -> None:
+    def score(self, parts: RowWriter, resumed: list[int], progress: Progress | None) -> None:
         """Score the rows of windows that are not done, and keep each as a part."""
         per_row = self.chosen.is_wanted.sum(axis=1)
         done, total = int(per_row[resumed].sum()), int(per_row.sum())
@@ -199,7 +204,7 @@ class SceneWork:
             shares.append(bad / (widths * (stop - start)))
         return np.array(shares, np.float32)
 
-    def write(self, parts: SceneProgress, mosaic: Mosaic) -> None:
+    def write(self, parts: RowReader, mosaic: Mosaic) -> None:
         """Write all outputs, the GeoTIFF last."""
         if self.outputs.table is not None:
             write_windows(

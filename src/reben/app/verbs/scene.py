@@ -11,7 +11,7 @@ from reben.app.terminal import print_json, print_table, print_text, progress_bar
 from reben.errors import ConfigError, SceneError
 
 if TYPE_CHECKING:
-    from reben.predict.scene_settings import SceneOutcome, ScenePrediction
+    from reben.predict.scene_settings import SceneOutcome, ScenePrediction, SceneSettings
     from reben.scene.opening import Opening
 
 _Dtype = Literal["float32", "uint8"]
@@ -89,6 +89,15 @@ class SceneFlags(OpeningFlags):
     """Windows that go through the network together."""
     overwrite: Switch = False
     """Replace outputs that are there."""
+
+    @property
+    def settings(self) -> "SceneSettings":
+        """How windows are predicted and scores written."""
+        from reben.predict.outputs.class_map import MapOptions
+        from reben.predict.scene_settings import SceneSettings
+
+        options = MapOptions(self.what, self.min_score, self.wanted_measures)
+        return SceneSettings(self.stride, self.max_bad, self.dtype, self.batch_size, options)
 
     @property
     def area(self) -> str | None:
@@ -195,7 +204,7 @@ def predict_scene(  # noqa: PLR0913 - all but the first two are flags
     except KeyboardInterrupt:
         talk("What is finished is kept; the same command goes on from there.")
         raise
-    _print_scene(found, as_json=as_json)
+    print_scene(found, as_json=as_json)
 
 
 def _predict_many(
@@ -208,8 +217,7 @@ def _predict_many(
     as_json: bool,
 ) -> None:
     from reben.predict.many import predict_scenes, read_list
-    from reben.predict.outputs.class_map import MapOptions
-    from reben.predict.scene_settings import SceneOptions, SceneSettings
+    from reben.predict.scene_settings import SceneOptions
 
     if many.list_file is None or many.out_dir is None:
         raise ConfigError("--list needs --out-dir, the folder for the outputs.")
@@ -219,13 +227,7 @@ def _predict_many(
             "Classifier.from_pretrained(name, bands=...).save_pretrained(folder)."
         )
     options = SceneOptions(
-        settings=SceneSettings(
-            scene.stride,
-            scene.max_bad,
-            scene.dtype,
-            scene.batch_size,
-            MapOptions(scene.what, scene.min_score, scene.wanted_measures),
-        ),
+        settings=scene.settings,
         table=None if table is None else str(table),
         quicklook=None if quicklook is None else str(quicklook),
         **scene.opening.keywords,
@@ -246,7 +248,8 @@ def _predict_many(
     _print_many(outcomes, as_json=as_json)
 
 
-def _print_scene(found: "ScenePrediction", *, as_json: bool) -> None:
+def print_scene(found: "ScenePrediction", *, as_json: bool) -> None:
+    """Print what came of a scene, or of a zone of a map."""
     if as_json:
         print_json(found.to_dict())
         return

@@ -170,7 +170,7 @@ def _median(values: NDArray[np.float32], where: NDArray[np.bool_]) -> NDArray[np
     count = where.sum(axis=0)[None]
     lower = np.take_along_axis(ordered, (count - 1) // 2, axis=0)[0]
     upper = np.take_along_axis(ordered, count // 2, axis=0)[0]
-    return ((lower + upper) / 2).astype(np.float32)
+    return np.asarray((lower + upper) / 2, np.float32)
 
 
 def _window(place: tuple[int, int, int, int], step: int) -> tuple[slice, slice]:
@@ -192,4 +192,4 @@ def _widened(values: NDArray[np.bool_], times: int) -> NDArray[np.bool_]:
 def _cell_means(values: NDArray[np.bool_]) -> NDArray[np.float32]:
     rows, columns = (side // PATCH_PIXELS for side in values.shape)
     cells = values.reshape(rows, PATCH_PIXELS, columns, PATCH_PIXELS)
-    return cells.mean(axis=(1, 3), dtype=np.float32)
+    return np.asarray(cells.mean(axis=(1, 3)), np.float32)

@@ -8,12 +8,12 @@ from typing import Any
 
 from reben.data.areas import Area
 from reben.errors import ConfigError, GridError
-from reben.predict.mapping.zones import lies_on_cells
+from reben.predict.mapping.zones import first_on_cells
 from reben.scene.grid import GRID_METRES, GRID_MULTIPLE, Grid
 from reben.scene.opening import Opening
 from reben.scene.product import open_scene
 from reben.scene.search import is_stac, items_of
-from reben.support.times import time_in
+from reben.support.times import copernicus_notice, time_in
 
 UNDATED = "unknown"
 """The day of products that do not tell theirs."""
@@ -82,13 +82,12 @@ def look_at(source: Any, opening: Opening, bands: Sequence[str]) -> Product:  # 
     with open_scene(source, **opening.keywords) as scene:
         scene.require(bands)
         grid = scene.grid
-        column, row = lies_on_cells(grid)
-        if column is not None and row is not None:
-            try:
-                scene.cut(row, column, GRID_MULTIPLE, GRID_MULTIPLE)
-            except GridError:
-                column = None
-        if column is None or row is None:
+        first = first_on_cells(grid)
+        try:
+            _ = first and scene.cut(*first, GRID_MULTIPLE, GRID_MULTIPLE)
+        except GridError:
+            first = None  # 20 or 60 m pixels begin elsewhere
+        if first is None:
             raise GridError(
                 f"{scene.name} begins at {grid.left:g}, {grid.top:g} with pixels of "
                 f"{grid.pixel[0]:g} m, and products are joined without resampling: those of one "
@@ -114,8 +113,10 @@ def require_each_once(products: Sequence[Product]) -> None:
 def common_facts(products: Sequence[Product]) -> dict[str, str]:
     """Return what is known of all products; where they differ, all values."""
     keys = dict.fromkeys(key for product in products for key in product.about)
+    sensed = [product.about.get("sensing_time") or product.name for product in products]
     values = {
         key: sorted({product.about[key] for product in products if key in product.about})
         for key in keys
     }
-    return {key: "; ".join(found) for key, found in values.items()}
+    facts = {key: "; ".join(found) for key, found in values.items() if key != "sensing_time"}
+    return {**facts, "attribution": copernicus_notice(sensed)}

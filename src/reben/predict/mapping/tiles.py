@@ -7,12 +7,14 @@ import logging
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from reben.model.classifier import Classifier
+from reben.model.inference import optimise_for_inference
 from reben.predict.mapping.pixels import Layer, MapScene, layer_of
 from reben.predict.mapping.products import Product
 from reben.predict.mapping.zones import Zone
@@ -63,12 +65,14 @@ class TileTask:
 class _Rows(dict[int, ScenePart]):
     """Rows of cells of a tile, kept as the parts of a scene are."""
 
-    write = dict[int, ScenePart].__setitem__
+    def write(self, row: int, part: ScenePart) -> None:
+        """Keep a row."""
+        self[row] = part
 
 
 def do_tile(task: TileTask) -> Iterator[int]:
     """Do a tile, keep its part, and yield how many windows it has."""
-    classifier, _ = load_model(task.model, task.device)
+    classifier = _fast_model(task.model, task.device)
     with ExitStack() as stack, _once_is_enough():
         looks = _looks(task, stack)
         groups = [looks] if task.composite == "median" else [[look] for look in looks]
@@ -76,6 +80,11 @@ def do_tile(task: TileTask) -> Iterator[int]:
     whole = parts[0] if len(parts) == 1 else mean_of(parts, task.settings.max_bad)
     MapProgress(task.out).write(task.number, whole)
     yield int(task.tile.is_wanted.sum())
+
+
+@lru_cache(maxsize=1)
+def _fast_model(model: str | Classifier, device: str | None) -> Classifier:
+    return optimise_for_inference(load_model(model, device)[0])
 
 
 def _looks(task: TileTask, stack: ExitStack) -> list[list[Layer]]:
@@ -94,10 +103,11 @@ def _score(task: TileTask, classifier: Classifier, looks: Sequence[Sequence[Laye
     bands = task.products[0].bands
     scene = MapScene(f"tile {task.number}", task.tile.grid, bands, looks)
     picture = Path("tile.png") if task.factor else None
+    pixels: Any = scene  # read as a scene is
     work = SceneWork(
         classifier,
         "",
-        scene,
+        pixels,
         task.settings,
         SceneOutputs(task.out, None, picture),
         all_cells(task.tile),

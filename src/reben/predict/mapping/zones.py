@@ -104,15 +104,17 @@ def zones_of(grids: Sequence[Grid], area: Area | None) -> list[Zone]:
     return found
 
 
-def lies_on_cells(grid: Grid) -> tuple[int, int] | tuple[None, None]:
-    """Return the first column and row of a product that begin at multiples of 60 m.
+def first_on_cells(grid: Grid) -> tuple[int, int] | None:
+    """Return the first row and column of a product that begin at multiples of 60 m.
 
-    None, None if its pixels do not begin at multiples of 10 m from the origin of the zone.
+    None if its pixels do not begin at multiples of 10 m from the origin of the zone.
     """
-    x, y = grid.left / GRID_METRES, (_origin(grid.crs) - grid.top) / GRID_METRES
-    if x % 1 or y % 1 or grid.pixel != (GRID_METRES, GRID_METRES):
-        return None, None
-    return int(-x % GRID_MULTIPLE), int(-y % GRID_MULTIPLE)
+    corner = np.array([_origin(grid.crs) - grid.top, grid.left]) / GRID_METRES
+    is_pixel = all(metres == GRID_METRES for metres in grid.pixel)
+    if not is_pixel or (corner % 1).any():
+        return None
+    row, column = (-corner % GRID_MULTIPLE).astype(int).tolist()
+    return row, column
 
 
 def zone_of(longitudes: ArrayLike, latitudes: ArrayLike) -> NDArray[np.int64]:
@@ -146,9 +148,9 @@ def _zone(crs: str, grids: Sequence[Grid], area: Area | None) -> Zone:
         shape[0] * PATCH_PIXELS,
     )
     if area is not None:
-        rows, columns = np.nonzero(is_covered)
-        is_touched = touches(area, grid, rows * PATCH_PIXELS, columns * PATCH_PIXELS)
-        is_covered[rows, columns] = is_touched
+        cells = np.nonzero(is_covered)
+        tops, lefts = (numbers * PATCH_PIXELS for numbers in cells)
+        is_covered[cells] = touches(area, grid, tops, lefts)
     return Zone(grid, is_covered, (first_row, first_column))
 
 
@@ -201,6 +203,6 @@ def _elsewhere(area: Area, grids: Sequence[Grid]) -> str:
     return (
         f"The area {area.name} touches none of the products: it reaches from {west:.4f} to "
         f"{east:.4f} in longitude and from {south:.4f} to {north:.4f} in latitude; they from "
-        f"{lon.min():.4f} to {lon.max():.4f} and from {lat.min():.4f} to {lat.max():.4f}. Choose another "
-        "area, or products of that place."
+        f"{lon.min():.4f} to {lon.max():.4f} and from {lat.min():.4f} to {lat.max():.4f}. Choose "
+        "another area, or products of that place."
     )

@@ -8,7 +8,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from reben.predict.polygons import Ring, to_rings
-from reben.predict.resume import SceneProgress
+from reben.predict.resume import MapPart, RowReader
 from reben.predict.table_files import write_table
 from reben.predict.tables import Rows, batch_of_scores
 from reben.predict.windows import Axis, Plan
@@ -18,7 +18,7 @@ from reben.spec.patches import PATCH_PIXELS
 
 def write_windows(  # noqa: PLR0913 - all after the second are named
     path: Path,
-    parts: SceneProgress,
+    parts: RowReader,
     *,
     plan: Plan,
     grid: Grid,
@@ -30,8 +30,9 @@ def write_windows(  # noqa: PLR0913 - all after the second are named
     """Write one row for each window that was not left out, in the format of the file's ending.
 
     Columns: ``id`` (the name of the product, column and row of the window), ``geometry``,
-    ``column``, ``row``, ``bad`` (share of its pixels that are not good), one for each label, and
-    ``labels`` (those above their threshold).
+    ``column``, ``row``, ``bad`` (share of its pixels that are not good), for maps ``clear_looks``
+    (how often its pixels were seen clearly, in the mean), one for each label, and ``labels`` (those
+    above their threshold).
     """
     top, left = plan.first
 
@@ -39,6 +40,7 @@ def write_windows(  # noqa: PLR0913 - all after the second are named
         for row in range(plan.rows.num_windows):
             part = parts.read(row)
             used = np.flatnonzero(~np.isnan(part.scores[:, 0]))
+            looks = part.looks[used].astype(np.float64) if isinstance(part, MapPart) else None
             rows = Rows(
                 ids=[f"{name}_{column + left:02d}_{row + top:02d}" for column in used.tolist()],
                 scores=part.scores[used],
@@ -47,6 +49,7 @@ def write_windows(  # noqa: PLR0913 - all after the second are named
                     "column": used + left,
                     "row": np.full(len(used), row + top),
                     "bad": part.bad[used].astype(np.float64),
+                    **({} if looks is None else {"clear_looks": looks}),
                 },
             )
             yield batch_of_scores(rows, labels, thresholds)
