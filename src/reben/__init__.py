@@ -41,8 +41,8 @@ if TYPE_CHECKING:
     from reben.model.open import open_model
     from reben.model.scores import Scores
     from reben.predict.many import predict_scenes
-    from reben.predict.outputs.class_map import MapOptions
     from reben.predict.map import predict_map
+    from reben.predict.outputs.class_map import MapOptions
     from reben.predict.patch_options import PredictOptions, PredictOutcome
     from reben.predict.patches import embed_patches, find_patches, predict_patches
     from reben.predict.scene import predict_scene
