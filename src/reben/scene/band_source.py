@@ -16,7 +16,6 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from reben.data.tiff.with_rasterio import raster_errors
@@ -25,12 +24,9 @@ from reben.scene.offset import (
     ScaleStatement,
     statement_of_scale,
 )
+from reben.scene.row_blocks import Columns, RowBlocks, rows_of_block
 from reben.scene.sources import Placement, Size, Transform
 from reben.support.bounds import (
-    MAX_SCENE_BLOCK_BYTES,
-    MAX_SCENE_PIXELS,
-    MAX_SCENE_SIDE,
-    MEBIBYTE,
     check_file,
 )
 from reben.support.extras import optional
@@ -39,7 +35,6 @@ from reben.support.extras import optional
 # 10 m band of a product, for each of the bands that are read at the same time. With 64 MB it had to
 # decode some again (measured: 57 s instead of 36 s of computing for three rows of all bands).
 _CACHE_BYTES = 160 * 2**20
-_ROWS_AT_ONCE = 256
 _SMALL_PIXELS = 2_000_000
 _OPTIONS = {
     "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",  # no listing of web folders, no side files
@@ -89,17 +84,22 @@ class BandFile:
         self.name = name or path
         self.path = "" if path.startswith("/vsi") else path
         self.index = index
-        self._blocks: dict[int, NDArray[Any]] = {}
-        self._columns: tuple[int, int] | None = None  # of the blocks
         self._lock = threading.Lock()
         self._dataset = _open(path, self.name)
         if self._dataset.count < index:
             raise ProductError(f"{self.name} has no band {index}; it has {self._dataset.count}.")
         try:
-            self._rows_of_block = _rows_of_block(self._dataset, index, self.name)
+            self._rows_of_block = rows_of_block(
+                self.name,
+                self._dataset.shape,
+                self._dataset.dtypes[index - 1],
+                self._dataset.block_shapes[index - 1][0],
+                "Write it in smaller tiles: gdal_translate -co TILED=YES IN.tif OUT.tif",
+            )
         except ProductError:
             self._dataset.close()
             raise
+        self._blocks = RowBlocks(self._rows_of_block, self._read_block, self._lock)
         self.placement = self._placement(expected)
         flags = {flag.name for flag in self._dataset.mask_flag_enums[index - 1]}
         self._is_masked = "per_dataset" in flags  # by a mask or a transparent band beside it
@@ -142,24 +142,7 @@ class BandFile:
         self, top: int, height: int, columns: tuple[int, int] | None = None
     ) -> NDArray[Any]:
         """Return rows ``top`` to ``top + height``, [height, width], as stored and read-only."""
-        step = self._rows_of_block
-        wanted = range(top // step, -(-(top + height) // step))
-        with self._lock:
-            if columns != self._columns:
-                self._blocks, self._columns = {}, columns
-            self._blocks = {block: self._blocks[block] for block in wanted if block in self._blocks}
-            for block in wanted:
-                if block not in self._blocks:
-                    self._blocks[block] = self._read_block(block)
-            parts = [
-                rows[max(0, top - block * step) : top + height - block * step]
-                for block, rows in sorted(self._blocks.items())
-            ]
-        if len(parts) == 1:
-            return parts[0]
-        together: Any = np.ma.concatenate if self._is_masked else np.concatenate
-        rows: NDArray[Any] = together(parts)
-        return rows
+        return self._blocks.rows(top, height, columns)
 
     def read_small(self, size: Size, shape: Size) -> NDArray[Any] | None:
         """Return the upper left ``size`` pixels as ``shape``, if small or from overviews."""
@@ -177,7 +160,7 @@ class BandFile:
     def close(self) -> None:
         """Close the file and forget its rows."""
         with self._lock:
-            self._blocks = {}
+            self._blocks.forget()
             self._dataset.close()
 
     def _placement(self, expected: Placement | None) -> Placement:
@@ -199,12 +182,12 @@ class BandFile:
             )
         return placement
 
-    def _read_block(self, block: int) -> NDArray[Any]:
+    def _read_block(self, block: int, columns: Columns) -> NDArray[Any]:
         from rasterio.windows import Window
 
         top = block * self._rows_of_block
         height = min(self._rows_of_block, self._dataset.height - top)
-        left, stop = self._columns or (0, self._dataset.width)
+        left, stop = columns or (0, self._dataset.width)
         window = Window(left, top, stop - left, height)
         with raster_environment(), self._said(f"in rows {top} to {top + height}"):
             rows: NDArray[Any] = self._dataset.read(
@@ -256,33 +239,6 @@ def _require_file(path: str, name: str) -> None:
         raise ProductError(
             f"Cannot open {name}: {reason}. Name a GeoTIFF or JPEG 2000 file."
         ) from None
-
-
-def _rows_of_block(dataset: Any, index: int, name: str) -> int:  # noqa: ANN401
-    """Return how many rows are read at once; refuse what takes more memory than any scene."""
-    width, height = dataset.width, dataset.height
-    if max(width, height) > MAX_SCENE_SIDE or width * height > MAX_SCENE_PIXELS:
-        raise ProductError(
-            f"{name} claims {width} x {height} pixels; a scene has at most {MAX_SCENE_SIDE:,} "
-            f"along a side and {MAX_SCENE_PIXELS:,} in all. Cut the place of interest out."
-        )
-    kind = dataset.dtypes[index - 1]
-    rows = dataset.block_shapes[index - 1][0]
-    rows *= max(1, _ROWS_AT_ONCE // rows)
-    if min(rows, height) * width * _num_bytes(kind) > MAX_SCENE_BLOCK_BYTES:
-        raise ProductError(
-            f"{name} is made of tiles of {rows} rows, so that {rows} x {width} pixels of {kind} "
-            f"have to be read at once: more than {MAX_SCENE_BLOCK_BYTES // MEBIBYTE} MiB. Write it "
-            "in smaller tiles: gdal_translate -co TILED=YES IN.tif OUT.tif"
-        )
-    return int(rows)
-
-
-def _num_bytes(kind: str) -> int:
-    try:
-        return np.dtype(kind).itemsize
-    except TypeError:  # a kind of GDAL alone, such as complex whole numbers
-        return 16
 
 
 def _reason(error: BaseException, path: str, name: str) -> str:

@@ -41,6 +41,12 @@ QUANTIFICATIONS = (1.0, 1e6)
 GIVEN = "given as boa_offset"
 """The source of an offset that the user gives."""
 _OWN_PROCESSING = 99
+_BASELINE_KEYS = (
+    "s2:processing_baseline",
+    "sentinel:processing_baseline",
+    "eopf:baseline",
+    "processing:version",
+)
 LARGEST_REFLECTANCE = 10.0
 _LARGEST = np.iinfo(np.uint16).max
 
@@ -187,7 +193,7 @@ def statements_in(properties: Mapping[str, Any]) -> list[ScaleStatement]:
 
 
 def _baseline_in(properties: Mapping[str, Any]) -> tuple[str, str] | None:
-    for key in ("s2:processing_baseline", "sentinel:processing_baseline", "processing:version"):
+    for key in _BASELINE_KEYS:
         text = str(properties.get(key, ""))
         # The last key holds baselines in one catalogue and versions of programs in others.
         if text and (key != "processing:version" or re.fullmatch(r"\d\d\.\d\d", text)):

@@ -21,6 +21,7 @@ from reben.scene.readers.folder import product_in, read_folder
 from reben.scene.readers.safe import read_safe
 from reben.scene.readers.safe_files import METADATA_FILE, SafeFiles
 from reben.scene.readers.stac import Item, open_item, read_stac
+from reben.scene.readers.zarr import is_zarr, read_zarr
 from reben.scene.search import is_stac, only_item
 from reben.scene.sources import BandSources, closed_on_error
 from reben.scene.warping.reprojection import reprojected
@@ -51,9 +52,10 @@ def open_scene(  # noqa: PLR0913 - all after the first are named
         product: A Sentinel-2 level-2A product: a ``.SAFE`` folder, a zip of one (read in place),
             a folder with one file per band (``B02.tif``, ``..._B02_10m.tif``), a GeoTIFF of several
             bands of 10 m, a STAC item (whatever `reben.scene.search.items_of` takes and holds one
-            alone), an xarray Dataset with named bands, or a mapping of DataArrays. Or a product of
-            Sentinel-1 in one of the forms below, which then is the scene: on its own grid if that
-            is one of 10 m that is true to scale, else warped to the UTM zone of its place.
+            alone), an xarray Dataset with named bands, a mapping of DataArrays, or a product of
+            ESA's EOPF in Zarr (folder, zip or URL). Or a product of Sentinel-1 in one of the forms
+            below, which then is the scene: on its own grid if that is one of 10 m that is true to
+            scale, else warped to the UTM zone of its place.
         sentinel1: For models with Sentinel-1 bands, geocoded backscatter of the same place: a
             folder with files named by VV and VH, a GeoTIFF of both, a mapping of such files, a STAC
             item, or a Dataset. It is warped to the grid of the Sentinel-2 product, or is the scene
@@ -93,8 +95,10 @@ def open_scene(  # noqa: PLR0913 - all after the first are named
         reproject=reproject,
     )
     with raster_environment(cache=True):
-        product = open_item(only_item(product)) if is_stac(product) else product
-        if product is None or is_sentinel1(product, band_names):
+        in_zarr = isinstance(product, str | Path) and is_zarr(product)
+        if not in_zarr and is_stac(product):
+            product = open_item(only_item(product))
+        if product is None or (not in_zarr and is_sentinel1(product, band_names)):
             return _open_radar(product, sentinel1, opening)
         found = _read(product, boa_offset, band_names)
         with closed_on_error() as opened:
@@ -170,6 +174,8 @@ def _read(
 
 
 def _read_path(product: str | Path, boa_offset: float | None) -> BandSources:
+    if is_zarr(product):
+        return read_zarr(product, boa_offset)
     path = Path(product)
     if not os.path.exists(path):  # noqa: PTH110 - no error for names that no file can have
         raise ProductError(f"No product at {product}. Check the path.")
@@ -177,6 +183,8 @@ def _read_path(product: str | Path, boa_offset: float | None) -> BandSources:
         path = path.absolute().parent
     if path.is_dir():
         path = product_in(path)
+    if is_zarr(path):
+        return read_zarr(path, boa_offset)
     if path.is_dir():
         return read_folder(path, boa_offset)
     if path.suffix.lower() == ".zip":

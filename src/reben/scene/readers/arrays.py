@@ -74,7 +74,7 @@ class BandArray:
         offset = number_of(attributes, "add_offset", self.name, 0.0)
         if scale is None or offset is None or (scale, offset) == (1.0, 0.0):
             return ()
-        said = f"{self.name} has scale_factor {scale:g} and add_offset {offset:g}"
+        said = f"scale_factor is {scale:g} and add_offset is {offset:g}"
         return (statement_of_scale(said, scale, offset),)
 
     @property
