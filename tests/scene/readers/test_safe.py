@@ -381,9 +381,9 @@ def test_each_tile_is_decoded_once_when_strips_go_down(tmp_path, monkeypatch):
     asked = []
     with open_scene(made.path) as scene:
         source = scene._found.sources["B02"]
-        read_block = source._read_block
+        read = source._blocks._read
         monkeypatch.setattr(
-            source, "_read_block", lambda block: asked.append(block) or read_block(block)
+            source._blocks, "_read", lambda *block: asked.append(block[0]) or read(*block)
         )
         for top in range(0, 1200, 60):
             scene.read(["B02"], top, 60)

@@ -98,9 +98,7 @@ def test_products_that_state_no_offset_are_not_guessed(tmp_path):
     with open_scene(bare.path, boa_offset=0) as scene:
         check(scene, bare, 0.0001, 0, ["B02"])
     half = make_zarr(tmp_path / "half", bands=["B02"], offset=None)
-    with pytest.raises(
-        OffsetConflictError, match=r"eopf:baseline is 05\.11.*scale_factor is 0\.0001"
-    ):
+    with pytest.raises(OffsetConflictError, match=r"eopf:baseline is 05\.11.*scale_factor is"):
         open_scene(half.path)
     by_baseline = make_zarr(tmp_path / "baseline", bands=["B02"], scale=None, offset=None)
     with open_scene(by_baseline.path) as scene:

@@ -12,6 +12,7 @@ S2C_MSIL2A_20250811T112131_N0511_R037_T29TPF of the EOPF Sentinel Zarr Samples S
 version 2, as they are kept in the tests of EOPF-Explorer/data-model at commit 5443117.
 """
 
+import os
 import re
 import sys
 import threading
@@ -71,10 +72,10 @@ def is_zarr(product: str | Path) -> bool:
         return False
     if address.scheme in _SCHEMES:
         return address.path.rstrip("/").endswith((".zarr", ".zarr.zip"))
-    path = Path(product)
-    if path.is_dir():
-        return any((path / mark).is_file() for mark in _MARKS)
-    return path.name.endswith(".zarr.zip") and path.is_file()
+    # Of os.path, as names that no file can have are no error there.
+    if os.path.isfile(product):  # noqa: PTH113
+        return str(product).endswith(".zarr.zip")
+    return any(os.path.isfile(os.path.join(product, mark)) for mark in _MARKS)  # noqa: PTH113, PTH118
 
 
 def read_zarr(product: str | Path, boa_offset: float | None = None) -> BandSources:
