@@ -1,5 +1,6 @@
 import json
 
+import numpy as np
 import pytest
 import rasterio
 import torch
@@ -47,6 +48,25 @@ def test_the_flags_reach_the_raster(folder, tmp_path, capsys):
     with rasterio.open(out) as file:
         assert (file.dtypes[0], file.res, file.tags()["max_bad"]) == ("uint8", (600, 600), "0.1")
         assert file.tags()["model"] == "model"
+
+
+def test_an_image_in_degrees_is_warped_with_one_flag(folder, tmp_path, capsys):
+    path, out = tmp_path / "image.tif", tmp_path / "out.tif"
+    place = rasterio.Affine(0.00014, 0, 12.0, 0, -0.00009, 45.0)
+    profile = {"width": 300, "height": 260, "count": 3, "dtype": "uint16", "crs": "EPSG:4326"}
+    with rasterio.open(path, "w", driver="GTiff", transform=place, **profile) as file:
+        file.write(np.random.default_rng(5).integers(900, 1900, (3, 260, 300), np.uint16))
+        file.descriptions = ("B04", "B03", "B02")
+
+    assert run(words(folder, path, "--out", out)) == 2
+    assert "Pass --reproject" in capsys.readouterr().err
+    assert run(words(folder, path, "--out", out, "--reproject", "--resample", "exact")) == 0
+
+    assert "is warped to EPSG:32633 while it is read" in " ".join(capsys.readouterr().err.split())
+    with rasterio.open(out) as file:
+        assert file.tags()["reprojected"].startswith("from EPSG:4326 (B04: pixels of 11.0")
+        assert file.crs == "EPSG:32633"
+        assert np.isfinite(file.read(1)).sum() >= 4
 
 
 def test_a_map_of_classes_is_one_flag_and_its_files_are_listed(folder, tmp_path, capsys):
