@@ -282,15 +282,12 @@ class Scene:
             small = {band: self._small(band, shape) for band in bands}
             if all(pixels is not None for pixels in small.values()):
                 return {band: pixels for band, pixels in small.items() if pixels is not None}
-            return {
-                band: np.concatenate(
-                    [
-                        self._expanded(band, self._stored(band, *strip))
-                        for strip in self._strips(places)
-                    ]
-                )
-                for band in bands
-            }
+            # All bands of a strip before the next one: one file may hold them together.
+            strips = [
+                {band: self._expanded(band, self._stored(band, *strip)) for band in bands}
+                for strip in self._strips(places)
+            ]
+            return {band: np.concatenate([strip[band] for strip in strips]) for band in bands}
 
     def _small(self, band: str, shape: tuple[int, int]) -> NDArray[Any] | None:
         if self._first is not None:
@@ -338,12 +335,12 @@ class Scene:
     def _look_at_finer(self) -> None:
         """See from a part of each band with finer pixels how it was brought to those."""
         with raster_environment(cache=True):
-            for band in self._finer.factors:
-                for strip in self._strips(_SAMPLED_PLACES):
+            for strip in self._strips(_SAMPLED_PLACES):
+                for band in self._finer.factors:
                     try:
                         stored = self._stored(band, *strip)
                     except (ProductError, PixelValueError):
-                        break  # a damaged band is named when it is read
+                        continue  # a damaged band is named when it is read
                     self._finer.to_native(band, stored)
         self._tell_finer()
 

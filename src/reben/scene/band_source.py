@@ -76,16 +76,23 @@ class BandFile:
         name: Its name in error messages.
         index: Which band of the file, from 1.
         expected: The placement by the product's metadata; used if the file does not state it.
+        beside: Another band of the same file, which stays open as long as this one is used: what
+            is decoded for one is there for the other.
     """
 
     def __init__(
-        self, path: str, name: str = "", index: int = 1, expected: Placement | None = None
+        self,
+        path: str,
+        name: str = "",
+        index: int = 1,
+        expected: Placement | None = None,
+        beside: "BandFile | None" = None,
     ) -> None:
         self.name = name or path
         self.path = "" if path.startswith("/vsi") else path
         self.index = index
-        self._lock = threading.Lock()
-        self._dataset = _open(path, self.name)
+        self._lock: threading.Lock = threading.Lock() if beside is None else beside._lock
+        self._dataset: Any = _open(path, self.name) if beside is None else beside._dataset
         if self._dataset.count < index:
             raise ProductError(f"{self.name} has no band {index}; it has {self._dataset.count}.")
         try:

@@ -44,9 +44,11 @@ def read_multiband(
             f"{called}. Name all of them in their order, - for one to skip, for example "
             f"--band-names {usual_names(len(descriptions))}{offset}"
         )
+    last: BandFile | None = None
     with closed_on_error() as sources:
         for band, place in wanted.items():
-            sources[band] = BandFile(str(path), f"{band} of {path}", place)
+            last = BandFile(str(path), f"{band} of {path}", place, beside=last)
+            sources[band] = last
         return BandSources.decided(
             path.stem,
             sources,
