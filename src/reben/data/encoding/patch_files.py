@@ -16,6 +16,7 @@ from reben.data.patch_folders.folder import (
 from reben.data.places import require_patch_size
 from reben.data.storage.value import OTHER, SENTINEL2, Kind, kind_of_value
 from reben.data.tiff.read import read_pixels
+from reben.data.tiff.side_files import SideFiles, side_files_in
 from reben.data.tiff.tags import bounds_of, georeference, read_claims
 from reben.data.values import RANGES, check_values, may_be_odd, require_plain
 from reben.errors import ArchiveError
@@ -38,6 +39,8 @@ class PatchFiles:
     name: str
     files: dict[str, bytes] = field(default_factory=dict)
     """Tensor -> content of its file."""
+    sides: dict[str, SideFiles] = field(default_factory=dict)
+    """Tensor -> what lies beside its file, if anything does."""
     problem: str | None = None
     num_bytes: int = 0
     num_filled: int = 0
@@ -69,7 +72,7 @@ class PatchFiles:
             raise PatchFilesError(
                 f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing"
             )
-        pixels, self.num_filled = _read_tensors(kind, self.files)
+        pixels, self.num_filled = _read_tensors(kind, self.files, self.sides)
         if kind.name in RANGES:
             place, named = _require_place(self.files), place_of_name(self.name)
             if place is not None and named is not None and place != named:
@@ -79,7 +82,7 @@ class PatchFiles:
     def agrees(self, kind: Kind, value: bytes) -> bool:
         """Tell whether a value holds the pixels of these files, which need not be all."""
         position = len(kind.header)
-        pixels, _ = _read_tensors(kind, self.files)
+        pixels, _ = _read_tensors(kind, self.files, self.sides)
         for tensor, side in kind.sizes.items():
             end = position + side * side * kind.dtype.itemsize
             if tensor in pixels and pixels[tensor] != value[position:end]:
@@ -89,7 +92,7 @@ class PatchFiles:
 
 
 def _read_tensors(
-    kind: Kind, files: Mapping[str, bytes]
+    kind: Kind, files: Mapping[str, bytes], sides: Mapping[str, SideFiles]
 ) -> tuple[dict[str, bytes | memoryview], int]:
     """Return the pixels of files, and of how many a few bad ones were filled."""
     pixels: dict[str, bytes | memoryview] = {
@@ -99,11 +102,13 @@ def _read_tensors(
     }
     if kind.name not in RANGES or not pixels:  # a reference map
         return pixels, 0
-    are_usual = all(_is_usual(kind, tensor, files[tensor]) for tensor in pixels)
+    are_usual = not sides and all(_is_usual(kind, tensor, files[tensor]) for tensor in pixels)
     flat = {tensor: np.frombuffer(values, kind.dtype) for tensor, values in pixels.items()}
     if are_usual and not may_be_odd(flat):
         return pixels, 0
-    bands = {tensor: parse_band(files[tensor], tensor, tensor).pixels[None] for tensor in pixels}
+    bands = {tensor: parse_band(files[tensor], tensor, tensor).pixels for tensor in pixels}
+    bands |= {name: found.apply(name, bands[name], name) for name, found in sides.items()}
+    bands = {name: band[None] for name, band in bands.items()}
     filled, num_filled = check_values(bands)
     pixels |= {name: band.astype(kind.dtype).tobytes() for name, band in filled.items()}
     return pixels, len(num_filled)
@@ -172,10 +177,16 @@ def read_patch_files(folder: str, kind: Kind) -> PatchFiles:
     if patch.problem is not None:
         return patch
     try:
-        for file in os.listdir(folder):  # noqa: PTH208 - a million times
+        files = os.listdir(folder)  # noqa: PTH208 - a million times
+        beside = side_files_in(folder, files)
+        for file in files:
             tensor = tensor_of(kind, name, file)
-            if tensor is not None:
-                patch.add(kind, file, read_file(f"{folder}/{file}", MAX_BAND_BYTES))
+            if tensor is None:
+                continue
+            patch.add(kind, file, read_file(f"{folder}/{file}", MAX_BAND_BYTES))
+            sides = SideFiles.read(f"{folder}/{file}", beside) if beside else None
+            if sides and any(sides):
+                patch.sides[tensor] = sides
     except PatchFilesError as error:
         patch.problem = str(error)
     except OSError as error:

@@ -1,5 +1,6 @@
 """One patch as the data set's archives hold it: a folder with a TIFF for each band."""
 
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -8,10 +9,11 @@ from numpy.typing import NDArray
 
 from reben.data.places import require_one_place, require_patch_size
 from reben.data.tiff.read import parse_tiff, read_content
+from reben.data.tiff.side_files import SideFiles, side_files_in
 from reben.data.tiff.tags import bounds_of, read_claims
 from reben.data.tiff.with_rasterio import apply_mask, open_with_rasterio
 from reben.data.values import mask_declared, require_plain
-from reben.errors import BandsError, BandsMismatchError, PatchNameError
+from reben.errors import BandsError, BandsMismatchError, PatchNameError, TiffError
 from reben.spec.band_names import (
     REFERENCE_MAP_TENSOR,
     TIFF_ENDINGS,
@@ -120,6 +122,16 @@ def read_patch(*folders: str | Path) -> tuple[dict[str, NDArray[Any]], Bounds | 
         found.update(files)
     paths = {name: found[name] for name in ALL_FULL if name in found}
     bands = {name: parse_band(read_content(path), name, str(path)) for name, path in paths.items()}
+    beside: set[str] = set()
+    for folder in map(Path, folders):
+        beside |= side_files_in(str(folder), os.listdir(folder))  # noqa: PTH208 - many times
+    for name, path in paths.items() if beside else ():
+        try:
+            sides = SideFiles.read(str(path), beside)
+        except OSError as error:
+            raise TiffError(f"Cannot read {error.filename}: {error.strerror or error}.") from error
+        pixels = sides.apply(name, bands[name].pixels, str(path))
+        bands[name] = bands[name]._replace(pixels=pixels)
     places = {paths[name].name: band.place for name, band in bands.items()}
     place = require_patch_place(places, _patches_of(paths))
     return {name: band.pixels for name, band in bands.items()}, place
