@@ -19,6 +19,7 @@ import reben
 from reben.app.terminal import one_line_warnings, talk
 from reben.app.verbs import (
     benchmark,
+    cut,
     data,
     demo,
     evaluate,
@@ -107,6 +108,7 @@ _VERBS: tuple[Callable[..., None], ...] = (
     predict.embed,
     scene.predict_scene,
     map_verb.predict_map,
+    cut.cut,
     demo.demo,
 )
 for _position, _verb in enumerate(_VERBS):

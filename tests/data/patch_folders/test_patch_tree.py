@@ -9,7 +9,7 @@ import made_up_files
 from multiband_files import write_multiband
 from reben.data.patch_folders.tree import FolderWalk, PatchTree
 from reben.errors import BandsMismatchError, ConfigError, EncodeError
-from reben.spec.bands import ALL, S1, S2
+from reben.spec.bands import ALL, S1, S2, BandSet
 from reben.spec.patches import is_sentinel2_name
 
 NUMBERS = (0, 7, 95)
@@ -180,13 +180,25 @@ def test_hidden_folders_are_left_out(tmp_path):
     assert found_below(tmp_path) == []
 
 
+def test_partners_of_the_same_name_need_no_table(tmp_path):
+    for sensor, name, band in (("S2", "a", "B02"), ("S2", "b", "B02"), ("S1", "b", "VV")):
+        folder = tmp_path / sensor / name
+        folder.mkdir(parents=True)
+        (folder / f"{name}_{band}.tif").write_bytes(b"")
+    first, second = PatchTree((tmp_path / "S2",), BandSet(("B02", "VV")), tmp_path / "S1")
+    assert "holds no a. Where partners have other names" in str(first.problem)
+    assert second.paths == (str(tmp_path / "S2" / "b"), str(tmp_path / "S1" / "b"))
+
+
 def test_what_cannot_be_is_refused_at_once(roots, metadata, tmp_path):
     with pytest.raises(BandsMismatchError, match="nowhere"):
         PatchTree((tmp_path / "nowhere",), S2)
     with pytest.raises(BandsMismatchError, match=r"metadata\.parquet is not a TIFF"):
         PatchTree((roots["s2"], metadata), S2)
     with pytest.raises(ConfigError, match="Name both"):
-        PatchTree((roots["s2"],), ALL, roots["s1"])
+        list(PatchTree((roots["s2"],), ALL, roots["s1"]))
+    with pytest.raises(ConfigError, match="name their folder"):
+        PatchTree((roots["s2"],), ALL, None, (metadata,))
     with pytest.raises(ConfigError, match="of one sensor"):
         PatchTree((roots["s2"],), S2, roots["s1"], (metadata,))
     with pytest.raises(ConfigError, match="--s1 DIR --metadata FILE"):

@@ -35,7 +35,8 @@ class FileFlags:
     """How files are read."""
 
     s1: Path | None = None
-    """Folder of the Sentinel-1 patches, for a model of both sensors; with --metadata."""
+    """Folder of the Sentinel-1 patches, for a model of both sensors; with --metadata, unless
+    partners have the same name."""
     metadata: _Paths = ()
     """Metadata that name the Sentinel-1 patch of each Sentinel-2 patch; may be given several
     times."""

@@ -166,7 +166,8 @@ class PatchTree:
         inputs: Patch folders, folders of patch folders, TIFFs of several bands, folders of those.
         bands: The bands of the model, which decide whose sensor's folders are patches.
         s1: Folder of the Sentinel-1 patches, for models of both sensors.
-        metadata: Tables that tell which of them belongs to which Sentinel-2 patch.
+        metadata: Tables that tell which of them belongs to which Sentinel-2 patch; without them,
+            the one of the same name does.
     """
 
     inputs: tuple[Path, ...]
@@ -181,10 +182,10 @@ class PatchTree:
                 raise BandsMismatchError(f"There is no {path}. Name patch folders or TIFFs.")
             if path.is_file() and not is_tiff(path.name):
                 raise BandsMismatchError(f"{path} is not a TIFF. Name patch folders or TIFFs.")
-        if (self.s1 is None) != (not self.metadata):
+        if self.s1 is None and self.metadata:
             raise ConfigError(
-                "The Sentinel-1 folder needs the metadata, which tell what belongs together, and "
-                "the other way round. Name both: --s1 DIR --metadata FILE"
+                "The metadata tell which Sentinel-1 patches belong to others: name their folder, "
+                "too: --s1 DIR --metadata FILE"
             )
         both = self.bands.of_sensor("Sentinel-1") and self.bands.of_sensor("Sentinel-2")
         if self.s1 is not None and not both:
@@ -252,6 +253,19 @@ class PatchTree:
                 f"The model takes {self.bands}, but {found.paths[0]} is a Sentinel-2 folder. Name "
                 "the Sentinel-1 patches and the table of pairs: --s1 DIR --metadata FILE"
             )
+        if (self.s1 / found.name).is_dir():
+            return PatchPlace(found.name, (*found.paths, str(self.s1 / found.name)))
+        if not self.metadata and is_sentinel2_name(found.name):
+            raise ConfigError(
+                "Sentinel-1 patches of the data set have names of their own, and the metadata tell "
+                "what belongs together. Name both: --s1 DIR --metadata FILE"
+            )
+        if not self.metadata:
+            problem = MetadataError(
+                f"{self.s1} holds no {found.name}. Where partners have other names, name the table "
+                "of pairs: --metadata FILE"
+            )
+            return PatchPlace(found.name, found.paths, problem)
         try:
             partner = self._table.s1_names[self._table.position(found.name)]
         except LookupError:
