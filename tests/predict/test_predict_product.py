@@ -14,6 +14,7 @@ from reben.model.classifier import Classifier
 from reben.predict.resume import SceneProgress
 from reben.predict.scene import predict_scene
 from reben.scene.band_scene import NO_CLASSES
+from reben.scene.product import open_scene
 from reben.spec.bands import PIXEL_METRES
 from scene.made_up_product import make_band_folder, make_safe, numbers, write_tiff
 
@@ -264,3 +265,40 @@ def test_outputs_that_no_file_can_be_called_are_refused(model, tmp_path, name):
     made = make_band_folder(tmp_path / "scene", bands=tuple(model.bands), width=120, height=120)
     with pytest.raises(OutputError, match="Cannot write"):
         predict_scene(model, made.path, tmp_path / f"{name}.tif", boa_offset=-1000)
+
+
+def test_a_model_without_radar_does_not_read_sentinel1(model, tmp_path, caplog):
+    made = make_band_folder(tmp_path / "s2", width=WIDTH, height=HEIGHT)
+
+    _, tags = predict(
+        model, made, tmp_path / "out.tif", boa_offset=0, sentinel1=tmp_path / "nowhere"
+    )
+
+    assert "uses no Sentinel-1 band" in caplog.text
+    assert not any(key.startswith("sentinel1") for key in tags)
+
+
+def test_a_model_of_radar_ignores_clouds_and_one_of_optical_bands_gaps_of_the_radar(tmp_path):
+    made = make_band_folder(tmp_path / "s2", width=WIDTH, height=120)
+    for band, level in (("VV", -10), ("VH", -17)):
+        pixels = np.full((120, WIDTH), level, np.float32) + np.arange(WIDTH, dtype=np.float32) / 99
+        pixels[:, :120] = np.nan
+        write_tiff(tmp_path / "s1" / f"Sigma0_{band}_db.tif", pixels)
+    made.scl[:] = 4
+    made.scl[:, 60:] = 9
+    write_tiff(made.path / "SCL.tif", made.scl, metres=20)
+    left_out = {}
+    for bands in ("s1", "B05,B08", "VV,VH,B08"):
+        torch.manual_seed(6)
+        classifier = Classifier("test_resnet", bands, labels=("A", "B"))
+        with open_scene(made.path, sentinel1=tmp_path / "s1", boa_offset=0) as scene:
+            predict_scene(classifier, scene, tmp_path / f"{bands}.tif")
+        with rasterio.open(tmp_path / f"{bands}.tif") as file:
+            left_out[bands] = np.isnan(file.read(1)[0]).tolist()
+
+    # The radar has a gap in the left window; clouds hide the right one.
+    assert left_out == {
+        "s1": [True, False],
+        "B05,B08": [False, True],
+        "VV,VH,B08": [True, True],
+    }

@@ -68,7 +68,7 @@ def predict_scene(  # noqa: PLR0913 - all after the third are named
         model: Whatever `reben.open_model` takes.
         product: A Sentinel-2 product (folder, zip, STAC item, xarray Dataset), or one of Sentinel-1
             for a model of that alone, as `reben.scene.product.open_scene` takes it; or what that
-            returned.
+            returned. None if ``sentinel1`` is the product.
         out: The GeoTIFF to write: a band for each label, a pixel for each cell of ``stride``
             metres, Cloud-Optimised.
         stride: Metres from one window to the next. Below 1200 windows overlap, and a cell gets the

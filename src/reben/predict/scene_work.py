@@ -106,6 +106,15 @@ class SceneWork:
         mosaic = put_together(parts, self.plan, self.settings.max_bad)
         self.write(parts, mosaic)
         parts.remove()
+        if mosaic.is_masked.all():
+            logger.warning(
+                "Nothing of %s was predicted: all windows were left out, %d of %d for missing "
+                "data, the others for clouds, shadow or defects. The outputs are empty. Check the "
+                "product, or allow more bad pixels: max_bad (--max-bad).",
+                self.scene.name,
+                mosaic.num_no_data_windows,
+                mosaic.num_masked_windows,
+            )
         return ScenePrediction(
             *self.outputs,
             product=self.scene.name,

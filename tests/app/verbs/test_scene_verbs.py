@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +10,9 @@ from made_up_scene import scene_of, write_scene
 from reben.app.cli import run
 from reben.model.classifier import Classifier
 from reben.spec.bands import RGB
+from scene.made_up_product import make_band_folder, make_item, write_item, write_tiff
+from scene.range_server import serve_folder
+from scene.stac_server import StacApi, serve_api
 
 
 @pytest.fixture(scope="module")
@@ -141,3 +145,101 @@ def test_a_box_names_the_windows_to_predict_and_may_begin_with_a_minus(folder, t
 
     assert run(words(folder, folder / "scene1", "--out", out, *box, "--aoi", "a.gpkg")) == 2
     assert "--aoi and --bbox both name an area" in capsys.readouterr().err
+
+
+# STAC and Sentinel-1 ------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def items(tmp_path_factory):
+    """Two items of one made-up place, on two days, as files with their bands."""
+    folder = tmp_path_factory.mktemp("items")
+    found = []
+    for id, day, cloud in (("A", "2023-06-05", 5), ("B", "2023-08-21", 40)):
+        made = make_band_folder(folder / id, bands=RGB.names, width=240, height=120)
+        item = make_item(made, base=f"{made.path}/", id=id)
+        item |= {"bbox": [12, 53, 12.1, 53.3], "collection": "sentinel-2-l2a"}
+        item["properties"] |= {"datetime": f"{day}T10:10:31Z", "eo:cloud_cover": cloud}
+        item["properties"] |= {"s2:processing_baseline": "05.09"}
+        found.append(item)
+    return found
+
+
+def of_items(folder, *more):
+    return ["predict-scene", str(folder / "model"), *map(str, more)]
+
+
+def test_a_collection_of_items_is_narrowed_down_to_one(folder, items, tmp_path, capsys):
+    path = write_item(tmp_path / "items.json", {"type": "FeatureCollection", "features": items})
+
+    assert run(of_items(folder, path, "--out", tmp_path / "no.tif")) == 2
+    told = capsys.readouterr().err
+    assert "A (2023-06-05, cloud 5 %); B (2023-08-21, cloud 40 %)" in told
+    assert f"{path}#A" in told
+    for number, more in enumerate(
+        ([f"{path}#B"], [path, "--datetime", "2023-08"], [path, "--collection", "x"])
+    ):
+        out = tmp_path / f"{number}.tif"
+        assert run(of_items(folder, *more, "--out", out)) == (2 if number == 2 else 0)
+        if number < 2:
+            with rasterio.open(out) as file:
+                assert file.tags()["product"] == "B"
+    assert "has no item for collection x" in capsys.readouterr().err
+
+
+def test_an_api_is_searched_by_box_date_and_cloud(folder, items, tmp_path, capsys):
+    flags = ["--bbox", "12.01,53.203,12.02,53.206", "--datetime", "2023", "--max-cloud", "20"]
+    root = Path(items[0]["assets"]["red"]["href"]).parents[1]
+    with serve_folder(root) as (url, _), serve_api(StacApi([])) as api:
+        api.items = json.loads(json.dumps(items).replace(str(root), url))
+        assert run(of_items(folder, api.url, *flags, "--out", tmp_path / "out.tif")) == 0
+        assert run(of_items(folder, api.url, "--out", tmp_path / "no.tif")) == 2
+
+    assert "--bbox WEST,SOUTH,EAST,NORTH" in capsys.readouterr().err
+    with rasterio.open(tmp_path / "out.tif") as file:
+        assert file.tags()["product"] == "A"
+
+
+def test_choosing_an_item_belongs_to_stac(folder, tmp_path, capsys):
+    more = [folder / "scene1", "--out", tmp_path / "no.tif", "--max-cloud", "20"]
+    assert run(words(folder, *more)) == 2
+    assert "--max-cloud: chooses among STAC items" in capsys.readouterr().err
+
+
+@pytest.fixture
+def radar(folder, tmp_path):
+    """A model of Sentinel-1 and products for it: the words before ``--out``."""
+    torch.manual_seed(5)
+    model = Classifier("test_resnet", "s1", labels=("A", "B")).save_pretrained(tmp_path / "s1")
+    for band, level in (("VV", -10), ("VH", -17)):
+        pixels = np.random.default_rng(level % 7).normal(level, 2, (120, 240)).astype(np.float32)
+        write_tiff(tmp_path / "radar" / f"20230821T051234_Sigma0_{band}_db.tif", pixels)
+    return ["predict-scene", str(model)]
+
+
+def test_sentinel_1_alone_is_predicted_as_product_and_as_sentinel1(radar, tmp_path, capsys):
+    given = (["radar"], ["--sentinel1", "radar"])
+    found = []
+    for number, (*flag, name) in enumerate(given):
+        out = tmp_path / f"{number}.tif"
+        picture = ["--quicklook", str(tmp_path / f"{number}.png")]
+        assert run([*radar, *flag, str(tmp_path / name), "--out", str(out), *picture]) == 0
+        with rasterio.open(out) as file:
+            found.append(file.read())
+            tags = file.tags()
+    np.testing.assert_array_equal(*found)
+    assert np.isfinite(found[0]).all()
+    assert tags["source"] == "Sentinel-1 alone"
+    assert tags["sentinel1_quantity"] == "sigma0"
+    assert "clouds do not hide" in tags["mask"]
+    assert tags["TIFFTAG_COPYRIGHT"].endswith("2023")
+
+
+def test_a_map_without_any_window_is_said_aloud(radar, tmp_path, caplog):
+    for band in ("VV", "VH"):
+        pixels = np.full((120, 240), np.nan, np.float32)
+        write_tiff(tmp_path / "none" / f"Sigma0_{band}_db.tif", pixels)
+
+    assert run([*radar, str(tmp_path / "none"), "--out", str(tmp_path / "out.tif")]) == 0
+
+    assert "Nothing of none was predicted: all windows were left out, 2 of 2 for" in caplog.text

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
@@ -114,6 +114,35 @@ class SceneFlags(OpeningFlags):
 
 @Parameter(name="*")
 @dataclass(frozen=True)
+class SearchFlags:
+    """Which item, where the product is a STAC API or a collection of items."""
+
+    datetime: str | None = None
+    """Day or time of the item: 2023-08-21, 2023-08, or 2023-06-01/2023-08-31."""
+    max_cloud: float | None = None
+    """Largest cloud cover of the item, in percent."""
+    collection: str | None = None
+    """Collection of the item, such as sentinel-2-l2a."""
+
+    def item(self, product: str, area: str | None) -> dict[str, Any] | str:
+        """Return the only STAC item of a product; a product of another kind as it is."""
+        from reben.data.areas import read_area
+        from reben.scene.search import is_stac, only_item
+
+        given = {key: value for key, value in vars(self).items() if value is not None}
+        if not is_stac(product):
+            if given:
+                flags = ", ".join(f"--{key.replace('_', '-')}" for key in given)
+                raise ConfigError(
+                    f"{flags}: chooses among STAC items, and {product} holds none. Leave it out."
+                )
+            return product
+        box = None if area is None else read_area(area).bounds_degrees
+        return only_item(product, bbox=box, **given)
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
 class ManyFlags:
     """Many scenes instead of one."""
 
@@ -128,7 +157,7 @@ class ManyFlags:
     """Address of a Dask scheduler whose workers do the scenes of --list."""
 
 
-_NO_FLAGS, _NOT_MANY = SceneFlags(), ManyFlags()
+_NO_FLAGS, _NO_SEARCH, _NOT_MANY = SceneFlags(), SearchFlags(), ManyFlags()
 
 
 def predict_scene(  # noqa: PLR0913 - all but the first two are flags
@@ -141,6 +170,7 @@ def predict_scene(  # noqa: PLR0913 - all but the first two are flags
     quicklook: Path | None = None,
     sentinel1: str | None = None,
     scene: SceneFlags = _NO_FLAGS,
+    search: SearchFlags = _NO_SEARCH,
     many: ManyFlags = _NOT_MANY,
     as_json: AsJson = False,
 ) -> None:
@@ -152,27 +182,32 @@ def predict_scene(  # noqa: PLR0913 - all but the first two are flags
     Args:
         model: A run folder, a model folder, or the name of a model on the Hub.
         product: A Sentinel-2 L2A product: a .SAFE folder or a zip of one, a folder with a file for
-            each band, a GeoTIFF of several bands, or a STAC item (file or address).
+            each band, a GeoTIFF of several bands, a STAC item or a collection of items (file or
+            address; FILE#ID names one), or the address of a STAC API. For a model of Sentinel-1
+            alone, a Sentinel-1 product.
         out: The Cloud-Optimised GeoTIFF to write.
         table: Also write a table with a row for each window (.parquet, .gpkg, .geojson, .csv,
             .jsonl).
             With --list, the ending of the tables' names.
         quicklook: Also draw a PNG: true colour beside the dominant class. With --list, the ending
             of the pictures' names.
-        sentinel1: A Sentinel-1 product of the same place, for models that take both.
+        sentinel1: A Sentinel-1 product of the same place, for models that take both: a folder with
+            files named by VV and VH, a GeoTIFF of both, or a STAC item.
         scene: How scenes are predicted.
+        search: Which item, where the product is a STAC API or a collection of items.
         many: Many scenes instead of one.
         as_json: Write the result as JSON.
     """
     if many.list_file is not None:
-        if product is not None or out is not None or sentinel1 is not None:
+        given = (product, out, sentinel1)
+        if given != (None, None, None) or search != _NO_SEARCH:
             raise ConfigError(
-                "--list names the products and --out-dir the outputs: leave PRODUCT, --out and "
-                "--sentinel1 out."
+                "--list names the products and --out-dir the outputs: leave PRODUCT, --out, "
+                "--sentinel1, --datetime, --max-cloud and --collection out."
             )
         _predict_many(model, many, table, quicklook, scene, as_json=as_json)
         return
-    if product is None or out is None:
+    if (product is None and sentinel1 is None) or out is None:
         raise ConfigError("Name a product and --out FILE, or many with --list and --out-dir.")
     if many != _NOT_MANY:
         raise ConfigError("--out-dir, --processes and --dask belong to --list.")
@@ -183,7 +218,7 @@ def predict_scene(  # noqa: PLR0913 - all but the first two are flags
         with progress_bar("windows") as progress:
             found = predict(
                 open_model(model, scene.device, bands=scene.bands),
-                product,
+                None if product is None else search.item(product, scene.area),
                 out,
                 stride=scene.stride,
                 max_bad=scene.max_bad,
