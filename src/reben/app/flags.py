@@ -1,8 +1,12 @@
 """What the flags of several verbs have in common: their types, and old names that still work."""
 
-from typing import Annotated
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter, validators
+
+from reben.errors import ConfigError
 
 AsJson = Annotated[bool, Parameter(name="--json", negative="")]
 """The flag that every verb has."""
@@ -23,3 +27,79 @@ def formerly(*names: str) -> Parameter:
         >>> Processes = Annotated[int | None, formerly("--workers")]
     """
     return Parameter(alias=names)
+
+
+_Several = Parameter(negative="")
+Files = Annotated[tuple[Path, ...], _Several]
+Names = Annotated[tuple[str, ...], _Several]
+_ALL = "all"
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class FilterFlags:
+    """Which patches of a store are used."""
+
+    country: Names = ()
+    """Only patches of this country; may be given several times. all lifts the filter of a run."""
+    season: Annotated[
+        tuple[Literal["spring", "summer", "autumn", "winter", "all"], ...], _Several
+    ] = ()
+    """Only patches acquired in spring (March to May), summer (June to August), autumn (September
+    to November) or winter (December to February); may be given several times."""
+    snow: bool | None = None
+    """Only patches with seasonal snow, or only those without. Default: without."""
+    cloud: bool | None = None
+    """Only patches with cloud or shadow, or only those without. Default: without."""
+    covered: Switch = False
+    """Also the patches with snow, cloud or shadow."""
+    fraction: Annotated[float | None, Parameter(validator=validators.Number(gt=0, lte=1))] = None
+    """Only this share of the patches, for example 0.1; of those to train on, not of those to
+    validate on."""
+    fraction_by: Literal["tile", "label"] | None = None
+    """How the share is drawn: whole tiles until it is reached; or patches, such that labels keep
+    their shares. Default: tile."""
+    fraction_seed: AtLeastZero | None = None
+    """Another seed draws another share; the same one the same share on every machine. Default:
+    0."""
+    limit: AtLeastOne | None = None
+    """Only the first so many patches of each split that is used."""
+
+    def kept(self) -> dict[str, Any]:
+        """Return the filters that were given, as arguments of `reben.open_dataset`."""
+        found: dict[str, Any] = {}
+        if self.country:
+            found["countries"] = None if _ALL in self.country else self.country
+        if self.season:
+            from reben.data.dataset import SEASONS
+
+            months = [month for season in self.season for month in SEASONS.get(season, ())]
+            found["months"] = None if _ALL in self.season else tuple(months)
+        if self.covered:
+            found |= {"snow": None, "cloud": None}
+        given = {"snow": self.snow, "cloud": self.cloud}
+        return found | {name: value for name, value in given.items() if value is not None}
+
+    def drawn(self) -> dict[str, Any]:
+        """Return what was given of fraction and limit, as arguments of `reben.open_dataset`."""
+        names = ("fraction", "fraction_by", "fraction_seed", "limit")
+        given = {name: getattr(self, name) for name in names}
+        found = {name: value for name, value in given.items() if value is not None}
+        if self.fraction is None and found.keys() - {"limit"}:
+            raise ConfigError("--fraction-by and --fraction-seed say how --fraction is drawn.")
+        return found
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class DataFlags(FilterFlags):
+    """Which patches are used, and what lists them."""
+
+    metadata: Files = ()
+    """Metadata tables (parquet) that list the patches; may be given several times. Default: those
+    of the run, or in the store."""
+    strict: Switch = False
+    """Refuse a store that holds a part of the patches that the metadata list."""
+
+
+NO_FILTERS, NO_DATA_FLAGS = FilterFlags(), DataFlags()

@@ -16,17 +16,43 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from reben.data.identity import DataDescription, DataIdentity, identify, read_description
-from reben.data.metadata import METADATA_FILE, SNOW_CLOUD_FILE, PatchTable
+from reben.data.identity import (
+    DataDescription,
+    DataIdentity,
+    Drawn,
+    StoredPart,
+    identify,
+    read_description,
+)
+from reben.data.metadata import PatchTable
 from reben.data.places import require_partners
+from reben.data.selecting.filters import SEASONS, Filters, FractionBy, filters_of
+from reben.data.selecting.listed import metadata_files, read_listed, stored_metadata
+from reben.data.selecting.names import table_of_names
+from reben.data.selecting.stored import keep_stored, why_part
 from reben.data.storage.record import StoreRecord
 from reben.data.storage.value import kind_of_value
 from reben.data.store import NO_PARTNER, Store
-from reben.errors import MetadataError, MissingPatchError, PatchShapeError, PixelValueError
+from reben.errors import (
+    EmptySplitError,
+    MissingPatchError,
+    PatchShapeError,
+    PixelValueError,
+)
 from reben.spec.band_names import REFERENCE_MAP_TENSOR
 from reben.spec.bands import BandSet
 from reben.spec.labels import CORINE_TO_LABEL, LABELS
 from reben.spec.patches import PATCH_PIXELS, REFERENCE_MAP_SUFFIX, SPLITS
+
+__all__ = [
+    "SEASONS",
+    "Dataset",
+    "Masks",
+    "filters_of",
+    "open_dataset",
+    "open_unlisted",
+    "stored_metadata",
+]
 
 _logger = logging.getLogger(__name__)
 
@@ -43,6 +69,9 @@ class Dataset:
         label_table: The file that the labels come from, if not from the metadata.
         description: What their owner says of the data, in ``data.toml``.
         metadata: The files that list the patches, for the record.
+        parts: Split -> how many of its patches that pass the filters the store holds, before any
+            are drawn; empty if that is not known.
+        drawn: What was drawn, if these are a fraction.
     """
 
     store: Store
@@ -52,6 +81,8 @@ class Dataset:
     label_table: Path | None = None
     description: DataDescription | None = None
     metadata: tuple[Path, ...] = ()
+    parts: Mapping[str, StoredPart] = field(default_factory=dict)
+    drawn: Drawn | None = None
 
     def __len__(self) -> int:
         """Count the patches."""
@@ -62,13 +93,69 @@ class Dataset:
 
         Raises:
             MetadataError: If the name is not that of a split.
-            EmptySplitError: If the split has no patch.
+            EmptySplitError: If the split has no patch, or the store holds none of its patches.
         """
+        part = self.parts.get(split)
+        if part is not None and not part.num_stored:
+            raise EmptySplitError(
+                f"The store {self.store.path} holds none of the {part.num_listed:,} patches of the "
+                f"{split} split that the metadata list.{why_part(self.store.path)} It has patches "
+                f"of {', '.join(self.splits)}. Encode those of {split} into it, or choose another "
+                "split."
+            )
+        is_drawn = split == "train"
+        filters = self.filters if is_drawn else (f for f in self.filters if f[0] != "fraction")
         return replace(
             self,
             table=self.table.filter(split=split),
-            filters=(*self.filters, ("split", split)),
+            filters=(*filters, ("split", split)),
+            parts={} if part is None else {split: part},
+            drawn=self.drawn if is_drawn else None,
         )
+
+    def draw(
+        self,
+        *,
+        fraction: float | None = None,
+        fraction_by: FractionBy = "tile",
+        fraction_seed: int = 0,
+        limit: int | None = None,
+    ) -> "Dataset":
+        """Return a part of these patches, of whatever split; see `reben.data.selecting.filters`.
+
+        Raises:
+            ConfigError: If a fraction, a seed or a limit cannot be.
+            MetadataError: If the names of patches tell no tile.
+        """
+        asked = Filters(None, None, None, None, fraction, fraction_by, fraction_seed)
+        table, drawn = asked.draw(self.table, SPLITS)
+        told = asked.told()
+        if limit is not None:
+            told += Filters(snow=None, cloud=None, limit=limit).told()
+            table = table.take(range(min(limit, len(table))))
+        return replace(self, table=table, filters=self.filters + told, drawn=drawn or self.drawn)
+
+    @property
+    def part(self) -> StoredPart | None:
+        """How many of the patches that the metadata list the store holds; None if all."""
+        stored, listed = (
+            sum(getattr(part, name) for part in self.parts.values())
+            for name in ("num_stored", "num_listed")
+        )
+        return StoredPart(stored, listed) if stored < listed else None
+
+    def require_whole(self) -> None:
+        """Return if the store holds all patches that the metadata list and filters leave.
+
+        Raises:
+            MissingPatchError: If it holds a part of them.
+        """
+        if self.part is not None:
+            raise MissingPatchError(
+                f"The store {self.store.path} holds {self.part} patches ({', '.join(self.splits)}) "
+                f"that the metadata list.{why_part(self.store.path)} Encode the others into it, or "
+                "leave out --strict to use those that are there."
+            )
 
     @cached_property
     def identity(self) -> DataIdentity:
@@ -191,8 +278,15 @@ def open_dataset(  # noqa: PLR0913 - all after the second are named
     cloud: bool | None = False,
     labels: Sequence[str] | None = LABELS,
     label_table: str | Path | None = None,
+    fraction: float | None = None,
+    fraction_by: FractionBy = "tile",
+    fraction_seed: int = 0,
+    limit: int | None = None,
 ) -> Dataset:
     """Return the patches of a store.
+
+    Where the store holds a part of the patches that the metadata list, the others are left out, and
+    the log says how many; `Dataset.require_whole` refuses that.
 
     A file ``data.toml`` beside the label table, beside the metadata or in the store says what data
     set the patches are of, see `reben.data.identity`.
@@ -211,6 +305,11 @@ def open_dataset(  # noqa: PLR0913 - all after the second are named
             no others, and otherwise the names that occur.
         label_table: A CSV or parquet file with your own labels, see `reben.data.label_table`;
             patches that it does not list are left out.
+        fraction: Share of the train split, drawn from the patches that pass all that is above.
+        fraction_by: ``tile``: whole tiles until the share is reached; ``label``: patches, such that
+            each combination of labels keeps its share.
+        fraction_seed: Another seed draws others; the same one draws the same on every machine.
+        limit: Only the first so many patches of each split.
 
     Raises:
         StoreError: If the folder is not a store, or its ``store.json`` tells that the machine went
@@ -219,6 +318,8 @@ def open_dataset(  # noqa: PLR0913 - all after the second are named
             is unusable.
         UnknownLabelError: If a patch has a label that is not in ``labels``.
         EmptySplitError: If the filters leave no patch.
+        MissingPatchError: If the store holds none of the patches.
+        ConfigError: If a fraction or limit cannot be.
 
     Example:
         >>> data = open_dataset("store/", "s2", countries=["Austria"])  # doctest: +SKIP
@@ -227,88 +328,55 @@ def open_dataset(  # noqa: PLR0913 - all after the second are named
     """
     store = Store.open(path)
     StoreRecord.read(store.path)  # which may tell that the store cannot be relied on
-    files = _metadata_files(store, metadata)
-    table = _read_table(store, files, labels, label_table)
-    asked = {"countries": countries, "months": months, "snow": snow, "cloud": cloud}
-    kept = {
-        name: value if isinstance(value, bool | str) else list(value)
-        for name, value in asked.items()
-        if value is not None
-    }
-    filters = tuple(
-        (name, ", ".join(map(str, value)) if isinstance(value, list) else str(value).lower())
-        for name, value in kept.items()
-    )
+    files = metadata_files(store, metadata)
+    table = read_listed(store, files, labels, label_table)
+    countries = countries if isinstance(countries, str | None) else tuple(countries)
+    months = None if months is None else tuple(months)
+    filters = Filters(countries, months, snow, cloud, fraction, fraction_by, fraction_seed, limit)
     file = None if label_table is None else Path(label_table)
     beside = [*([] if file is None else [file]), *files]
-    description = read_description([*(place.parent for place in beside), store.path])
-    return Dataset(
+    data = Dataset(
         store,
-        table.filter(**kept),  # type: ignore[arg-type]
+        filters.keep(table),
         BandSet.parse(bands),
-        filters,
+        filters.told(),
         file,
-        description,
+        read_description([*(place.parent for place in beside), store.path]),
         tuple(files),
     )
-
-
-def filters_of(told: Mapping[str, str] | None) -> dict[str, Any]:
-    """Return the filters of `open_dataset` that `Dataset.filters` tells of, as its arguments.
-
-    Example:
-        >>> filters_of({"countries": "Austria, Serbia", "months": "6, 7", "snow": "false"})
-        {'countries': ['Austria', 'Serbia'], 'months': [6, 7], 'snow': False, 'cloud': None}
-    """
-    if told is None:
-        return {}
-    read = {
-        "countries": lambda text: text.split(", "),
-        "months": lambda text: [int(number) for number in text.split(", ")],
-        "snow": "true".__eq__,
-        "cloud": "true".__eq__,
+    kept = keep_stored(store, data.table, data.bands)
+    if len(kept) < len(data):
+        _logger.warning(
+            "The store %s holds %s of the %s patches that the metadata list; the others are left "
+            "out.%s",
+            *(store.path, f"{len(kept):,}", f"{len(data):,}", why_part(store.path)),
+        )
+    drawn_table, drawn = filters.draw(kept)
+    if drawn is not None:
+        _logger.info(
+            "The fraction drawn is %s of %s patches of the train split%s.",
+            f"{drawn.num_patches:,}",
+            f"{drawn.num_before:,}",
+            f", in {len(drawn.tiles)} whole tiles" if drawn.tiles else "",
+        )
+    num_stored = kept.counts("split")
+    parts = {
+        split: StoredPart(num_stored.get(split, 0), number)
+        for split, number in data.table.counts("split").items()
     }
-    known = {name: read[name](told[name]) for name in read if name in told}
-    return {**known, **{name: None for name in ("snow", "cloud") if name not in told}}
+    return replace(data, table=drawn_table, parts=parts, drawn=drawn)
 
 
-def _read_table(
-    store: Store,
-    files: Sequence[Path],
-    labels: Sequence[str] | None,
-    label_table: str | Path | None,
-) -> PatchTable:
-    if label_table is not None:
-        from reben.data.label_table import read_label_table
+def open_unlisted(store: Store, bands: BandSet) -> Dataset:
+    """Return the patches of a store that holds no metadata, by their names, without labels.
 
-        known = PatchTable.read(*files, labels=None) if files else None
-        own = read_label_table(label_table, known, labels=labels)
-        left_out = 0 if known is None else len(set(known.patch_ids).difference(own.patch_ids))
-        if left_out:
-            _logger.warning(
-                "%s does not list %d of the %d patches in the metadata; they are left out.",
-                *(label_table, left_out, len(known or ())),
-            )
-        return own
-    if not files:
-        raise MetadataError(
-            f"The store {store.path} holds no {METADATA_FILE}, which lists patches and labels. "
-            "Pass metadata=, or copy the file into the store."
-        )
-    return PatchTable.read(*files, labels=labels)
-
-
-def _metadata_files(store: Store, metadata: str | Path | Iterable[str | Path] | None) -> list[Path]:
-    """Return the metadata files that were given, or else those in the store."""
-    if metadata is None:
-        stored = (store.path / name for name in (METADATA_FILE, SNOW_CLOUD_FILE))
-        return [file for file in stored if file.is_file()]
-    files = [Path(f) for f in ([metadata] if isinstance(metadata, str | Path) else metadata)]
-    if not files:
-        raise MetadataError(
-            "No metadata file was given. Name at least one, or leave metadata= out."
-        )
-    return files
+    Raises:
+        MetadataError: If the bands are of both missions: only metadata tell which patches pair.
+        MissingPatchError: If the store holds no patch of the mission.
+        StoreError: If its ``store.json`` tells that it cannot be relied on.
+    """
+    StoreRecord.read(store.path)
+    return Dataset(store, table_of_names(store, bands), bands)
 
 
 Masks = Literal["codes", "classes"]

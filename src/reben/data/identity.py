@@ -220,6 +220,32 @@ class DataIdentity:
             )
 
 
+@dataclass(frozen=True)
+class Drawn:
+    """What was drawn of the patches of a split.
+
+    Args:
+        tiles: The tiles whose patches were taken; none if patches were drawn by label.
+        num_patches: How many patches were taken.
+        num_before: Of how many.
+    """
+
+    tiles: tuple[str, ...]
+    num_patches: int
+    num_before: int
+
+
+@dataclass(frozen=True)
+class StoredPart:
+    """How many of the patches that are listed a store holds: ``6 of 119,825``."""
+
+    num_stored: int
+    num_listed: int
+
+    def __str__(self) -> str:
+        return f"{self.num_stored:,} of {self.num_listed:,}"
+
+
 def identify(table: "PatchTable", description: DataDescription | None = None) -> DataIdentity:
     """Return which data set the patches of a table are of.
 

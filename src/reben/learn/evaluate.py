@@ -139,6 +139,7 @@ def measure(
         calibrated=_measure_calibrated(predictions),
         why_not_calibrated=why_not_calibrated(subject),
         data=subject.data,
+        part=subject.part,
     )
 
 

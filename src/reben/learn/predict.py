@@ -164,6 +164,7 @@ def _describe(name: str, classifier: Classifier, dataset: Dataset) -> Subject:
         filters={key: value for key, value in dataset.filters if key != "split"},
         calibration=classifier.config.tuned_on,
         data=dataset.identity,
+        part=dataset.part,
     )
 
 

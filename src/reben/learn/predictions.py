@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from reben.data.identity import DataIdentity
+from reben.data.identity import DataIdentity, StoredPart
 from reben.data.metadata import PatchTable
 from reben.data.tables import read_parquet
 from reben.errors import (
@@ -62,6 +62,7 @@ class Subject:
         filters: Other criteria that the patches were selected by.
         calibration: Temperature and thresholds of the model, if it was calibrated.
         data: Which data set the patches are of; None in files of reben 0.1.
+        part: How many of the patches that the metadata list the store held; None if all.
     """
 
     name: str
@@ -72,6 +73,7 @@ class Subject:
     filters: Mapping[str, str] = field(default_factory=dict)
     calibration: Calibration | None = None
     data: DataIdentity | None = None
+    part: StoredPart | None = None
 
 
 @dataclass(frozen=True, eq=False)

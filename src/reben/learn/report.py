@@ -8,7 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-from reben.data.identity import DataIdentity
+from reben.data.identity import DataIdentity, StoredPart
 from reben.errors import RunError
 from reben.learn.metrics.bootstrap import Intervals, say_few
 from reben.learn.metrics.breakdown import Breakdowns, CoOccurrence
@@ -74,6 +74,7 @@ class Report:
         calibrated: The figures after calibration, if there are any.
         why_not_calibrated: Why there are none.
         data: Which data set the patches are of; None in reports of earlier versions.
+        part: How many of the patches that the metadata list the store held; None if all.
     """
 
     __pydantic_config__: ClassVar = {"extra": "forbid"}  # in all parts of a report
@@ -98,6 +99,7 @@ class Report:
     calibrated: Calibrated | None = None
     why_not_calibrated: str | None = None
     data: DataIdentity | None = None
+    part: StoredPart | None = None
 
     def __post_init__(self) -> None:
         """Check that the parts of a report fit its labels; a file may hold anything."""

@@ -12,7 +12,7 @@
     report-test/        the results on a split in report.json; other splits lie beside it
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from typing_extensions import TypedDict
 
-from reben.data.identity import DataIdentity
+from reben.data.identity import DataIdentity, Drawn, StoredPart
 from reben.errors import (
     BandsError,
     ConfigError,
@@ -73,6 +73,10 @@ class _Data(TypedDict, total=False):
     """The tables that list the patches. These paths, like the store, are of this machine."""
     num_patches: dict[str, Count]
     """Split -> number of patches that were trained, or validated, on."""
+    parts: dict[str, StoredPart]
+    """Split -> how many of its patches that the metadata list were in the store, if not all."""
+    drawn: Drawn | None
+    """What was drawn of the train split, if it was a fraction."""
 
 
 class InitialWeights(TypedDict, total=False):
@@ -234,13 +238,24 @@ class Run:
         return found
 
     def dataset(
-        self, store: str | Path | None = None, *, label_table: str | Path | None = None
+        self,
+        store: str | Path | None = None,
+        *,
+        label_table: str | Path | None = None,
+        metadata: str | Path | Iterable[str | Path] | None = None,
+        **filters: Any,  # noqa: ANN401 - those of open_dataset
     ) -> "Dataset":
         """Return the patches of a store with the labels of the run.
+
+        They pass the filters of the run by country, month, snow and cloud. The fraction and the
+        limit that it was trained with do not count: they are of the training.
 
         Args:
             store: The store; by default the one that the run was trained on.
             label_table: A table of your own labels; by default that of the run, if it had one.
+            metadata: The tables that list the patches; by default those of the run, or in a store
+                that is named.
+            filters: Other filters than those of the run, as `open_dataset` takes them.
 
         Raises:
             UnknownLabelError: If patches have labels that the run was not trained for.
@@ -248,7 +263,7 @@ class Run:
             StoreError: If there is no such store.
             MetadataError: If the table of labels cannot be read.
         """
-        from reben.data.loader import open_dataset
+        from reben.data.dataset import filters_of, open_dataset
 
         data = self.summary.get("data", {})
         place = data.get("store") if store is None else store
@@ -257,9 +272,11 @@ class Run:
         with self.knowing_its_data(is_named=store is not None):
             return open_dataset(
                 place,
-                metadata=self.metadata if store is None else None,
+                self.config.bands,
+                metadata=metadata or (self.metadata if store is None else None),
                 labels=self.config.label_names,
                 label_table=label_table or data.get("label_table"),
+                **filters_of(self.summary.get("filters"), drawing=False) | filters,
             )
 
     @contextmanager

@@ -255,6 +255,8 @@ def _facts(
             "identity": to_plain(dataset.identity),
             "metadata": [str(path.resolve()) for path in dataset.metadata],
             "num_patches": {split: len(patches) for split, patches in splits.items()},
+            "parts": {s: to_plain(p.part) for s, p in splits.items() if p.part is not None},
+            "drawn": to_plain(dataset.drawn),
         },
         "absent_labels": {
             split: _absent(patches, start.classifier.labels) for split, patches in splits.items()

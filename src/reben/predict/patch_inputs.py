@@ -32,8 +32,8 @@ from reben.data.preprocess import (
 )
 from reben.data.tiff.tags import read_bounds
 from reben.data.values import LARGEST_BAD_SHARE, RANGES, WRAPPED
-from reben.errors import MissingExtraError, PatchNameError, RebenError
-from reben.spec.patches import Bounds, Sentinel2Patch, are_partners, is_sentinel2_name
+from reben.errors import MissingExtraError, RebenError
+from reben.spec.patches import Bounds, are_partners, place_of_name
 
 _AHEAD = 2
 """Batches of files that are read while another one is used."""
@@ -288,9 +288,4 @@ def _to_images(names: list[str], results: Sequence[_Result], how: ReadSettings) 
 
 def _bounds_of_name(name: str, how: ReadSettings) -> Bounds | None:
     """Return where a patch lies by its name; None if that is not wanted, or not said."""
-    if not (how.geometry and is_sentinel2_name(name)):
-        return None
-    try:
-        return Sentinel2Patch.parse(name).bounds
-    except PatchNameError:
-        return None  # no such tile
+    return place_of_name(name) if how.geometry else None

@@ -6,11 +6,12 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
-from reben.data.dataset import Dataset
+from reben.data.dataset import Dataset, open_dataset, open_unlisted, stored_metadata
 from reben.data.patch_folders.multiband import Resample
 from reben.data.patch_folders.tree import PatchTree, parse_paths
 from reben.data.places import require_pyproj
-from reben.errors import ConfigError, OutputError, PredictError
+from reben.data.store import Store
+from reben.errors import ConfigError, MetadataError, OutputError, PredictError
 from reben.model.classifier import Classifier
 from reben.model.open import ModelLike, name_of, open_model
 from reben.predict.patch_inputs import FileSource, PatchSource, StoreSource, Unreadable
@@ -61,6 +62,42 @@ def find_patches(
         parse_paths(metadata),
     )
     return FileSource(tree, None if band_names is None else tuple(band_names), resample)
+
+
+def find_stored(
+    path: str | Path,
+    bands: BandSet,
+    *,
+    metadata: Sequence[str | Path] = (),
+    split: str | None = None,
+    **filters: Any,  # noqa: ANN401 - those of open_dataset
+) -> Dataset:
+    """Return the patches of a store; those that no metadata list are told by their names.
+
+    Args:
+        path: The store.
+        bands: The bands of the model.
+        metadata: Tables that list its patches, if they are not in it.
+        split: Only the patches of this split.
+        filters: As `open_dataset` takes them.
+
+    Raises:
+        MetadataError: If there are no metadata, and the bands or a filter need some.
+        RebenError: As `open_dataset` does.
+    """
+    store = Store.open(path)
+    if metadata or stored_metadata(store):
+        dataset = open_dataset(path, bands, metadata=metadata or None, labels=None, **filters)
+        return dataset if split is None else dataset[split]
+    asked = ["split"] if split is not None else []
+    asked += [name for name, value in filters.items() if value is not None]
+    if asked:
+        raise MetadataError(
+            f"The store {store.path} holds no metadata, so nothing tells the {', '.join(asked)} of "
+            "its patches. Name the tables that list them with --metadata FILE (metadata=), or "
+            "leave that out to take all of them."
+        )
+    return open_unlisted(store, bands)
 
 
 def predict_patches(

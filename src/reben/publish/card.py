@@ -25,7 +25,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reben.data.loader import Dataset
+from reben.data.dataset import Dataset, filters_of
 from reben.errors import (
     CardError,
     MetadataError,
@@ -292,13 +292,17 @@ def _measured_patches(subject: CardSubject, report: Report, dataset: Dataset | N
                 "patches are. Pass them: dataset=, or --data STORE."
             )
         try:
-            dataset = subject.run.dataset()
+            dataset = subject.run.dataset(**filters_of(report.filters or None, drawing=False))
         except (StoreError, MetadataError) as error:
             raise RunError(
                 f"The card shows a patch, and the data of the run could not be opened: {error} "
                 "Pass them: dataset=, or --data STORE."
             ) from error
     measured = dataset[report.split]
+    drawn = {"fraction", "fraction_by", "fraction_seed", "limit"}
+    asked = {name: by for name, by in filters_of(report.filters).items() if name in drawn}
+    if measured.table.fingerprint() != report.fingerprint:
+        measured = measured.draw(**asked)
     if measured.table.fingerprint() != report.fingerprint:
         raise MetadataError(
             f"The report is about {report.num_patches} patches of the {report.split} split; the "

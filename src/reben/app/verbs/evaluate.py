@@ -5,7 +5,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from reben.app.flags import AsJson, AtLeastOne, AtLeastZero, Switch
+from reben.app.flags import NO_DATA_FLAGS, AsJson, AtLeastOne, AtLeastZero, DataFlags, Switch
 from reben.app.models import open_run
 from reben.app.terminal import print_json, print_table, print_text, progress_bar, talk
 from reben.errors import ConfigError
@@ -32,6 +32,7 @@ def evaluate(  # noqa: PLR0913 - all but the first are flags
     bands: str | None = None,
     device: str = "auto",
     labels: Path | None = None,
+    patches: DataFlags = NO_DATA_FLAGS,
     as_json: AsJson = False,
 ) -> None:
     """Measure a model on one split of a store, or measure saved predictions.
@@ -54,6 +55,8 @@ def evaluate(  # noqa: PLR0913 - all but the first are flags
             cuda:1, mps.
         labels: Table (.csv, .parquet) of patches and labels, in place of those of the metadata.
             Default: the one that the run was trained on, if any.
+        patches: Which patches of the split. Default: countries, seasons, snow and cloud as the run
+            was trained on them; all of them otherwise.
         as_json: Write the report as JSON.
     """
     from reben.learn.evaluate import joined_processes, measure
@@ -61,10 +64,11 @@ def evaluate(  # noqa: PLR0913 - all but the first are flags
 
     place = out
     if predictions is not None:
-        if not all(given is None for given in (model, data, bands, labels)):
+        others = (model, data, bands, labels)
+        if patches != NO_DATA_FLAGS or not all(given is None for given in others):
             raise ConfigError(
                 f"--predictions {predictions} is measured by itself. Leave out the model, --data, "
-                "--bands and --labels, or leave out --predictions."
+                "--bands, --labels and all filters, or leave out --predictions."
             )
         with joined_processes() as first:
             found = Predictions.load(predictions)
@@ -72,7 +76,9 @@ def evaluate(  # noqa: PLR0913 - all but the first are flags
         run = None if model is None else open_run(model)
         with joined_processes() as first:
             found = _predict_split(
-                model, data, split, (bands, device), batch_size=batch_size, labels=labels
+                *(model, data, split, (bands, device), patches),
+                batch_size=batch_size,
+                labels=labels,
             )
         place = run.report_folder(split) if out is None and run is not None else out
     if not first:
@@ -101,6 +107,7 @@ def calibrate(  # noqa: PLR0913 - all but the first are flags
     bands: str | None = None,
     device: str = "auto",
     labels: Path | None = None,
+    patches: DataFlags = NO_DATA_FLAGS,
     as_json: AsJson = False,
 ) -> None:
     """Tune temperature and thresholds of a model on the validation split, into its config.
@@ -119,6 +126,7 @@ def calibrate(  # noqa: PLR0913 - all but the first are flags
         device: Where to compute: auto (an accelerator if there is one, else the CPU), cpu, cuda,
             cuda:1, mps.
         labels: Table of the patches and their labels, as for evaluate.
+        patches: Which patches of the split, as for evaluate.
         as_json: Write the calibration as JSON.
     """
     from reben.learn.calibrate import apply_calibration, calibrate_predictions, require_tunable
@@ -137,7 +145,7 @@ def calibrate(  # noqa: PLR0913 - all but the first are flags
         )
     with joined_processes() as first:
         predicted = _predict_split(
-            model, data, split, (bands, device), batch_size=batch_size, labels=labels
+            *(model, data, split, (bands, device), patches), batch_size=batch_size, labels=labels
         )
     if not first:
         return
@@ -160,11 +168,12 @@ def calibrate(  # noqa: PLR0913 - all but the first are flags
     print_table(("label", "threshold>", "note"), rows)
 
 
-def _predict_split(
+def _predict_split(  # noqa: PLR0913 - what both verbs were given
     model: str | None,
     data: Path | None,
     split: str,
     opening: tuple[str | None, str],
+    patches: DataFlags,
     *,
     batch_size: int,
     labels: Path | None,
@@ -182,14 +191,19 @@ def _predict_split(
         raise ConfigError(f"Name its data: --data STORE, {other}")
     bands, device = opening
     classifier = open_model(model, device, bands=bands)
+    given = {"label_table": labels, "metadata": patches.metadata or None, **patches.kept()}
     if run is not None:
-        dataset = run.dataset(data, label_table=labels)
+        dataset = run.dataset(data, **given)
     elif data is not None:
-        dataset = open_dataset(data, labels=classifier.labels, label_table=labels)
+        dataset = open_dataset(data, classifier.bands, labels=classifier.labels, **given)
+    dataset = dataset[split]
+    if patches.strict:
+        dataset.require_whole()
+    dataset = dataset.draw(**patches.drawn())
     name = name_of(model)
     with progress_bar("patches") as progress:
         return predict_dataset(
-            classifier, dataset[split], batch_size=batch_size, name=name, progress=progress
+            classifier, dataset, batch_size=batch_size, name=name, progress=progress
         )
 
 

@@ -4,14 +4,23 @@ With --out, many patches are written into a table; without it, one is shown on t
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from reben.app.flags import AsJson, AtLeastOne, AtLeastZero, Share, Switch, formerly
+from reben.app.flags import (
+    AsJson,
+    AtLeastOne,
+    AtLeastZero,
+    Files,
+    FilterFlags,
+    Share,
+    Switch,
+    formerly,
+)
 from reben.app.terminal import print_json, print_table, print_text, progress_bar, talk
 from reben.errors import ConfigError
 from reben.spec.bands import BandSet
@@ -24,8 +33,6 @@ if TYPE_CHECKING:
     from reben.predict.patch_inputs import PatchSource
     from reben.predict.patch_options import PredictOutcome
 
-_Paths = Annotated[tuple[Path, ...], Parameter(negative="")]
-_Names = Annotated[tuple[str, ...], Parameter(negative="")]
 _TOP = 5
 
 
@@ -37,9 +44,9 @@ class FileFlags:
     s1: Path | None = None
     """Folder of the Sentinel-1 patches, for a model of both sensors; with --metadata, unless
     partners have the same name."""
-    metadata: _Paths = ()
-    """Metadata that name the Sentinel-1 patch of each Sentinel-2 patch; may be given several
-    times."""
+    metadata: Files = ()
+    """Metadata tables (parquet) that list the patches, and name the Sentinel-1 patch of each
+    Sentinel-2 patch; may be given several times. Default: those in a store."""
     band_names: str | None = None
     """Names of the bands of a multi-band TIFF in its order, separated by commas; - for one to
     ignore. Default: the descriptions in the file."""
@@ -56,15 +63,11 @@ class FileFlags:
 
 @Parameter(name="*")
 @dataclass(frozen=True)
-class StoreFlags:
+class StoreFlags(FilterFlags):
     """Which patches of a store are meant."""
 
     split: str | None = None
-    """Of a store, predict this split only: train, validation or test."""
-    country: _Names = ()
-    """Of a store, predict patches of this country only; may be given several times."""
-    covered: Switch = False
-    """Of a store, also predict the patches with snow, cloud or shadow."""
+    """Only patches of this split: train, validation or test."""
 
 
 @Parameter(name="*")
@@ -81,7 +84,8 @@ class TableFlags:
     threads: Annotated[AtLeastZero, formerly("--workers")] = 2
     """Threads of each process that read ahead."""
     strict: Switch = False
-    """Stop at the first bad patch, instead of leaving it out and naming it at the end."""
+    """Stop at the first bad patch, instead of leaving it out and naming it at the end, and refuse
+    a store that holds a part of the patches that the metadata list."""
     overwrite: Switch = False
     """Replace FILE if it exists, and unfinished parts that were made with other settings."""
     restart: Switch = False
@@ -209,7 +213,7 @@ def _write_table(
     from reben.predict.patch_options import PredictOptions
 
     name, device, bands = model
-    files, store, table = flags
+    table = flags[2]
     classifier = open_model(name, device, bands=bands)
     options = PredictOptions(
         batch_size=table.batch_size,
@@ -221,7 +225,7 @@ def _write_table(
         restart=table.restart,
         name=name_of(name),
     )
-    patches = _patches_in(inputs, classifier.bands, files, store)
+    patches = _patches_in(inputs, classifier.bands, flags)
     try:
         with progress_bar("patches") as progress:
             outcome = write(classifier, patches, out, options=options, progress=progress)
@@ -239,30 +243,34 @@ def _write_table(
     outcome.require_all()
 
 
-def _patches_in(
-    inputs: tuple[Path, ...], bands: BandSet, files: FileFlags, store: StoreFlags
-) -> "Dataset | PatchSource":
+def _patches_in(inputs: tuple[Path, ...], bands: BandSet, flags: _Flags) -> "Dataset | PatchSource":
     """Return the patches that the inputs are."""
     from reben.data.store import is_store
+    from reben.predict.patches import find_patches, find_stored
 
+    files, store, table = flags
     if not inputs:
         raise ConfigError("There is nothing to predict. Name patch folders, TIFFs, or a store.")
     if any(map(is_store, inputs)):
         if len(inputs) > 1:
             raise ConfigError("A store must be the only input. Make a table of each.")
-        if files != _NO_FILE_FLAGS:
+        if replace(files, metadata=()) != _NO_FILE_FLAGS:
             raise ConfigError(
                 f"{inputs[0]} is a store, which holds bands by name, and both sensors. Leave --s1, "
-                "--metadata, --band-names and --resample out."
+                "--band-names and --resample out."
             )
-        return _patches_of_store(inputs[0], bands, store)
+        dataset = find_stored(
+            inputs[0], bands, metadata=files.metadata, split=store.split, **store.kept()
+        )
+        if table.strict:
+            dataset.require_whole()
+        return dataset.draw(**store.drawn())
     if store != _NO_STORE_FLAGS:
         raise ConfigError(
-            f"--split, --country and --covered choose patches of a store, and {inputs[0]} is none "
-            f"(it holds no data.mdb). Leave them out, or encode the files into a store."
+            "--split, --country, --limit and the like choose patches of a store, and "
+            f"{inputs[0]} is none (it holds no data.mdb). Leave them out, or encode the files into "
+            "a store."
         )
-    from reben.predict.patches import find_patches
-
     return find_patches(
         inputs,
         bands,
@@ -271,17 +279,6 @@ def _patches_in(
         band_names=files.names,
         resample=files.resample,
     )
-
-
-def _patches_of_store(path: Path, bands: BandSet, store: StoreFlags) -> "Dataset":
-    from reben.data.loader import open_dataset
-
-    weather = None if store.covered else False
-    countries = store.country or None
-    dataset = open_dataset(
-        path, bands, countries=countries, snow=weather, cloud=weather, labels=None
-    )
-    return dataset if store.split is None else dataset[store.split]
 
 
 def _read_one(
@@ -295,7 +292,7 @@ def _read_one(
     if is_store(inputs[0]):
         if len(inputs) > 1:
             raise ConfigError(f"{inputs[0]} is a store; it must be the only input.")
-        return _read_from_store(inputs[0], patch, bands)
+        return _read_from_store(inputs[0], patch, bands, flags.metadata)
     if patch is not None:
         raise ConfigError(
             f"--patch {patch} names a patch of a store, but {inputs[0]} is none (it holds no "
@@ -329,18 +326,19 @@ def _read_folders(
 
 
 def _read_from_store(
-    store: Path, patch: str | None, bands: BandSet
-) -> tuple[dict[str, "NDArray[Any]"], list[str]]:
-    from reben.data.loader import open_dataset
+    store: Path, patch: str | None, bands: BandSet, metadata: tuple[Path, ...]
+) -> tuple[dict[str, "NDArray[Any]"], list[str] | None]:
+    from reben.predict.patches import find_stored
 
-    dataset = open_dataset(store, bands, snow=None, cloud=None, labels=None)
+    dataset = find_stored(store, bands, metadata=metadata, snow=None, cloud=None)
     if patch is None:
         raise ConfigError(
             f"{store} is a store of {len(dataset)} patches. Name one with --patch, for example "
             f"--patch {dataset.table.patch_ids[0]}, or a table for all: --out FILE."
         )
     row = dataset.table.position(patch)
-    return dataset.patch(row), sorted(dataset.table.label_names[row])
+    labels = sorted(dataset.table.label_names[row]) if dataset.metadata else None
+    return dataset.patch(row), labels
 
 
 def _print_scores(

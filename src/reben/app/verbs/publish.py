@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from reben.app.flags import AsJson, Switch
+from reben.app.flags import AsJson, Files, Switch
 from reben.app.terminal import (
     ask_yes,
     can_ask,
@@ -36,6 +36,7 @@ def card(  # noqa: PLR0913 - all but the first are flags
     out: Path | None = None,
     report: Path | None = None,
     data: Path | None = None,
+    metadata: Files = (),
     check: Switch = False,
     hub_id: str | None = None,
     licence: Annotated[str | None, Parameter(alias="--license")] = None,
@@ -64,6 +65,8 @@ def card(  # noqa: PLR0913 - all but the first are flags
             of reben; any other folder must be empty.
         report: The report that the card shows, or its folder. Default: report-test in the run.
         data: Store to take the example from. Default: the one that the run was trained on.
+        metadata: Metadata tables (parquet) that list the patches of --data; may be given several
+            times. Default: those in the store.
         check: Check a card folder instead of writing one.
         hub_id: The id that the model has or will have on the Hub, owner/name.
         licence: Licence of the weights, by its identifier on the Hub. Default: that of the
@@ -102,9 +105,9 @@ def card(  # noqa: PLR0913 - all but the first are flags
                 f"--from {from_} fetches a model and measures it, so it takes neither a model nor "
                 "--report. Leave them out, or leave --from out."
             )
-        folder = _recard(from_, data, place, options)
+        folder = _recard(from_, (data, metadata), place, options)
     else:
-        folder = _write(_given(model, "the model"), place, report, data, options)
+        folder = _write(_given(model, "the model"), place, report, (data, metadata), options)
     talk(f"The card is {folder / 'README.md'}; the folder loads with Classifier.from_pretrained.")
     print_place("folder", folder, as_json=as_json)
 
@@ -136,26 +139,42 @@ def _count(number: int, what: str) -> str:
 
 
 def _write(
-    model: str, out: Path, report: Path | None, data: Path | None, options: dict[str, Any]
+    model: str,
+    out: Path,
+    report: Path | None,
+    data: tuple[Path | None, tuple[Path, ...]],
+    options: dict[str, Any],
 ) -> Path:
     from reben.app.models import open_run
-    from reben.data.loader import open_dataset
+    from reben.data.dataset import filters_of, open_dataset
     from reben.publish.card import write_card
 
     told, run, dataset = _find_report(model, report), open_run(model), None
-    if data is not None:
-        dataset = open_dataset(data, labels=told.labels) if run is None else run.dataset(data)
+    store, metadata = data
+    if store is not None:
+        filters = filters_of(told.filters or None, drawing=False)
+        opening = {"metadata": metadata or None, **filters}
+        dataset = (
+            open_dataset(store, ",".join(told.bands), labels=told.labels, **opening)
+            if run is None
+            else run.dataset(store, **opening)
+        )
     return write_card(model, told, out, dataset=dataset, **options)
 
 
-def _recard(name: str, data: Path | None, out: Path, options: dict[str, Any]) -> Path:
+def _recard(
+    name: str, data: tuple[Path | None, tuple[Path, ...]], out: Path, options: dict[str, Any]
+) -> Path:
     from reben.data.loader import open_dataset
     from reben.publish.recard import recard
 
-    store = _given(None if data is None else str(data), "what to measure it on: --data STORE")
+    place, metadata = data
+    store = _given(None if place is None else str(place), "what to measure it on: --data STORE")
     given = {key: value for key, value in options.items() if value is not None}
     with progress_bar("patches") as progress:
-        return recard(name, open_dataset(store), out, progress=progress, **given)
+        return recard(
+            name, open_dataset(store, metadata=metadata or None), out, progress=progress, **given
+        )
 
 
 def _find_report(model: str, report: Path | None) -> "Report":

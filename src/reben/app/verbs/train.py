@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
 from cyclopts import Parameter
 
-from reben.app.flags import AsJson
+from reben.app.flags import NO_DATA_FLAGS, AsJson, DataFlags
 from reben.app.terminal import Bar, print_json, print_text, progress_bar, talk
 from reben.errors import ConfigError, first_line
 from reben.learn.config import SETTINGS, TrainConfig
@@ -60,6 +60,7 @@ def train(  # noqa: PLR0913 - all are flags
     config: Path | None = None,
     set_: Annotated[list[str] | None, Parameter(name="--set", consume_multiple=True)] = None,
     logger: tuple[LoggerName, ...] = (),
+    patches: DataFlags = NO_DATA_FLAGS,
     as_json: AsJson = False,
 ) -> None:
     """Train a classifier on the train split of a store, and keep its best epoch.
@@ -76,6 +77,7 @@ def train(  # noqa: PLR0913 - all are flags
         config: TOML file of settings, such as the config.toml of a run.
         set_: Settings as name=value, for example --set epochs=20 drop_rate=0.
         logger: A logger in addition to CSV and TensorBoard.
+        patches: Which patches are used.
         as_json: Write the result as JSON.
     """
     from reben.learn.run_files import is_first_in_environment, require_new
@@ -103,17 +105,22 @@ def train(  # noqa: PLR0913 - all are flags
         table = past.get("label_table")
     else:
         table = labels if is_label_table(labels) else None
+    listed = None if run is None or data is not None else run.metadata
+    filters = {} if run is None else filters_of(run.summary.get("filters"))
+    filters |= patches.kept() | patches.drawn()
     knowing = nullcontext() if run is None else run.knowing_its_data(is_named=data is not None)
     with progress_bar("epoch") as bar:
         with knowing:
             dataset = open_dataset(
                 store,
                 settings.bands,
-                metadata=None if run is None or data is not None else run.metadata,
+                metadata=patches.metadata or listed,
                 labels=settings.label_names,
                 label_table=table,
-                **({} if run is None else filters_of(run.summary.get("filters"))),
+                **filters,
             )
+            for split in ("train", "validation") if patches.strict else ():
+                dataset[split].require_whole()
         done = fit(
             settings,
             dataset,
