@@ -153,17 +153,71 @@ def test_what_cannot_be_is_said_before_anything_heavy_is_imported(tmp_path, word
     assert [file.name for file in tmp_path.iterdir()] == ["mine"]
 
 
-def test_a_patch_that_the_store_lacks_is_said_before_there_is_a_folder(tmp_path, capsys):
-    place = made_up.write_store(tmp_path / "store", num_train=9, num_validation=6, num_test=0)
-    rows = [made_up.row(number, "train" if number < 9 else "validation") for number in range(16)]
-    made_up.write_metadata(place / "metadata.parquet", rows)
+@pytest.fixture
+def part(tmp_path):
+    """A store of 15 patches whose table lists 16 validation patches more."""
+    place = made_up.write_store(tmp_path / "part", num_train=9, num_validation=6, num_test=0)
+    rows = [made_up.row(number, "train" if number < 9 else "validation") for number in range(31)]
+    made_up.write_metadata(tmp_path / "all.parquet", rows)
+    (place / "metadata.parquet").unlink()
+    return ["--data", str(place), "--metadata", str(tmp_path / "all.parquet")]
 
-    assert run(["train", "--data", str(place), "--out", str(tmp_path / "run"), *TINY]) == 2
+
+def test_a_part_that_strict_refuses_is_said_before_there_is_a_folder(part, tmp_path, capsys):
+    words = ["train", *part, "--out", str(tmp_path / "run"), *TINY, "--strict"]
+    assert run(words) == 2
 
     error = capsys.readouterr().err
     assert "MissingPatchError" in error
-    assert made_up.patch_id(15) in error
+    assert "holds 6 of 22 patches (validation) that the metadata list" in error
     assert not (tmp_path / "run").exists()
+
+
+def test_filters_and_what_the_store_holds_are_recorded_and_used_again(part, tmp_path, capsys):
+    out = str(tmp_path / "run")
+    chosen = ["--country", "Austria", "--country", "Finland", "--season", "summer", "--covered"]
+    chosen += [
+        "--fraction",
+        "0.5",
+        "--fraction-by",
+        "label",
+        "--fraction-seed",
+        "3",
+        "--limit",
+        "4",
+    ]
+    assert run(["train", *part, "--out", out, *TINY, *chosen, "--epochs", "1"]) == 0
+
+    assert "holds 15 of the 31 patches that the metadata list" in capsys.readouterr().err
+    summary = Run.open(out).summary
+    assert summary["filters"] == {
+        "countries": "Austria, Finland",
+        "months": "6, 7, 8",
+        "fraction": "0.5 by label, seed 3",
+        "limit": "4",
+    }
+    assert summary["data"]["num_patches"] == {"train": 4, "validation": 4}
+    assert summary["data"]["parts"] == {"validation": {"num_stored": 6, "num_listed": 22}}
+    assert summary["data"]["drawn"] == {"tiles": [], "num_patches": 4, "num_before": 9}
+
+    assert run(["train", "--resume", out]) == 0  # finished: only whether it is the same
+    assert run(["train", "--resume", out, "--fraction", "0.4"]) == 2
+    assert "other patches" in capsys.readouterr().err
+
+    measure = ["evaluate", out, "--split", "validation", "--rounds", "0", "--no-figures"]
+    assert run(measure) == 0
+    report = Run.open(out).report("validation")
+    assert (report.num_patches, report.part.num_listed) == (6, 22)
+    assert report.filters == {"countries": "Austria, Finland", "months": "6, 7, 8"}
+    said = capsys.readouterr().out
+    assert "Of those in the metadata the store held 6 of 22." in said
+    assert "Filters: countries Austria, Finland; months 6, 7, 8" in said
+
+    assert run([*measure, "--country", "Austria", "--season", "all", "--limit", "2"]) == 0
+    report = Run.open(out).report("validation")
+    assert report.filters == {"countries": "Austria", "limit": "2"}
+    assert report.num_patches == 2
+    assert run([*measure, "--strict"]) == 2
 
 
 def test_help_tells_of_every_setting(capsys):

@@ -1,6 +1,7 @@
 import json
 import struct
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from made_up import TILE, band, patch, patch_id, row, s1_name, write_metadata, w
 from reben.data.dataset import open_dataset
 from reben.data.loader import Loader, RawLoader
 from reben.data.loading.fill import BandAddresses
+from reben.data.metadata import PatchTable
 from reben.data.preprocess import Preprocess
 from reben.data.storage.environment import close_shared, open_lmdb
 from reben.data.store import StoreWriter
@@ -120,7 +122,9 @@ def test_a_missing_patch_or_band_is_named_whoever_finds_it(tmp_path, loader, num
     blobs = pair_blobs(0, S2_FULL.names) | pair_blobs(1, S2_FULL.names)
     blobs[patch_id(1)] = blob(patch(1), ("B02", "B03"))
     del blobs[s1_name(0)]
-    dataset = open_dataset(write_blobs(tmp_path, blobs, 2))
+    folder = write_blobs(tmp_path, blobs, 2)
+    table = PatchTable.read(folder / "metadata.parquet")  # all of them, stored or not
+    dataset = replace(open_dataset(folder, S2), table=table)
 
     def load(bands):
         if loader == "raw":

@@ -212,6 +212,10 @@ def _print_report(report: "Report") -> None:
     if report.data is not None and report.data.kind != "unknown":
         told = report.data.describe(report.num_patches, report.split)
     print_text(f"{report.name} on {told}")
+    if report.part is not None:
+        print_text(f"Of those in the metadata the store held {report.part}.")
+    if report.filters:
+        print_text(f"Filters: {'; '.join(f'{key} {text}' for key, text in report.filters.items())}")
     columns: tuple[str, ...] = ("figure", "macro>", "micro>")
     parts = [report.macro, report.micro]
     if report.calibrated is not None:

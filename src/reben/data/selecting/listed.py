@@ -33,7 +33,7 @@ def read_listed(
     if not files:
         raise MetadataError(
             f"The store {store.path} holds no {METADATA_FILE}, which lists patches and labels. "
-            "Name the file: --metadata FILE (metadata=)."
+            "Pass metadata= (--metadata FILE), or copy the file into the store."
         )
     return PatchTable.read(*files, labels=labels)
 

@@ -2,11 +2,11 @@
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
 
-from reben.data.identity import OFFICIAL, OFFICIAL_SPLITS, DataDescription, DataIdentity
+from reben.data.identity import OFFICIAL, OFFICIAL_SPLITS, DataDescription, DataIdentity, StoredPart
 from reben.errors import CardError
 from reben.learn.report import Report
 from reben.publish.markdown import patches, thousands
@@ -24,12 +24,16 @@ class CardPatches:
         trained: That of the patches of the training; None without a record of the training.
         num_train: How many the model was trained on.
         fine_tuned: Whether training started from weights that were trained elsewhere.
+        filters: The filters that the training patches passed, by the record of the run.
+        part: How many of the train split that the metadata list the store held; None if all.
     """
 
     measured: DataIdentity
     trained: DataIdentity | None = None
     num_train: int | None = None
     fine_tuned: bool = False
+    filters: Mapping[str, str] = field(default_factory=dict)
+    part: StoredPart | None = None
 
     @classmethod
     def of_values(cls, values: Mapping[str, Any]) -> "CardPatches":
@@ -56,7 +60,7 @@ def data_values(found: CardPatches, report: Report, sensors: Sequence[str]) -> d
         "trained_on": name,
         "trained_title": f"a part of {name}" if _is_part(found) else name,
         "trained_words": _trained(found),
-        "measured_words": found.measured.describe(report.num_patches, report.split),
+        "measured_words": _measured(found.measured, report),
         "measured_data": _result_dataset(found.measured, report),
         "datasets": [] if found.trained is None else _types([found.trained]),
         "limits": list(_limits(found, sensors)),
@@ -89,7 +93,22 @@ def _trained(found: CardPatches) -> str:
         return f"It was {how} on {patches(number)}; of what data set is not recorded."
     facts = identity.facts if identity.kind == "described" else None
     where = f": {facts.place}, {span(facts)}" if facts else ""
-    return f"It was {how} on {identity.of_split('train').describe(number, 'train')}{where}."
+    told = f"It was {how} on {identity.of_split('train').describe(number, 'train')}{where}."
+    clear = {"snow": "false", "cloud": "false"}  # as the official splits are
+    chosen = [f"{key} {text}" for key, text in found.filters.items() if clear.get(key) != text]
+    if chosen:
+        told += f" They were selected by {'; '.join(chosen)}."
+    if found.part is not None:
+        told += f" Of the train split in its metadata the store held {found.part} patches."
+    return told
+
+
+def _measured(identity: DataIdentity, report: Report) -> str:
+    """Return which patches figures were measured on."""
+    told = identity.describe(report.num_patches, report.split)
+    if report.part is None:
+        return told
+    return f"{told} (of those in the metadata the store held {report.part})"
 
 
 def _is_part(found: CardPatches) -> bool:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Self
 
-from reben.data.identity import DataIdentity
+from reben.data.identity import DataIdentity, StoredPart
 from reben.data.loader import Dataset
 from reben.errors import LabelsError, MetadataError, OutputError, RunError, StoreError
 from reben.learn.report import Report
@@ -97,11 +97,14 @@ def patches_of(run: Run | None, measured: Dataset) -> CardPatches:
         trained = check_values(recorded, DataIdentity, f"{run.path}: data", RunError, cure)
     if trained is None or trained.kind == "unknown":
         trained = _look_again(run)
+    part = run.summary["data"].get("parts", {}).get("train")
     return CardPatches(
         measured.identity,
         trained,
         int(run.summary["num_train"]),
         fine_tuned=run.config.init is not None or run.config.pretrained,
+        filters=run.summary.get("filters", {}),
+        part=None if part is None else StoredPart(**part),
     )
 
 
