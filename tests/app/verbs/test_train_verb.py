@@ -186,7 +186,7 @@ def test_filters_and_what_the_store_holds_are_recorded_and_used_again(part, tmp_
         "--limit",
         "4",
     ]
-    assert run(["train", *part, "--out", out, *TINY, *chosen, "--epochs", "1"]) == 0
+    assert run(["train", *part, "--out", out, *TINY, *chosen]) == 0
 
     assert "holds 15 of the 31 patches that the metadata list" in capsys.readouterr().err
     summary = Run.open(out).summary
