@@ -88,3 +88,40 @@ def test_a_real_file_of_twelve_bands_is_a_scene(tmp_path):
     assert "1 columns at the left, 0 rows at the upper edge, 3 columns at the right" in about["cut"]
     assert about["resampled"].endswith("B12: repeated pixels taken back")
     assert "mean" not in about["resampled"]
+
+
+@pytest.mark.parametrize(
+    ("dtype", "nodata", "filled"),
+    [
+        ("float64", None, np.nan),
+        ("float64", np.nan, np.nan),
+        ("float64", -np.inf, -np.inf),
+        ("float32", 0, 0),
+        ("float32", -9999, -9999),
+        ("uint16", 0, 0),
+        ("uint16", None, 0),
+        ("int32", None, 0),
+    ],
+)
+def test_exports_of_earth_engine_are_read_in_every_type_and_with_any_fill(
+    tmp_path, dtype, nodata, filled
+):
+    names = ("B2", "B8A", "QA60", "SCL")
+    layers = np.random.default_rng(1).integers(200, 3000, (4, 130, 150)).astype(dtype)
+    layers[3], layers[3, :20] = 4, 9
+    layers[:, :, :12] = filled
+    with rasterio.open(
+        tmp_path / "e.tif", "w", driver="GTiff", width=150, height=130, count=4, dtype=dtype,
+        crs="EPSG:32633", transform=from_origin(300_007, 5_000_003, 10), nodata=nodata,
+    ) as file:  # fmt: skip
+        file.write(layers)
+        file.descriptions = names
+
+    with open_scene(tmp_path / "e.tif", boa_offset=0) as scene:
+        b02 = scene.read(["B02"], 0, 126)["B02"]
+        mask = scene.read_mask(0, 126)
+
+    np.testing.assert_array_equal(b02[:, 12:], layers[0, :126, 12:])
+    assert (mask[:, :12] == 1).all()
+    assert (mask[:20, 12:] == 2).all()
+    assert not mask[20:, 12:].any()

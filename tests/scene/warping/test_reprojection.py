@@ -12,7 +12,9 @@ import rasterio
 from rasterio.transform import Affine
 
 from reben.errors import GridError
+from reben.scene.band_source import BandFile
 from reben.scene.product import open_scene
+from reben.scene.warping import reprojection
 from scene.made_up_product import PIXEL_METRES, Made, make_item, write_item, write_tiff
 
 MERCATOR = "EPSG:3857", Affine(20, 0, 2_777_000, 0, -20, 8_400_000)  # 10 m on the ground at 60 N
@@ -101,6 +103,35 @@ def test_an_image_is_warped_to_the_zone_of_its_place(tmp_path, crs, transform, m
     assert mask[0, 0] == 1  # the image is turned in the zone, so its corners have no data
     assert (mask[strip == 0] == 1).all()
     assert (mask == 1).mean() < 0.2
+
+
+def test_an_image_that_is_turned_is_read_in_narrow_strips(tmp_path, monkeypatch):
+    polar = (
+        "EPSG:3413",
+        Affine(10, 0, 2_880_000, 0, -10, -1_060_000),
+    )  # turned by 67 degrees
+    path = write_multiband(tmp_path / "s.tif", *polar)
+    reads = []
+    read_rows = BandFile.read_rows
+
+    def counted(self, top, height, columns=None):
+        reads.append(height)
+        return read_rows(self, top, height, columns)
+
+    with open_scene(path, boa_offset=0, reproject=True) as scene:
+        whole = scene.read(["B02"], 120, 60)["B02"]
+        off = np.abs(whole - expected("B02", scene)[120:180])[whole > 0]
+        assert np.quantile(off, 0.9) < 1
+    monkeypatch.setattr(reprojection, "_MOST_PIXELS", 10_000)
+    monkeypatch.setattr(BandFile, "read_rows", counted)
+    with open_scene(path, boa_offset=0, reproject=True) as scene:
+        reads.clear()
+        strip = scene.read(["B02"], 120, 60)["B02"]
+
+    assert len(reads) > 1
+    assert max(reads) < 200
+    np.testing.assert_allclose(strip, whole, atol=0.5)
+    assert (strip > 0).mean() > 0.5
 
 
 def test_a_folder_keeps_its_sizes_and_the_classes_of_the_nearest_pixels(tmp_path, caplog):

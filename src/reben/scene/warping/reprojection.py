@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,7 @@ from reben.scene.warping.target import COARSE, require_fine, utm_edges
 logger = logging.getLogger(__name__)
 
 _BLOCK = 1024
+_MOST_PIXELS = 2**23
 
 
 class ReprojectedBand:
@@ -48,7 +49,7 @@ class ReprojectedBand:
     ) -> None:
         self.name, self.placement = source.name, target
         self._source, self._scaling = source, scaling
-        self._odd = min(saturated, *WRAPPED)
+        self._odd = (saturated, *WRAPPED)
         self._warp = Warp(source.placement, target)
         self._last: tuple[tuple[Any, ...], NDArray[Any]] | None = None
 
@@ -81,6 +82,14 @@ class ReprojectedBand:
         self._source.close()
 
     def _read(self, top: int, height: int, columns: tuple[int, int] | None) -> NDArray[Any]:
+        first, stop = columns or (0, self.placement.width)
+        down, across = self._warp.window(top, height, columns)
+        if len(down) * len(across) > _MOST_PIXELS and stop - first > 1:
+            # The image is turned, so that a narrower strip needs fewer of its rows.
+            middle = (first + stop) // 2
+            halves = [self._read(top, height, edges) for edges in ((first, middle), (middle, stop))]
+            joined: NDArray[Any] = cast("Any", np.ma.concatenate)(halves, axis=1)
+            return joined
         stored: dict[str, NDArray[Any]] = {}
 
         def read(rows: range, across: range) -> NDArray[np.float32]:
@@ -95,7 +104,7 @@ class ReprojectedBand:
             warped = self._warp.warp(read, top, height, columns, nearest=True)
         else:
             warped = self._warp.warp(read, top, height, columns)
-            odd = {key: np.ma.getdata(values) >= self._odd for key, values in stored.items()}
+            odd = {key: self._is_odd(values) for key, values in stored.items()}
             if any(where.any() for where in odd.values()):
 
                 def read_odd(_rows: range, _across: range) -> NDArray[np.float32]:
@@ -115,8 +124,14 @@ class ReprojectedBand:
             bad |= values == nodata
             return bad
         worse = bad_numbers(stored, nodata, self._scaling, self.name)
-        bad |= values >= self._odd
+        bad |= self._is_odd(stored)
         return bad if worse is None else bad | worse
+
+    def _is_odd(self, stored: NDArray[Any]) -> NDArray[np.bool_]:
+        values = np.ma.getdata(stored)
+        if values.max(initial=0) < min(self._odd):
+            return np.zeros(values.shape, np.bool_)
+        return np.isin(values, self._odd)
 
     @staticmethod
     def _without(stored: NDArray[Any], where: NDArray[np.bool_]) -> NDArray[np.float32]:
