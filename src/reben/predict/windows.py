@@ -21,7 +21,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reben.errors import ConfigError, ProductError
-from reben.predict.outputs.class_map import classes_of
 from reben.predict.resume import ScenePart, SceneProgress
 from reben.scene.grid import GRID_METRES, GRID_MULTIPLE, Grid
 from reben.spec.patches import PATCH_METRES, PATCH_PIXELS
@@ -204,7 +203,8 @@ class Mosaic:
     @property
     def dominant(self) -> NDArray[np.int64]:
         """Position of the label with the highest score, int64 [Y, X]; -1 in masked cells."""
-        return classes_of(self.scores) - 1
+        filled = np.where(self.is_masked[..., None], np.float32(-1), self.scores)
+        return np.where(self.is_masked, -1, filled.argmax(axis=-1))
 
     def shares(self, labels: Sequence[str]) -> dict[str, float]:
         """Return label -> share of the cells with scores where it is dominant, largest first."""
