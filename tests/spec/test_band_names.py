@@ -33,6 +33,7 @@ from reben.spec.bands import PIXEL_METRES
         ("farm-3.B09.JP2", "farm-3", "B09", 0),
         ("my farm B11.tif", "my farm", "B11", 0),
         ("a_B10.tif", "a", "B10", 0),
+        ("COPERNICUS_S2_SR_B2.tif", "COPERNICUS_S2_SR", "B02", 0),
     ],
 )
 def test_a_file_name_says_band_and_pixel_size(file, patch, tensor, metres):
@@ -60,6 +61,8 @@ def test_a_file_name_says_band_and_pixel_size(file, patch, tensor, metres):
         "LE07_L2SP_193023_20020821_20200916_02_T1_SR_B4.TIF",
         "HLS.L30.T33UUP.2023233T100031.v2.0.B05.tif",
         "MOD09GA.A2023233.B02.tif",
+        "x_SR_B2.tif",
+        "sur_refl_b02.tif",
         "B02.png",
         "B\u06602.tif",
     ],

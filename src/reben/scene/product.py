@@ -21,7 +21,7 @@ from reben.scene.readers.folder import product_in, read_folder
 from reben.scene.readers.safe import read_safe
 from reben.scene.readers.safe_files import METADATA_FILE, SafeFiles
 from reben.scene.readers.stac import Item, open_item, read_stac
-from reben.scene.readers.zarr import is_zarr, read_zarr
+from reben.scene.readers.zarr import is_zarr, read_zarr, store_of
 from reben.scene.search import is_stac, only_item
 from reben.scene.sources import BandSources, closed_on_error
 from reben.scene.warping.reprojection import reprojected
@@ -162,7 +162,8 @@ def _read(
             "out: bands are found by the names of files, assets or variables."
         )
     if isinstance(product, Item):
-        return read_stac(product, boa_offset)
+        store = store_of(product)
+        return read_zarr(store, boa_offset) if store else read_stac(product, boa_offset)
     if isinstance(product, str | Path):
         return _read_path(product, boa_offset)
     if isinstance(product, Mapping) or hasattr(product, "coords"):

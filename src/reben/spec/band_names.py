@@ -47,6 +47,7 @@ _SENTINEL = re.compile(
     re.IGNORECASE | re.ASCII,
 )
 _OTHER_SATELLITES = re.compile(r"L[CETMO]\d\d_|HLS[._]|MOD\d|MYD\d|VNP\d", re.IGNORECASE)
+_QUANTITY = re.compile(r"(?:.*_)?(?:SR|TOA|sur_refl)", re.IGNORECASE)  # of Landsat and MODIS
 
 
 class BandFile(NamedTuple):
@@ -134,11 +135,13 @@ def match_band_file(file: str, endings: tuple[str, ...] = TIFF_ENDINGS) -> BandF
     match = _FILE.fullmatch(file)
     if match is None or file.startswith(".") or match["ending"].lower() not in endings:
         return None
-    if _OTHER_SATELLITES.match(file):
+    before = match["before"] or ""
+    is_sentinel = _SENTINEL.search(before.replace("_", " "))
+    if _OTHER_SATELLITES.match(file) or (_QUANTITY.fullmatch(before) and not is_sentinel):
         return None
     band = match["band"]
     tensor = _padded(band) if band else REFERENCE_MAP_TENSOR
-    return BandFile(match["before"] or "", tensor, int(match["metres"] or 0))
+    return BandFile(before, tensor, int(match["metres"] or 0))
 
 
 def nativeness(band: str, metres: int) -> tuple[bool, int]:

@@ -132,19 +132,40 @@ def test_the_only_product_in_a_folder_is_opened(made):
         check(scene, made)
 
 
-def test_a_product_on_the_web_is_read(made):
+@pytest.fixture
+def address(made):
     handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=made.path.parent)
     handler.func.log_message = lambda *_: None
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        address = f"http://127.0.0.1:{server.server_port}"
-        with open_scene(f"{address}/{made.path.name}") as scene:
-            check(scene, made)
-            assert (scene.read_mask(0, 60)[:, -60:] == 2).all()
-        with pytest.raises(ProductError, match=r"nothing\.zarr cannot be opened") as caught:
-            open_scene(f"{address}/nothing.zarr?sig=secret")
-        assert "secret" not in str(caught.value)
+        yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
+
+
+def test_a_product_on_the_web_is_read(made, address):
+    with open_scene(f"{address}/{made.path.name}") as scene:
+        check(scene, made)
+        assert (scene.read_mask(0, 60)[:, -60:] == 2).all()
+    with pytest.raises(ProductError, match=r"nothing\.zarr cannot be opened") as caught:
+        open_scene(f"{address}/nothing.zarr?sig=secret")
+    assert "secret" not in str(caught.value)
+
+
+def test_an_item_whose_assets_lie_in_a_store_opens_it(made, address):
+    store = f"{address}/{made.path.name}"
+    hrefs = {
+        "product": store,
+        "SR_10m": f"{store}/measurements/reflectance/r10m",
+        "B02_10m": f"{store}/measurements/reflectance/r10m/b02",
+    }
+    item = {
+        "type": "Feature", "id": NAME, "links": [], "geometry": None,
+        "properties": {"platform": "sentinel-2a"},
+        "assets": {key: {"href": href} for key, href in hrefs.items()},
+    }  # fmt: skip
+    with open_scene(item) as scene:
+        check(scene, made)
+        assert scene.about["source"] == "EOPF Zarr"
 
 
 # What is refused ----------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from reben.data.values import declared_nodata
 from reben.errors import MissingBandError, PixelValueError, ProductError, cut
-from reben.scene.band_names import CLASSIFICATION, band_named
+from reben.scene.band_names import CLASSIFICATION
 from reben.scene.mission import require_mission
 from reben.scene.offset import (
     ScaleStatement,
@@ -22,7 +22,7 @@ from reben.scene.offset import (
 )
 from reben.scene.readers.array_place import axes_of, crs_of, north_up, transform_of
 from reben.scene.sources import BandSources, Placement, Size
-from reben.spec.band_names import metres_named, nativeness
+from reben.spec.band_names import band_described, metres_named, nativeness
 from reben.spec.bands import S2_FULL
 from reben.spec.radar_names import polarisation_named
 
@@ -233,7 +233,7 @@ def _texts(coordinate: "DataArray") -> list[str]:
 def _band_in(text: str) -> str | None:
     """Return the band that a name means, or a title such as 'Band 8A - Vegetation red edge'."""
     match = _TITLE.match(text)
-    return band_named(f"B{match[1]}" if match else text)
+    return band_described(f"B{match[1]}" if match else text)
 
 
 def _is_band(text: str) -> bool:

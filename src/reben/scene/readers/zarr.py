@@ -39,9 +39,10 @@ from reben.scene.mission import require_mission
 from reben.scene.offset import check_given_offset, statements_in
 from reben.scene.readers.arrays import BandArray
 from reben.scene.readers.safe_files import refuse_level_1c
+from reben.scene.readers.stac import Item
 from reben.scene.row_blocks import Columns, RowBlocks, rows_of_block
 from reben.scene.sources import BandSources, closed_on_error
-from reben.spec.band_names import CLASSIFICATION, native_metres
+from reben.spec.band_names import CLASSIFICATION, RASTER_ENDINGS, native_metres
 from reben.spec.bands import S2_FULL
 from reben.support.bounds import MAX_JSON_BYTES, MAX_SCENE_BLOCK_BYTES, MAX_ZIP_ENTRIES, check_file
 from reben.support.extras import optional
@@ -61,6 +62,7 @@ _CODECS = frozenset(
 _SCHEMES = ("http", "https", "s3", "gs", "az", "abfs")
 _SIGNED = re.compile(r"\?[^\s'\"]*|(?<=//)[^/@\s]+@")
 """What is left out of addresses in messages, as it can hold a signature."""
+_STORE = re.compile(rf"(?:{'|'.join(_SCHEMES)})://[^?#]*?\.zarr(?=/|$)")
 _PROPERTIES = ("platform", "constellation")
 
 
@@ -76,6 +78,15 @@ def is_zarr(product: str | Path) -> bool:
     if os.path.isfile(product):  # noqa: PTH113
         return str(product).endswith(".zarr.zip")
     return any(os.path.isfile(os.path.join(product, mark)) for mark in _MARKS)  # noqa: PTH113, PTH118
+
+
+def store_of(item: Item) -> str | None:
+    """Return the address of the store that the bands of a STAC item lie in; None for files."""
+    addresses = [str(asset["href"]) for asset in item.assets.values()]
+    if any(address.partition("?")[0].lower().endswith(RASTER_ENDINGS) for address in addresses):
+        return None
+    stores = {match[0] for address in addresses if (match := _STORE.match(address))}
+    return stores.pop() if len(stores) == 1 else None
 
 
 def read_zarr(product: str | Path, boa_offset: float | None = None) -> BandSources:
