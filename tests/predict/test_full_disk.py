@@ -10,8 +10,11 @@ from matplotlib.figure import Figure
 
 from reben.errors import OutputError
 from reben.predict.outputs.cog import write_raster
+from reben.predict.polygons import rings_of
 from reben.predict.table_files import write_table
+from reben.predict.tables import Rows, batch_of_scores
 from reben.scene.grid import Grid
+from reben.spec.patches import Bounds
 from reben.support.atomic import atomic_file, atomic_folder, write_bytes
 
 RANDOM = np.random.default_rng(0)
@@ -41,6 +44,13 @@ def raster(path):
     )
 
 
+def places(path):
+    ids = [f"patch {number}" for number in range(500)]
+    squares = rings_of([Bounds(32633, 331_200, 5_330_400, 332_400, 5_331_600)] * 500)
+    scores = RANDOM.random((500, 2)).astype(np.float32)
+    write_table(path, [batch_of_scores(Rows(ids, scores, squares), ("a", "b"), (0.5, 0.5))], {})
+
+
 def picture(path):
     figure = Figure()
     figure.add_subplot().imshow(RANDOM.random((99, 99)))
@@ -53,6 +63,7 @@ WRITERS = {
     "a.parquet": table,
     "a.csv": table,
     "a.jsonl": table,
+    "a.gpkg": places,
     "a.tif": raster,
     "a.png": picture,
 }

@@ -161,6 +161,8 @@ class _GeoPackage:
                 layer_metadata=None if is_there else self._about,
             )
         except RuntimeError as error:  # what all of pyogrio's errors are
+            # A full disk is an error here too, and SQLite does not say that it was one.
+            self._made.with_name("room").write_bytes(bytes(1 << 16))
             raise OSError(first_line(error)) from error
 
     def close(self) -> None:
