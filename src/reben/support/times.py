@@ -7,19 +7,21 @@ from datetime import datetime
 _TIME = re.compile(
     r"(?<!\d)(20\d\d)-?([01]\d)-?([0-3]\d)[T ]([0-2]\d):?([0-5]\d):?([0-5]\d)", re.ASCII
 )
+_DAY = re.compile(r"(20\d\d)-([01]\d)-([0-3]\d)", re.ASCII)
 _FIRST_YEAR = 2014
 """Sentinel-1A was launched in it, the first of all."""
 
 
 def time_in(texts: Iterable[str]) -> datetime | None:
-    """Return the first time that texts or names hold.
+    """Return the first time that texts or names hold; of a text that is a day, its midnight.
 
     Example:
         >>> time_in(["", "S1A_IW_GRDH_1SDV_20170613T165043_33UUP"]).isoformat()
         '2017-06-13T16:50:43'
     """
     for text in texts:
-        for found in _TIME.finditer(text):
+        whole = _DAY.fullmatch(text)
+        for found in [whole] if whole else _TIME.finditer(text):
             try:
                 return datetime(*map(int, found.groups()))  # type: ignore[arg-type]
             except ValueError:

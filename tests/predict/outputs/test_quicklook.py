@@ -175,6 +175,9 @@ def test_no_text_leaves_its_room_however_long_names_are(shape, name):
 
 def test_the_picture_says_the_date_and_whose_data_it_shows():
     assert title_of("my orchard", "2022-04-13T15:07:59Z")[1].endswith(", 13 April 2022")
+    days = "2023-06-01; 2023-06-11; 2023-08-30"
+    assert title_of("map", days)[1].endswith(", 3 days from 2023-06-01 to 2023-08-30")
+    assert title_of("map", "2023-06-01")[1].endswith(", 1 June 2023")
     assert title_of("S1A_IW_GRDH_1SDV_20170613T165043_x") == (
         "Sentinel-1A, 13 June 2017",
         "S1A_IW_GRDH_1SDV_20170613T165043_x",

@@ -56,7 +56,8 @@ def title_of(product: str, sensed: str = "") -> tuple[str, str]:
 
     Args:
         product: The name of the product.
-        sensed: When it was sensed, where that is known and the name does not say it.
+        sensed: When it was sensed, where that is known and the name does not say it: a time, or
+            days in their order, between semicolons.
 
     Example:
         >>> title_of("S2B_MSIL2A_20220413T150759_N0400_R025_T33XWJ_20220414T082126")[0]
@@ -67,6 +68,9 @@ def title_of(product: str, sensed: str = "") -> tuple[str, str]:
     match = _SENTINEL2.match(product)
     time = time_in([sensed, product])
     date = "" if time is None else f", {time.day} {time:%B %Y}"
+    days = sensed.split("; ")
+    if len(days) > 1:
+        date = f", {len(days)} days from {days[0]} to {days[-1]}"
     if radar := _SENTINEL1.match(product):
         return f"Sentinel-1{radar['letter']}{date}", product
     if match is None:

@@ -293,9 +293,9 @@ def draw_quicklook(
     canvas = Image.new("RGB", total, PAPER)
     draw = ImageDraw.Draw(canvas)
     whole = total[0] - 2 * _MARGIN
-    sensed = about.get("sensing_time") or about.get("sentinel1_sensing_time", "")
+    sensed = about.get("days") or about.get("sensing_time") or about.get("sentinel1_sensing_time")
     for text, top, size, ink in zip(
-        title_of(product, sensed), (50, 112), (50, 26), (INK, FAINT), strict=True
+        title_of(product, sensed or ""), (50, 112), (50, 26), (INK, FAINT), strict=True
     ):
         font = fit_font(text, size, whole, smallest=18)
         draw.text((_MARGIN, top), shorten(text, font, whole), ink, font)
