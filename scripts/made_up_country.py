@@ -51,13 +51,20 @@ def main() -> None:
             print(write_product(arguments.folder, tile, day, number, arguments.side))
 
 
-def write_product(folder: Path, tile: str, day: str, number: int, side: int = 660) -> Path:
+def write_product(
+    folder: Path,
+    tile: str,
+    day: str,
+    number: int,
+    side: int = 660,
+    bands: tuple[str, ...] = BANDS,
+) -> Path:
     """Write one product, and return its folder."""
     epsg, left, top = TILES[tile]
     name = f"S2A_MSIL2A_{day}T101031_N0509_R022_{tile}_{day}T161030"
     place = folder / name
     place.mkdir(parents=True, exist_ok=True)
-    for band in BANDS:
+    for band in bands:
         metres = METRES[band]
         x, y = positions(epsg, left, top, side * 10 // metres, metres)
         bright, cloud, shadow = sky(x, y, number)

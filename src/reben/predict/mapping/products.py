@@ -88,13 +88,15 @@ def look_at(source: Any, opening: Opening, bands: Sequence[str]) -> Product:  # 
         except GridError:
             first = None  # 20 or 60 m pixels begin elsewhere
         if first is None:
+            is_file = isinstance(source, str | Path) and Path(source).is_file()
+            file = source if is_file else "IN.tif"
             raise GridError(
-                f"{scene.name} begins at {grid.left:g}, {grid.top:g} with pixels of "
+                f"{scene.name} begins at {grid.left:.10g}, {grid.top:.10g} with pixels of "
                 f"{grid.pixel[0]:g} m, and products are joined without resampling: those of one "
                 f"zone share a grid whose pixels begin at multiples of their size ({GRID_METRES}, "
-                "20 or 60 m). Warp it to that grid: gdalwarp -tr 10 10 -tap -r near IN.tif OUT.tif "
-                "(-tr 20 20 or 60 60 for coarser bands), or predict it by itself: reben "
-                "predict-scene."
+                f"20 or 60 m). Warp {'it' if is_file else 'each band'} to pixels of 10 m on that "
+                f"grid: gdalwarp -tr 10 10 -tap -r near {file} "
+                f"{Path(file).stem}_on_grid.tif, or predict it by itself: reben predict-scene."
             )
         when = time_in((scene.about.get("sensing_time", ""), scene.name))
         day = UNDATED if when is None else f"{when:%Y-%m-%d}"
