@@ -327,7 +327,9 @@ def test_products_that_cannot_be_joined_are_refused_with_a_cure(model, tmp_path)
     off = write_scene(scene_of(120, 120, S2.names, left=300_005), tmp_path / "off")
     near = write_scene(scene_of(120, 120, S2.names, left=300_010), tmp_path / "near")
     for product in (off, near):
-        with pytest.raises(GridError, match=r"begins at 3000\d+, \d+ with .*gdalwarp -tr 10 10 -tap"):
+        with pytest.raises(
+            GridError, match=r"begins at 3000\d+, \d+ with .*gdalwarp -tr 10 10 -tap"
+        ):
             predict_map(model, [product], tmp_path / "map.tif", options=READ)
     fine = write_scene(scene_of(240, 240, RGB.names, left=300_010), tmp_path / "fine")
     model = Classifier("test_resnet", RGB, labels=("a", "b"))
