@@ -66,6 +66,7 @@ def predict_map(  # noqa: PLR0913 - all after the third are named
     quicklook: str | Path | None = None,
     datetime: str | None = None,
     max_cloud: float | None = None,
+    collection: str | None = None,
     options: SceneOptions | None = None,
     num_workers: int = 1,
     dask: str | None = None,
@@ -91,6 +92,7 @@ def predict_map(  # noqa: PLR0913 - all after the third are named
         quicklook: Also draw a PNG.
         datetime: Of STAC items, the days that are wanted: ``2023-06-01/2023-08-31``.
         max_cloud: Of STAC items, the largest cloud cover in percent.
+        collection: Of STAC items, their collection.
         options: How products are opened and windows predicted; its area, table and picture are not
             used.
         num_workers: How many processes share the tiles here; with 1 it is this one.
@@ -118,7 +120,8 @@ def predict_map(  # noqa: PLR0913 - all after the third are named
     )
     require_possible(outputs, (), overwrite=options.overwrite)
     area = None if aoi is None else read_area(aoi)
-    sources = sources_of(products, area, datetime, max_cloud)
+    query = {"datetime": datetime, "max_cloud": max_cloud, "collection": collection}
+    sources = sources_of(products, area, query)
     load_model.cache_clear()  # the folder may hold another model than at the last call
     alone = num_workers == 1 and dask is None and executor is None
     with (

@@ -71,4 +71,4 @@ def test_an_area_and_flags_reach_the_map(folder, tmp_path, capsys):
 
     assert run(["predict-map", str(folder / "model"), *products, "--out", str(out), *flags,
                 "--max-cloud", "20", "--overwrite"]) == 2  # fmt: skip
-    assert "choose among STAC items" in capsys.readouterr().err
+    assert "would choose among STAC items" in capsys.readouterr().err

@@ -1,16 +1,14 @@
 """The verb that makes one map of many products: predict-map."""
 
 from pathlib import Path
-from typing import Annotated, Literal
-
-from cyclopts import Parameter
+from typing import Literal
 
 from reben.app.flags import AsJson, AtLeastOne
 from reben.app.terminal import print_json, progress_bar, talk
-from reben.app.verbs.scene import SceneFlags, print_scene
+from reben.app.verbs.scene import SceneFlags, SearchFlags, print_scene
 
 _Composite = Literal["median", "scores"]
-_NO_FLAGS = SceneFlags()
+_NO_FLAGS, _NO_SEARCH = SceneFlags(), SearchFlags()
 
 
 def predict_map(  # noqa: PLR0913 - all but the first two are flags
@@ -22,8 +20,7 @@ def predict_map(  # noqa: PLR0913 - all but the first two are flags
     table: Path | None = None,
     quicklook: Path | None = None,
     composite: _Composite = "median",
-    datetime: str | None = None,
-    max_cloud: Annotated[float | None, Parameter(name="--max-cloud")] = None,
+    search: SearchFlags = _NO_SEARCH,
     scene: SceneFlags = _NO_FLAGS,
     processes: AtLeastOne = 1,
     dask: str | None = None,
@@ -43,8 +40,7 @@ def predict_map(  # noqa: PLR0913 - all but the first two are flags
         quicklook: Also draw a PNG: true colour beside the dominant class.
         composite: How several days become one map: median (of the clear pixels, band by band), or
             scores (each day is predicted; the mean of the scores, weighted by clear pixels).
-        datetime: Of STAC items, the days that are wanted, such as 2023-06-01/2023-08-31.
-        max_cloud: Of STAC items, the largest cloud cover in percent.
+        search: Which items, where a product is a STAC API or a collection of items.
         scene: How products are opened and predicted.
         processes: Processes of this machine that share the map's tiles of 60 km.
         dask: Address of a Dask scheduler whose workers do the tiles.
@@ -65,8 +61,9 @@ def predict_map(  # noqa: PLR0913 - all but the first two are flags
                 composite=composite,
                 table=table,
                 quicklook=quicklook,
-                datetime=datetime,
-                max_cloud=max_cloud,
+                datetime=search.datetime,
+                max_cloud=search.max_cloud,
+                collection=search.collection,
                 options=SceneOptions(
                     settings=scene.settings,
                     **scene.opening.keywords,

@@ -42,16 +42,14 @@ class Product:
     pixels: str
 
 
-def sources_of(
-    items: Iterable[Any], area: Area | None, datetime: str | None, max_cloud: float | None
-) -> list[Any]:
+def sources_of(items: Iterable[Any], area: Area | None, query: Mapping[str, Any]) -> list[Any]:
     """Return what is to be opened: paths as they are, STAC items one by one.
 
     Args:
         items: Products, STAC items, collections of these, or the address of a STAC API.
         area: The area whose items are wanted.
-        datetime: When, as for `items_of`.
-        max_cloud: The largest cloud cover of STAC items, in percent.
+        query: Which STAC items are wanted: ``datetime``, ``max_cloud``, ``collection``, as for
+            `items_of`; None for any.
     """
     found: list[Any] = []
     asked = False
@@ -61,11 +59,14 @@ def sources_of(
             continue
         asked = True
         bbox = None if area is None else area.bounds_degrees
-        found += items_of(item, bbox=bbox, datetime=datetime, max_cloud=max_cloud)
-    if not asked and not (datetime is None and max_cloud is None):
+        found += items_of(item, bbox=bbox, **query)
+    given = [
+        f"{name} (--{name.replace('_', '-')})" for name, value in query.items() if value is not None
+    ]
+    if given and not asked:
         raise ConfigError(
-            "datetime (--datetime) and max_cloud (--max-cloud) choose among STAC items, and none "
-            "is named. Leave them out, and name the products that are wanted."
+            f"{', '.join(given)} would choose among STAC items, and none is named. Leave it out, "
+            "and name the products that are wanted."
         )
     if not found:
         raise ConfigError("There is no product to predict. Name at least one.")
