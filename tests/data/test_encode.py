@@ -12,6 +12,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import rasterio
 
@@ -468,6 +469,36 @@ def test_a_later_run_without_filters_adds_the_rest(tree, metadata, values, tmp_p
     report = encode(tmp_path / "store", **tree, workers=1)
     assert read_values(tmp_path / "store") == values
     assert report.there["Sentinel-1"] == 2
+
+
+def test_a_filter_keeps_the_rows_that_it_keeps_and_calls_add_up(tree, metadata, tmp_path, caplog):
+    store = tmp_path / "store"
+    listed = pq.read_table(metadata)
+
+    def kept():
+        return pq.read_table(store / METADATA_FILE).to_pylist()
+
+    encode(store, **tree, metadata=[metadata], split="test", workers=1)
+    assert kept() == [listed.to_pylist()[row] for row in (1, 5)]
+    data = open_dataset(store, "all")
+    assert data.part is None
+    assert "left out" not in caplog.text
+
+    encode(store, **tree, metadata=[metadata], limit=3, workers=1)
+    assert kept() == [listed.to_pylist()[row] for row in (0, 1, 2, 5)]
+    assert not caplog.text
+    encode(store, **tree, workers=1)
+    assert "list what earlier calls selected" in caplog.text
+    encode(store, **tree, metadata=[metadata], workers=1)
+    assert (store / METADATA_FILE).read_bytes() == metadata.read_bytes()
+
+
+def test_rows_that_a_filter_kept_of_another_table_are_not_replaced(tree, metadata, tmp_path):
+    encode(tmp_path / "store", **tree, metadata=[metadata], split="test", workers=1)
+    rows = [{**row, "country": "Serbia"} for row in pq.read_table(metadata).to_pylist()]
+    other = write_metadata(tmp_path / "other" / METADATA_FILE, rows)
+    with pytest.raises(MetadataError, match=r"has another metadata\.parquet"):
+        encode(tmp_path / "store", **tree, metadata=[other], workers=1)
 
 
 def test_filters_may_use_the_metadata_of_an_earlier_run(tree, metadata, tmp_path):

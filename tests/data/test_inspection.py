@@ -3,6 +3,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from made_up import patch_id, row, write_metadata, write_store
 from reben.data.inspection import TensorFacts, summarise_store
 from reben.data.store import StoreWriter
 from reben.errors import StoreError
@@ -104,3 +105,14 @@ def test_the_real_sample_has_six_patches_a_split_and_no_gap(real_store):
     assert summary.clear_splits == {"train": 6, "validation": 6, "test": 6}
     assert not summary.missing_sentinel1
     assert not summary.missing_sentinel2
+
+
+def test_tables_beside_a_store_and_neighbours_in_two_splits_are_told(tmp_path):
+    store = write_store(tmp_path / "store", num_train=3, num_validation=1, num_test=0)
+    rows = [row(at, split) for at, split in ((0, "train"), (1, "train"), (2, "test"), (40, "test"))]
+    table = write_metadata(tmp_path / "other.parquet", rows)
+    summary = summarise_store(store, [table])
+    assert (summary.num_patches, summary.metadata) == (4, ("other.parquet",))
+    assert summary.missing_sentinel2 == (patch_id(40),)
+    # Row 2 of the tile lies beside row 1, and so row 1 beside row 2; row 0 is a patch away.
+    assert summary.neighbours == {"train": 1, "validation": 0, "test": 1}

@@ -17,7 +17,14 @@ from functools import partial
 from itertools import chain
 from pathlib import Path
 
-from reben.data.encoding.inputs import EncodeInput, FolderScan, Selection, keep_metadata, select
+from reben.data.encoding.inputs import (
+    EncodeInput,
+    FolderScan,
+    Selection,
+    find_metadata,
+    keep_metadata,
+    select,
+)
 from reben.data.encoding.jobs import Job, NameSet, Without
 from reben.data.encoding.report import MAX_NAMED, EncodeReport, Failure, Step, Tally, error_of
 from reben.data.encoding.workers import do_jobs
@@ -82,8 +89,8 @@ def encode(  # noqa: PLR0913
         s1: Sentinel-1 patches, float32 in dB.
         s2: Sentinel-2 patches, uint16.
         reference_maps: Reference maps, uint16 CORINE codes.
-        metadata: Metadata tables, which are copied into the store. Those of earlier calls count
-            as well.
+        metadata: Metadata tables, which are copied into the store; with a filter, the rows that
+            it selects. Those of earlier calls count as well.
         workers: Number of processes; by default the usable cores. An archive keeps one busy.
         split: Encode only this split.
         countries: Encode only patches of these countries.
@@ -131,8 +138,12 @@ def encode(  # noqa: PLR0913
     make_folder(store)
     with lock_file(store / LOCK_FILE, partial(_refuse, store)):
         record = _begin(store)
-        files = keep_metadata(metadata, store)
-        run = _Run(store, inputs, select(files, split, countries, limit), strict, progress)
+        listing = find_metadata(metadata, store)
+        selection = select([*listing.values()], split, countries, limit)
+        files = keep_metadata(listing, store, selection)
+        if not selection.asked and any(store / name == path for name, path in listing.items()):
+            _warn_of_part(store, record)
+        run = _Run(store, inputs, selection, strict, progress)
         record = replace(
             record.with_sources(run.records(is_over=False)),
             metadata=tuple(file.name for file in files),
@@ -159,6 +170,16 @@ def _refuse(store: Path, holder: str) -> StoreError:
         f"The store {store} is being encoded by {holder}. Wait until it is done, or choose "
         "another folder; one call encodes several inputs at once."
     )
+
+
+def _warn_of_part(store: Path, record: StoreRecord) -> None:
+    """Say that the metadata in a store may not list what is encoded now."""
+    if any(source.selection for source in record.sources):
+        _log.warning(
+            "The metadata in %s list what earlier calls selected. Patches that they do not list "
+            "are encoded and not used, until you name the metadata of all of them with --metadata.",
+            store,
+        )
 
 
 def _begin(store: Path) -> StoreRecord:

@@ -1,7 +1,7 @@
 """Inspect a store: what it holds, by names and metadata; and, value by value, what is wrong."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from reben.data.metadata import METADATA_FILE, SNOW_CLOUD_FILE, PatchTable
+from reben.data.splits import find_neighbours, places_of
 from reben.data.storage.environment import DATA_FILE, read_transaction, stored_names
 from reben.data.storage.record import StoreRecord
 from reben.data.storage.value import (
@@ -66,6 +67,8 @@ class StoreSummary:
         missing_sentinel2: Patches of the tables whose Sentinel-2 value is not in the store.
         missing_sentinel1: Their Sentinel-1 partners that are not in the store.
         num_unlisted: Sentinel-2 values that the tables do not list.
+        neighbours: Split -> its listed patches that lie less than a patch side from a patch of
+            another split; None if their names or a missing extra do not let that be told.
     """
 
     path: str
@@ -81,6 +84,7 @@ class StoreSummary:
     missing_sentinel2: tuple[str, ...]
     missing_sentinel1: tuple[str, ...]
     num_unlisted: int
+    neighbours: dict[str, int] | None = None
 
     def to_dict(self) -> dict[str, object]:
         """Return plain values, ready for JSON."""
@@ -116,23 +120,30 @@ class Verification:
         return asdict(self) | {"problems": problems}
 
 
-def summarise_store(path: str | Path) -> StoreSummary:
+def summarise_store(path: str | Path, metadata: Sequence[str | Path] = ()) -> StoreSummary:
     """Return what the store in folder ``path`` holds, by its names and metadata tables.
 
     Values are counted by name; only the first one of each kind is opened.
+
+    Args:
+        path: The store.
+        metadata: The tables that list its patches; by default those in it.
     """
     store = Store.open(path)
     StoreRecord.read(store.path)
     names = list(store.names())
     kinds = [kind_of_value(name) for name in names]
     first = dict(zip(reversed(kinds), reversed(names), strict=True))
-    files = [store.path / name for name in (METADATA_FILE, SNOW_CLOUD_FILE)]
-    files = [file for file in files if file.is_file()]
+    files = [Path(file) for file in metadata]
+    if not files:
+        stored = (store.path / name for name in (METADATA_FILE, SNOW_CLOUD_FILE))
+        files = [file for file in stored if file.is_file()]
     table = PatchTable.read(*files, labels=None) if files else None
     there = set(names)
     patch_ids, s1_names = (table.patch_ids, table.s1_names) if table else ([], [])
     count: Callable[[str], dict[str, int]] = table.counts if table else lambda _: {}
     counted = Counter(kinds)
+    near = find_neighbours(places_of(table.patch_ids), table.splits) if table else None
     in_order = [kind for kind in (*KINDS, OTHER) if counted[kind]]
     return StoreSummary(
         path=str(store.path),
@@ -148,6 +159,7 @@ def summarise_store(path: str | Path) -> StoreSummary:
         missing_sentinel2=tuple(name for name in patch_ids if name not in there),
         missing_sentinel1=tuple(name for name in s1_names if name not in there),
         num_unlisted=counted[SENTINEL2.name] - len(there.intersection(patch_ids)),
+        neighbours=None if near is None else dict(near.counts),
     )
 
 

@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import signal
 
 import numpy as np
@@ -221,3 +222,72 @@ def test_a_termination_says_that_the_same_command_goes_on(
     assert run([verb, model, store, "--out", str(tmp_path / "t.parquet")]) == 143
     said = capsys.readouterr().err
     assert said.endswith("the same command goes on from there.\nInterrupted by SIGTERM.\n")
+
+
+# Stores without metadata --------------------------------------------------------------------------
+
+
+@pytest.fixture
+def bare(store, tmp_path):
+    """The store as rico-hdl writes one: nothing but LMDB."""
+    folder = tmp_path / "lmdb"
+    folder.mkdir()
+    shutil.copy(f"{store}/data.mdb", folder)
+    return str(folder)
+
+
+@pytest.mark.parametrize("bands", ["rgb", "s1"])
+@pytest.mark.parametrize("verb", ["predict", "embed"])
+def test_a_store_without_metadata_is_read_by_the_names_in_it(verb, bands, bare, store, tmp_path):
+    torch.manual_seed(1)
+    model = Classifier("test_resnet", bands).save_pretrained(tmp_path / "model")
+    name = {"rgb": made_up.patch_id, "s1": made_up.s1_name}[bands]
+    out = tmp_path / "t.parquet"
+
+    assert run([verb, str(model), bare, "--out", str(out)]) == 0
+    table = pq.read_table(out)
+    assert table["id"].to_pylist() == sorted(map(name, range(12)))
+    assert table["geometry"].null_count == 0
+
+    assert run([verb, str(model), store, "--out", str(tmp_path / "l.parquet")]) == 0
+    listed = pq.read_table(tmp_path / "l.parquet")
+    column = "embedding" if verb == "embed" else "Pastures"
+    by_place = {name.rsplit("_", 2)[-1].zfill(2): value for name, value in zip(
+        listed["id"].to_pylist(), listed[column].to_pylist(), strict=True)}  # fmt: skip
+    for own, value in zip(table["id"].to_pylist(), table[column].to_pylist(), strict=True):
+        np.testing.assert_allclose(value, by_place[own.rsplit("_", 1)[-1].zfill(2)], atol=1e-5)
+
+    words = [verb, str(model), bare, "--out", str(out), "--overwrite", "--limit", "5"]
+    assert run(words) == 0
+    assert pq.read_table(out)["id"].to_pylist() == table["id"].to_pylist()[:5]
+
+
+def test_one_patch_of_a_store_without_metadata_has_no_true_labels(bare, tmp_path, capsys):
+    model = Classifier("test_resnet", "rgb").save_pretrained(tmp_path / "model")
+    assert run(["predict", str(model), bare, "--patch", made_up.patch_id(3), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["true_labels"] is None
+
+
+def test_what_needs_metadata_says_so_and_takes_them(model, bare, store, tmp_path, capsys):
+    words = ["predict", model, bare, "--out", str(tmp_path / "t.csv")]
+    assert run(words) == 2
+    assert "only metadata tell which Sentinel-1 patch" in capsys.readouterr().err
+    single = str(Classifier("test_resnet", "rgb").save_pretrained(tmp_path / "model"))
+    assert run(["predict", single, *words[2:], "--country", "Austria", "--split", "test"]) == 2
+    assert "nothing tells the split, countries of its patches" in capsys.readouterr().err
+
+    given = ["--metadata", f"{store}/metadata.parquet", "--split", "test", "--limit", "2"]
+    assert run([*words, *given]) == 0
+    assert capsys.readouterr().out.endswith("t.csv: 2 patches\n")
+
+
+def test_a_part_that_the_store_lacks_is_left_out_or_refused(model, bare, tmp_path, capsys):
+    rows = [made_up.row(number, "test") for number in (*NUMBERS, 70)]
+    table = made_up.write_metadata(tmp_path / "all.parquet", rows)
+    words = ["predict", model, bare, "--metadata", str(table), "--out", str(tmp_path / "t.csv")]
+    assert run([*words, "--strict"]) == 2
+    assert "holds 4 of 5 patches (test)" in capsys.readouterr().err
+    assert run(words) == 0
+    said = capsys.readouterr()
+    assert "holds 4 of the 5 patches that the metadata list" in said.err
+    assert said.out.endswith("t.csv: 4 patches\n")

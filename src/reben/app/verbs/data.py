@@ -20,6 +20,7 @@ from reben.app.terminal import (
     talk,
 )
 from reben.errors import ConfigError, EncodeError, StoreError
+from reben.spec.patches import PATCH_METRES
 
 if TYPE_CHECKING:
     from reben.data.encode import Progress
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from reben.data.inspection import StoreSummary, Verification
 
 _SHOWN = 20
+Files = Annotated[tuple[Path, ...], Parameter(consume_multiple=True, negative="")]
 
 
 def sample(folder: Path, /, *, from_wheel: Path | None = None, as_json: AsJson = False) -> None:
@@ -63,17 +65,25 @@ def synthesize(folder: Path, /, *, patches: int, seed: int = 0, as_json: AsJson 
     print_place("tree", tree, as_json=as_json)
 
 
-def inspect(store: Path, /, *, verify: Switch = False, as_json: AsJson = False) -> None:
+def inspect(
+    store: Path,
+    /,
+    *,
+    metadata: Files = (),
+    verify: Switch = False,
+    as_json: AsJson = False,
+) -> None:
     """Show what a store holds: counts, sizes, shapes, and what is missing.
 
     Args:
         store: Folder of the store.
+        metadata: Metadata tables (parquet) that list its patches. Default: those in it.
         verify: Also read every value, and list those that are damaged.
         as_json: Write the result as JSON.
     """
     from reben.data.inspection import summarise_store
 
-    summary = summarise_store(store)
+    summary = summarise_store(store, metadata)
     found = _verify(store) if verify else None
     if as_json:
         print_json(summary.to_dict() | ({} if found is None else {"verified": found.to_dict()}))
@@ -120,6 +130,9 @@ def _print_summary(summary: "StoreSummary") -> None:
     print_text(f"\n{summary.num_patches} patches are listed in {files}.")
     splits = [(name, count, summary.clear_splits[name]) for name, count in summary.splits.items()]
     print_table(("split", "patches>", "without snow, cloud, shadow>"), splits)
+    near = ", ".join(f"{count} of {name}" for name, count in (summary.neighbours or {}).items())
+    if near:
+        print_text(f"Less than {PATCH_METRES} m from a patch of another split: {near}")
     print_table(("country", "patches>"), list(summary.countries.items()))
     print_table(("label", "patches>"), list(summary.labels.items()))
     for mission, names in (
@@ -178,7 +191,6 @@ def _show_download(bar: Bar) -> Callable[[str, int, int], None]:
 _ONE = validators.Number(gte=1)
 Processes = Annotated[int | None, formerly("--workers"), Parameter(validator=_ONE)]
 Input = Annotated[Path | None, Parameter(allow_leading_hyphen=True)]
-Files = Annotated[tuple[Path, ...], Parameter(consume_multiple=True, negative="")]
 Names = Annotated[tuple[str, ...], Parameter(consume_multiple=True, negative="")]
 _SHOWN_LEFT_OUT = 10
 

@@ -4,7 +4,7 @@ import os
 import random
 import stat
 import sys
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby, islice
 from pathlib import Path
@@ -204,22 +204,18 @@ def select(
     return Selection(wanted, asked, table)
 
 
-def keep_metadata(files: Iterable[str | Path], store: Path) -> list[Path]:
-    """Copy metadata files into a store's folder; return all metadata files there.
+def find_metadata(files: Iterable[str | Path], store: Path) -> dict[str, Path]:
+    """Return metadata files by their names in a store: those given, and others that it has.
 
     The two files of the data set keep their names; any other becomes ``metadata.parquet``. Two of
-    the same name are a `MetadataError`. A ``data.toml`` beside them, which says what data set they
-    are of, is copied too.
+    the same name are a `MetadataError`.
     """
-    paths = [Path(file) for file in files]
-    if not paths and not any(store.glob("*.parquet")):
-        return []
-    from reben.data.identity import DATA_FILE
     from reben.data.metadata import METADATA_FILE, SNOW_CLOUD_FILE, PatchTable
 
+    names = (METADATA_FILE, SNOW_CLOUD_FILE)
     given: dict[str, Path] = {}
-    for path in paths:
-        name = path.name if path.name in (METADATA_FILE, SNOW_CLOUD_FILE) else METADATA_FILE
+    for path in map(Path, files):
+        name = path.name if path.name in names else METADATA_FILE
         if name in given and given[name] != path:
             raise MetadataError(
                 f"{given[name].name} and {path.name} would both become {name} in the store. "
@@ -228,15 +224,73 @@ def keep_metadata(files: Iterable[str | Path], store: Path) -> list[Path]:
         given[name] = path
     if given:
         PatchTable.read(*given.values(), labels=None)  # whatever their labels
-    beside = [path.with_name(DATA_FILE) for path in paths if path.with_name(DATA_FILE).is_file()]
-    given |= {path.name: path for path in beside}
-    for name, path in given.items():
-        content, there = path.read_bytes(), store / name
-        if not there.exists():
-            write_bytes(there, content)
-        elif there.read_bytes() != content:
-            raise MetadataError(
-                f"The store {store} has another {name} than {path}. Choose another store, or "
-                "remove that file first if the new one is right."
-            )
-    return [store / name for name in (METADATA_FILE, SNOW_CLOUD_FILE) if (store / name).exists()]
+    found = {name: given.get(name, store / name) for name in names}
+    return {name: path for name, path in found.items() if name in given or path.exists()}
+
+
+def keep_metadata(found: Mapping[str, Path], store: Path, selection: Selection) -> list[Path]:
+    """Write metadata files into a store's folder; return all metadata files there.
+
+    If filters select patches, only their rows are written, beside those of earlier calls. A
+    ``data.toml`` beside the files, which says what data set they are of, is copied too.
+
+    Raises:
+        MetadataError: If the store has other rows, or another ``data.toml``.
+    """
+    from reben.data.identity import DATA_FILE
+
+    for name, path in found.items():
+        there = store / name
+        if path != there:
+            content = _rows_to_keep(path, there, selection)
+            if content is None:
+                raise _other_there(store, path, name)
+            if not there.exists() or there.read_bytes() != content:
+                write_bytes(there, content)
+        beside = path.with_name(DATA_FILE)
+        if path != there and beside.is_file():
+            if not (store / DATA_FILE).exists():
+                write_bytes(store / DATA_FILE, beside.read_bytes())
+            elif (store / DATA_FILE).read_bytes() != beside.read_bytes():
+                raise _other_there(store, beside, DATA_FILE)
+    return [store / name for name in found if (store / name).exists()]
+
+
+def _rows_to_keep(path: Path, there: Path, selection: Selection) -> bytes | None:
+    """Return the metadata file that a store shall have; None if it has other rows by now."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    from reben.data.tables import read_parquet
+
+    content = path.read_bytes()
+    if there.exists() and there.read_bytes() == content:
+        return content
+    if not there.exists() and not selection.asked:
+        return content
+    rows = read_parquet(path)
+    is_kept = pa.array([False] * len(rows))
+    if there.exists():
+        try:
+            before = read_parquet(there)
+            is_kept = pc.is_in(rows["patch_id"], value_set=before["patch_id"])
+            if not rows.filter(is_kept).cast(before.schema).equals(before):
+                return None
+        except (OSError, KeyError, ValueError, pa.ArrowException):
+            return None
+    if selection.asked and selection.listed is not None:
+        wanted = selection.listed.rows["patch_id"]
+        is_kept = pc.or_(is_kept, pc.is_in(rows["patch_id"], value_set=wanted))
+        if not pc.all(is_kept).as_py():
+            kept = pa.BufferOutputStream()
+            pq.write_table(rows.filter(is_kept), kept, compression="zstd")
+            return bytes(kept.getvalue())
+    return content
+
+
+def _other_there(store: Path, path: Path, name: str) -> MetadataError:
+    return MetadataError(
+        f"The store {store} has another {name} than {path}. Choose another store, or remove that "
+        "file first if the new one is right."
+    )
