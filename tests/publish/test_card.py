@@ -613,7 +613,8 @@ def test_a_model_in_memory_gets_a_card(stray, report, store, tmp_path):
 def test_a_published_folder_gets_a_config_that_names_its_bands(golden, real_store, tmp_path):
     name = "test_resnet-all-v0.2.0"
     published = shutil.copytree(golden / "test_resnet-all", tmp_path / name)
-    (published / "README.md").write_text(f"BIFOLD-BigEarthNetv2-0/{name}")
+    card = f"---\nlicense: mit\n---\n\nBIFOLD-BigEarthNetv2-0/{name}\n"
+    (published / "README.md").write_text(card)
     data = open_dataset(real_store)
     report = evaluate(published, data["test"], rounds=0)
     folder = plain_card(published, report, tmp_path / "card", dataset=data)
