@@ -328,10 +328,12 @@ def draw_quicklook(
 
 
 def _ramp(palette: NDArray[np.uint8], classes: NDArray[np.int64]) -> NDArray[np.uint8]:
-    """Return the colours of the most frequent class from the lowest to the highest score."""
-    counts = np.bincount(classes.ravel(), minlength=len(palette) + 1)[1 : len(palette) + 1]
+    """Return the colours of the darkest class that is there, from the lowest score on."""
+    present = np.unique(classes)
+    shown = palette[present[(present > MASKED) & (present <= len(palette))] - 1]
+    darkest = min(shown, key=np.sum, default=np.array(UNCERTAIN_COLOUR, np.uint8))
     scores = np.linspace(PALE_SCORE, FULL_SCORE, 100, dtype=np.float32)
-    return pale(np.tile(palette[counts.argmax()], (100, 1)), scores)
+    return pale(np.tile(darkest, (100, 1)), scores)
 
 
 def _notes(picture: QuicklookPicture, model: str, attribution: str | None) -> list[str]:
