@@ -120,3 +120,34 @@ def test_a_real_image_of_twelve_bands_is_predicted_as_printed(model, tmp_path, m
     scores, tags = run(words, tmp_path, monkeypatch)
     assert scores.shape == (2, 2, 2)
     assert tags["boa_offset"] == "-1000"
+
+
+@pytest.mark.parametrize(("unit", "names"), [("db", ("VV", "VH")), ("linear", (None, None))])
+def test_a_larger_image_of_sentinel_1_leads_to_a_command_that_works(
+    tmp_path, monkeypatch, unit, names
+):
+    model = Classifier("test_resnet", "s1", labels=("A", "B")).save_pretrained(tmp_path / "s1")
+    rows = np.mgrid[:150, :150][0].astype(np.float32) / 99
+    db = np.stack([level + rows for level in (-10, -17)])
+    with rasterio.open(
+        tmp_path / "s1.tif", "w", driver="GTiff", width=150, height=150, count=2, dtype="float32",
+        crs="EPSG:32633", transform=Affine(10, 0, 300_000, 0, -10, 5_000_000),
+    ) as file:  # fmt: skip
+        file.write(db if unit == "db" else 10 ** (db / 10))
+        file.descriptions = names
+
+    with pytest.raises(PatchShapeError, match="Nothing says the unit") as caught:
+        lead_to_scene(str(model), tmp_path / "s1.tif")
+
+    words = command_of(caught.value)
+    assert words[words.index("--sentinel1-unit") + 1] == unit
+    assert ("--band-names" in words) == (names == (None, None))
+    scores, _ = run(words, tmp_path, monkeypatch)
+    assert np.isfinite(scores).all()
+
+
+def test_a_stac_item_leads_to_the_command_for_scenes(model, tmp_path):
+    with pytest.raises(
+        PatchShapeError, match=r"Type: reben predict-scene .*item\.json --out item_s"
+    ):
+        lead_to_scene(model, tmp_path / "item.json")

@@ -16,10 +16,12 @@ from reben.errors import (
     PatchShapeError,
     ProductError,
     UnknownOffsetError,
+    UnknownUnitError,
 )
 from reben.model.open import open_model
 from reben.scene.offset import OFFSET_OF_LATER_BASELINES
 from reben.scene.product import open_scene
+from reben.scene.search import is_stac
 from reben.spec.band_names import TIFF_ENDINGS
 from reben.spec.bands import BandSet
 from reben.spec.patches import PATCH_PIXELS
@@ -30,14 +32,20 @@ _NOTES = {
     "boa_offset": "Nothing says the offset of the numbers: below, --boa-offset is what they look "
     "like; it is -1000 for ESA's numbers of processing baseline 04.00 and later, 0 for reflectance "
     "x 10000, such as Earth Engine's S2_SR_HARMONIZED. ",
+    "sentinel1_unit": "Nothing says the unit of the backscatter: below, --sentinel1-unit is "
+    "what the numbers look like; it is db or linear. ",
     "reproject": "Its pixels do not measure 10 m on the ground, so it is warped while it is read. ",
 }
+
+_CURABLE = (
+    MissingBandError, UnknownOffsetError, UnknownUnitError, OffsetConflictError, GridError,
+)  # fmt: skip
 
 
 def lead_to_scene(
     model: str, path: Path, *, bands: str | None = None, names: Sequence[str] | None = None
 ) -> None:
-    """Return if a file is no TIFF or no larger than a patch.
+    """Return if a file is no STAC item, and no TIFF or no larger than a patch.
 
     Args:
         model: What the user calls the model.
@@ -46,10 +54,15 @@ def lead_to_scene(
         names: Bands of the file, as the user gives them.
 
     Raises:
-        PatchShapeError: If it is larger; with the command that predicts it as a scene.
+        PatchShapeError: If it is one or larger; with the command that predicts it as a scene.
         MissingBandError: If it lacks bands of the model.
         ProductError: If it is no scene that can be read.
     """
+    if is_stac(path):
+        words = ["reben", "predict-scene", model, str(path), "--out", f"{path.stem}_scores.tif"]
+        raise PatchShapeError(
+            f"{path} is of STAC, whose items are scenes, not patches. Type: {shlex.join(words)}"
+        )
     if path.suffix.lower() not in TIFF_ENDINGS or not path.is_file():
         return
     with open_with_rasterio(path, path, f"Reading {path}") as image:
@@ -81,7 +94,7 @@ def _opening(path: Path, count: int, names: Sequence[str] | None, bands: BandSet
             try:
                 scene = open_scene(path, **options)
                 break
-            except (MissingBandError, UnknownOffsetError, OffsetConflictError, GridError) as error:
+            except _CURABLE as error:
                 more = _cure(error, options, count)
                 if not more:
                     raise
@@ -96,6 +109,10 @@ def _cure(error: ProductError, options: Mapping[str, Any], count: int) -> dict[s
         return {"band_names": usual_names(count).split(",")}
     if isinstance(error, UnknownOffsetError):
         return {"boa_offset": OFFSET_OF_LATER_BASELINES}
+    if isinstance(error, UnknownUnitError):
+        units: dict[object, str] = {None: "db", "db": "linear"}
+        unit = units.get(options.get("sentinel1_unit"))
+        return {"sentinel1_unit": unit} if unit else {}
     later = options.get("boa_offset") == OFFSET_OF_LATER_BASELINES
     if isinstance(error, OffsetConflictError) and later:
         return {"boa_offset": 0}

@@ -157,7 +157,10 @@ def _stem(product: str) -> str:
     Example:
         >>> _stem("/data/S2A_MSIL2A_X.SAFE/"), _stem("https://host/items/S2A_X.json?token=1")
         ('S2A_MSIL2A_X', 'S2A_X')
+        >>> _stem("items.json#S2A_33UUP")
+        'S2A_33UUP'
     """
+    product = product.rpartition("#")[2] or product  # one item of a collection
     name = product.partition("?")[0].rstrip("/\\").replace("\\", "/").rpartition("/")[-1]
     for ending in (".zip", ".SAFE", ".json", ".geojson"):
         name = name.removesuffix(ending)

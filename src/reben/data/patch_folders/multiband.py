@@ -24,7 +24,7 @@ from reben.errors import (
     UnknownBandError,
 )
 from reben.spec.band_names import band_described
-from reben.spec.bands import PIXEL_METRES, S2, S2_FULL, TEN_METRES, BandSet, native_size
+from reben.spec.bands import PIXEL_METRES, S1, S2, S2_FULL, TEN_METRES, BandSet, native_size
 from reben.spec.patches import PATCH_METRES, PATCH_PIXELS, Bounds
 
 if TYPE_CHECKING:
@@ -170,15 +170,17 @@ def usual_names(count: int) -> str:
     They are an example: only who made the file knows what its bands are.
 
     Example:
-        >>> usual_names(4), usual_names(10)
-        ('B02,B03,B04,B08', 'B02,B03,B04,B05,B06,B07,B08,B8A,B11,B12')
+        >>> usual_names(2), usual_names(4)
+        ('VV,VH', 'B02,B03,B04,B08')
+        >>> usual_names(10)
+        'B02,B03,B04,B05,B06,B07,B08,B8A,B11,B12'
         >>> usual_names(13)  # of level 1C, with B10
         'B01,B02,B03,B04,B05,B06,B07,B08,B8A,B09,-,B11,B12'
     """
     full = list(S2_FULL)
     if count > len(full):
         full.insert(full.index("B11"), LEFT_OUT)
-    usual = {len(bands): list(bands) for bands in (TEN_METRES, S2)}.get(count, full[:count])
+    usual = {len(bands): list(bands) for bands in (S1, TEN_METRES, S2)}.get(count, full[:count])
     return ",".join(usual + [LEFT_OUT] * (count - len(usual)))
 
 
