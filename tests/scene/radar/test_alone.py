@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import rasterio
+import xarray as xr
 from rasterio.warp import transform
 
 from reben.errors import ConfigError, GridError, ProductLevelError
@@ -80,6 +81,29 @@ def test_another_grid_is_warped_to_the_zone_on_multiples_of_60_m(tmp_path, place
     assert edges[2] - 60 < right <= edges[2]
     assert "EPSG:32633" in scene.about["sentinel1_grid"]
     assert "warped bilinearly" in scene.about["sentinel1_grid"]
+
+
+def test_every_form_of_a_product_is_the_same_scene(tmp_path):
+    folder = write_pair(tmp_path / "s1", left=300_003)
+    paths = {band: folder / f"S1A_20230821T101031_gamma0_{band}.tif" for band in ("VV", "VH")}
+    assets = {band.lower(): {"href": str(path)} for band, path in paths.items()}
+    item = {"type": "Feature", "id": "S1A", "properties": {}, "assets": assets}
+    x, y = 300_008 + 10 * np.arange(SHAPE[1]), 5_900_035 - 10 * np.arange(SHAPE[0])
+    arrays = {f"gamma0_{band.lower()}": (("y", "x"), power(band)) for band in paths}
+    dataset = xr.Dataset(arrays, {"x": x, "y": y}, {"crs": "EPSG:32633"})
+    with rasterio.open(paths["VV"]) as file:
+        profile = file.profile | {"count": 2}
+    with rasterio.open(tmp_path / "both.tif", "w", **profile) as file:
+        file.write(np.stack([power("VH"), power("VV")]))
+        file.descriptions = ("Gamma0_VH", "Gamma0_VV")
+
+    for product in (folder, paths, item, dataset, tmp_path / "both.tif"):
+        with opened(product) as scene:
+            strip = scene.read(["VV", "VH"], 60, 60)
+        assert scene.grid.left == 300_003
+        assert scene.about["sentinel1_quantity"] == "gamma0"
+        for band, pixels in strip.items():
+            np.testing.assert_array_equal(pixels, 10 * np.log10(power(band)[60:120]))
 
 
 def interpolated(file, grid):
