@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from learn.predicted import predicted
-from reben.data.identity import OFFICIAL_SPLITS, DataDescription, DataIdentity
+from reben.data.identity import OFFICIAL_SPLITS, DataDescription, DataIdentity, StoredPart
 from reben.learn.evaluate import measure
 from reben.publish.cards.data_words import CardPatches, data_values
 
@@ -51,6 +51,24 @@ def test_the_box_warns_of_toys_parts_and_made_up_patches(
     trained, test, num_train, more, sentences, measured
 ):
     assert len(words(measured, trained, test, num_train, **more)["warning"]) == sentences
+
+
+def test_filters_of_the_training_and_what_the_stores_held_are_said(measured):
+    report = replace(measured, num_patches=6, data=PART, part=StoredPart(6, 119_825))
+    filters = {"snow": "false", "cloud": "true", "countries": "Austria", "limit": "5"}
+    patches = CardPatches(PART, PART, 5, filters=filters, part=StoredPart(7, 237_871))
+    found = data_values(patches, report, ["Sentinel-2"])
+    assert found["trained_words"] == (
+        "It was trained on 5 patches of BigEarthNet v2.0, not the whole of its train split "
+        "(237,871). They were selected by: cloud true; countries Austria; limit 5. Of the train "
+        "split in its metadata the store held 7 of 237,871 patches."
+    )
+    assert found["measured_words"] == (
+        "6 patches of BigEarthNet v2.0, not the whole of its test split (119,825), the store "
+        "holding 6 of 119,825 listed"
+    )
+    clear = replace(patches, filters={"snow": "false", "cloud": "false"}, part=None)
+    assert "selected" not in data_values(clear, report, ["Sentinel-2"])["trained_words"]
 
 
 def test_only_the_whole_test_split_goes_without_a_count(measured):

@@ -97,7 +97,7 @@ def _trained(found: CardPatches) -> str:
     clear = {"snow": "false", "cloud": "false"}  # as the official splits are
     chosen = [f"{key} {text}" for key, text in found.filters.items() if clear.get(key) != text]
     if chosen:
-        told += f" They were selected by {'; '.join(chosen)}."
+        told += f" They were selected by: {'; '.join(chosen)}."
     if found.part is not None:
         told += f" Of the train split in its metadata the store held {found.part} patches."
     return told
@@ -108,7 +108,7 @@ def _measured(identity: DataIdentity, report: Report) -> str:
     told = identity.describe(report.num_patches, report.split)
     if report.part is None:
         return told
-    return f"{told} (of those in the metadata the store held {report.part})"
+    return f"{told}, the store holding {report.part} listed"
 
 
 def _is_part(found: CardPatches) -> bool:
