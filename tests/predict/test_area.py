@@ -186,4 +186,5 @@ def test_a_real_image_of_256_pixels_is_a_scene_of_2_by_2_windows(model, tmp_path
     found = predict_scene(model, CASE, tmp_path / "out.tif", boa_offset=-1000, band_names=names)
 
     assert found.num_windows == 4
-    assert found.about["left_out"].startswith("16 columns at the right, 16 rows at the lower edge")
+    assert found.about["left_out"].startswith("15 columns at the right, 16 rows at the lower edge")
+    assert found.about["cut"].startswith("1 columns at the left")

@@ -45,9 +45,8 @@ class Opening:
 
     @classmethod
     def of(cls, settings: Any, **changed: Any) -> Self:  # noqa: ANN401 - whatever has the fields
-        """Return the opening whose fields an object or a mapping holds, among others."""
-        held = settings if isinstance(settings, dict) else vars(settings)
-        return cls(**({field.name: held[field.name] for field in fields(cls)} | changed))
+        """Return the opening whose fields an object has among others."""
+        return cls(**({one.name: getattr(settings, one.name) for one in fields(cls)} | changed))
 
     @property
     def keywords(self) -> dict[str, Any]:
