@@ -132,7 +132,7 @@ def checked_crs(name: str, crs: str) -> str:
         with rasterio.Env():
             parsed = rasterio.crs.CRS.from_user_input(crs)
             code = parsed.to_epsg()
-    except rasterio.errors.CRSError as error:
+    except (rasterio.errors.CRSError, ValueError) as error:
         raise GridError(f"{name} has a reference system that cannot be read: {error}.") from None
     if not parsed.is_projected or abs(parsed.linear_units_factor[1] - 1) > 1e-9:
         unit = parsed.linear_units if parsed.is_projected else "degrees"

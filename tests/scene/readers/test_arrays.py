@@ -430,6 +430,10 @@ def test_plain_arrays_have_no_place_and_are_refused():
     ("change", "message"),
     [
         (lambda item: item.drop_vars("spatial_ref"), "no coordinate reference system"),
+        (
+            lambda item: item.drop_vars("spatial_ref").assign_attrs(crs="EPSG:326x3"),
+            "reference system that cannot be read",
+        ),
         (lambda item: item.drop_vars("x"), "fewer than two coordinates along x"),
         (lambda item: item.isel(x=[*range(50), *range(60, 100)]), "not evenly spaced"),
         (lambda item: item.rename(x="column"), "called y and x"),

@@ -252,13 +252,13 @@ def test_rows_from_south_to_north_are_refused(tmp_path):
         open_scene(made.path)
 
 
-def test_a_damaged_chunk_is_named_with_its_rows(tmp_path):
+def test_a_damaged_chunk_is_named(tmp_path):
     made = make_zarr(tmp_path, bands=("B02",))
     for chunk in (made.path / "measurements/reflectance/r10m/b02").glob("[0-9]*"):
         chunk.write_bytes(b"damaged")
     with (
         open_scene(made.path, trust_offset=True) as scene,
-        pytest.raises(ProductError, match=r"B02 of S2A.* cannot be read in rows 0 to"),
+        pytest.raises(ProductError, match=r"chunk .*r10m/b02/0\.0 is damaged"),
     ):
         scene.read(["B02"], 0, 60)
 
