@@ -101,7 +101,7 @@ class ZarrStore:
             axes: How many it has.
         """
         with said(f"{name} cannot be read"):
-            array = self._root[path]
+            array: Any = self._root[path]
             if getattr(array, "ndim", 0) != axes or array.dtype.kind not in "uif":
                 raise ProductError(f"{name} is no array of numbers with {axes} axes.")
             codecs = _codecs(array.metadata.to_dict())
