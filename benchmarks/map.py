@@ -12,6 +12,8 @@ import os
 import resource
 import tempfile
 import time
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 from unittest import mock
 
@@ -40,7 +42,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as text:
         folder = Path(text)
         side = arguments.cells * 120
-        products = [write_product(folder, day, side) for day in range(1, arguments.days + 1)]
+        days = range(1, arguments.days + 1)
+        with ProcessPoolExecutor(1) as other:  # its memory is not that of the prediction
+            products = list(other.map(partial(write_product, folder, side), days))
         size = sum(path.stat().st_size for one in products for path in one.iterdir())
         options = SceneOptions(boa_offset=0)
 
@@ -66,7 +70,7 @@ def main() -> None:
     print(f"peak memory: {memory:.2f} GB")
 
 
-def write_product(folder: Path, day: int, side: int) -> Path:
+def write_product(folder: Path, side: int, day: int) -> Path:
     """Write a product of ``side`` pixels of 10 m, and return its folder."""
     random = np.random.default_rng(day)
     place = folder / f"S2A_MSIL2A_202306{day:02}T101031_N0509_R022_T33UAA_202306{day:02}T161030"
