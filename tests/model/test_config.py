@@ -94,7 +94,7 @@ def test_values_that_cannot_be_are_refused(changes, message):
         ("label_names", "all", "label_names: .*valid (array|tuple)"),
         ("label_names", [""] * 19, "'' is there twice"),
         ("label_names", ["x" * 201, *LABELS[1:]], "longer than 200 characters"),
-        ("image_size", 20_000, "image_size: .*less than or equal to 1024"),
+        ("image_size", 20_000, "image_size: .*less than or equal to 2048"),
         ("band_std", [1e-320] * 10, r"band_std\.0: .*greater than or equal to"),
         ("label_names", [1] * 19, r"label_names\.0: .*valid string"),
         ("image_size", 120.5, "image_size: .*valid integer"),

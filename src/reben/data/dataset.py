@@ -30,8 +30,8 @@ from reben.data.selecting.filters import SEASONS, Filters, FractionBy, filters_o
 from reben.data.selecting.listed import metadata_files, read_listed, stored_metadata
 from reben.data.selecting.names import table_of_names
 from reben.data.selecting.stored import keep_stored, why_part
-from reben.data.storage.record import StoreRecord
-from reben.data.storage.value import kind_of_value
+from reben.data.storage.record import OwnPatches, StoreRecord
+from reben.data.storage.value import kind_of_value, own_kind_of_value
 from reben.data.store import NO_PARTNER, Store
 from reben.errors import (
     EmptySplitError,
@@ -72,6 +72,7 @@ class Dataset:
         parts: Split -> how many of its patches that pass the filters the store holds, before any
             are drawn; empty if that is not known.
         drawn: What was drawn, if these are a fraction.
+        own: What the patches are, if they are not those of BigEarthNet v2.0.
     """
 
     store: Store
@@ -83,6 +84,12 @@ class Dataset:
     metadata: tuple[Path, ...] = ()
     parts: Mapping[str, StoredPart] = field(default_factory=dict)
     drawn: Drawn | None = None
+    own: OwnPatches | None = None
+
+    @property
+    def size(self) -> int:
+        """Side length of the patches in pixels of 10 m."""
+        return PATCH_PIXELS if self.own is None else self.own.size
 
     def __len__(self) -> int:
         """Count the patches."""
@@ -172,6 +179,25 @@ class Dataset:
         counts = self.table.counts("split")
         return tuple(split for split in SPLITS if split in counts)
 
+    def require_size(self, image_size: int) -> None:
+        """Raise a PatchShapeError if images of this side would be patches that were scaled.
+
+        Those of 120 pixels are an exception: models for other sizes of 1200 m are published.
+        """
+        if self.size in (PATCH_PIXELS, image_size):
+            return
+        cure = (
+            f"encode them again with --tile {image_size} or --crop {image_size}, or "
+            if self.size > image_size
+            else ""
+        )
+        raise PatchShapeError(
+            f"The patches in {self.store.path} have {self.size} x {self.size} pixels of 10 m, and "
+            f"the images {image_size} x {image_size}; nothing is scaled, since a model knows no "
+            f"other scale than that of its training. To fit them, {cure}train a model for this "
+            f"size: --image-size {self.size} --statistics auto"
+        )
+
     def read(self, positions: Iterable[int]) -> dict[str, NDArray[Any]]:
         """Return the raw values of several patches.
 
@@ -246,7 +272,8 @@ class Dataset:
             return
         if "" in missing:
             raise MissingPatchError(NO_PARTNER)
-        kinds = Counter(map(kind_of_value, missing))
+        kind_of = kind_of_value if self.own is None else own_kind_of_value
+        kinds = Counter(map(kind_of, missing))
         counted = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
         raise MissingPatchError(
             f"The store {self.store.path} lacks {len(missing)} of the {len(names)} values that the "
@@ -302,7 +329,7 @@ def open_dataset(  # noqa: PLR0913 - all after the second are named
         cloud: Keep patches with (True) or without (False) cloud or shadow, or both (None). The
             official splits have neither snow nor cloud, hence the defaults.
         labels: The labels that patches may have, if not the 19. None takes the 19 if patches have
-            no others, and otherwise the names that occur.
+            no others, and otherwise the names that occur; so do the 19 for patches of one's own.
         label_table: A CSV or parquet file with your own labels, see `reben.data.label_table`;
             patches that it does not list are left out.
         fraction: Share of the train split, drawn from the patches that pass all that is above.
@@ -327,7 +354,9 @@ def open_dataset(  # noqa: PLR0913 - all after the second are named
         (120, 120)
     """
     store = Store.open(path)
-    StoreRecord.read(store.path)  # which may tell that the store cannot be relied on
+    record = StoreRecord.read(store.path)  # may tell that the store cannot be relied on
+    if record.own is not None and labels is not None and tuple(labels) == LABELS:
+        labels = None  # patches of one's own have labels of their own
     files = metadata_files(store, metadata)
     table = read_listed(store, files, labels, label_table)
     countries = countries if isinstance(countries, str | None) else tuple(countries)
@@ -343,6 +372,7 @@ def open_dataset(  # noqa: PLR0913 - all after the second are named
         file,
         read_description([*(place.parent for place in beside), store.path]),
         tuple(files),
+        own=record.own,
     )
     kept = keep_stored(store, data.table, data.bands)
     if len(kept) < len(data):
@@ -375,8 +405,8 @@ def open_unlisted(store: Store, bands: BandSet) -> Dataset:
         MissingPatchError: If the store holds no patch of the mission.
         StoreError: If its ``store.json`` tells that it cannot be relied on.
     """
-    StoreRecord.read(store.path)
-    return Dataset(store, table_of_names(store, bands), bands)
+    own = StoreRecord.read(store.path).own
+    return Dataset(store, table_of_names(store, bands), bands, own=own)
 
 
 Masks = Literal["codes", "classes"]

@@ -26,9 +26,15 @@ from reben.data.encoding.inputs import (
     select,
 )
 from reben.data.encoding.jobs import Job, NameSet, Without
+from reben.data.encoding.own import OwnOptions, OwnScan
+from reben.data.encoding.own_inputs import OwnEncoding, keep_own, plan_if_own
+from reben.data.encoding.own_table import Labelling
 from reben.data.encoding.report import MAX_NAMED, EncodeReport, Failure, Step, Tally, error_of
+from reben.data.encoding.v1 import Scheme
 from reben.data.encoding.workers import do_jobs
+from reben.data.patch_folders.multiband import Resample
 from reben.data.places import require_one_place
+from reben.data.splits import SplitBy
 from reben.data.storage.environment import DATA_FILE, stored_names
 from reben.data.storage.record import SourceRecord, StoreRecord, count_values
 from reben.data.storage.value import KINDS, REFERENCE_MAP, SENTINEL1, SENTINEL2
@@ -51,7 +57,7 @@ Progress = Callable[[int, int | None, int], None]
 _log = logging.getLogger(__name__)
 
 
-def encode(  # noqa: PLR0913
+def encode(  # noqa: PLR0913 - one step each
     out: str | Path,
     *,
     s1: str | Path | None = None,
@@ -66,6 +72,14 @@ def encode(  # noqa: PLR0913
     progress: Progress | None = None,
     folder: str | Path | None = None,
     executor: Executor | None = None,
+    labels: str | Path | None = None,
+    split_by: SplitBy | None = None,
+    split_seed: int = 0,
+    band_names: Sequence[str] | None = None,
+    resample: Resample = "exact",
+    crop: int | None = None,
+    tile: int | None = None,
+    scheme: Scheme | None = None,
 ) -> EncodeReport:
     """Write the patches in folders or archives into a store, and return a report.
 
@@ -103,6 +117,18 @@ def encode(  # noqa: PLR0913
             are found in it, and logged; those given by other arguments take precedence.
         executor: Does the work instead of new processes. Its workers must run on this machine;
             threads take turns. Progress is then reported at the end of each archive.
+        labels: The labels of patches of your own: a table (`reben.data.label_table`) or a vector
+            file, by ``patch_id`` or by place. With it, or any argument below, folders may hold
+            patches of any name and size; the metadata of the store are made of it.
+        split_by: Share patches out to splits, by ``tile``, ``block`` or at ``random``, if the file
+            does not say their splits.
+        split_seed: Another seed gives other splits.
+        band_names: Names of the bands of TIFFs of several, if not their descriptions; ``-`` for
+            one to skip.
+        resample: How bands of 20 m and 60 m on a grid of 10 m are brought to their own pixels.
+        crop: Keep a square of so many pixels of 10 m in the middle of each patch.
+        tile: Cut each patch into squares of so many pixels of 10 m, called ``NAME_r0_c0``.
+        scheme: The labels of BigEarthNet v1: its 43, or the 19 that v2.0 has.
 
     Returns:
         Counts, and the patches that were left out (none).
@@ -119,34 +145,38 @@ def encode(  # noqa: PLR0913
             was committed before is valid.
     """
     started = time.perf_counter()
-    if workers is not None:
-        require_whole("workers", workers)
-    if limit is not None:
-        require_whole("limit", limit)
-    if split not in (None, *SPLITS):
-        raise ConfigError(f"No split {split!r}. Known: {', '.join(SPLITS)}.")
+    _check_settings(workers, limit, split)
     given = {SENTINEL2.name: s2, SENTINEL1.name: s1, REFERENCE_MAP.name: reference_maps}
     paths = {kind: Path(path) for kind, path in given.items() if path is not None}
-    if folder is not None:
+    root = None if folder is None else Path(folder)
+    own = plan_if_own(
+        paths,
+        root,
+        OwnOptions(None if band_names is None else tuple(band_names), resample, crop, tile),
+        Labelling(None if labels is None else Path(labels), split_by, split_seed, scheme),
+        strict=strict,
+    )
+    if own is not None and (metadata := [*metadata]):
+        raise ConfigError(
+            f"The metadata of patches of your own come from --labels: --labels {metadata[0]}"
+        )
+    if own is None and folder is not None:
         from reben.data.encoding.find import find_inputs
 
         metadata = [*metadata]
         found = find_inputs(Path(folder), paths, needs_metadata=not metadata)
         paths, metadata = found.inputs | paths, metadata or found.metadata
-    inputs = _open_inputs(paths, executor)
+    inputs = _open_inputs(paths, executor) if own is None else own.inputs
     store = Path(out)
     make_folder(store)
     with lock_file(store / LOCK_FILE, partial(_refuse, store)):
         record = _begin(store)
-        listing = find_metadata(metadata, store)
-        selection = select([*listing.values()], split, countries, limit)
-        files = keep_metadata(listing, store, selection)
-        if not selection.asked and any(store / name == path for name, path in listing.items()):
-            _warn_of_part(store, record)
+        files, selection = _keep(store, metadata, own, record, (split, countries, limit))
         run = _Run(store, inputs, selection, strict, progress)
         record = replace(
             record.with_sources(run.records(is_over=False)),
             metadata=tuple(file.name for file in files),
+            own=None if own is None else own.record,
             values=None,
             written_since_boot=boot_id(),
         )
@@ -156,13 +186,22 @@ def encode(  # noqa: PLR0913
         write_text(store / REPORT_FILE, json.dumps(report.to_dict(), indent=2) + "\n")
         if not run.is_stopped:
             record = record.with_sources(run.records(is_over=True))
-        counts = count_values(stored_names(store))
+        counts = count_values(stored_names(store), own=own is not None)
         replace(record, values=counts, written_since_boot="").write(store)
     error = error_of(report, strict=strict, is_stopped=run.is_stopped)
     if error is not None:
         error.report = report
         raise error
     return report
+
+
+def _check_settings(workers: int | None, limit: int | None, split: str | None) -> None:
+    if workers is not None:
+        require_whole("workers", workers)
+    if limit is not None:
+        require_whole("limit", limit)
+    if split not in (None, *SPLITS):
+        raise ConfigError(f"No split {split!r}. Known: {', '.join(SPLITS)}.")
 
 
 def _refuse(store: Path, holder: str) -> StoreError:
@@ -180,6 +219,30 @@ def _warn_of_part(store: Path, record: StoreRecord) -> None:
             "are encoded and not used, until you name the metadata of all of them with --metadata.",
             store,
         )
+
+
+def _keep(
+    store: Path,
+    metadata: Iterable[str | Path],
+    own: OwnEncoding | None,
+    record: StoreRecord,
+    filters: tuple[str | None, Sequence[str] | None, int | None],
+) -> tuple[list[Path], Selection]:
+    """Write metadata into the store; return its files, and what they and the filters select."""
+    if own is not None:
+        files = keep_own(store, own, record)
+        return files, select(files, *filters)
+    if record.own is not None:
+        raise StoreError(
+            f"The store {store} holds other patches ({record.own.scheme}). Encode these into "
+            "another folder."
+        )
+    listing = find_metadata(metadata, store)
+    selection = select([*listing.values()], *filters)
+    files = keep_metadata(listing, store, selection)
+    if not selection.asked and any(store / name == path for name, path in listing.items()):
+        _warn_of_part(store, record)
+    return files, selection
 
 
 def _begin(store: Path) -> StoreRecord:
@@ -246,7 +309,7 @@ class _Run:
     def _encode(self, num_processes: int, executor: Executor | None) -> None:
         there = NameSet(stored_names(self.store))
         archives: list[Job] = []
-        scans = []
+        scans: list[FolderScan | OwnScan] = []
         for source in self.inputs:
             wanted: Container[str] | None = self.selection.wanted.get(source.kind.name)
             if source.kind is SENTINEL1 and (wrong := self._name_mispaired()):
@@ -254,7 +317,7 @@ class _Run:
             if source.folder is None:
                 archives.append(source.archive_job(wanted, there))
             else:
-                scan = FolderScan(source, wanted, there, num_processes)
+                scan = source.scan(wanted, there, num_processes)
                 self.num_folders[source.kind.name] = scan.num_folders + scan.num_there
                 self._take(Step(source.kind.name, num_there=scan.num_there))
                 scans.append(scan)

@@ -12,7 +12,7 @@ import numpy as np
 from reben.data.metadata import METADATA_FILE, SNOW_CLOUD_FILE, PatchTable
 from reben.data.splits import find_neighbours, places_of
 from reben.data.storage.environment import DATA_FILE, read_transaction, stored_names
-from reben.data.storage.record import StoreRecord
+from reben.data.storage.record import OwnPatches, StoreRecord
 from reben.data.storage.value import (
     KINDS,
     OTHER,
@@ -21,6 +21,8 @@ from reben.data.storage.value import (
     TensorPlace,
     blob_layout,
     kind_of_value,
+    own_kind,
+    own_kind_of_value,
     view_tensor,
 )
 from reben.data.store import Store
@@ -69,6 +71,7 @@ class StoreSummary:
         num_unlisted: Sentinel-2 values that the tables do not list.
         neighbours: Split -> its listed patches that lie less than a patch side from a patch of
             another split; None if their names or a missing extra do not let that be told.
+        own: What the patches are, if they are not those of BigEarthNet v2.0.
     """
 
     path: str
@@ -85,6 +88,7 @@ class StoreSummary:
     missing_sentinel1: tuple[str, ...]
     num_unlisted: int
     neighbours: dict[str, int] | None = None
+    own: str = ""
 
     def to_dict(self) -> dict[str, object]:
         """Return plain values, ready for JSON."""
@@ -130,9 +134,9 @@ def summarise_store(path: str | Path, metadata: Sequence[str | Path] = ()) -> St
         metadata: The tables that list its patches; by default those in it.
     """
     store = Store.open(path)
-    StoreRecord.read(store.path)
+    own = StoreRecord.read(store.path).own
     names = list(store.names())
-    kinds = [kind_of_value(name) for name in names]
+    kinds = [(kind_of_value if own is None else own_kind_of_value)(name) for name in names]
     first = dict(zip(reversed(kinds), reversed(names), strict=True))
     files = [Path(file) for file in metadata]
     if not files:
@@ -160,7 +164,16 @@ def summarise_store(path: str | Path, metadata: Sequence[str | Path] = ()) -> St
         missing_sentinel1=tuple(name for name in s1_names if name not in there),
         num_unlisted=counted[SENTINEL2.name] - len(there.intersection(patch_ids)),
         neighbours=None if near is None else dict(near.counts),
+        own="" if own is None else _describe(own, table),
     )
+
+
+def _describe(own: OwnPatches, table: PatchTable | None) -> str:
+    what = "Patches of your own" if own.scheme == "own" else own.scheme
+    labels = "no labels" if table is None else f"{len(table.labels)} labels"
+    if "labels" in own.options:
+        labels = f"{own.options['labels']} labels"
+    return f"{what}, {labels}, {own.size} x {own.size} pixels of 10 m"
 
 
 def _facts(store: Store, name: str) -> tuple[TensorFacts, ...]:
@@ -194,6 +207,7 @@ def verify_store(
         progress: Called now and then with values read and values in all.
     """
     store = Store.open(path)
+    own = StoreRecord.read(store.path).own
     total = len(store)
     names = stored_names(store.path)
     num_values = num_bytes = num_problems = 0
@@ -203,7 +217,7 @@ def verify_store(
             for name in some:
                 value = transaction.get(name.encode()) or b""
                 num_bytes += len(value)
-                reason = find_problem(name, value)
+                reason = find_problem(name, value, own)
                 if reason is not None:
                     num_problems += 1
                     problems.extend([StoreProblem(name, reason)][: MAX_LISTED - len(problems)])
@@ -213,19 +227,32 @@ def verify_store(
     return Verification(num_values, num_bytes, num_problems, tuple(problems))
 
 
-def find_problem(name: str, value: bytes | memoryview) -> str | None:
-    """Return what is wrong with the value called ``name``, or None."""
-    kind = KINDS.get(kind_of_value(name))
+def find_problem(name: str, value: bytes | memoryview, own: OwnPatches | None = None) -> str | None:
+    """Return what is wrong with the value called ``name``, or None.
+
+    Args:
+        name: Of the value.
+        value: Its bytes.
+        own: What the patches of the store are, if they are one's own.
+    """
+    if own is None:
+        kind = KINDS.get(kind_of_value(name))
+    else:
+        of_own = own_kind_of_value(name)
+        bands = own.bands.get(of_own)
+        kind = None if bands is None else own_kind(of_own, bands, own.size)
     if kind is None:
         return "the name is not that of a patch or a reference map"
     try:
         places = blob_layout(value, name)
     except StoreError as error:
         return str(error)
-    return _find_difference(kind, places) or _find_pixels(kind, value, places)
+    return _find_difference(kind, places, is_own=own is not None) or _find_pixels(
+        kind, value, places
+    )
 
 
-def _find_difference(kind: Kind, places: Mapping[str, TensorPlace]) -> str | None:
+def _find_difference(kind: Kind, places: Mapping[str, TensorPlace], *, is_own: bool) -> str | None:
     missing = [tensor for tensor in kind.sizes if tensor not in places]
     if missing:
         return f"it lacks {', '.join(missing)}"
@@ -234,7 +261,9 @@ def _find_difference(kind: Kind, places: Mapping[str, TensorPlace]) -> str | Non
         return f"it has {', '.join(unknown)}, which no {kind.name} value has"
     for tensor, side in kind.sizes.items():
         place = places[tensor]
-        if place.shape != (side, side) or place.dtype != kind.dtype:
+        # Means of pixels, in patches of one's own, are fractions.
+        is_float = is_own and place.dtype == np.float32
+        if place.shape != (side, side) or not (is_float or place.dtype == kind.dtype):
             shape = " x ".join(map(str, place.shape))
             return f"{tensor} is {shape} {place.dtype} and should be {side} x {side} {kind.dtype}"
     return None

@@ -102,7 +102,9 @@ def ground_size(
     return float(lengths[0]), float(lengths[1])
 
 
-def require_patch_size(file: str, place: Bounds, crs: int | str, num_pixels: int) -> None:
+def require_patch_size(
+    file: str, place: Bounds, crs: int | str, num_pixels: int, size: int = PATCH_PIXELS
+) -> None:
     """Raise a PatchShapeError unless an image covers the ground of a patch.
 
     Args:
@@ -110,13 +112,15 @@ def require_patch_size(file: str, place: Bounds, crs: int | str, num_pixels: int
         place: Its edges, in the unit of ``crs``.
         crs: Its reference system, as for `to_degrees`.
         num_pixels: How many pixels it is wide.
+        size: Side length of the patch in pixels of 10 m.
     """
+    metres = size * PATCH_METRES // PATCH_PIXELS
     # The scale of a zone is 0.9996 in its middle, and 1.0004 and more at its edges.
     is_measured = isinstance(crs, int) and is_utm(crs) and 1e5 <= place.left <= 9e5
     sides = place.right - place.left, place.top - place.bottom
     if not is_measured:
         sides = ground_size(crs, *place[1:])
-    if all(abs(side / PATCH_METRES - 1) <= MOST_OFF for side in sides):
+    if all(abs(side / metres - 1) <= MOST_OFF for side in sides):
         return
     if not all(map(math.isfinite, sides)):
         raise PatchShapeError(
@@ -126,9 +130,9 @@ def require_patch_size(file: str, place: Bounds, crs: int | str, num_pixels: int
     width, height = sides
     raise PatchShapeError(
         f"{file} covers {width:.5g} x {height:.5g} m on the ground ({_named(crs)}), with pixels "
-        f"of {width / num_pixels:.4g} m; a patch is {PATCH_METRES} x {PATCH_METRES} m. The model "
+        f"of {width / num_pixels:.4g} m; a patch is {metres} x {metres} m. The model "
         "knows no other scale: resample it to 10 m in the UTM zone of the place, and cut it to "
-        f"{PATCH_PIXELS} x {PATCH_PIXELS} pixels."
+        f"{size} x {size} pixels."
     )
 
 

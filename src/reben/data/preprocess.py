@@ -36,7 +36,7 @@ from reben.errors import (
     first_line,
 )
 from reben.spec.bands import BandSet, native_size, require_band
-from reben.spec.patches import PATCH_METRES
+from reben.spec.patches import PATCH_METRES, PATCH_PIXELS
 from reben.spec.statistics import Statistics, Upsampling
 
 NamedBands = Mapping[str, ArrayLike | Tensor]
@@ -118,7 +118,7 @@ def resize(x_Bhw: Tensor, size: int, upsampling: Upsampling) -> Tensor:
     return functional.interpolate(x_B1hw, (size, size), mode=upsampling, align_corners=align)
 
 
-def check_bands(bands: NamedBands, needed: BandSet) -> dict[str, Tensor]:
+def check_bands(bands: NamedBands, needed: BandSet, size: int = PATCH_PIXELS) -> dict[str, Tensor]:
     """Return the needed bands as a batch of tensors, after all checks.
 
     Args:
@@ -128,6 +128,7 @@ def check_bands(bands: NamedBands, needed: BandSet) -> dict[str, Tensor]:
             declare to be no data, are bad; so are those that are not finite or out of range. Where
             they are 5 % of a band at most, they get the median of the others.
         needed: The bands to return.
+        size: Side length in pixels of 10 m that patches may have beside the usual 120.
 
     Returns:
         Band -> tensor [B, h, w] in the order of ``needed``, with the dtype of the input.
@@ -137,10 +138,12 @@ def check_bands(bands: NamedBands, needed: BandSet) -> dict[str, Tensor]:
         Traceback (most recent call last):
         reben.errors.PixelValueError: Values of Sentinel-2 reach 0.1 only: ...
     """
-    return examine_bands(bands, needed)[0]
+    return examine_bands(bands, needed, size)[0]
 
 
-def examine_bands(bands: NamedBands, needed: BandSet) -> tuple[dict[str, Tensor], "Suspicious"]:
+def examine_bands(
+    bands: NamedBands, needed: BandSet, size: int = PATCH_PIXELS
+) -> tuple[dict[str, Tensor], "Suspicious"]:
     """Return what `check_bands` does, and how many patches look wrong all the same."""
     if not isinstance(bands, Mapping):
         raise BandsError(
@@ -155,7 +158,10 @@ def examine_bands(bands: NamedBands, needed: BandSet) -> tuple[dict[str, Tensor]
             f"The model needs {', '.join(missing)}; the patch has "
             f"{', '.join(bands) or 'no band'}. Pass the missing bands, or choose a model for these."
         )
-    arrays = {name: _as_batch(name, bands[name]) for name in needed}
+    arrays = {name: _as_batch(name, bands[name], size) for name in needed}
+    if any(arrays[name].shape[-2:] != (native_size(name, size),) * 2 for name in needed):
+        for name in needed:
+            _require_native(name, np.shape(bands[name]), size)
     sizes = {name: len(array) for name, array in arrays.items()}
     dims = {np.ndim(bands[name]) for name in needed}
     if len(set(sizes.values())) > 1 or len(dims) > 1 or not min(sizes.values()):
@@ -272,7 +278,7 @@ def warn_of_suspicious(bands: Mapping[str, Tensor]) -> None:
     count_suspicious(bands).warn(stacklevel=4)
 
 
-def _as_batch(name: str, values: ArrayLike | Tensor) -> NDArray[Any]:
+def _as_batch(name: str, values: ArrayLike | Tensor, size: int) -> NDArray[Any]:
     """Return the values of a band as an array [B, h, w], masked if they are."""
     try:
         array = _as_stated(name, values)
@@ -282,15 +288,23 @@ def _as_batch(name: str, values: ArrayLike | Tensor) -> NDArray[Any]:
         raise PixelValueError(
             f"Band {name} is not an array of numbers: {first_line(error)}."
         ) from None
-    side = native_size(name)
-    if array.ndim not in (2, 3) or array.shape[-2:] != (side, side):
-        raise PatchShapeError(
-            f"Band {name} has shape {array.shape}; it must be ({side}, {side}), or "
-            f"(patches, {side}, {side}): {PATCH_METRES} m at its native "
-            f"{PATCH_METRES // side} m per pixel. Cut or resample it to that size. Do not upsample "
-            "20 m and 60 m bands; the model does."
-        )
+    if array.ndim not in (2, 3):
+        _require_native(name, array.shape, size)
     return array[None] if array.ndim == 2 else array
+
+
+def _require_native(name: str, shape: tuple[int, ...], size: int) -> None:
+    """Raise a PatchShapeError unless a band has its shape of a patch of 1200 m."""
+    side, other = native_size(name), native_size(name, size)
+    if len(shape) in (2, 3) and shape[-2:] == (side, side):
+        return
+    also = "" if size == PATCH_PIXELS else f"; or {other} x {other}, as all bands of {size * 10} m"
+    raise PatchShapeError(
+        f"Band {name} has shape {shape}; it must be ({side}, {side}), or "
+        f"(patches, {side}, {side}): {PATCH_METRES} m at its native "
+        f"{PATCH_METRES // side} m per pixel{also}. Cut or resample it to that size. Do not "
+        "upsample 20 m and 60 m bands; the model does."
+    )
 
 
 def _as_stated(name: str, values: ArrayLike | Tensor) -> NDArray[Any]:

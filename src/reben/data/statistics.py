@@ -117,15 +117,17 @@ def measure_statistics(
         PixelValueError: If a band of a patch has too many pixels without data to be used.
         ConfigError: If a band is the same everywhere, so that nothing can be divided by.
     """
+    dataset.require_size(size)
     native = {name: _Moments() for name in dataset.bands}
+    sides = {name: native_size(name, dataset.size) for name in dataset.bands}
     is_nearest = upsampling == "nearest"
     same = [
         name
         for name in dataset.bands  # where each pixel is repeated equally often, nothing changes
-        if size == native_size(name) or (is_nearest and size % native_size(name) == 0)
+        if size == sides[name] or (is_nearest and size % sides[name] == 0)
     ]
     sized = {name: _Moments() for name in dataset.bands if name not in same}
-    times = {name: _repeats(name, size) for name in sized if is_nearest}
+    times = {name: _repeats(sides[name], size) for name in sized if is_nearest}
     for start in range(0, len(dataset), _AT_ONCE):
         rows = range(start, min(start + _AT_ONCE, len(dataset)))
         for name, pixels in dataset.read(rows).items():
@@ -152,7 +154,7 @@ def measure_statistics(
         f"measured by reben {version('reben')} on {len(dataset):,} patches of the {split} split of "
         f"{dataset.identity.name} (fingerprint {dataset.table.fingerprint()[:12]})",
     )
-    num_pixels = {name: len(dataset) * native_size(name) ** 2 for name in dataset.bands}
+    num_pixels = {name: len(dataset) * sides[name] ** 2 for name in dataset.bands}
     return MeasuredStatistics(
         statistics,
         {name: (one.mean, one.std) for name, one in native.items()},
@@ -162,9 +164,8 @@ def measure_statistics(
     )
 
 
-def _repeats(name: str, size: int) -> NDArray[np.float64]:
+def _repeats(side: int, size: int) -> NDArray[np.float64]:
     """Return how often nearest upsampling takes each pixel of a band, [h, w]."""
-    side = native_size(name)
     positions = torch.arange(side * side, dtype=torch.float32).view(1, side, side)
     taken = resize(positions, size, "nearest").numpy().astype(int).ravel()
     return np.bincount(taken, minlength=side * side).reshape(side, side).astype(np.float64)

@@ -4,6 +4,7 @@ import errno
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -27,6 +28,7 @@ from reben.learn.training.checkpoints import (
 )
 from reben.learn.training.folder import begin, held_alone, new_folder
 from reben.learn.training.optimiser import default_warmup, require_schedule
+from reben.spec.labels import LABELS
 from reben.support.atomic import output_error
 from reben.support.plain_json import to_plain
 
@@ -96,6 +98,8 @@ def train(
 
     out = Path(out)
     require_loggers(loggers)
+    if dataset.own is not None and not config.labels and dataset.table.labels != LABELS:
+        config = replace(config, labels=dataset.table.labels)
     with ExitStack() as held:
         checkpoint = None
         if resume:
@@ -149,12 +153,13 @@ def _train(  # noqa: PLR0913 - those of `train`, checked
     from reben.learn.training.start import first_classifier, statistics_for
 
     seed_everything(config.seed, verbose=False)
+    dataset.require_size(config.image_size)
     statistics = statistics_for(config, dataset, out if resuming.wanted else None)
     start = first_classifier(config, load=not resuming.has_all, statistics=statistics)
     loaders = training_loaders(dataset, start.classifier, config)
     for loader in loaders:
         loader.dataset.require_stored()
-        check_bands(loader.dataset.read([0]), start.classifier.bands)
+        check_bands(loader.dataset.read([0]), start.classifier.bands, dataset.size)
     facts = _facts(config, dataset, start, loaders)
     if resuming.checkpoint is not None:
         require_same_steps(resuming.checkpoint, facts["total_steps"], config)

@@ -253,7 +253,7 @@ class Classifier(nn.Module):
         return images_BCHW.to(self.device)
 
     def _images_of(self, bands: NamedBands) -> Tensor:
-        tensors, suspicious = examine_bands(bands, self.bands)
+        tensors, suspicious = examine_bands(bands, self.bands, self.config.image_size)
         suspicious.warn(stacklevel=3)
         return cast("Tensor", self.preprocess(tensors))
 

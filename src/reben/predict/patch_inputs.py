@@ -151,10 +151,14 @@ class FileSource:
         path = place.paths[0]
         if place.is_file:
             values = read_multiband(
-                path, how.preprocess.bands, names=self.band_names, resample=self.resample
+                path,
+                how.preprocess.bands,
+                names=self.band_names,
+                resample=self.resample,
+                size=how.preprocess.size,
             )
             return values, read_bounds(path) if how.geometry else None
-        values, bounds = read_patch(*place.paths)
+        values, bounds = read_patch(*place.paths, size=how.preprocess.size)
         return values, bounds if how.geometry else None
 
 
@@ -205,9 +209,13 @@ class StoreSource:
     def check_first(self, preprocess: Preprocess, count: int = 32) -> None:
         """Warn if the first patches look wrong; the loader does not look at values.
 
+        Raises:
+            PatchShapeError: If the patches have another size than images of the model.
+
         Warns:
             SuspiciousInputWarning: As `Classifier.predict` does.
         """
+        self.dataset.require_size(preprocess.size)
         rows = range(min(count, len(self.dataset)))
         try:
             warn_of_suspicious(read_checked(self.dataset.with_bands(preprocess.bands), rows))
@@ -257,7 +265,7 @@ def _read_into(results: list[_Result], at: int, read: _Read, how: ReadSettings) 
 def _checked(read: _Read, how: ReadSettings) -> _Result:
     try:
         bands, bounds = read()
-        return *examine_bands(bands, how.preprocess.bands), bounds
+        return *examine_bands(bands, how.preprocess.bands, how.preprocess.size), bounds
     except MissingExtraError:
         raise  # the same for every patch
     except RebenError as error:

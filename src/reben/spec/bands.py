@@ -17,7 +17,7 @@ from types import MappingProxyType
 from typing import Literal, NamedTuple, Self
 
 from reben.errors import BandsError, UnknownBandError
-from reben.spec.patches import PATCH_METRES
+from reben.spec.patches import PATCH_PIXELS
 
 Sensor = Literal["Sentinel-1", "Sentinel-2"]
 
@@ -78,14 +78,22 @@ def require_band(name: str) -> str:
     return name
 
 
-def native_size(name: str) -> int:
+def native_size(name: str, size: int = PATCH_PIXELS) -> int:
     """Return the side length of band ``name`` in pixels, before any upsampling.
+
+    Args:
+        name: The band.
+        size: Side length of the patch in pixels of 10 m. Where it is no whole number of the band's
+            own pixels, the band has pixels of 10 m: there are no others that fill the patch.
 
     Example:
         >>> native_size("B02"), native_size("B8A"), native_size("B09")
         (120, 60, 20)
+        >>> native_size("B02", 64), native_size("B8A", 64), native_size("B09", 64)
+        (64, 32, 64)
     """
-    return PATCH_METRES // BANDS[require_band(name)].metres
+    whole, rest = divmod(size, BANDS[require_band(name)].metres // 10)
+    return size if rest else whole
 
 
 def sensor(name: str) -> Sensor:

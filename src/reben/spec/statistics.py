@@ -30,7 +30,7 @@ SOURCE = (
 
 LARGEST, SMALLEST_STD = 1e6, 1e-6
 """Bounds of means and deviations: what float32 can divide by and still tell pixels apart."""
-LARGEST_SIDE = 1024
+LARGEST_SIDE = 2048
 """Of an image in pixels; a patch has 120."""
 
 

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter, validators
 
@@ -117,6 +117,8 @@ def _print_verification(found: "Verification") -> None:
 
 def _print_summary(summary: "StoreSummary") -> None:
     print_text(f"{summary.path}: {format_bytes(summary.num_bytes)}")
+    if summary.own:
+        print_text(f"{summary.own}.")
     samples = {
         kind: ", ".join(f"{t.name} {'x'.join(map(str, t.shape))} {t.dtype}" for t in tensors)
         for kind, tensors in summary.samples.items()
@@ -208,6 +210,14 @@ def encode(  # noqa: PLR0913 - one for each flag
     split: str | None = None,
     country: Names = (),
     limit: Annotated[int | None, Parameter(validator=_ONE)] = None,
+    labels: Path | None = None,
+    split_by: Literal["tile", "block", "random"] | None = None,
+    split_seed: int = 0,
+    band_names: str | None = None,
+    resample: Literal["auto", "exact", "mean", "centre"] = "exact",
+    crop: Annotated[int | None, Parameter(validator=_ONE)] = None,
+    tile: Annotated[int | None, Parameter(validator=_ONE)] = None,
+    scheme: Literal["43", "19"] | None = None,
     strict: Switch = False,
     as_json: AsJson = False,
 ) -> None:
@@ -230,6 +240,18 @@ def encode(  # noqa: PLR0913 - one for each flag
         split: Encode only this split, by the metadata: train, validation or test.
         country: Encode only patches of these countries.
         limit: Encode only the first so many patches of the metadata.
+        labels: The labels of patches of your own, of any name and size: a CSV or parquet file, by
+            the column patch_id, or GeoJSON or GeoPackage, by patch_id or by place.
+        split_by: Share patches of your own out to splits, by tile, block or at random, if the file
+            of labels has no column split.
+        split_seed: Another seed gives other splits.
+        band_names: Names of the bands of TIFFs of several, separated by commas, - for one to skip;
+            by default their descriptions.
+        resample: How bands of 20 m and 60 m on a grid of 10 m are brought to their own pixels, as
+            for predict.
+        crop: Keep a square of so many pixels of 10 m in the middle of each patch.
+        tile: Cut each patch into squares of so many pixels of 10 m, called NAME_r0_c0.
+        scheme: The labels of BigEarthNet v1: its 43, or the 19 that v2.0 has. Default: 43.
         strict: Stop at the first patch that would be left out, and fail if patches listed in the
             metadata are missing.
         as_json: Write the report as JSON.
@@ -250,6 +272,14 @@ def encode(  # noqa: PLR0913 - one for each flag
                 limit=limit,
                 strict=strict,
                 folder=folder,
+                labels=labels,
+                split_by=split_by,
+                split_seed=split_seed,
+                band_names=None if band_names is None else band_names.split(","),
+                resample=resample,
+                crop=crop,
+                tile=tile,
+                scheme=scheme,
                 progress=None if bar is None else _show_encoding(bar),
             )
     except EncodeError as error:

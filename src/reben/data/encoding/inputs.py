@@ -22,6 +22,7 @@ from reben.support.atomic import write_bytes
 from reben.support.numbers import require_whole
 
 if TYPE_CHECKING:
+    from reben.data.encoding.own import OwnScan
     from reben.data.metadata import PatchTable
 
 PIPE = "-"
@@ -61,6 +62,12 @@ class EncodeInput:
     def num_bytes(self) -> int | None:
         """Size of an archive; None if it is not known beforehand."""
         return sum(part.stat().st_size for part in self.parts) if self.parts else None
+
+    def scan(
+        self, wanted: Container[str] | None, there: NameSet, num_processes: int
+    ) -> "FolderScan | OwnScan":
+        """Return the jobs that encode it, a folder."""
+        return FolderScan(self, wanted, there, num_processes)
 
     def archive_job(self, wanted: Container[str] | None, there: NameSet) -> ArchiveJob:
         """Return the job that encodes it, an archive."""

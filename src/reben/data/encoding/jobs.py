@@ -10,7 +10,7 @@ from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
@@ -27,9 +27,12 @@ from reben.data.storage.writer import ValueWriter
 from reben.errors import ArchiveError, RebenError, first_line
 from reben.spec.patches import Bounds
 
+if TYPE_CHECKING:
+    from reben.data.encoding.own import OwnPatch
+
 BATCH_BYTES = 32 << 20
 """Size of a transaction: large enough that waiting for the disk does not count."""
-_READER_ERRORS = (
+READER_ERRORS = (
     *(PatchFilesError, RebenError, OSError, ValueError, TypeError, LookupError),
     *(ArithmeticError, RuntimeError, MemoryError),
 )
@@ -122,7 +125,7 @@ class FolderJob:
 
     def run(self, writer: ValueWriter, *, strict: bool, pipe: int | None) -> Iterator[Step]:
         """Do it, and yield what was done after every commit."""
-        batch = _Batch(KINDS[self.kind], writer)
+        batch = Batch(KINDS[self.kind], writer)
         for folder in self.folders:
             if self.is_there:
                 batch.compare(read_patch_files(folder, batch.kind))
@@ -153,7 +156,7 @@ class ArchiveJob:
         If the archive is damaged or cannot be trusted, the last step says so; patches that were
         complete before are written.
         """
-        batch = _Batch(KINDS[self.kind], writer)
+        batch = Batch(KINDS[self.kind], writer)
         raw = RawStream(self.parts or (0 if pipe is None else pipe))
         try:
             with closing(read_ahead(decompress(raw, self.name))) as chunks:
@@ -175,7 +178,7 @@ class ArchiveJob:
             yield batch.commit(raw.num_read)
             yield Step(self.kind, broken=Failure(self.kind, self.name, str(error)))
 
-    def _wants(self, batch: "_Batch", compared: set[str]) -> Callable[[str], bool]:
+    def _wants(self, batch: "Batch", compared: set[str]) -> Callable[[str], bool]:
         seen: set[int] = set()
 
         def wants(patch: str) -> bool:
@@ -197,7 +200,7 @@ class ArchiveJob:
 Job = FolderJob | ArchiveJob
 
 
-class _Batch:
+class Batch:
     """Values up to their commit, with what else a step says."""
 
     def __init__(self, kind: Kind, writer: ValueWriter) -> None:
@@ -213,24 +216,25 @@ class _Batch:
 
     @property
     def is_full(self) -> bool:
+        """Whether it is time for a commit."""
         return self._writer.pending_bytes >= BATCH_BYTES
 
-    def add(self, patch: PatchFiles) -> None:
+    def add(self, patch: "PatchFiles | OwnPatch") -> None:
         """Make a value of a patch, or a failure."""
         try:
             value = patch.value(self.kind)
-        except _READER_ERRORS as error:
-            self._fail(patch.name, _reason(error))
+        except READER_ERRORS as error:
+            self.fail(patch.name, error)
         else:
             self._writer.add(patch.name + self.kind.suffix, value)
             self.num_filled += bool(patch.num_filled)
             if patch.moved_to is not None:
                 self.moved[patch.name] = patch.moved_to
 
-    def compare(self, patch: PatchFiles) -> None:
+    def compare(self, patch: "PatchFiles | OwnPatch") -> None:
         """Make a failure of a patch that differs from what the store had of it before."""
         there = self._writer.get(patch.name + self.kind.suffix)
-        with suppress(*_READER_ERRORS):  # what is there need not be good here any more
+        with suppress(*READER_ERRORS):  # what is there need not be good here any more
             if there is not None and _tensors(there) != _tensors(patch.value(self.kind)):
                 self.num_there -= 1
                 self._fail(patch.name, OTHER)
@@ -245,7 +249,7 @@ class _Batch:
                 self._num_same += 1
             else:
                 self._fail(patch.name, DIFFERENT)
-        except _READER_ERRORS as error:
+        except READER_ERRORS as error:
             self._fail(patch.name, _reason(error))
 
     def commit(self, read_bytes: int = 0) -> Step:
@@ -263,6 +267,10 @@ class _Batch:
         self.num_there = self.num_found = self.num_filled = self._num_same = 0
         self.failures, self.moved = [], {}
         return step
+
+    def fail(self, patch: str, error: Exception) -> None:
+        """Make a failure of a patch that cannot be read."""
+        self._fail(patch, _reason(error))
 
     def _fail(self, patch: str, reason: str) -> None:
         self.failures.append(_failure(self.kind, patch, reason))

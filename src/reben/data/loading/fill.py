@@ -12,6 +12,7 @@ import weakref
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any, Generic, NamedTuple, TypeVar, get_args
 
 import lmdb
@@ -62,6 +63,7 @@ def fill_images(dataset: Dataset, preprocess: Preprocess, dtype: torch.dtype) ->
         raise ConfigError(
             f"dtype must be one of {', '.join(map(str, _IMAGE_DTYPES))}, not {dtype}."
         )
+    dataset.require_size(preprocess.size)
     addresses = BandAddresses(dataset)
     figures = torch.stack(
         [preprocess.mean.detach().flatten(), preprocess.std.detach().flatten()], 1
@@ -69,7 +71,7 @@ def fill_images(dataset: Dataset, preprocess: Preprocess, dtype: torch.dtype) ->
     figures_C2 = figures.float().cpu().numpy()
     is_usual = (
         type(preprocess) is Preprocess
-        and preprocess.size == PATCH_PIXELS
+        and preprocess.size == dataset.size == PATCH_PIXELS
         and preprocess.statistics.upsampling == "nearest"
     )
 
@@ -105,6 +107,8 @@ def fill_images(dataset: Dataset, preprocess: Preprocess, dtype: torch.dtype) ->
 
 def fill_bands(dataset: Dataset) -> Start[dict[str, Tensor]]:
     """Return a function that starts batches of raw bands, band -> [B, h, w], not flipped."""
+    if dataset.size != PATCH_PIXELS:
+        return partial(_start_other, dataset)
     addresses = BandAddresses(dataset)
 
     def fill(bands: dict[str, Tensor], first: int, rows: NDArray[np.int64]) -> bool:
@@ -135,6 +139,24 @@ def fill_bands(dataset: Dataset) -> Start[dict[str, Tensor]]:
     return start
 
 
+def _start_other(
+    dataset: Dataset, rows: NDArray[np.int64], _flips: NDArray[np.bool_], _buffers: "Buffers"
+) -> Fill[dict[str, Tensor]]:
+    """Start a batch of raw bands of patches of another size than usual."""
+    parts: dict[int, dict[str, Tensor]] = {}
+
+    def fill_part(part: slice) -> None:
+        parts[part.start or 0] = read_checked(dataset, rows[part].tolist())
+
+    def result() -> dict[str, Tensor]:
+        return {
+            name: torch.cat([parts[start][name].float() for start in sorted(parts)])
+            for name in dataset.bands
+        }
+
+    return Fill(fill_part, result)
+
+
 def _take_bands(names: BandSet, num_patches: int, buffers: "Buffers") -> dict[str, Tensor]:
     """Return memory for bands, all in one block."""
     sizes = [
@@ -156,12 +178,12 @@ def read_checked(dataset: Dataset, rows: Sequence[int]) -> dict[str, Tensor]:
     if len(kinds) == 1:
         stacked = {name: np.stack([patch[name] for patch in patches]) for name in dataset.bands}
         with suppress(PixelsError):
-            return check_bands(stacked, dataset.bands)
+            return check_bands(stacked, dataset.bands, dataset.size)
     # If dtypes differ, or to find the patch that is wrong, check one by one.
     checked = []
     for row, patch in zip(rows, patches, strict=True):
         try:
-            checked.append(check_bands(patch, dataset.bands))
+            checked.append(check_bands(patch, dataset.bands, dataset.size))
         except PixelsError as error:
             name = dataset.table.patch_ids[row]
             raise type(error)(f"Patch {name} in the store {dataset.store.path}: {error}") from None

@@ -21,7 +21,7 @@ from reben.spec.band_names import (
     nativeness,
 )
 from reben.spec.bands import ALL_FULL, PIXEL_METRES, Sensor, native_size, sensor
-from reben.spec.patches import REFERENCE_MAP_SUFFIX, Bounds, place_of_name
+from reben.spec.patches import PATCH_PIXELS, REFERENCE_MAP_SUFFIX, Bounds, place_of_name
 
 
 def is_tiff(file: str) -> bool:
@@ -47,13 +47,15 @@ class Band(NamedTuple):
     place: Bounds | None
 
 
-def parse_band(content: bytes, name: str, file: str) -> Band:
+def parse_band(content: bytes, name: str, file: str, size: int | None = PATCH_PIXELS) -> Band:
     """Return a band of a patch; every front end reads it here.
 
     Args:
         content: All bytes of its TIFF.
         name: The band.
         file: What the file is called in error messages.
+        size: Side length in pixels of 10 m that the patch may have beside the usual 120; None does
+            not compare pixels with the ground.
 
     Returns:
         Pixels [h, w] in the dtype of the file; a masked array if some hold the value that the file
@@ -63,9 +65,10 @@ def parse_band(content: bytes, name: str, file: str) -> Band:
     claims = read_claims(content, file)
     require_plain(f"Band {name}, {file},", claims.scale, claims.offset)
     place = bounds_of(content, file)
-    side = native_size(name)
-    if place is not None and pixels.shape == (side, side):
-        require_patch_size(file, place, place.epsg, side)
+    possible = [] if size is None else [*dict.fromkeys((size, PATCH_PIXELS))]
+    fitting = [one for one in possible if pixels.shape == (native_size(name, one),) * 2]
+    if place is not None and fitting:
+        require_patch_size(file, place, place.epsg, len(pixels), fitting[0])
     pixels = mask_declared(name, pixels, claims.nodata)
     if claims.has_more:
         with open_with_rasterio(
@@ -106,8 +109,15 @@ def read_patch_folder(*folders: str | Path) -> dict[str, NDArray[Any]]:
     return read_patch(*folders)[0]
 
 
-def read_patch(*folders: str | Path) -> tuple[dict[str, NDArray[Any]], Bounds | None]:
-    """Return the bands of `read_patch_folder`, and where they lie if files or names say it."""
+def read_patch(
+    *folders: str | Path, size: int = PATCH_PIXELS
+) -> tuple[dict[str, NDArray[Any]], Bounds | None]:
+    """Return the bands of `read_patch_folder`, and where they lie if files or names say it.
+
+    Args:
+        folders: One folder for each sensor.
+        size: As for `parse_band`.
+    """
     if not folders:
         raise BandsMismatchError("No patch folder was given; name at least one.")
     found: dict[str, Path] = {}
@@ -121,7 +131,9 @@ def read_patch(*folders: str | Path) -> tuple[dict[str, NDArray[Any]], Bounds | 
                 )
         found.update(files)
     paths = {name: found[name] for name in ALL_FULL if name in found}
-    bands = {name: parse_band(read_content(path), name, str(path)) for name, path in paths.items()}
+    bands = {
+        name: parse_band(read_content(path), name, str(path), size) for name, path in paths.items()
+    }
     beside: set[str] = set()
     for folder in map(Path, folders):
         beside |= side_files_in(str(folder), os.listdir(folder))  # noqa: PTH208 - many times

@@ -8,7 +8,7 @@ other, the user chooses how.
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,7 @@ from reben.errors import (
 from reben.spec.band_names import band_described
 from reben.spec.bands import PIXEL_METRES, S1, S2, S2_FULL, TEN_METRES, BandSet, native_size
 from reben.spec.patches import PATCH_METRES, PATCH_PIXELS, Bounds
+from reben.spec.statistics import LARGEST_SIDE
 
 if TYPE_CHECKING:
     from rasterio.io import DatasetReader
@@ -45,6 +46,7 @@ def read_multiband(
     *,
     names: Sequence[str] | None = None,
     resample: Resample = "exact",
+    size: int = PATCH_PIXELS,
 ) -> dict[str, NDArray[Any]]:
     """Return bands of a patch that is one TIFF: name -> [h, w] at native size.
 
@@ -57,62 +59,113 @@ def read_multiband(
             descriptions in the file; ``B2`` counts as ``B02``. Names are never guessed from
             positions.
         resample: How bands of 20 m and 60 m are brought back to their size; see `Resample`.
+        size: Side length in pixels of 10 m that the patch may have beside the usual 120.
 
     Warns:
         SuspiciousInputWarning: If ``auto`` takes means, since pixels are no repeats.
     """
     if resample not in RESAMPLES:
         raise ConfigError(f"Unknown resampling {resample!r}. Choose {', '.join(RESAMPLES)}.")
+    pixels, place = read_layers(path, names, bands)
+    height, width = next(iter(pixels.values())).shape
+    usual = _usual_size(path, width, height, size)
+    if place is not None:
+        require_patch_size(str(path), place.bounds, place.crs, width, usual)
+    return to_native(path, pixels, resample, usual)
+
+
+class LayerPlace(NamedTuple):
+    """Where a file of several bands lies."""
+
+    bounds: Bounds
+    crs: int | str
+    """Its reference system: an EPSG code, or WKT."""
+
+
+def read_layers(
+    path: str | Path, names: Sequence[str] | None, bands: BandSet | None = None
+) -> tuple[dict[str, NDArray[Any]], LayerPlace | None]:
+    """Return bands of a TIFF of several, all of its own size, and where it lies if it says so.
+
+    Args:
+        path: The file, of any size.
+        names: As for `read_multiband`.
+        bands: The bands to return; by default all that it has.
+    """
     with open_with_rasterio(path, path, f"Reading {path}, a TIFF of several bands,") as image:
-        _require_patch(path, image)
-        pixels: dict[str, NDArray[Any]] = {}
-        for name, place in _places(path, image, bands, names).items():
-            require_plain(
-                f"Band {name} of {path}", image.scales[place - 1], image.offsets[place - 1]
+        if max(image.width, image.height) > LARGEST_SIDE:
+            raise PatchShapeError(
+                f"{path} has {image.width} x {image.height} pixels, and a patch {LARGEST_SIDE} a "
+                "side at most. Predict it as a scene: reben predict-scene MODEL "
+                f"{path} --out scores.tif"
             )
-            band = mask_declared(name, image.read(place), image.nodatavals[place - 1])
-            pixels[name] = apply_mask(band, image, place)
-    how = dict.fromkeys(bands, resample)
+        pixels: dict[str, NDArray[Any]] = {}
+        for name, number in _places(path, image, bands, names).items():
+            require_plain(
+                f"Band {name} of {path}", image.scales[number - 1], image.offsets[number - 1]
+            )
+            band = mask_declared(name, image.read(number), image.nodatavals[number - 1])
+            pixels[name] = apply_mask(band, image, number)
+        if image.crs is None or image.transform.is_identity:
+            return pixels, None
+        require_north_up(path, image.transform)
+        code = image.crs.to_epsg()
+        return pixels, LayerPlace(Bounds(code or 0, *image.bounds), code or image.crs.to_wkt())
+
+
+def to_native(
+    path: str | Path, pixels: dict[str, NDArray[Any]], resample: Resample, size: int = PATCH_PIXELS
+) -> dict[str, NDArray[Any]]:
+    """Return bands with pixels of 10 m, or their own, at their native sizes.
+
+    Args:
+        path: What they are of, for messages.
+        pixels: Band -> [h, w].
+        resample: How bands of 20 m and 60 m are brought back to their size; see `Resample`.
+        size: Side length of the patch in pixels of 10 m.
+
+    Warns:
+        SuspiciousInputWarning: If ``auto`` takes means, since pixels are no repeats.
+    """
+    how = dict.fromkeys(pixels, resample)
     if resample == "auto":
-        repeats = {name: _is_repeated(name, pixels[name]) for name in bands}
-        how = {name: "exact" if repeats[name] else "mean" for name in bands}
-    averaged = [name for name in bands if resample == "auto" and how[name] == "mean"]
+        repeats = {name: _is_repeated(name, band, size) for name, band in pixels.items()}
+        how = {name: "exact" if repeats[name] else "mean" for name in pixels}
+    averaged = [name for name in pixels if resample == "auto" and how[name] == "mean"]
     if averaged:
         warnings.warn(
             f"{', '.join(averaged)} had been interpolated to 10 m, no pixels repeated: the model "
             "gets the mean of those that make up one of its own (--resample auto).",
             SuspiciousInputWarning,
-            stacklevel=2,
+            stacklevel=3,
         )
-    return {name: _to_native(path, name, pixels[name], how[name]) for name in bands}
+    return {name: _to_native(path, name, band, how[name], size) for name, band in pixels.items()}
 
 
-def _require_patch(path: str | Path, image: "DatasetReader") -> None:
-    width, height = image.width, image.height
+def _usual_size(path: str | Path, width: int, height: int, size: int) -> int:
+    """Return the side length of a patch in pixels of 10 m: 120, or ``size``."""
+    sizes = {native_size(name, one): one for one in (PATCH_PIXELS, size) for name in PIXEL_METRES}
+    if width == height and width in sizes:
+        return sizes[width]
     if width > PATCH_PIXELS or height > PATCH_PIXELS:
         raise PatchShapeError(
             f"{path} has {width} x {height} pixels; a patch has {PATCH_PIXELS} x {PATCH_PIXELS} "
             f"of 10 m. Predict it as a scene: reben predict-scene MODEL {path} --out scores.tif"
         )
-    sizes = {PATCH_METRES // metres for metres in PIXEL_METRES.values()}
-    if width != height or width not in sizes:
-        raise PatchShapeError(
-            f"{path} has {width} x {height} pixels; a patch is a square of {PATCH_METRES} m, "
-            f"which has {PATCH_PIXELS} x {PATCH_PIXELS} pixels of 10 m. Cut it to that."
-        )
-    if image.crs is None or image.transform.is_identity:
-        return
-    require_north_up(path, image.transform)
-    code = image.crs.to_epsg()
-    place = Bounds(code or 0, *image.bounds)
-    require_patch_size(str(path), place, code or image.crs.to_wkt(), width)
+    raise PatchShapeError(
+        f"{path} has {width} x {height} pixels; a patch is a square of {PATCH_METRES} m, "
+        f"which has {PATCH_PIXELS} x {PATCH_PIXELS} pixels of 10 m. Cut it to that."
+    )
 
 
 def _places(
-    path: str | Path, image: "DatasetReader", bands: BandSet, names: Sequence[str] | None
+    path: str | Path, image: "DatasetReader", bands: BandSet | None, names: Sequence[str] | None
 ) -> dict[str, int]:
     """Return wanted band -> its number in the file, counted from 1."""
     found = name_bands(path, image.descriptions, names)
+    if bands is None and found:
+        return found
+    bands = bands or BandSet.parse("rgb")
     missing = bands.missing_from(found)
     if missing:
         shown = ", ".join(text or "(no name)" for text in names or image.descriptions)
@@ -184,9 +237,9 @@ def usual_names(count: int) -> str:
     return ",".join(usual + [LEFT_OUT] * (count - len(usual)))
 
 
-def _is_repeated(name: str, pixels: NDArray[Any]) -> bool:
+def _is_repeated(name: str, pixels: NDArray[Any], size: int) -> bool:
     """Tell whether pixels are those of the size of a band, repeated or as they are."""
-    step, rest = divmod(len(pixels), native_size(name))
+    step, rest = divmod(len(pixels), native_size(name, size))
     if rest or not step:
         return True  # no size of a patch, which is said elsewhere
     plain = np.ma.getdata(pixels)
@@ -195,16 +248,16 @@ def _is_repeated(name: str, pixels: NDArray[Any]) -> bool:
 
 
 def _to_native(
-    path: str | Path, name: str, pixels: NDArray[Any], resample: Resample
+    path: str | Path, name: str, pixels: NDArray[Any], resample: Resample, size: int
 ) -> NDArray[Any]:
-    side, found = native_size(name), len(pixels)
+    side, found = native_size(name, size), len(pixels)
     if found == side:
         return pixels
     if isinstance(pixels, np.ma.MaskedArray):
-        native = _to_native(path, name, pixels.data, resample)
+        native = _to_native(path, name, pixels.data, resample, size)
         step = found // side
         return np.ma.masked_array(native, pixels.mask.reshape(side, step, side, step).any((1, 3)))
-    if found < side or found != PATCH_PIXELS:
+    if found < side or found != size:
         raise PatchShapeError(
             f"{path} has {found} x {found} pixels, but band {name} needs {side} x {side}. Pass a "
             "file with pixels of 10 m."
@@ -214,7 +267,7 @@ def _to_native(
     if resample == "mean":
         return np.asarray(blocks.mean((1, 3), dtype=np.float64), np.float32)
     chosen: NDArray[Any] = np.ascontiguousarray(blocks[:, step // 2, :, step // 2])
-    if resample == "exact" and not _is_repeated(name, pixels):
+    if resample == "exact" and not _is_repeated(name, pixels, size):
         raise PatchShapeError(
             f"Band {name} of {path} has {found} x {found} pixels that are not {side} x {side} ones "
             f"repeated {step} x {step} times, so its pixels of {PIXEL_METRES[name]} m are unknown. "

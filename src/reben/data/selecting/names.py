@@ -4,7 +4,8 @@ import pyarrow as pa
 
 from reben.data.label_table import UNKNOWN
 from reben.data.metadata import COLUMN_TYPES, PatchTable
-from reben.data.storage.value import OTHER, kind_of_value
+from reben.data.storage.record import StoreRecord
+from reben.data.storage.value import OTHER, kind_of_value, own_kind_of_value
 from reben.data.store import Store
 from reben.errors import MetadataError, MissingPatchError
 from reben.spec.bands import BandSet
@@ -29,7 +30,8 @@ def table_of_names(store: Store, bands: BandSet) -> PatchTable:
             "patch. Name them: --metadata metadata.parquet (metadata=)."
         )
     kinds = {missions[0], *([OTHER] if missions[0] == "Sentinel-2" else [])}
-    names = [name for name in store.names() if kind_of_value(name) in kinds]
+    kind_of = kind_of_value if StoreRecord.read(store.path).own is None else own_kind_of_value
+    names = [name for name in store.names() if kind_of(name) in kinds]
     if not names:
         raise MissingPatchError(
             f"The store {store.path} holds no {missions[0]} patch, which the bands "

@@ -7,12 +7,12 @@ without one is as good. It names sources by their last name only, never by a pat
 import json
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import ClassVar, Self
 
-from reben.data.storage.value import kind_of_value
+from reben.data.storage.value import kind_of_value, own_kind_of_value
 from reben.data.storage.writer import boot_id
 from reben.errors import StoreError
 from reben.support.atomic import write_text
@@ -45,6 +45,25 @@ class SourceRecord:
 
 
 @dataclass(frozen=True)
+class OwnPatches:
+    """What patches of one's own in a store are, all of them alike.
+
+    Args:
+        size: Side length in pixels of 10 m; see `reben.spec.bands.native_size`.
+        bands: Kind -> the bands of each value.
+        scheme: ``own``, or ``BigEarthNet v1``.
+        options: How they were made of their files: band names, resampling, crop, tile.
+    """
+
+    __pydantic_config__: ClassVar = {"extra": "forbid"}
+
+    size: Count
+    bands: dict[str, list[str]]
+    scheme: str = "own"
+    options: dict[str, str | Count] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class StoreRecord:
     """What ``store.json`` says.
 
@@ -57,6 +76,7 @@ class StoreRecord:
             wrote survives any process, but not a failure of the machine.
         reben_version: Version of reben that wrote last.
         format_version: Of the store; see docs/data.md.
+        own: What its patches are, if they are not those of BigEarthNet v2.0.
     """
 
     __pydantic_config__: ClassVar = {"extra": "forbid"}
@@ -68,6 +88,7 @@ class StoreRecord:
     written_since_boot: str = ""
     reben_version: str = ""
     format_version: Count = FORMAT_VERSION
+    own: OwnPatches | None = None
 
     @classmethod
     def read(cls, folder: Path) -> Self:
@@ -99,8 +120,10 @@ class StoreRecord:
 
     def write(self, folder: Path) -> None:
         """Write it, whole or not at all; raise `OutputError` if that fails."""
-        record = replace(self, reben_version=version("reben"))
-        write_text(folder / RECORD_FILE, json.dumps(asdict(record), indent=2) + "\n")
+        values = asdict(replace(self, reben_version=version("reben")))
+        if self.own is None:  # so that older versions read it
+            del values["own"]
+        write_text(folder / RECORD_FILE, json.dumps(values, indent=2) + "\n")
 
 
 @dataclass(frozen=True)
@@ -110,6 +133,6 @@ class _Version:
     format_version: Count
 
 
-def count_values(names: Iterable[str]) -> dict[str, int]:
-    """Return how many values of each kind there are among ``names``."""
-    return dict(sorted(Counter(map(kind_of_value, names)).items()))
+def count_values(names: Iterable[str], *, own: bool = False) -> dict[str, int]:
+    """Return how many values of each kind there are among ``names``; see `own_kind_of_value`."""
+    return dict(sorted(Counter(map(own_kind_of_value if own else kind_of_value, names)).items()))

@@ -7,8 +7,8 @@ header is parsed and written only once.
 
 import json
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
@@ -179,3 +179,30 @@ def kind_of_value(name: str) -> str:
         if folder + kind.suffix == name and kind.is_folder(folder):
             return kind.name
     return OTHER
+
+
+OWN_SENTINEL1_SUFFIX = "_S1"
+"""What follows the name of a patch of one's own in the name of its Sentinel-1 value."""
+
+
+def own_kind_of_value(name: str) -> str:
+    """Return the name of the kind of a value in a store of patches of one's own."""
+    if name.endswith(OWN_SENTINEL1_SUFFIX) or is_sentinel1_name(name):
+        return SENTINEL1.name
+    return REFERENCE_MAP.name if name.endswith(REFERENCE_MAP_SUFFIX) else SENTINEL2.name
+
+
+def own_kind(name: str, bands: Iterable[str], size: int) -> Kind:
+    """Return the kind of values of patches of one's own.
+
+    Args:
+        name: ``Sentinel-2`` or ``Sentinel-1``.
+        bands: Those that each value has.
+        size: Side length in pixels of 10 m.
+    """
+    sizes = {band: native_size(band, size) for band in sorted(bands)}
+    return replace(KINDS[name], is_folder=_is_any, sizes=sizes)
+
+
+def _is_any(_folder: str) -> bool:
+    return True

@@ -43,6 +43,11 @@ def statistics_for(config: TrainConfig, dataset: Dataset, run: Path | None = Non
     bands, size, upsampling = config.band_set, config.image_size, config.upsampling
     kept = None if run is None else run / STATISTICS_FILE
     if config.statistics == PUBLISHED:
+        if dataset.own is not None:
+            _logger.warning(
+                "The band statistics are those published for BigEarthNet v2.0, and the patches are "
+                "of %s. To measure them on these patches: --statistics auto", dataset.identity.name,
+            )  # fmt: skip
         found = published_statistics(size, upsampling)
     elif kept is not None and kept.is_file():
         found = read_statistics(kept)
