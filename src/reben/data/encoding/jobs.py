@@ -10,7 +10,7 @@ from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import Protocol, Self
 
 import numpy as np
 
@@ -27,9 +27,6 @@ from reben.data.storage.writer import ValueWriter
 from reben.errors import ArchiveError, RebenError, first_line
 from reben.spec.patches import Bounds
 
-if TYPE_CHECKING:
-    from reben.data.encoding.own import OwnPatch
-
 BATCH_BYTES = 32 << 20
 """Size of a transaction: large enough that waiting for the disk does not count."""
 READER_ERRORS = (
@@ -44,6 +41,25 @@ OTHER = (
 )
 NUM_COMPARED = 16
 """Patches of an input that are compared with what the store had of them before."""
+
+
+class ValueToBe(Protocol):
+    """What a batch makes a value of; see `reben.data.encoding.patch_files.PatchFiles`."""
+
+    @property
+    def name(self) -> str:
+        """Of the value, without the suffix of its kind."""
+
+    @property
+    def num_filled(self) -> int:
+        """Bands of which pixels without data were filled, once the value is made."""
+
+    @property
+    def moved_to(self) -> Bounds | None:
+        """Where it lies, if that is not where its name says."""
+
+    def value(self, kind: Kind) -> bytes:
+        """Return the value."""
 
 
 class NameSet:
@@ -219,7 +235,7 @@ class Batch:
         """Whether it is time for a commit."""
         return self._writer.pending_bytes >= BATCH_BYTES
 
-    def add(self, patch: "PatchFiles | OwnPatch") -> None:
+    def add(self, patch: ValueToBe) -> None:
         """Make a value of a patch, or a failure."""
         try:
             value = patch.value(self.kind)
@@ -231,7 +247,7 @@ class Batch:
             if patch.moved_to is not None:
                 self.moved[patch.name] = patch.moved_to
 
-    def compare(self, patch: "PatchFiles | OwnPatch") -> None:
+    def compare(self, patch: ValueToBe) -> None:
         """Make a failure of a patch that differs from what the store had of it before."""
         there = self._writer.get(patch.name + self.kind.suffix)
         with suppress(*READER_ERRORS):  # what is there need not be good here any more
