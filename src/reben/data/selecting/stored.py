@@ -39,9 +39,10 @@ def keep_stored(store: Store, table: PatchTable, bands: BandSet) -> PatchTable:
         names = table.rows.column(_COLUMNS[missions[0]])
         raise MissingPatchError(
             f"The store {store.path} holds none of the {len(table):,} {missions[0]} patches that "
-            f"the metadata list, the first one {names[0].as_py() or 'without a name'}."
-            f"{why_part(store.path)} Name the metadata of this store with --metadata FILE "
-            "(metadata=), choose bands that it has, or encode the patches into it."
+            "the metadata list and the filters leave, the first one "
+            f"{names[0].as_py() or 'without a name'}.{why_part(store.path)} Use fewer filters, "
+            "name the metadata of this store with --metadata FILE (metadata=), choose bands that "
+            "it has, or encode the patches into it."
         )
     keep = there[0] if len(there) == 1 else pc.and_(*there)
     return table if pc.all(keep).as_py() else table.take(np.flatnonzero(keep))
