@@ -209,9 +209,9 @@ def make_table(
     """
     rows = labelled.rows
     if any(row.get("split") is None for row in rows.values()) and how.split_by is None:
-        what = "The JSON files of BigEarthNet v1" if how.labels is None else str(how.labels)
+        what = "BigEarthNet v1" if how.labels is None else str(how.labels)
         raise MetadataError(
-            f"{what} do not say the split of each patch. Add a column split to a file for --labels "
+            f"{what} does not say the split of each patch. Add a column split to a file for --labels "
             f"({', '.join(SPLITS)}), or let patches be shared out: --split-by tile (or block, or "
             "random)"
         )
