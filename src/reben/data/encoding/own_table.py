@@ -211,9 +211,9 @@ def make_table(
     if any(row.get("split") is None for row in rows.values()) and how.split_by is None:
         what = "BigEarthNet v1" if how.labels is None else str(how.labels)
         raise MetadataError(
-            f"{what} does not say the split of each patch. Add a column split to a file for --labels "
-            f"({', '.join(SPLITS)}), or let patches be shared out: --split-by tile (or block, or "
-            "random)"
+            f"{what} does not say the split of each patch. Add a column split to a file for "
+            f"--labels ({', '.join(SPLITS)}), or let patches be shared out: "
+            "--split-by tile (or block, or random)"
         )
     names = list(rows)
     splits = [row.get("split") for row in rows.values()]
