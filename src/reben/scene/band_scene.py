@@ -1,7 +1,6 @@
 """A scene made of band sources: strips of every band at its native size, and their mask."""
 
 import hashlib
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -13,18 +12,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reben.data.patch_folders.multiband import Resample
-from reben.data.values import WRAPPED
 from reben.errors import GridError, MissingBandError, PixelValueError, ProductError
 from reben.scene.alignment import Alignment, align
 from reben.scene.band_names import CLASSIFICATION, native_metres
 from reben.scene.band_source import raster_environment
 from reben.scene.finer import FinerBands
 from reben.scene.grid import GRID_METRES, GRID_MULTIPLE, Grid
-from reben.scene.masks import GOOD, NO_DATA, OBSCURED, bad_numbers, mask_of
-from reben.scene.offset import OffsetAndScale
+from reben.scene.masks import GOOD, NO_DATA
+from reben.scene.offset import facts_of_scaling
 from reben.scene.plausible import bands_to_look_at, check_offset
 from reben.scene.radar.warped import Sentinel1
 from reben.scene.sources import BandSources
+from reben.scene.stored import SAMPLED_PLACES, StoredNumbers
 from reben.spec.bands import PIXEL_METRES, sensor
 
 CLASSES = "scene classification, and pixels without data or saturated"
@@ -32,8 +31,6 @@ NO_CLASSES = "no scene classification: only pixels without data are known to be 
 """What outputs say of the mask of a product that has none."""
 RADAR_ONLY = "pixels without Sentinel-1 data: clouds do not hide the ground from radar"
 _READERS = 4
-_SAMPLED_PIXELS = 1_000_000
-_SAMPLED_PLACES = (0.1, 0.3, 0.5, 0.7, 0.9)
 _FINGERPRINT_PLACES = (0.5,)
 _SQUARE = (36, 2400)
 
@@ -67,10 +64,9 @@ class Scene:
         self._sentinel2 = tuple(band for band in PIXEL_METRES if band in found.sources)
         if not self._sentinel2 and alignment is None:
             raise MissingBandError(f"{found.name} has no Sentinel-2 band. {self._where_missing()}")
-        self._alignment: Alignment = alignment or align(found.sources)
-        self.grid: Grid = self._alignment.grid
-        self._first: tuple[int, int] | None = None
-        metres = self._alignment.pixel_metres
+        aligned: Alignment = alignment or align(found.sources)
+        self._stored = StoredNumbers(found, aligned, aligned.grid)
+        metres = aligned.pixel_metres
         factors = {band: native_metres(band) // metres[band] for band in self._sentinel2}
         self._finer = FinerBands(self.name, factors, resample)
         self._begin_with_whole_pixels()
@@ -100,6 +96,11 @@ class Scene:
         return part
 
     @property
+    def grid(self) -> Grid:
+        """Its pixels of 10 m."""
+        return self._stored.grid
+
+    @property
     def _is_optical(self) -> bool:
         """Whether optical bands are used."""
         return bool(self._sentinel2 if self._bands is None else self._in_use)
@@ -113,7 +114,7 @@ class Scene:
     @property
     def num_cut(self) -> tuple[int, int]:
         """Columns and rows of the product that its grid leaves out at the right and lower edge."""
-        return self._alignment.cut
+        return self._stored.alignment.cut
 
     @property
     def bands(self) -> tuple[str, ...]:
@@ -146,7 +147,7 @@ class Scene:
         Raises:
             GridError: If it is not within the scene, or begins within a stored pixel.
         """
-        metres = max(self._alignment.pixel_metres.values())
+        metres = max(self._stored.alignment.pixel_metres.values())
         inside = 0 <= top < top + height <= self.grid.height
         inside = inside and 0 <= left < left + width <= self.grid.width
         if not inside or top * GRID_METRES % metres or left * GRID_METRES % metres:
@@ -154,10 +155,10 @@ class Scene:
                 f"{self.name} has {self.grid.height} rows and {self.grid.width} columns of pixels "
                 f"of up to {metres} m; {height} x {width} from {top}, {left} cannot be cut out."
             )
-        part, (row, column) = copy(self), self._first or (0, 0)
+        part, (row, column) = copy(self), self._stored.first or (0, 0)
         x, y = self.grid.point(left, top)
-        part.grid = replace(self.grid, left=x, top=y, width=width, height=height)
-        part._first = (row + top, column + left)
+        grid = replace(self.grid, left=x, top=y, width=width, height=height)
+        part._stored = replace(self._stored, grid=grid, first=(row + top, column + left))
         part._in_use = set() if self._bands is None else self._in_use
         if self._backscatter:
             part._backscatter = self._backscatter.cut(top, left, width)
@@ -212,25 +213,10 @@ class Scene:
         mask = np.full((height, self.grid.width), GOOD, np.uint8)
         with raster_environment(cache=True):
             if self._is_optical:
-                mask = self._optical_mask(top, height)
+                mask = self._stored.mask(self._sentinel2, self._in_use, top, height)
             for band in self._radar:
                 assert self._backscatter is not None  # noqa: S101 - an invariant
                 mask[~self._backscatter.read(band, top, height)[1]] = NO_DATA
-        return mask
-
-    def _optical_mask(self, top: int, height: int) -> NDArray[np.uint8]:
-        mask = np.full((height, self.grid.width), GOOD, np.uint8)
-        if CLASSIFICATION in self._found.sources:
-            classes = self._stored(CLASSIFICATION, top, height)
-            mask = mask_of(self._expanded(CLASSIFICATION, classes), self.name)
-        bad = self._unmeasured(top, height)
-        for band in self._in_use:
-            saturated, missing = self._defects(band, top, height)
-            if saturated is not None:
-                mask[self._expanded(band, saturated)] = OBSCURED
-            if missing is not None:
-                bad |= self._expanded(band, missing)
-        mask[bad] = NO_DATA
         return mask
 
     def check_offset(self, boa_offset: float | None) -> None:
@@ -244,7 +230,7 @@ class Scene:
         if not bands:
             return
         try:
-            numbers = self._sample(bands)
+            numbers = self._stored.sample(bands)
         except ProductError:
             return  # a damaged band is named when it is read
         given = boa_offset is not None
@@ -260,7 +246,7 @@ class Scene:
         if counted.intersection(self._sentinel2):
             counted.add(CLASSIFICATION)
         wanted = [band for band in self._found.sources if band in counted]
-        for band, pixels in self._sample(wanted, _FINGERPRINT_PLACES).items():
+        for band, pixels in self._stored.sample(wanted, _FINGERPRINT_PLACES).items():
             digest.update(f"{band} {pixels.dtype} {pixels.shape}".encode())
             digest.update(np.ascontiguousarray(pixels).data)
         for band in self._backscatter.bands if self._backscatter else ():
@@ -270,32 +256,6 @@ class Scene:
             top = min(top, self.grid.height - GRID_MULTIPLE)
             digest.update(self.read([band], top, GRID_MULTIPLE)[band].tobytes())
         return digest.hexdigest()
-
-    def _sample(
-        self, bands: Sequence[str], places: Sequence[float] = _SAMPLED_PLACES
-    ) -> dict[str, NDArray[Any]]:
-        """Return stored numbers of a part of the scene, all of one shape: small scenes whole."""
-        height, width = self.grid.height, self.grid.width
-        shrink = math.ceil(math.sqrt(height * width / _SAMPLED_PIXELS))
-        shape = height // shrink, width // shrink
-        with raster_environment(cache=True):
-            small = {band: self._small(band, shape) for band in bands}
-            if all(pixels is not None for pixels in small.values()):
-                return {band: pixels for band, pixels in small.items() if pixels is not None}
-            # All bands of a strip before the next one: one file may hold them together.
-            strips = [
-                {band: self._expanded(band, self._stored(band, *strip)) for band in bands}
-                for strip in self._strips(places)
-            ]
-            return {band: np.concatenate([strip[band] for strip in strips]) for band in bands}
-
-    def _small(self, band: str, shape: tuple[int, int]) -> NDArray[Any] | None:
-        if self._first is not None:
-            return None
-        metres = self._alignment.pixel_metres[band]
-        size = self.grid.height * GRID_METRES // metres, self.grid.width * GRID_METRES // metres
-        pixels = self._found.sources[band].read_small(size, shape)
-        return None if pixels is None else self._known(band, pixels)
 
     def close(self) -> None:
         """Close all files."""
@@ -311,34 +271,33 @@ class Scene:
         self.close()
 
     def _read_band(self, band: str, top: int, height: int) -> NDArray[Any]:
-        stored = self._stored(band, top, height)
-        stored = self._finer.to_native(band, stored)
-        name = self._found.sources[band].name
-        return self._found.scaling[band].apply(stored, name)
+        stored = self._finer.to_native(band, self._stored.read(band, top, height))
+        return self._found.scaling[band].apply(stored, self._found.sources[band].name)
 
     def _begin_with_whole_pixels(self) -> None:
         """Leave out rows and columns before repeated pixels of 20 m and 60 m begin."""
-        if max(self._alignment.pixel_metres.values()) > GRID_METRES:
+        if max(self._stored.alignment.pixel_metres.values()) > GRID_METRES:
             return
 
         def read(band: str, top: int, left: int) -> NDArray[Any]:
             height = min(_SQUARE[0], self.grid.height - top)
             columns = left, min(left + _SQUARE[1], self.grid.width)
-            return self._known(band, self._found.sources[band].read_rows(top, height, columns))
+            rows = self._found.sources[band].read_rows(top, height, columns)
+            return self._stored.known(band, rows)
 
         with raster_environment(cache=True), suppress(ProductError, PixelValueError):
             row, column = self._finer.begin(read, (self.grid.height, self.grid.width))
             if row or column:
-                self._alignment = self._alignment.beginning_at(row, column)
-                self.grid, self._first = self._alignment.grid, (row, column)
+                aligned = self._stored.alignment.beginning_at(row, column)
+                self._stored = StoredNumbers(self._found, aligned, aligned.grid, (row, column))
 
     def _look_at_finer(self) -> None:
         """See from a part of each band with finer pixels how it was brought to those."""
         with raster_environment(cache=True):
-            for strip in self._strips(_SAMPLED_PLACES):
+            for strip in self._stored.strips(SAMPLED_PLACES):
                 for band in self._finer.factors:
                     try:
-                        stored = self._stored(band, *strip)
+                        stored = self._stored.read(band, *strip)
                     except (ProductError, PixelValueError):
                         continue  # a damaged band is named when it is read
                     self._finer.to_native(band, stored)
@@ -348,74 +307,12 @@ class Scene:
         self._finer.tell()
         self.about = {**self.about, **self._finer.about}
 
-    def _strips(self, places: Sequence[float]) -> list[tuple[int, int]]:
-        tops = [int(self.grid.height * share) for share in places]
-        return [(top - top % GRID_MULTIPLE, GRID_MULTIPLE) for top in tops]
-
     def _read_backscatter(
         self, bands: Sequence[str], top: int, height: int
     ) -> dict[str, NDArray[Any]]:
         if self._backscatter is None:
             return {}
         return {band: self._backscatter.read(band, top, height)[0].copy() for band in bands}
-
-    def _raw(self, band: str, top: int, height: int) -> NDArray[Any]:
-        metres = self._alignment.pixel_metres[band]
-        row, column = self._first or (0, 0)
-        return self._found.sources[band].read_rows(
-            (row + top) * GRID_METRES // metres,
-            height * GRID_METRES // metres,
-            (column * GRID_METRES // metres, (column + self.grid.width) * GRID_METRES // metres),
-        )
-
-    def _stored(self, band: str, top: int, height: int) -> NDArray[Any]:
-        return self._known(band, self._raw(band, top, height))
-
-    def _known(self, band: str, stored: NDArray[Any]) -> NDArray[Any]:
-        """Return stored numbers with 0 for those that are no measurement."""
-        bad = self._bad(band, stored)
-        plain = np.ma.getdata(stored)
-        return plain if bad is None else np.where(bad, plain.dtype.type(0), plain)
-
-    def _bad(self, band: str, stored: NDArray[Any]) -> NDArray[np.bool_] | None:
-        source = self._found.sources[band]
-        if band == CLASSIFICATION:
-            bad = np.ma.getmaskarray(stored) | (np.ma.getdata(stored) == (source.nodata or 0))
-            return bad if bad.any() else None
-        nodata = self._found.no_data if source.nodata is None else source.nodata
-        return bad_numbers(stored, nodata, self._found.scaling[band], source.name)
-
-    def _defects(
-        self, band: str, top: int, height: int
-    ) -> tuple[NDArray[np.bool_] | None, NDArray[np.bool_] | None]:
-        """Return where a band is saturated, and where it alone has no data; None for nowhere."""
-        stored = self._raw(band, top, height)
-        numbers = np.ma.getdata(stored)
-        wrong = [self._bad(band, stored)]
-        zero = numbers == 0
-        # Where an offset is still to come, no dark pixel is 0; and no band is 0 all over a strip.
-        if self._found.scaling[band].offset or zero.all():
-            wrong.append(zero)
-        saturated = None
-        if numbers.max(initial=0) >= min(self._found.saturated, *WRAPPED):
-            saturated = numbers == self._found.saturated
-            wrong += [numbers == value for value in WRAPPED if value != self._found.saturated]
-        found = [mask for mask in wrong if mask is not None]
-        return saturated, np.logical_or.reduce(found) if found else None
-
-    def _expanded(self, band: str, pixels: NDArray[Any]) -> NDArray[Any]:
-        factor = self._alignment.pixel_metres[band] // GRID_METRES
-        return pixels if factor == 1 else pixels.repeat(factor, axis=0).repeat(factor, axis=1)
-
-    def _unmeasured(self, top: int, height: int) -> NDArray[np.bool_]:
-        # Mostly the first band has data everywhere, and no other one need be read.
-        empty = np.ones((height, self.grid.width), np.bool_)
-        for band in sorted(self._sentinel2, key=native_metres):
-            stored = self._stored(band, top, height)
-            empty &= self._expanded(band, stored == 0)
-            if not empty.any():
-                break
-        return empty
 
     def _check_rows(self, top: int, height: int) -> None:
         if top % GRID_MULTIPLE or height % GRID_MULTIPLE:
@@ -436,36 +333,18 @@ class Scene:
     def _own_facts(self) -> dict[str, str]:
         facts = {"crs": self.grid.crs}
         if self._sentinel2:
-            facts |= _summary(self._found.scaling)
-        columns, rows = self._alignment.cut
+            facts |= facts_of_scaling(self._found.scaling)
+        columns, rows = self._stored.alignment.cut
         if columns or rows:
             facts["cut"] = f"{columns} columns at the right, {rows} rows at the lower edge"
-        if self._first:
-            rows, columns = self._first
+        if self._stored.first:
+            rows, columns = self._stored.first
             begin = f"{columns} columns at the left, {rows} rows at the upper edge"
             facts["cut"] = ", ".join(filter(None, (begin, facts.get("cut"))))
         facts["pixel_metres_on_ground"] = " x ".join(
-            f"{metres:.2f}" for metres in self._alignment.ground_metres
+            f"{metres:.2f}" for metres in self._stored.alignment.ground_metres
         )
         has_classes = CLASSIFICATION in self._found.sources
         optical = "scene classification, and pixels without data" if has_classes else NO_CLASSES
         facts["mask"] = optical if self._sentinel2 else RADAR_ONLY
         return facts
-
-
-def _summary(scaling: Mapping[str, OffsetAndScale]) -> dict[str, str]:
-    facts = {}
-    for key in ("offset", "quantification", "source"):
-        values = {band: _text(getattr(item, key)) for band, item in scaling.items()}
-        same = len(set(values.values())) == 1
-        listed = "; ".join(f"{band}: {value}" for band, value in values.items())
-        facts[key] = next(iter(values.values())) if same else listed
-    return {
-        "boa_offset": facts["offset"],
-        "quantification": facts["quantification"],
-        "boa_offset_source": facts["source"],
-    }
-
-
-def _text(value: float | str) -> str:
-    return value if isinstance(value, str) else f"{value:g}"

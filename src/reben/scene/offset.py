@@ -295,3 +295,22 @@ def _refuse_reflectance(stored: NDArray[Any], quantification: float, name: str) 
             f"{name}: the largest value is {largest:.4g}, which looks like reflectances of 0..1. "
             "Pass digital numbers: open the file without scaling, or multiply by 10000."
         )
+
+
+def facts_of_scaling(scaling: Mapping[str, OffsetAndScale]) -> dict[str, str]:
+    """Return the offset, the quantification value and their source, as outputs say them."""
+    facts = {}
+    for key in ("offset", "quantification", "source"):
+        values = {band: _text(getattr(item, key)) for band, item in scaling.items()}
+        same = len(set(values.values())) == 1
+        listed = "; ".join(f"{band}: {value}" for band, value in values.items())
+        facts[key] = next(iter(values.values())) if same else listed
+    return {
+        "boa_offset": facts["offset"],
+        "quantification": facts["quantification"],
+        "boa_offset_source": facts["source"],
+    }
+
+
+def _text(value: float | str) -> str:
+    return value if isinstance(value, str) else f"{value:g}"
