@@ -13,6 +13,7 @@ from reben.app.cli import run as run_words
 from reben.errors import MissingBandError, PatchShapeError
 from reben.model.classifier import Classifier
 from reben.predict.larger import lead_to_scene
+from reben.scene.product import open_scene
 
 CASE = Path(os.environ.get("REBEN_TEST_DATA", "no such folder")) / "cases" / "multiband-256.tif"
 BANDS = ("B02", "B03", "B04", "B08", "B05")
@@ -151,3 +152,32 @@ def test_a_stac_item_leads_to_the_command_for_scenes(model, tmp_path):
         PatchShapeError, match=r"Type: reben predict-scene .*item\.json --out item_s"
     ):
         lead_to_scene(model, tmp_path / "item.json")
+
+
+def test_an_address_of_an_item_leads_there_without_what_signs_it(model):
+    address = "https://some.host/collections/s2/items/S2B_33UUP_20230821"
+    with pytest.raises(PatchShapeError) as caught:
+        lead_to_scene(model, Path(f"{address}?sig=secret"))
+    assert command_of(caught.value) == [
+        "predict-scene", model, address, "--out", "S2B_33UUP_20230821_scores.tif"
+    ]  # fmt: skip
+    assert "secret" not in str(caught.value)
+
+
+def test_two_bands_without_names_lead_to_the_command_for_radar(tmp_path, monkeypatch):
+    model = Classifier("test_resnet", "s1", labels=("A", "B")).save_pretrained(tmp_path / "s1")
+    rows = np.mgrid[:120, :120][0].astype(np.float32) / 99
+    with rasterio.open(
+        tmp_path / "my s1.tif", "w", driver="GTiff", width=120, height=120, count=2,
+        dtype="float32", crs="EPSG:32633", transform=Affine(10, 0, 300_000, 0, -10, 5_000_000),
+    ) as file:  # fmt: skip
+        file.write(np.stack([rows - 10, rows - 17]))
+
+    with pytest.raises(MissingBandError, match="no Sentinel-2 band by name") as caught:
+        open_scene(tmp_path / "my s1.tif")
+
+    assert "boa" not in str(caught.value)
+    command = str(caught.value).partition("reben predict-scene ")[2].partition(" (unit")[0]
+    words = [str(model) if word == "MODEL" else word for word in shlex.split(command)]
+    _, tags = run(["predict-scene", *words], tmp_path, monkeypatch)
+    assert (tags["sentinel1_unit"], tags["sentinel1_quantity"]) == ("db", "sigma0")

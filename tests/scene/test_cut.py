@@ -3,8 +3,10 @@ import pytest
 
 from made_up_scene import scene_of, write_scene
 from reben.errors import GridError
-from reben.scene.band_source import BandFile
+from reben.scene.band_scene import Scene
+from reben.scene.offset import OffsetAndScale
 from reben.scene.product import open_scene
+from reben.scene.sources import BandSources, Placement
 
 BANDS = ("B02", "B05", "B01")
 
@@ -42,22 +44,38 @@ def test_a_part_of_a_part_lies_in_it_and_each_has_a_fingerprint_of_its_own(folde
         assert again.fingerprint(BANDS) == at_once.fingerprint(BANDS) != part.fingerprint(BANDS)
 
 
-def test_only_its_columns_are_read(folder, monkeypatch):
-    shapes = []
-    read_block = BandFile._read_block
+class RecordingBand:
+    """A band of zeros that writes down which rows and columns are asked for."""
 
-    def counted(self, *wanted):
-        rows = read_block(self, *wanted)
-        shapes.append(rows.shape)
-        return rows
+    name, nodata, words = "a band", None, {}
 
-    monkeypatch.setattr(BandFile, "_read_block", counted)
-    with open_scene(folder, boa_offset=0) as scene:
-        part = scene.cut(120, 240, 120, 120)
-        shapes.clear()
-        part.read(["B02"], 0, 120)
+    def __init__(self, metres):
+        transform = (metres, 0, 300_000, 0, -metres, 5_000_040)
+        self.placement = Placement("EPSG:32633", transform, 4800 // metres, 3600 // metres)
+        self.asked = []
 
-    assert {width for _, width in shapes} == {120}
+    def read_rows(self, top, height, columns=None):
+        self.asked.append((top, height, columns))
+        left, stop = columns or (0, self.placement.width)
+        return np.zeros((height, stop - left), np.uint16)
+
+    def read_small(self, size, shape):
+        return None
+
+    def close(self):
+        pass
+
+
+def test_only_its_columns_are_read():
+    bands = {"B02": RecordingBand(10), "B01": RecordingBand(60)}
+    scaling = dict.fromkeys(bands, OffsetAndScale(0, 10_000, "as given"))
+    part = Scene(BandSources("a scene", bands, scaling)).cut(120, 240, 180, 120)
+    for band in bands.values():
+        band.asked.clear()
+    part.read(["B02", "B01"], 60, 120)
+
+    assert bands["B02"].asked == [(180, 120, (240, 360))]
+    assert bands["B01"].asked == [(30, 20, (40, 60))]
 
 
 @pytest.mark.parametrize("place", [(0, 3, 120, 120), (0, 366, 120, 120), (-6, 0, 120, 120)])

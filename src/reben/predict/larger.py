@@ -1,10 +1,11 @@
 """An image that is larger than a patch: which command predicts it as a scene."""
 
 import logging
+import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from reben.data.patch_folders.multiband import usual_names
@@ -21,6 +22,7 @@ from reben.errors import (
 from reben.model.open import open_model
 from reben.scene.offset import OFFSET_OF_LATER_BASELINES
 from reben.scene.product import open_scene
+from reben.scene.readers.stac import shown
 from reben.scene.search import is_stac
 from reben.spec.band_names import TIFF_ENDINGS
 from reben.spec.bands import BandSet
@@ -58,10 +60,14 @@ def lead_to_scene(
         MissingBandError: If it lacks bands of the model.
         ProductError: If it is no scene that can be read.
     """
-    if is_stac(path):
-        words = ["reben", "predict-scene", model, str(path), "--out", f"{path.stem}_scores.tif"]
+    # A path has one slash where an address has two.
+    source = re.sub(r"^(https?):/+", r"\1://", str(path))
+    place = PurePosixPath(shown(source))
+    if is_stac(source) and place.suffix.lower() not in TIFF_ENDINGS:
+        out = f"{place.stem}_scores.tif"
+        command = shlex.join(["reben", "predict-scene", model, shown(source), "--out", out])
         raise PatchShapeError(
-            f"{path} is of STAC, whose items are scenes, not patches. Type: {shlex.join(words)}"
+            f"{shown(source)} is of STAC, whose items are scenes, not patches. Type: {command}"
         )
     if path.suffix.lower() not in TIFF_ENDINGS or not path.is_file():
         return

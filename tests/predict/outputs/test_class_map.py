@@ -155,8 +155,8 @@ def test_the_map_says_what_it_holds(tmp_path):
     assert read_tags(write(tmp_path / "s.tif"))["what"] == "scores"
 
 
-def test_scores_that_replace_classes_do_not_keep_their_names(tmp_path):
-    write(tmp_path / "m.tif", what="classes")
+def test_scores_that_replace_classes_keep_neither_their_names_nor_how_certain_they_were(tmp_path):
+    write(tmp_path / "m.tif", what="classes", measures=("gap",))
     write(tmp_path / "m.tif")
     assert [p.name for p in tmp_path.iterdir()] == ["m.tif"]
 

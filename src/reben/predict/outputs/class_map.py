@@ -82,7 +82,7 @@ class MapOptions:
     def beside(self, out: Path) -> tuple[Path, ...]:
         """Return the files that are written beside a map."""
         names = [_names_file(out)] * (self.what == "classes")
-        certainty = [out.with_name(f"{out.stem}_certainty{out.suffix}")] * bool(self.measures)
+        certainty = [_certainty_file(out)] * bool(self.measures)
         return (*certainty, *names)
 
     def require_room(self, num_labels: int) -> None:
@@ -135,8 +135,10 @@ def write_map(  # noqa: PLR0913 - all after the second are named
             grid=grid,
             stride_metres=stride_metres,
         )
+    elif path.exists():
+        _remove_earlier(_certainty_file(path))
     if options.what == "scores":
-        _remove_names(path)
+        _remove_earlier(_names_file(path))
         write_raster(
             path,
             scores_YXK,
@@ -205,12 +207,16 @@ def _names_file(path: Path) -> Path:
     return path.with_name(f"{path.name}.aux.xml")
 
 
-def _remove_names(path: Path) -> None:
-    """Remove the names of an earlier map of classes, which would be taken for those of scores."""
+def _certainty_file(path: Path) -> Path:
+    return path.with_name(f"{path.stem}_certainty{path.suffix}")
+
+
+def _remove_earlier(path: Path) -> None:
+    """Remove what lies beside an earlier map, and would be taken for a part of this one."""
     try:
-        _names_file(path).unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
     except OSError as error:
-        raise output_error(_names_file(path), error) from error
+        raise output_error(path, error) from error
 
 
 def _colours(labels: Sequence[str]) -> list[tuple[int, int, int]]:

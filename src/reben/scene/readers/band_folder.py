@@ -1,5 +1,6 @@
 """Bands together in one GeoTIFF."""
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from reben.scene.band_names import CLASSIFICATION
 from reben.scene.band_source import BandFile
 from reben.scene.offset import check_given_offset
 from reben.scene.sources import BandSources, closed_on_error
-from reben.spec.bands import S2_FULL
+from reben.spec.bands import S1, S2_FULL
 
 
 def read_multiband(
@@ -30,19 +31,24 @@ def read_multiband(
     places = name_bands(path, descriptions, names, (CLASSIFICATION,))
     wanted = {band: place for band, place in places.items() if band in (*S2_FULL, CLASSIFICATION)}
     if not set(wanted) - {CLASSIFICATION}:
-        offset = (
-            ""
-            if boa_offset is not None
-            else (
+        usual = usual_names(len(descriptions))
+        more = ""
+        if usual == ",".join(S1):
+            more = (
+                ", as in: reben predict-scene MODEL "
+                f"{shlex.quote(str(path))} --out map.tif --band-names {usual} --sentinel1-unit db "
+                "--sentinel1-quantity sigma0 (unit: db or linear; quantity: sigma0 or gamma0)"
+            )
+        elif boa_offset is None:
+            more = (
                 ", and if no tag states their offset: --boa-offset -1000 for ESA's numbers since "
                 "processing baseline 04.00, --boa-offset 0 for reflectance x 10000"
             )
-        )
         called = cut(", ".join(text or "(no name)" for text in descriptions), 200)
         raise MissingBandError(
             f"{path} has no Sentinel-2 band by name; its {len(descriptions)} bands are called "
             f"{called}. Name all of them in their order, - for one to skip, for example "
-            f"--band-names {usual_names(len(descriptions))}{offset}"
+            f"--band-names {usual}{more}"
         )
     last: BandFile | None = None
     with closed_on_error() as sources:
