@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     __version__: str
 
-    from reben.data.dataset import Dataset, open_dataset
+    from reben.data.dataset import Dataset
     from reben.data.download import download
     from reben.data.encode import encode
     from reben.data.encoding.report import EncodeReport
     from reben.data.loader import Loader, RawLoader
     from reben.data.loading.batch import Batch, RawBatch
     from reben.data.metadata import PatchTable
+    from reben.data.opening import open_dataset
     from reben.data.patch_folders.folder import read_patch_folder
     from reben.data.preprocess import Preprocess
     from reben.data.sample import fetch_sample
@@ -120,7 +121,7 @@ _HOMES = {
     "from_multi_hot": "reben.spec.labels",
     "list_models": "reben.publish.hub_models",
     "measure": "reben.learn.evaluate",
-    "open_dataset": "reben.data.dataset",
+    "open_dataset": "reben.data.opening",
     "open_model": "reben.model.open",
     "open_scene": "reben.scene.product",
     "optimise_for_inference": "reben.model.inference",

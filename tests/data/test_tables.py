@@ -8,8 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from made_up import row
-from reben.data.label_table import read_label_table
 from reben.data.metadata import PatchTable
+from reben.data.selecting.label_table import read_label_table
 from reben.data.tables import read_csv, read_parquet
 from reben.errors import MetadataError
 

@@ -8,8 +8,8 @@ import pytest
 
 import made_up
 from fuzzing import NUM_CASES, ODD, damage, randoms, try_cases
-from reben.data.label_table import read_label_table
 from reben.data.metadata import PatchTable
+from reben.data.selecting.label_table import read_label_table
 
 CSV = (
     "patch_id,labels,split,country,contains_seasonal_snow\n"

@@ -12,8 +12,8 @@ import torch
 from rasterio.windows import from_bounds
 
 from reben.app.cli import run
-from reben.data.label_table import read_label_names
 from reben.data.patch_folders.folder import read_patch_folder
+from reben.data.selecting.label_table import read_label_names
 from reben.errors import AreaError, ConfigError, OutputError
 from reben.model.classifier import Classifier
 from reben.predict.scene import predict_scene

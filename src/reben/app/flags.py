@@ -71,7 +71,7 @@ class FilterFlags:
         if self.country:
             found["countries"] = None if _ALL in self.country else self.country
         if self.season:
-            from reben.data.dataset import SEASONS
+            from reben.data.opening import SEASONS
 
             months = [month for season in self.season for month in SEASONS.get(season, ())]
             found["months"] = None if _ALL in self.season else tuple(months)
@@ -103,3 +103,59 @@ class DataFlags(FilterFlags):
 
 
 NO_FILTERS, NO_DATA_FLAGS = FilterFlags(), DataFlags()
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class FileFlags:
+    """How files are read."""
+
+    s1: Path | None = None
+    """Folder of the Sentinel-1 patches, for a model of both sensors; with --metadata, unless
+    partners have the same name."""
+    metadata: Files = ()
+    """Metadata tables (parquet) that list the patches, and name the Sentinel-1 patch of each
+    Sentinel-2 patch; may be given several times. Default: those in a store."""
+    band_names: str | None = None
+    """Names of the bands of a multi-band TIFF in its order, separated by commas; - for one to
+    ignore. Default: the descriptions in the file."""
+    resample: Literal["auto", "exact", "mean", "centre"] = "exact"
+    """How 20 m and 60 m bands in a multi-band TIFF of 10 m get their native size back: exact only
+    if pixels are repeated; the mean of the pixels that become one; the one at their centre; or
+    auto, exact where it can be, else the mean, and says so."""
+
+    @property
+    def names(self) -> list[str] | None:
+        """The names of the bands, one by one."""
+        return None if self.band_names is None else self.band_names.split(",")
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class StoreFlags(FilterFlags):
+    """Which patches of a store are meant."""
+
+    split: str | None = None
+    """Only patches of this split: train, validation or test."""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class TableFlags:
+    """How a table is made."""
+
+    geometry: bool = True
+    """Whether the table says where patches lie, in longitude and latitude."""
+    batch_size: AtLeastOne = 32
+    """Patches that go through the network together."""
+    devices: AtLeastOne = 1
+    """Processes that share the work, each on its own accelerator if there are several."""
+    threads: Annotated[AtLeastZero, formerly("--workers")] = 2
+    """Threads of each process that read ahead."""
+    strict: Switch = False
+    """Stop at the first bad patch, instead of leaving it out and naming it at the end, and refuse
+    a store that holds a part of the patches that the metadata list."""
+    overwrite: Switch = False
+    """Replace FILE if it exists, and unfinished parts that were made with other settings."""
+    restart: Switch = False
+    """Begin anew, without the parts that an interrupted command left."""

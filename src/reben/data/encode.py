@@ -117,9 +117,9 @@ def encode(  # noqa: PLR0913 - one step each
             are found in it, and logged; those given by other arguments take precedence.
         executor: Does the work instead of new processes. Its workers must run on this machine;
             threads take turns. Progress is then reported at the end of each archive.
-        labels: The labels of patches of your own: a table (`reben.data.label_table`) or a vector
-            file, by ``patch_id`` or by place. With it, or any argument below, folders may hold
-            patches of any name and size; the metadata of the store are made of it.
+        labels: The labels of patches of your own: a table (`reben.data.selecting.label_table`) or a
+            vector file, by ``patch_id`` or by place. With it, or any argument below, folders may
+            hold patches of any name and size; the metadata of the store are made of it.
         split_by: Share patches out to splits, by ``tile``, ``block`` or at ``random``, if the file
             does not say their splits.
         split_seed: Another seed gives other splits.

@@ -8,10 +8,11 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from reben.data.dataset import Dataset, Masks, open_dataset
+from reben.data.dataset import Dataset, Masks
 from reben.data.loading.batch import Batch, RawBatch, flip
 from reben.data.loading.epochs import Epochs
 from reben.data.loading.fill import fill_bands, fill_images
+from reben.data.opening import open_dataset
 from reben.data.preprocess import Preprocess
 from reben.spec.labels import LABELS
 

@@ -12,7 +12,7 @@ from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 
-from reben.data.areas import read_area
+from reben.data.vector.areas import read_area
 from reben.errors import ConfigError, OffsetConflictError, first_line
 from reben.model.classifier import Classifier
 from reben.model.open import ModelLike, name_of

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from reben.data.areas import AreaLike, read_area
+from reben.data.vector.areas import AreaLike, read_area
 from reben.errors import ConfigError, SceneError
 from reben.model.classifier import Classifier
 from reben.model.open import ModelLike, name_of

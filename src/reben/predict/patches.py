@@ -6,7 +6,8 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
-from reben.data.dataset import Dataset, open_dataset, open_unlisted, stored_metadata
+from reben.data.dataset import Dataset
+from reben.data.opening import open_dataset, open_unlisted, stored_metadata
 from reben.data.patch_folders.multiband import Resample
 from reben.data.patch_folders.tree import PatchTree, parse_paths
 from reben.data.places import require_pyproj

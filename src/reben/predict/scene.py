@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from reben.data.areas import AreaLike, read_area
 from reben.data.patch_folders.multiband import Resample
+from reben.data.vector.areas import AreaLike, read_area
 from reben.errors import ConfigError, OutputError
 from reben.model.open import ModelLike, name_of, open_model
 from reben.predict.outputs.class_map import MapOptions, What
@@ -90,8 +90,9 @@ def predict_scene(  # noqa: PLR0913 - all after the third are named
         band_names: Names of the bands of a GeoTIFF of several bands, if not those in it.
         resample: How bands that are stored with finer pixels than their own are brought to those.
         reproject: Whether to warp a product whose grid cannot be used to the UTM zone of its place.
-        aoi: An area of interest: a file, WKT or a box in degrees, as `reben.data.areas.read_area`
-            takes it. Only windows that touch it are read and predicted, and written.
+        aoi: An area of interest: a file, WKT or a box in degrees, as
+            `reben.data.vector.areas.read_area` takes it. Only windows that touch it are read and
+            predicted, and written.
         batch_size: How many windows of a row go through the model at once, at most.
         device: Where to compute, as for `reben.open_model`.
         model_name: What to call the model in the outputs; by default its run, folder or id.

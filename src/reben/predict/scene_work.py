@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from reben.data.areas import Area
+from reben.data.vector.areas import Area
 from reben.errors import BandsMismatchError
 from reben.model.classifier import Classifier
 from reben.predict.outputs.class_map import write_map

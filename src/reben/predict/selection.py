@@ -6,9 +6,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from reben.data.areas import Area
-from reben.data.features import shapely
 from reben.data.places import to_degrees
+from reben.data.vector.areas import Area
+from reben.data.vector.features import shapely
 from reben.errors import AreaError
 from reben.predict.windows import Axis, Plan
 from reben.scene.grid import Grid

@@ -25,7 +25,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reben.data.dataset import Dataset, filters_of
+from reben.data.dataset import Dataset
+from reben.data.opening import filters_of
 from reben.errors import (
     CardError,
     MetadataError,

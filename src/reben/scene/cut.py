@@ -24,8 +24,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from reben.data.features import DEGREES, Features, moved, read_features, shapely
 from reben.data.places import to_degrees
+from reben.data.vector.features import DEGREES, Features, moved, read_features, shapely
 from reben.errors import AreaError, ConfigError
 from reben.scene.band_scene import Scene
 from reben.scene.band_source import import_rasterio
@@ -101,7 +101,7 @@ def cut_patches(  # noqa: PLR0913 - all after the third are named
 
     Args:
         product: Whatever `reben.open_scene` takes.
-        features: A vector file, as `reben.data.features.read_features` takes it.
+        features: A vector file, as `reben.data.vector.features.read_features` takes it.
         out: The folder to write, new or empty.
         size: Side length of the patches in metres, a multiple of 60.
         within: Only patches that lie in their feature as a whole; not for points.

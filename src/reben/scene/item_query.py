@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 
-from reben.data.areas import read_box
+from reben.data.vector.areas import read_box
 from reben.errors import ConfigError, cut
 from reben.support.times import time_in
 

@@ -12,7 +12,7 @@ import torch
 
 import made_up
 from reben.app.cli import run
-from reben.app.verbs import publish as hub_verbs
+from reben.app.verbs import hub as hub_verbs
 from reben.data.loader import open_dataset
 from reben.learn.config import TrainConfig
 from reben.learn.evaluate import evaluate

@@ -7,7 +7,7 @@ import pytest
 
 import made_up
 from reben.app.cli import run
-from reben.data.dataset import open_dataset
+from reben.data.opening import open_dataset
 from reben.learn.config import TrainConfig
 from reben.learn.run import Run
 from reben.learn.train import train

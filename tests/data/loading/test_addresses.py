@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from made_up import TILE, band, patch, patch_id, row, s1_name, write_metadata, write_store
-from reben.data.dataset import open_dataset
 from reben.data.loader import Loader, RawLoader
 from reben.data.loading.fill import BandAddresses
 from reben.data.metadata import PatchTable
+from reben.data.opening import open_dataset
 from reben.data.preprocess import Preprocess
 from reben.data.storage.environment import close_shared, open_lmdb
 from reben.data.store import StoreWriter

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from reben.data.dataset import open_dataset
 from reben.data.metadata import METADATA_FILE, SNOW_CLOUD_FILE, PatchTable
+from reben.data.opening import open_dataset
 from reben.data.selecting.filters import SEASONS, Filters
 from reben.data.splits import tiles_of
 from reben.spec.extent import COUNTRIES

@@ -4,8 +4,8 @@ import logging
 import pytest
 
 from made_up import patch, patch_id, row, s1_name, write_metadata, write_store
-from reben.data.dataset import open_dataset
 from reben.data.identity import StoredPart
+from reben.data.opening import open_dataset
 from reben.data.store import StoreWriter
 from reben.errors import EmptySplitError, MissingPatchError
 

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 from made_up import band, grow, patch_id, row, s1_name, write_metadata, write_store
-from reben.data.dataset import open_dataset
 from reben.data.inspection import summarise_store, verify_store
 from reben.data.loader import RawLoader
 from reben.data.metadata import METADATA_FILE
+from reben.data.opening import open_dataset
 from reben.data.storage.environment import close_shared, is_remote, stored_names
 from reben.data.storage.tree import read_meta
 from reben.data.storage.writer import ValueWriter

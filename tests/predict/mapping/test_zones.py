@@ -6,7 +6,7 @@ from pyproj.aoi import AreaOfInterest
 from pyproj.database import query_utm_crs_info
 from shapely import box, centroid, contains, get_x, points, union_all
 
-from reben.data.areas import read_area
+from reben.data.vector.areas import read_area
 from reben.errors import AreaError
 from reben.predict.mapping.zones import first_on_cells, zone_of, zones_of
 from reben.scene.grid import Grid

@@ -126,7 +126,7 @@ class SearchFlags:
 
     def item(self, product: str, area: str | None) -> dict[str, Any] | str:
         """Return the only STAC item of a product; a product of another kind as it is."""
-        from reben.data.areas import read_area
+        from reben.data.vector.areas import read_area
         from reben.scene.search import is_stac, only_item
 
         given = {key: value for key, value in vars(self).items() if value is not None}

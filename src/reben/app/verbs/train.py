@@ -95,9 +95,9 @@ def train(  # noqa: PLR0913 - all are flags
     if run is None and is_first_in_environment():
         require_new(folder)
     # Not before: they import what takes seconds.
-    from reben.data.dataset import filters_of
-    from reben.data.label_table import is_label_table
     from reben.data.loader import open_dataset
+    from reben.data.opening import filters_of
+    from reben.data.selecting.label_table import is_label_table
     from reben.learn.train import train as fit
 
     labels: Path | None = vars(flags)["labels"]
@@ -180,7 +180,7 @@ def _read_labels(file: Path, given: list[str] | None) -> tuple[str, ...]:
 
     Names that are ``given`` besides a table are the labels, whichever of them it names.
     """
-    from reben.data.label_table import is_label_table, read_label_names
+    from reben.data.selecting.label_table import is_label_table, read_label_names
 
     if is_label_table(file):
         return read_label_names(file) if given is None else tuple(given)

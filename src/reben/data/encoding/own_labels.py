@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from reben.data.features import Features, read_features, shapely
-from reben.data.label_table import SUFFIXES
+from reben.data.selecting.label_table import SUFFIXES
 from reben.data.tables import read_csv, read_parquet
+from reben.data.vector.features import Features, read_features, shapely
 from reben.errors import MetadataError, cut, first_line, shown
 from reben.spec.patches import Bounds
 

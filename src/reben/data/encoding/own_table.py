@@ -11,11 +11,17 @@ import pyarrow as pa
 
 from reben.data.encoding.own import OwnFiles, sentinel1_key
 from reben.data.encoding.v1 import LABELS_ENDING, Scheme, is_v1_name, read_v1_labels
-from reben.data.features import Features, read_features, shapely
-from reben.data.label_table import DEFAULTS, in_columns, is_label_table, label_lists, read_rows
 from reben.data.metadata import COLUMN_TYPES, PatchTable
+from reben.data.selecting.label_table import (
+    DEFAULTS,
+    in_columns,
+    is_label_table,
+    label_lists,
+    read_rows,
+)
 from reben.data.splits import SplitBy, assign_splits
 from reben.data.tiff.tags import read_bounds
+from reben.data.vector.features import Features, read_features, shapely
 from reben.errors import ConfigError, MetadataError, RebenError
 from reben.spec.patches import SPLITS, Bounds
 

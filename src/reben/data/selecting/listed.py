@@ -19,7 +19,7 @@ def read_listed(
 ) -> PatchTable:
     """Return the patches that metadata files or a table of own labels list; see `open_dataset`."""
     if label_table is not None:
-        from reben.data.label_table import read_label_table
+        from reben.data.selecting.label_table import read_label_table
 
         known = PatchTable.read(*files, labels=None) if files else None
         own = read_label_table(label_table, known, labels=labels)

@@ -2,8 +2,8 @@
 
 import pyarrow as pa
 
-from reben.data.label_table import UNKNOWN
 from reben.data.metadata import COLUMN_TYPES, PatchTable
+from reben.data.selecting.label_table import UNKNOWN
 from reben.data.storage.record import StoreRecord
 from reben.data.storage.value import OTHER, kind_of_value, own_kind_of_value
 from reben.data.store import Store

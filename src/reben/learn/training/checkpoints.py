@@ -24,8 +24,9 @@ from typing_extensions import TypedDict
 from reben.data.loader import Dataset
 from reben.errors import BandsError, ConfigError, RunError, first_line
 from reben.learn.config import MAY_CHANGE, ChangedSetting, TrainConfig
-from reben.learn.run import Run, Summary, config_of_best, digest_of_best
+from reben.learn.run import Run, config_of_best, digest_of_best
 from reben.learn.run_files import CHECKPOINT_FOLDER
+from reben.learn.summary import Summary
 from reben.learn.training.record import MONITORED
 from reben.model.classifier import Classifier
 from reben.model.folder import (

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from reben.learn.run import InEffect
+from reben.learn.summary import InEffect
 from reben.learn.training.environment import name_of_device
 from reben.learn.training.optimiser import freeze_backbone, set_frozen_mode
 from reben.model.classifier import Classifier

@@ -43,7 +43,7 @@ from reben.learn.training.record import MONITORED, RunRecorder
 from reben.learn.training.state import Training
 
 if TYPE_CHECKING:
-    from reben.learn.run import Summary
+    from reben.learn.summary import Summary
 
 
 class Loop:

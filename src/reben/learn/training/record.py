@@ -13,8 +13,8 @@ from typing import Any, NamedTuple, Protocol
 
 from reben.learn.config import TrainConfig
 from reben.learn.distributed import is_first_rank
-from reben.learn.run import InEffect
 from reben.learn.run_files import LOG_FILE, METRICS_FILE
+from reben.learn.summary import InEffect
 from reben.model.classifier import Classifier
 from reben.model.folder import BEST_FOLDER, SUMMARY_FILE
 from reben.model.weights import digest_weights

@@ -8,8 +8,8 @@ from reben.data.dataset import Dataset
 from reben.data.statistics import measure_statistics, read_statistics
 from reben.errors import ConfigError
 from reben.learn.config import AUTO, PUBLISHED, TrainConfig
-from reben.learn.run import InitialWeights
 from reben.learn.run_files import STATISTICS_FILE
+from reben.learn.summary import InitialWeights
 from reben.learn.training.optimiser import classification_head
 from reben.model.classifier import Classifier
 from reben.model.folder import fetch_model

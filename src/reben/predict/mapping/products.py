@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from reben.data.areas import Area
+from reben.data.vector.areas import Area
 from reben.errors import ConfigError, GridError
 from reben.predict.mapping.zones import first_on_cells
 from reben.scene.grid import GRID_METRES, GRID_MULTIPLE, Grid

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from reben.data.areas import Area
+from reben.data.vector.areas import Area
 from reben.model.classifier import Classifier
 from reben.predict.mapping.pixels import MapScene
 from reben.predict.mapping.products import (

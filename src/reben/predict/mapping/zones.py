@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from reben.data.areas import Area
 from reben.data.places import to_degrees, transformer
+from reben.data.vector.areas import Area
 from reben.errors import AreaError, GridError
 from reben.predict.selection import touches
 from reben.scene.grid import GRID_METRES, GRID_MULTIPLE, Grid

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from reben.errors import ConfigError, RebenError
-from reben.learn.run import InitialWeights, Run
+from reben.learn.run import Run
+from reben.learn.summary import InitialWeights
 from reben.model.folder import run_folder
 from reben.model.hub import fetch_file, is_hub_id, split_revision
 from reben.publish.cards.facts import CardSubject

@@ -7,8 +7,9 @@ from typing import Any
 from reben.data.identity import OFFICIAL_SPLITS, DataIdentity
 from reben.errors import RunError
 from reben.learn.config import SETTINGS, TrainConfig
-from reben.learn.run import InitialWeights, Run
+from reben.learn.run import Run
 from reben.learn.run_files import ENVIRONMENT_FILE
+from reben.learn.summary import InitialWeights
 from reben.learn.training.losses import ASYMMETRIC_GAMMAS, ASYMMETRIC_SHIFT, FOCAL_GAMMA
 from reben.learn.training.optimiser import LOWEST_PART
 from reben.model.config import ModelConfig

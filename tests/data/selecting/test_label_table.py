@@ -3,9 +3,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from made_up import patch_id, row, s1_name, write_metadata, write_store
-from reben.data.label_table import read_label_names, read_label_table
 from reben.data.loader import open_dataset
 from reben.data.metadata import PatchTable
+from reben.data.selecting.label_table import read_label_names, read_label_table
 from reben.errors import MetadataError, MissingPatchError, UnknownLabelError
 from reben.spec.bands import BandSet
 from reben.spec.labels import LABELS

@@ -13,8 +13,15 @@ from typing import Any
 
 import numpy as np
 
-from reben.data.features import DEGREES, check_degrees, moved, parsed_wkt, read_features, shapely
 from reben.data.places import reference_system
+from reben.data.vector.features import (
+    DEGREES,
+    check_degrees,
+    moved,
+    parsed_wkt,
+    read_features,
+    shapely,
+)
 from reben.errors import AreaError, cut
 
 _AROUND_ZONE = np.array([-10, -10, 10, 10])

@@ -7,7 +7,7 @@ import pytest
 import shapely
 from shapely.geometry import Point, Polygon, box, mapping
 
-from reben.data.features import read_features
+from reben.data.vector.features import read_features
 from reben.errors import AreaError
 
 SQUARE = Polygon([(13.1, 47.8), (13.4, 47.8), (13.4, 48.0), (13.1, 48.0)])

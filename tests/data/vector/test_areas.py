@@ -2,7 +2,7 @@ import geopandas
 import pytest
 from shapely.geometry import Point, box
 
-from reben.data.areas import read_area
+from reben.data.vector.areas import read_area
 from reben.errors import AreaError
 
 

@@ -1,0 +1,1 @@
+"""Vector files: their features, and the areas that they outline."""
