@@ -20,6 +20,7 @@ from torch.nn import functional
 from reben.data.values import (
     AXES,
     LARGEST_BAD_SHARE,
+    SuspiciousInputWarning,
     check_values,
     count_odd_bands,
     declared_nodata,
@@ -48,10 +49,6 @@ _FILLED = (
     "{} has pixels without data, no more than "
     f"{LARGEST_BAD_SHARE:.0%} of it, which were filled with the median of the others"
 )
-
-
-class SuspiciousInputWarning(UserWarning):
-    """Input values that are possible but unlikely."""
 
 
 class Preprocess(nn.Module):

@@ -53,6 +53,10 @@ _UNITS: Mapping[Sensor, str] = MappingProxyType(
 )
 
 
+class SuspiciousInputWarning(UserWarning):
+    """Input values that are possible but unlikely."""
+
+
 def declared_nodata(attributes: Mapping[Any, Any], name: str) -> float | None:
     """Return the value of pixels without data, by the attributes of an array of xarray.
 

@@ -2,6 +2,8 @@
 
 import json
 import logging
+import subprocess
+import sys
 
 import numpy as np
 import pyarrow as pa
@@ -27,6 +29,7 @@ from own_patches import (
 from reben.data.encode import encode
 from reben.data.inspection import summarise_store, verify_store
 from reben.data.loader import Loader, RawLoader, open_dataset
+from reben.data.metadata import PatchTable
 from reben.data.store import Store
 from reben.errors import (
     ConfigError,
@@ -479,3 +482,31 @@ def test_several_processes_write_the_same_values(tmp_path, store):
     for name in NAMES:
         for band, values in one.get(name).items():
             np.testing.assert_array_equal(two.get(name)[band], values)
+
+
+def test_a_first_try_that_left_out_all_does_not_bind_the_store(tmp_path):
+    rng = np.random.default_rng(0)
+    layers = [rng.integers(300, 3000, (120, 120)).astype(np.uint16) for _ in S2_FULL]
+    write(tmp_path / "in" / "farm_0.tif", layers, 0, [*S2_FULL])
+    with pytest.raises(EncodeError, match="1 of 1 patches were left out"):
+        encode(tmp_path / "store", folder=tmp_path / "in")
+    report = encode(tmp_path / "store", folder=tmp_path / "in", resample="auto")
+    assert report.new == {"Sentinel-2": 1}
+
+
+def test_one_label_of_each_patch_may_be_called_so(tmp_path):
+    folders = write_folders(tmp_path / "in")
+    file = write_labels(tmp_path / "l.csv", labels=None, label=["rye", "oat", "rye", "oat"])
+    encode(tmp_path / "store", folder=folders, labels=file)
+    table = PatchTable.read(tmp_path / "store" / "metadata.parquet", labels=None)
+    assert table.label_names == [("rye",), ("oat",), ("rye",), ("oat",)]
+
+
+def test_inspect_misses_no_partner_of_patches_without_one(store):
+    assert summarise_store(store).missing_sentinel1 == ()
+
+
+def test_encoding_imports_no_torch():
+    code = "import sys, reben.data.encode, reben.data.inspection; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"

@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from reben.data.preprocess import SuspiciousInputWarning, check_bands
+from reben.data.preprocess import check_bands
+from reben.data.values import SuspiciousInputWarning
 from reben.errors import RebenError
 from reben.model.classifier import Classifier
 from reben.spec.bands import BandSet, native_size, sensor

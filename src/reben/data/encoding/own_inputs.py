@@ -33,6 +33,7 @@ from reben.data.metadata import METADATA_FILE, PatchTable
 from reben.data.patch_folders.folder import is_tiff
 from reben.data.patch_folders.multiband import read_layers, to_native
 from reben.data.patch_folders.tree import FolderWalk
+from reben.data.storage.environment import stored_names
 from reben.data.storage.record import OwnPatches, StoreRecord
 from reben.data.storage.value import KINDS, OWN_SENTINEL1_SUFFIX, SENTINEL1, SENTINEL2, own_kind
 from reben.errors import ConfigError, EncodeError, MetadataError, RebenError, StoreError
@@ -261,7 +262,8 @@ def keep_own(store: Path, planned: OwnEncoding, before: StoreRecord) -> list[Pat
         StoreError: If the store holds patches of another kind.
         MetadataError: If it has another table.
     """
-    if before.sources and before.own != planned.record:
+    is_empty = next(iter(stored_names(store)), None) is None  # a first try may have left out all
+    if before.sources and before.own != planned.record and not is_empty:
         raise StoreError(
             f"The store {store} holds other patches: {_what(before.own)}; these are "
             f"{_what(planned.record)}. All of a store are alike; encode into another folder."

@@ -14,9 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reben.data.places import require_north_up, require_patch_size
-from reben.data.preprocess import SuspiciousInputWarning
 from reben.data.tiff.with_rasterio import apply_mask, open_with_rasterio
-from reben.data.values import mask_declared, require_plain
+from reben.data.values import SuspiciousInputWarning, mask_declared, require_plain
 from reben.errors import (
     BandsMismatchError,
     ConfigError,

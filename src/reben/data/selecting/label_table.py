@@ -1,7 +1,7 @@
 """Your own labels: a table beside a store that gives the labels of each patch.
 
 A CSV or parquet file with one row per patch. It has the columns ``patch_id`` (or ``id``) and
-``labels``, and may have ``split``, ``country``, ``s1_name`` and the two flags of the
+``labels`` (or ``label``), and may have ``split``, ``country``, ``s1_name`` and the two flags of the
 metadata; missing columns are taken from the metadata of the store. In a CSV, labels are separated
 by semicolons, since their names contain commas; in parquet they are a list, or such a text. Without
 a column ``labels``, every other column is a label, and holds 0 or 1.
@@ -22,7 +22,7 @@ SUFFIXES = (".csv", ".parquet")
 """File name suffixes of label tables."""
 UNKNOWN = "unknown"
 """The country of a patch if no table tells it."""
-_ALIASES = {"id": "patch_id"}
+_ALIASES = {"id": "patch_id", "label": "labels"}
 _NO_LABELS = ("geometry", "tile", "fid", "name", "s2v1_name", "lat", "lon")
 """Columns that tell something else than labels."""
 _FORM = "Write one row per patch: patch_id, and labels separated by semicolons."

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from reben.data.loader import Dataset
 from reben.data.metadata import PatchTable
-from reben.data.preprocess import SuspiciousInputWarning
+from reben.data.values import SuspiciousInputWarning
 from reben.errors import ModelFolderError
 from reben.model.classifier import Classifier
 from reben.publish.cards.figures import RADAR, TRUE_COLOUR, Bar, colour_patch, draw_example
