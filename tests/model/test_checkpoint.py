@@ -6,6 +6,7 @@ They are written here with torch.save, in the form in which Lightning writes the
 import argparse
 import io
 import pickle
+import shlex
 import zipfile
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -209,8 +210,8 @@ def test_values_that_are_not_where_the_description_says_are_an_error(checkpoint,
         checkpoint, tmp_path / "b.ckpt", lambda name, old: old[:-4] if "/data/" in name else old
     )
     packed = rewritten(checkpoint, tmp_path / "c.ckpt", lambda _, old: old, zipfile.ZIP_DEFLATED)
-    for path in (short, packed):
-        with pytest.raises(ModelFolderError, match="are not where it says"):
+    for path, reason in ((short, "are not where it says"), (packed, "it is compressed")):
+        with pytest.raises(ModelFolderError, match=reason):
             import_model(path, bands="s2", backbone="test_resnet")
 
 
@@ -227,3 +228,82 @@ def test_a_file_that_is_no_checkpoint_is_an_error(tmp_path):
     path.write_bytes(plain.getvalue())
     with pytest.raises(ModelFolderError, match="zip of something else"):
         import_model(path, bands="s2", backbone="test_resnet")
+
+
+class Settings(dict):
+    """Stands for the mapping with attributes in which some versions of Lightning keep settings."""
+
+
+def test_settings_in_a_mapping_of_another_kind_are_read(model, tmp_path):
+    hyper = Settings(timm_model_name="test_resnet", drop_rate=0.25)
+    path = write(tmp_path / "a.ckpt", model, hyper_parameters=hyper)
+    assert import_model(path, bands="s2").config.drop_rate == 0.25
+
+
+@pytest.mark.parametrize("place", ["", "model."])
+def test_a_model_that_was_compiled_for_training_is_imported(place, model, tmp_path):
+    weights = {
+        f"{place}_orig_mod.{k.removeprefix(place)}": v for k, v in model.state_dict().items()
+    }
+    path = write(tmp_path / "a.ckpt", model, weights)
+    found = import_model(path, bands="s2", backbone="test_resnet").state_dict()
+    assert all(torch.equal(found[key], value) for key, value in model.state_dict().items())
+    both = write(tmp_path / "b.ckpt", model, {**weights, **model.state_dict()})
+    with pytest.raises(ModelFolderError, match="the same names with and without _orig_mod"):
+        import_model(both, bands="s2", backbone="test_resnet")
+
+
+def doubled(rest: bytes) -> bytes:
+    """Tuples that hold the one before twice, 60 times over: 2 ** 60 values to who looks inside."""
+    steps = (b"0h%ch%c\x86q%c" % (n, n, n + 1) for n in range(60))
+    return b"})q\x00" + b"".join(steps) + rest
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        b"})" + b"\x85" * 500_000 + b"K\x01s",
+        doubled(b"K\x01s"),
+        doubled(b"X\x01\x00\x00\x00a\x93K\x01s"),
+        doubled(b"0cos\nx\nh\x3cRK\x01s"),
+        b"}X\x01\x00\x00\x00actorch._utils\n_rebuild_tensor_v2\n(K\x01K\x00))tRs",
+    ],
+    ids=["deep", "key", "name", "call", "no storage"],
+)
+def test_what_was_made_up_to_crash_or_stall_is_refused(steps, tmp_path):
+    path = tmp_path / "a.ckpt"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a/data.pkl", b"\x80\x02" + steps + b".")
+    with pytest.raises(ModelFolderError, match="cannot be read as a checkpoint"):
+        import_model(path, bands="s2", backbone="test_resnet")
+
+
+def test_values_under_a_password_are_refused(checkpoint):
+    with zipfile.ZipFile(checkpoint) as archive:
+        name = next(n for n in archive.namelist() if n.endswith("/data/0")).encode()
+    content = bytearray(checkpoint.read_bytes())
+    content[content.rindex(name) - 46 + 8] |= 1  # in the list of files at the end of the zip
+    content[content.index(name) - 30 + 6] |= 1
+    checkpoint.write_bytes(content)
+    with pytest.raises(ModelFolderError, match="is encrypted"):
+        import_model(checkpoint, bands="s2", backbone="test_resnet")
+
+
+@pytest.mark.parametrize("channels", [10, 5])
+def test_the_command_that_imports_is_one_that_a_shell_takes(channels, tmp_path):
+    torch.manual_seed(4)
+    model = Classifier(
+        "test_resnet", ",".join(Classifier("test_resnet", "s2").bands.names[:channels])
+    )
+    path = write(tmp_path / "my run's last.ckpt", model)
+    with pytest.raises(ModelFolderError) as caught:
+        open_model(path)
+    said = str(caught.value)
+    words = shlex.split(said[said.index("reben import ") :].rpartition(" (")[0])
+    bands = "s2" if channels == 10 else "BANDS"
+    assert words == [
+        "reben", "import", str(path), "--bands", bands, "--backbone", "BACKBONE", "--out",
+        str(path.with_suffix("")),
+    ]  # fmt: skip
+    assert ("s2 is the latter" in said) == (channels == 10)
+    assert "BANDS is" not in said

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from reben.data.dataset import Dataset
 from reben.data.preprocess import resize
 from reben.data.values import LARGEST_BAD_SHARE, bad_pixels, fill_bad
-from reben.errors import ConfigError, PixelValueError
+from reben.errors import ConfigError, PixelValueError, RebenError
 from reben.spec.bands import BandSet, native_size
 from reben.spec.statistics import Statistics, Upsampling
 from reben.support.atomic import write_text
@@ -214,16 +214,19 @@ def read_statistics(path: str | Path) -> Statistics:
     path = Path(path)
     values = read_json(path, dict[str, Any], ConfigError, _CURE)
     found = check_values(values, _File, str(path), ConfigError, _CURE)
-    bands = BandSet(found.bands).names
-    if not len(bands) == len(found.band_mean) == len(found.band_std):
+    if not len(found.bands) == len(found.band_mean) == len(found.band_std):
         raise ConfigError(f"{path} has not one mean and deviation for each of its bands. {_CURE}")
-    return Statistics(
-        dict(zip(bands, found.band_mean, strict=True)),
-        dict(zip(bands, found.band_std, strict=True)),
-        found.image_size,
-        found.upsampling,
-        found.statistics_source,
-    )
+    try:
+        bands = BandSet(found.bands).names
+        return Statistics(
+            dict(zip(bands, found.band_mean, strict=True)),
+            dict(zip(bands, found.band_std, strict=True)),
+            found.image_size,
+            found.upsampling,
+            found.statistics_source,
+        )
+    except RebenError as error:
+        raise type(error)(f"{path}: {error}") from None
 
 
 @dataclass(frozen=True)

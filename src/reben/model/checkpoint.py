@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 SUFFIXES = (".ckpt", ".pt", ".pth")
+_COMPILED = "_orig_mod."
+"""What torch.compile puts into the names of weights."""
 _CURE = "Name a checkpoint that Lightning or torch.save wrote, in the form of torch 1.6 and later."
 _DTYPES = {
     "DoubleStorage": ("F64", "float64", 8),
@@ -78,11 +80,15 @@ class CheckpointWeights:
         weights = content.get("state_dict", content)
         if not isinstance(weights, dict) or not weights:
             raise ValueError("it holds no state_dict")
-        odd = [key for key, value in weights.items() if not isinstance(value, _StoredTensor)]
-        if odd or not all(isinstance(key, str) for key in weights):
-            raise ValueError(f"{str(odd[:1])[:60]} of its state_dict is no tensor")
         self._archive, self._root = archive, root
-        self._tensors: dict[str, _StoredTensor] = weights
+        self._tensors: dict[str, _StoredTensor] = {}
+        for key, value in weights.items():
+            if not (isinstance(key, str) and isinstance(value, _StoredTensor)):
+                what = key if isinstance(key, str) else "a part"
+                raise ValueError(f"{what:.60} of its state_dict is no tensor")
+            self._tensors[key.replace(_COMPILED, "")] = value
+        if len(self._tensors) < len(weights):
+            raise ValueError(f"its state_dict has the same names with and without {_COMPILED}")
         self.stated = _settings(content.get("hyper_parameters"))
         """Settings that its hyper parameters name, such as ``timm_model_name``."""
 
@@ -114,18 +120,17 @@ class CheckpointWeights:
             entry = self._archive.getinfo(f"{self._root}/data/{stored.entry}")
             last = sum((n - 1) * step for n, step in zip(stored.shape, stored.stride, strict=True))
             fits = (
-                entry.compress_type == zipfile.ZIP_STORED
-                and entry.file_size == entry.compress_size == stored.length * size
+                entry.file_size == stored.length * size
                 and min((stored.offset, *stored.shape, *stored.stride)) >= 0
                 and (not prod(stored.shape) or stored.offset + last < stored.length)
             )
             if not fits:
                 raise ValueError(f"the values of {name} are not where it says")
-            content = bytearray(self._archive.read(entry) or bytes(size))
-        except (OSError, ValueError, LookupError, zipfile.BadZipFile) as error:
+            content = bytearray(_content(self._archive, entry) or bytes(size))
+            values = torch.frombuffer(content, dtype=getattr(torch, dtype))
+            return values.as_strided(stored.shape, stored.stride, stored.offset).clone()
+        except _FAULTS as error:
             raise _damaged(Path(str(self._archive.filename)), error) from None
-        values = torch.frombuffer(content, dtype=getattr(torch, dtype))
-        return values.as_strided(stored.shape, stored.stride, stored.offset).clone()
 
 
 @contextmanager
@@ -165,15 +170,22 @@ def _read(archive: zipfile.ZipFile) -> CheckpointWeights:
     if len(roots) != 1 or len(names) > MAX_ZIP_ENTRIES:
         raise ValueError("it is a zip of something else")
     order = f"{roots[0]}/byteorder"
-    if order in names and archive.getinfo(order).file_size < 10 and archive.read(order) == b"big":
+    if order in names and _content(archive, archive.getinfo(order)) == b"big":
         raise ValueError("its bytes are in the order of another machine")
     entry = archive.getinfo(f"{roots[0]}/data.pkl")
     if entry.file_size > MAX_PICKLE_BYTES:
         raise ValueError(f"its description has more than {MAX_PICKLE_BYTES // MEBIBYTE} MiB")
-    content = _walk(archive.read(entry))
+    content = _walk(_content(archive, entry))
     if not isinstance(content, dict):
         raise ValueError("it holds no mapping")
     return CheckpointWeights(archive, roots[0], content)
+
+
+def _content(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
+    """Return the bytes of a file in a checkpoint, which stores them as they are."""
+    if entry.compress_type != zipfile.ZIP_STORED or entry.file_size != entry.compress_size:
+        raise ValueError("it is compressed, which torch.save does not do")
+    return archive.read(entry)
 
 
 def _walk(pickled: bytes) -> Any:  # noqa: ANN401, C901, PLR0912 - whatever a pickle describes; one case each
@@ -227,8 +239,8 @@ def _fill(stack: list[Any], name: str, since_mark: Callable[[], list[Any]]) -> N
     items = since_mark()
     into = stack[-1]
     if name == "SETITEMS":
-        if isinstance(into, dict):
-            into.update(zip(items[::2], items[1::2], strict=True))
+        for key, value in zip(items[::2], items[1::2], strict=True):
+            _put(into, key, value)
     elif isinstance(into, list):
         into.extend(items)
 
@@ -241,12 +253,25 @@ def _append(stack: list[Any]) -> None:
 
 def _set_item(stack: list[Any]) -> None:
     value, key = stack.pop(), stack.pop()
-    if isinstance(stack[-1], dict):
-        stack[-1][key] = value
+    _put(stack[-1], key, value)
+
+
+def _put(into: Any, key: Any, value: Any) -> None:  # noqa: ANN401 - whatever stands there
+    """Set an item of a mapping, or of an object that is one.
+
+    Other keys than plain ones are told apart and not looked into: tuples that hold each other many
+    times over take forever to be hashed.
+    """
+    if isinstance(into, _Record):
+        into = into.state
+    if isinstance(into, dict):
+        into[key if isinstance(key, str | int | float | None) else _Record("key")] = value
 
 
 def _join(stack: list[Any]) -> None:
     name, module = stack.pop(), stack.pop()
+    if not (isinstance(name, str) and isinstance(module, str)):
+        raise ValueError("an object in it has no name")
     stack.append(_Record(f"{module}.{name}"))
 
 
@@ -264,10 +289,10 @@ def _call(stack: list[Any]) -> None:
         stack.append(_Record(kind, parts))
 
 
-def _stored(storage: _Record, offset: int, shape: tuple[int, ...], stride: tuple[int, ...]) -> Any:  # noqa: ANN401
-    _, kind, entry, _, length = storage.parts
-    numbers = (offset, length, *shape, *stride)
-    if not (isinstance(entry, str) and all(type(number) is int for number in numbers)):
+def _stored(storage: Any, offset: int, shape: tuple[int, ...], stride: tuple[int, ...]) -> Any:  # noqa: ANN401
+    _, kind, entry, _, length = storage.parts if isinstance(storage, _Record) else [None] * 5
+    are_numbers = all(type(number) is int for number in (offset, length, *shape, *stride))
+    if not (are_numbers and isinstance(entry, str) and isinstance(kind, _Record)):
         raise ValueError("a tensor has no place")
     return _StoredTensor(
         kind.kind.rpartition(".")[2], entry, length, offset, tuple(shape), tuple(stride)
@@ -277,7 +302,7 @@ def _stored(storage: _Record, offset: int, shape: tuple[int, ...], stride: tuple
 def _build(stack: list[Any]) -> None:
     state = stack.pop()
     if isinstance(stack[-1], _Record) and isinstance(state, dict):
-        stack[-1].state = state
+        stack[-1].state.update(state)
 
 
 _MAKERS: Mapping[str, Callable[[], Any]] = {

@@ -7,6 +7,7 @@ import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any, Protocol
 
 from reben.errors import ConfigError, ModelError, ModelFolderError, RunError
@@ -189,12 +190,12 @@ def _no_checkpoint(path: Path) -> ModelError | None:
         return None
     known = backbone_of_name(path) or "BACKBONE"
     backbone = "" if stated else f" --backbone {known}"
-    word = {2: "s1", 10: "s2", 12: "all"}.get(channels or 0, "BANDS")
+    word = {2: "s1", 10: "s2", 12: "all"}.get(channels or 0)
+    orders = describe_orders(channels or 0) + (f"; {word} is the latter" if word else "")
     return ModelFolderError(
         f"{path} is a checkpoint, not a model: it does not name its bands. Make a model folder of "
-        f"it, with the bands in the order of its training: reben import {path} --bands {word}"
-        f"{backbone} --out {path.with_suffix('')} ({describe_orders(channels or 0)}; {word} is the "
-        "latter)."
+        f"it, with the bands in the order of its training: reben import {quote(str(path))} --bands "
+        f"{word or 'BANDS'}{backbone} --out {quote(str(path.with_suffix('')))} ({orders})."
     )
 
 

@@ -172,11 +172,14 @@ def _recard(
 def _find_report(model: str, report: Path | None) -> "Report":
     from reben.app.models import open_run
     from reben.learn.report import Report
+    from reben.model.open import open_model
 
     if report is not None:
         return Report.load(report)
     run = open_run(model)
     if run is None:
+        if Path(model).is_file():
+            open_model(model)  # raises, and says what to do with a file of that kind
         raise ConfigError(
             f"{model} is not a run, so the report for its card must be named: --report FILE. "
             "Write one with: reben evaluate "
