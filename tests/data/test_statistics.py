@@ -73,6 +73,19 @@ def one_patch(folder, vv):
     return open_dataset(folder, "s1")["train"]
 
 
+@pytest.mark.parametrize(
+    ("bands", "message"),
+    [
+        ("s1", "VV is -12 in every pixel of these patches.* Leave it out: --bands VH$"),
+        ("VV", "No other band is left"),
+    ],
+)
+def test_a_band_that_is_the_same_everywhere_is_named(bands, message, tmp_path):
+    data = one_patch(tmp_path, np.full((120, 120), -12, np.float32)).with_bands(bands)
+    with pytest.raises(ConfigError, match=message):
+        measure_statistics(data)
+
+
 def test_values_far_from_zero_keep_their_digits():
     """The naive sum of squares would lose all of them."""
     moments = module._Moments()
@@ -111,7 +124,7 @@ def test_a_file_that_holds_no_statistics_is_an_error(change, message, tmp_path):
     values = json.loads(model.config.to_json())
     path = tmp_path / "a.json"
     path.write_text(json.dumps(values | change))
-    with pytest.raises((ConfigError, ValueError), match=message):
+    with pytest.raises((ConfigError, ValueError), match=f"{path.name}.*{message}"):
         read_statistics(path)
     with pytest.raises(ConfigError, match="reben statistics wrote"):
         read_statistics(tmp_path / "none.json")

@@ -7,7 +7,7 @@ Axes: B patches, h rows and w columns of a band.
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -22,7 +22,7 @@ from reben.data.preprocess import resize
 from reben.data.values import LARGEST_BAD_SHARE, bad_pixels, fill_bad
 from reben.errors import ConfigError, PixelValueError, RebenError
 from reben.spec.bands import BandSet, native_size
-from reben.spec.statistics import Statistics, Upsampling
+from reben.spec.statistics import SMALLEST_STD, Statistics, Upsampling
 from reben.support.atomic import write_text
 from reben.support.json_files import Count, check_values, read_json
 
@@ -145,6 +145,7 @@ def measure_statistics(
         if progress is not None:
             progress(rows.stop, len(dataset))
     found = {name: sized.get(name, one) for name, one in native.items()}
+    _require_differing(found)
     split = ", ".join(dict.fromkeys(dataset.table.splits)) or "no"
     statistics = Statistics(
         {name: one.mean for name, one in found.items()},
@@ -162,6 +163,19 @@ def measure_statistics(
         {name: num_pixels[name] - one.count for name, one in native.items()},
         dataset.table.fingerprint(),
     )
+
+
+def _require_differing(found: Mapping[str, _Moments]) -> None:
+    """Raise for bands that are the same everywhere, which nothing can be divided by."""
+    same = [name for name, one in found.items() if one.std < SMALLEST_STD]
+    if same:
+        others = ",".join(name for name in found if name not in same)
+        cure = f"Leave {'it' if len(same) == 1 else 'them'} out: --bands {others}"
+        raise ConfigError(
+            f"{', '.join(f'{name} is {found[name].mean:g}' for name in same)} in every pixel of "
+            "these patches, so images cannot be divided by a deviation. "
+            f"{cure if others else 'No other band is left: look at the files that were encoded.'}"
+        )
 
 
 def _repeats(side: int, size: int) -> NDArray[np.float64]:

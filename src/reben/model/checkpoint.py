@@ -290,7 +290,8 @@ def _call(stack: list[Any]) -> None:
 
 
 def _stored(storage: Any, offset: int, shape: tuple[int, ...], stride: tuple[int, ...]) -> Any:  # noqa: ANN401
-    _, kind, entry, _, length = storage.parts if isinstance(storage, _Record) else [None] * 5
+    parts: Any = storage.parts if isinstance(storage, _Record) else [None] * 5
+    _, kind, entry, _, length = parts
     are_numbers = all(type(number) is int for number in (offset, length, *shape, *stride))
     if not (are_numbers and isinstance(entry, str) and isinstance(kind, _Record)):
         raise ValueError("a tensor has no place")
