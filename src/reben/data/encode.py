@@ -183,6 +183,8 @@ def encode(  # noqa: PLR0913 - one step each
         record.write(store)
         num_seconds = run.work(record, workers or usable_cores(), executor)
         report = run.report(time.perf_counter() - started, num_seconds)
+        for note, count in run.tally.notes.items():
+            _log.warning("In %d %s %s", count, "patch" if count == 1 else "patches", note)
         write_text(store / REPORT_FILE, json.dumps(report.to_dict(), indent=2) + "\n")
         if not run.is_stopped:
             record = record.with_sources(run.records(is_over=True))

@@ -484,7 +484,7 @@ def test_several_processes_write_the_same_values(tmp_path, store):
             np.testing.assert_array_equal(two.get(name)[band], values)
 
 
-def test_a_first_try_that_left_out_all_does_not_bind_the_store(tmp_path):
+def test_a_first_try_that_left_out_all_does_not_bind_the_store(tmp_path, caplog):
     rng = np.random.default_rng(0)
     layers = [rng.integers(300, 3000, (120, 120)).astype(np.uint16) for _ in S2_FULL]
     write(tmp_path / "in" / "farm_0.tif", layers, 0, [*S2_FULL])
@@ -492,6 +492,8 @@ def test_a_first_try_that_left_out_all_does_not_bind_the_store(tmp_path):
         encode(tmp_path / "store", folder=tmp_path / "in")
     report = encode(tmp_path / "store", folder=tmp_path / "in", resample="auto")
     assert report.new == {"Sentinel-2": 1}
+    told = "In 1 patch B01, B05, B06, B07, B8A, B09, B11, B12 had been interpolated to 10 m"
+    assert caplog.text.count("interpolated") == caplog.text.count(told) == 1
 
 
 def test_one_label_of_each_patch_may_be_called_so(tmp_path):

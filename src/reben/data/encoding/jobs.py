@@ -5,6 +5,7 @@ Only names cross between processes, never pixels.
 
 from array import array
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Callable, Container, Iterable, Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
@@ -53,6 +54,10 @@ class ValueToBe(Protocol):
     @property
     def num_filled(self) -> int:
         """Bands of which pixels without data were filled, once the value is made."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is to be said of it, once the value is made."""
 
     @property
     def moved_to(self) -> Bounds | None:
@@ -226,6 +231,7 @@ class Batch:
         """Values that were written by a process that died before it could tell."""
         self.num_filled = 0
         self.moved: dict[str, Bounds] = {}
+        self.notes: Counter[str] = Counter()
         self.failures: list[Failure] = []
         self._writer = writer
         self._num_same = 0
@@ -244,6 +250,7 @@ class Batch:
         else:
             self._writer.add(patch.name + self.kind.suffix, value)
             self.num_filled += bool(patch.num_filled)
+            self.notes.update(patch.notes)
             if patch.moved_to is not None:
                 self.moved[patch.name] = patch.moved_to
 
@@ -278,10 +285,10 @@ class Batch:
         step = Step(
             self.kind.name, stored.num_new + self.num_found, self.num_there, num_same, num_bytes,
             tuple(self.failures), read_bytes, num_filled=self.num_filled,
-            moved=self.moved,
+            moved=self.moved, notes=self.notes,
         )  # fmt: skip
         self.num_there = self.num_found = self.num_filled = self._num_same = 0
-        self.failures, self.moved = [], {}
+        self.failures, self.moved, self.notes = [], {}, Counter()
         return step
 
     def fail(self, patch: str, error: Exception) -> None:

@@ -11,6 +11,7 @@ from itertools import islice, product
 from math import lcm
 from pathlib import Path
 from typing import Any, NamedTuple, Self
+from warnings import catch_warnings, simplefilter
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,7 +31,7 @@ from reben.data.storage.value import (
 )
 from reben.data.storage.writer import ValueWriter
 from reben.data.tiff.read import read_content
-from reben.data.values import check_values
+from reben.data.values import SuspiciousInputWarning, check_values
 from reben.errors import BandsMismatchError, ConfigError, EncodeError, PatchShapeError
 from reben.spec.band_names import match_band_file, nativeness
 from reben.spec.bands import ALL_FULL, PIXEL_METRES, BandSet, Sensor, native_size
@@ -193,12 +194,16 @@ class OwnPatch:
     problem: None = None
     num_filled: int = 0
     moved_to: None = None
+    notes: tuple[str, ...] = ()
 
     def value(self, kind: Kind) -> bytes:
         """Return the value; raise the errors of readers if there is none."""
         side = self.how.tile or self.how.crop or self.size
         cut = self.layers.cut(*self.square, side, self.size)
-        found = to_native(self.layers.what, cut, self.how.resample, side)
+        with catch_warnings(record=True) as warned:  # counted, and said once for all patches
+            simplefilter("always", SuspiciousInputWarning)
+            found = to_native(self.layers.what, cut, self.how.resample, side)
+        self.notes = tuple(str(one.message) for one in warned)
         if {name: len(band) for name, band in found.items()} != dict(kind.sizes):
             listed = ", ".join(f"{name} {n}" for name, n in sorted(kind.sizes.items()))
             has = ", ".join(f"{name} {len(band)}" for name, band in sorted(found.items()))

@@ -43,6 +43,7 @@ class PatchFiles:
     """Tensor -> what lies beside its file, if anything does."""
     problem: str | None = None
     num_bytes: int = 0
+    notes: tuple[str, ...] = ()
     num_filled: int = 0
     """Bands of which pixels without data were filled, once the value is made."""
     moved_to: Bounds | None = None

@@ -77,7 +77,8 @@ class Step(NamedTuple):
     """What a worker did since its last step: counts as in `EncodeReport`.
 
     ``read_bytes`` is how much of an archive has been read so far, compressed; 0 for a folder.
-    ``moved`` has the patches whose files lie elsewhere than their names say, with where.
+    ``moved`` has the patches whose files lie elsewhere than their names say, with where; ``notes``
+    what else is to be said, and of how many patches.
     """
 
     kind: str
@@ -90,6 +91,7 @@ class Step(NamedTuple):
     broken: Failure | None = None
     num_filled: int = 0
     moved: Mapping[str, Bounds] = {}
+    notes: Mapping[str, int] = {}
 
     @property
     def num_patches(self) -> int:
@@ -107,6 +109,7 @@ class Tally:
         self.failed: Counter[str] = Counter()
         self.filled: Counter[str] = Counter()
         self.moved: dict[str, Bounds] = {}
+        self.notes: Counter[str] = Counter()
         self.read_bytes: Counter[str] = Counter()
         self.num_bytes = 0
         self.failures: list[Failure] = []
@@ -121,6 +124,7 @@ class Tally:
         self.failed[step.kind] += len(step.failures)
         self.filled[step.kind] += step.num_filled
         self.moved |= step.moved
+        self.notes.update(step.notes)
         self.read_bytes[step.kind] = max(step.read_bytes, self.read_bytes[step.kind])
         self.num_bytes += step.num_bytes
         self.failed_names.update((step.kind, failure.name) for failure in step.failures)
