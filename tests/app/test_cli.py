@@ -44,7 +44,7 @@ def reben_command(*words, **options):
 
 
 def failing_inspect(monkeypatch, error):
-    def fail(_):
+    def fail(*_):
         raise error
 
     monkeypatch.setattr("reben.data.inspection.summarise_store", fail)
@@ -223,7 +223,7 @@ def test_exit_codes_tell_who_can_cure_it(error, code, monkeypatch, capsys):
 
 def test_a_termination_interrupts_a_verb_and_says_so(monkeypatch, capsys):
     monkeypatch.setattr(
-        "reben.data.inspection.summarise_store", lambda _: os.kill(os.getpid(), signal.SIGTERM)
+        "reben.data.inspection.summarise_store", lambda *_: os.kill(os.getpid(), signal.SIGTERM)
     )
     assert cli.run(["inspect", "x"]) == 143
     assert capsys.readouterr().err == "Interrupted by SIGTERM.\n"
@@ -240,7 +240,7 @@ def test_a_message_of_several_lines_becomes_one_paragraph(monkeypatch, capsys):
 
 
 def test_a_warning_is_one_line_on_stderr(monkeypatch, capsys):
-    def warn(_):
+    def warn(*_):
         warnings.warn("mind\nthis", UserWarning, stacklevel=2)
         raise OutputError("done")
 

@@ -7,7 +7,7 @@ import pyarrow.compute as pc
 import pytest
 
 import made_up
-from reben.data.encoding.inputs import keep_metadata
+from reben.data.encoding.inputs import Selection, keep_metadata
 from reben.data.identity import DATA_FILE, identify, read_description
 from reben.data.loader import open_dataset
 from reben.data.metadata import MADE_UP_KEY, METADATA_FILE, SNOW_CLOUD_FILE, PatchTable
@@ -104,7 +104,8 @@ def test_encoding_copies_the_file_that_lies_beside_the_metadata(tmp_path):
     beside = made_up.write_metadata(tmp_path / "mine" / METADATA_FILE, [made_up.row(0)])
     (beside.parent / DATA_FILE).write_text(made_up.DESCRIPTION)
     (tmp_path / "store").mkdir()
-    assert keep_metadata([beside], tmp_path / "store") == [tmp_path / "store" / METADATA_FILE]
+    kept = keep_metadata({METADATA_FILE: beside}, tmp_path / "store", Selection())
+    assert kept == [tmp_path / "store" / METADATA_FILE]
     assert (tmp_path / "store" / DATA_FILE).read_text() == made_up.DESCRIPTION
 
 

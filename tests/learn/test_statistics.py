@@ -72,8 +72,8 @@ def test_without_published_statistics_the_cure_is_named():
     with pytest.raises(ConfigError, match=r"224 .*--statistics auto"):
         TrainConfig(image_size=224)
     assert TrainConfig(image_size=224, statistics="auto").image_size == 224
-    with pytest.raises(ConfigError, match="at most 1024"):
-        TrainConfig(image_size=1025, statistics="auto")
+    with pytest.raises(ConfigError, match="at most 2048"):
+        TrainConfig(image_size=2049, statistics="auto")
 
 
 def test_a_resumed_run_keeps_the_statistics_that_it_began_with(data, tmp_path, monkeypatch):

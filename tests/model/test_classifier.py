@@ -344,7 +344,9 @@ def test_a_model_on_the_hub_is_fetched_at_one_commit(folder, monkeypatch, golden
         return str(commit / file)
 
     monkeypatch.setattr("huggingface_hub.HfApi.hf_hub_download", fetch)
-    model = Classifier.from_pretrained("someone/test_vit3-s2-v0.2.0", revision="main", token=False)
+    model = Classifier.from_pretrained(
+        "BIFOLD-BigEarthNetv2-0/test_vit3-s2-v0.2.0", revision="main", token=False
+    )
     assert model.bands == S2
     assert [(file, options["revision"]) for _, file, options in asked] == [
         ("config.json", "main"),

@@ -248,9 +248,11 @@ def test_a_store_of_one_sensor_is_refused_for_bands_of_the_other(tmp_path):
         for number in range(2):
             writer.put(s1_name(number), {name: band(name, number) for name in ("VV", "VH")})
     write_metadata(tmp_path / METADATA_FILE, [row(0), row(1)])
-    data = open_dataset(tmp_path, "s2")
+    with pytest.raises(MissingPatchError, match=r"none of the 2 Sentinel-2 patches .*choose"):
+        open_dataset(tmp_path, "s2")
+    data = open_dataset(tmp_path, "s1")
+    data.require_stored()
     with pytest.raises(MissingPatchError, match=r"lacks 2 of the 2 values .*2 Sentinel-2.*choose"):
-        data.require_stored()
-    data.with_bands("s1").require_stored()
+        data.with_bands("s2").require_stored()
     with pytest.raises(MissingPatchError, match=r"lacks 2 of the 4 values"):
         data.with_bands("all_full").require_stored()
