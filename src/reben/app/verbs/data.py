@@ -23,8 +23,7 @@ from reben.errors import ConfigError, EncodeError, StoreError
 from reben.spec.patches import PATCH_METRES
 
 if TYPE_CHECKING:
-    from reben.data.encode import Progress
-    from reben.data.encoding.report import EncodeReport
+    from reben.data.encoding.report import EncodeReport, Progress
     from reben.data.inspection import StoreSummary, Verification
 
 _SHOWN = 20

@@ -1,13 +1,15 @@
 """What became of an encoding: counts, and every patch that was left out with the reason."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import NamedTuple
 
 from reben.errors import ArchiveError, EncodeError
 from reben.spec.patches import Bounds
 
+Progress = Callable[[int, int | None, int], None]
+"""Called with patches done, patches in all if known, and bytes written."""
 MAX_LISTED = 10_000
 """Failures that a report lists; all of them are counted."""
 MAX_NAMED = 10
