@@ -1,10 +1,12 @@
 import json
 import os
+import shlex
 from pathlib import Path
 
 import pytest
 
 from reben.errors import AmbiguousBandsError, BandsMismatchError, ConfigError, ModelFolderError
+from reben.model.open import open_model
 from reben.model.published import (
     config_of_published,
     is_published_config,
@@ -194,3 +196,13 @@ def test_the_overflowing_config_of_the_cases_is_an_error_that_names_the_field(tm
     case = Path(folder) / "cases" / "hostile" / "config-overflow.json"
     with pytest.raises(ConfigError, match=r"config-overflow\.json: .*band_std\.2: "):
         read_config(case, name="mine")
+
+
+def test_the_command_that_imports_a_folder_names_its_place(values, tmp_path):
+    folder = tmp_path / "a b" / "my model"
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text(json.dumps(values))
+    with pytest.raises(AmbiguousBandsError) as caught:
+        open_model(folder)
+    words = shlex.split(str(caught.value).partition("with: ")[2])
+    assert words == ["reben", "import", str(folder), "--bands", "BANDS", "--out", "FOLDER"]

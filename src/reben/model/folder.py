@@ -10,7 +10,7 @@ from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Any, Protocol
 
-from reben.errors import ConfigError, ModelError, ModelFolderError, RunError
+from reben.errors import AmbiguousBandsError, ConfigError, ModelError, ModelFolderError, RunError
 from reben.model.checkpoint import backbone_of_name, open_checkpoint
 from reben.model.config import ModelConfig
 from reben.model.hub import fetch_file, is_hub_id, list_files, split_revision
@@ -121,7 +121,13 @@ def read_model(
     folder, called = _find_model(name, hub)
     if not (folder / CONFIG_FILE).is_file():
         raise ModelFolderError(_why_no_model(folder, name))
-    return read_config(folder / CONFIG_FILE, name=called, bands=bands), folder
+    try:
+        return read_config(folder / CONFIG_FILE, name=called, bands=bands), folder
+    except AmbiguousBandsError as error:
+        raise AmbiguousBandsError(
+            f"{error} A copy that names its bands is made once for all with: reben import "
+            f"{quote(str(name))} --bands BANDS --out FOLDER"
+        ) from None
 
 
 def _find_model(name: str | Path, hub: Mapping[str, Any]) -> tuple[Path, str]:

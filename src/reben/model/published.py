@@ -185,8 +185,7 @@ def _why_ambiguous(name: str, channels: int) -> str:
         f"bands, and it is not known to be a model of {PUBLISHER.rstrip('/')}, where a name such "
         f"as resnet50-s2-v0.2.0 tells it. {describe_orders(channels)}. A wrong order gives "
         "confident nonsense and no error, so reben does not guess: pass bands= (--bands), for "
-        'example bands="B04,B03,B02", in the order of the training. A copy that names its bands is '
-        f"made once for all with: reben import {name} --bands BANDS --out FOLDER"
+        'example bands="B04,B03,B02", in the order of the training.'
     )
 
 

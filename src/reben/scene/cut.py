@@ -147,7 +147,8 @@ def cut_patches(  # noqa: PLR0913 - all after the third are named
             first = next(iter(left_out.items()), (found.name, "it gives no patch"))
             raise AreaError(
                 f"No patch of {found.name} can be cut out of {scene.name}: {len(left_out)} were "
-                f"left out, the first one {first[0]}: {first[1]}. Choose a scene of that place."
+                f"left out, the first one {first[0]}: {first[1]}. Choose another scene, a smaller "
+                "--size, a higher --max-bad, or leave --within out."
             )
         about = _about(scene)
         _write_table(folder, written, labels, scene.grid, pixels)
