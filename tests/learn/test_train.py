@@ -117,6 +117,8 @@ def test_the_summary_counts_what_was_done(run, dataset):
         "identity": to_plain(dataset.identity),
         "metadata": [str(dataset.store.path / METADATA_FILE)],
         "num_patches": {"train": 7, "validation": 5},
+        "parts": {},
+        "drawn": None,
     }
     assert summary["not_applied"] == list(Classifier("test_resnet", "rgb").not_applied)
 

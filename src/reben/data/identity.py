@@ -20,6 +20,7 @@ a file ``data.toml``, in the store or beside its tables, or else *unknown*::
     bounds = [33.9, -4.7, 41.9, 5.5]             # west, south, east, north
 """
 
+import shlex
 import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -65,16 +66,11 @@ _CURE = (
     f"{DATA_FILE} needs name, place, start, end (dates such as 2021-01-31), labels (where they are "
     "from) and licence; citation, url and bounds are optional."
 )
-TEMPLATE = """\
-name = "..."            # of the data set
-place = "..."           # countries or regions
-start = 2021-01-01      # first day of the images
-end = 2021-12-31        # last day
-labels = "..."          # who or what the labels are from
-licence = "..."         # of the data
-citation = "..."        # may be left out
-"""
-"""What to write into `DATA_FILE`."""
+
+_EXAMPLE = (
+    'name = "..."', 'place = "..."', "start = 2021-01-01", "end = 2021-12-31", 'labels = "..."',
+    'licence = "..."',
+)  # fmt: skip
 
 Kind = Literal["official", "synthetic", "described", "unknown"]
 
@@ -215,8 +211,9 @@ class DataIdentity:
         if self.kind == "unknown":
             raise MetadataError(
                 f"Nothing says what data set the patches in {place} are of: their names, labels "
-                "and splits are not those of BigEarthNet v2.0. A card has to say it. Write "
-                f"{place / DATA_FILE}:\n{TEMPLATE}"
+                "and splits are not those of BigEarthNet v2.0. A card has to say it. "
+                f"{_CURE} Type, with yours: printf '%s\\n' {shlex.join(_EXAMPLE)} > "
+                f"{shlex.quote(str(place / DATA_FILE))}"
             )
 
 

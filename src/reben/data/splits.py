@@ -8,7 +8,7 @@ import hashlib
 import logging
 from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, cast
 
 import numpy as np
 import pyarrow as pa
@@ -118,7 +118,7 @@ def tiles_of(names: Iterable[str]) -> list[str | None]:
         ['33UUP', None]
     """
     parts = pc.extract_regex(pa.array(names, pa.string()), _NAME)
-    return [None if part is None else part["tile"] for part in parts.to_pylist()]
+    return cast("list[str | None]", pc.struct_field(parts, "tile").to_pylist())
 
 
 def places_of(names: Iterable[str]) -> list[Bounds | None]:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Self
 from reben.errors import (
     BandsError,
     ConfigError,
+    EmptySplitError,
     LabelsError,
     MetadataError,
     ModelError,
@@ -185,7 +186,7 @@ class Run:
         try:
             yield
         except (StoreError, MetadataError) as error:
-            if is_named:
+            if is_named or isinstance(error, EmptySplitError):
                 raise
             told = (
                 f"{error} The {SUMMARY_FILE} of {self.path} tells where its data were. {_ELSEWHERE}"

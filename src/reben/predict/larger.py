@@ -16,6 +16,7 @@ from reben.errors import (
     OffsetConflictError,
     PatchShapeError,
     ProductError,
+    TiffError,
     UnknownOffsetError,
     UnknownUnitError,
 )
@@ -71,8 +72,11 @@ def lead_to_scene(
         )
     if path.suffix.lower() not in TIFF_ENDINGS or not path.is_file():
         return
-    with open_with_rasterio(path, path, f"Reading {path}") as image:
-        width, height, count = image.width, image.height, image.count
+    try:
+        with open_with_rasterio(path, path, f"Reading {path}") as image:
+            width, height, count = image.width, image.height, image.count
+    except TiffError:  # a patch that cannot be used, which is said of patches
+        return
     if max(width, height) <= PATCH_PIXELS or (count < 2 and names is None):
         return
     options = _opening(path, count, names, open_model(model, "cpu", bands=bands).bands)

@@ -1,5 +1,6 @@
 import json
 import os
+import shlex
 import shutil
 import signal
 
@@ -46,7 +47,9 @@ def scores_of(model, numbers):
 
 def read(path):
     table = pq.read_table(path)
-    labels = [name for name in table.column_names if name not in ("id", "geometry", "labels")]
+    labels = [
+        name for name in table.column_names if name not in ("id", "geometry", "bbox", "labels")
+    ]
     values = np.stack([table.column(name).to_numpy() for name in labels], 1)
     return table.column("id").to_pylist(), values
 
@@ -291,3 +294,26 @@ def test_a_part_that_the_store_lacks_is_left_out_or_refused(model, bare, tmp_pat
     said = capsys.readouterr()
     assert "holds 4 of the 5 patches that the metadata list" in said.err
     assert said.out.endswith("t.csv: 4 patches\n")
+
+
+def test_the_only_patch_below_a_folder_is_predicted(model, tmp_path, capsys):
+    made_up_files.write_tree(tmp_path, [3], ("s2",))
+    (found,) = {file.parent for file in tmp_path.rglob("*_B02.tif")}
+    above = tmp_path / "above"
+    above.mkdir()
+    found.rename(above / "farm")
+    only_s2 = [name for name in NAMES if name not in ("VV", "VH")]
+    own = str(Classifier("test_resnet", only_s2).save_pretrained(tmp_path / "s2-model"))
+    shown = []
+    for place in (above / "farm", above):
+        assert run(["predict", own, str(place), "--json"]) == 0
+        shown.append(json.loads(capsys.readouterr().out))
+    assert shown[0] == shown[1]
+
+    shutil.copytree(above / "farm", above / "other farm")
+    assert run(["predict", own, str(above), "--json"]) == 2
+    command = capsys.readouterr().err.partition("Type: ")[2]
+    table = tmp_path / "scores.csv"
+    words = [str(table) if word == "scores.csv" else word for word in shlex.split(command)]
+    assert run(words[1:]) == 0
+    assert len(table.read_text().splitlines()) == 1 + 2

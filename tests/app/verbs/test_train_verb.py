@@ -3,6 +3,7 @@ import shutil
 import subprocess
 import sys
 
+import pyarrow.parquet as pq
 import pytest
 
 import made_up
@@ -349,3 +350,31 @@ def test_a_store_whose_metadata_have_own_labels_goes_all_the_way(tmp_path, capsy
     assert run(["card", out, "--out", str(tmp_path / "card"), "--data", store]) == 0
     assert run(["inspect", store]) == 0
     assert Run.open(out).report().labels == ("rye", "oat")
+
+
+def test_the_labels_of_the_metadata_in_a_store_are_those_of_the_model(tmp_path, caplog):
+    store, out = made_up.write_store(tmp_path / "store"), tmp_path / "run"
+    file = store / "metadata.parquet"
+    rows = pq.read_table(file).to_pylist()
+    own = [{**row, "labels": ["wheat", "barley"][number % 2 :]} for number, row in enumerate(rows)]
+    made_up.write_metadata(file, own)
+
+    with caplog.at_level("INFO", "reben"):
+        assert run(["train", "--data", str(store), "--out", str(out), *TINY]) == 0
+
+    assert "Its 2 labels: barley; wheat." in caplog.text
+    done = Run.open(out)
+    assert done.config.labels == done.dataset().table.labels == ("barley", "wheat")
+    assert run(["evaluate", str(out), "--device", "cpu"]) == 0
+    assert done.report().labels == ("barley", "wheat")
+    table = tmp_path / "scores.csv"
+    assert run(["predict", str(out), str(store), "--out", str(table), "--no-geometry"]) == 0
+    assert table.read_text().splitlines()[0].split(",")[1:3] == ["barley", "wheat"]
+    assert run(["train", "--resume", str(out)]) == 0
+
+
+def test_a_filter_that_leaves_nothing_is_not_said_to_be_of_another_place(store, trained, capsys):
+    assert run(["train", "--resume", trained, "--season", "autumn"]) == 2
+    said = capsys.readouterr().err
+    assert "Use fewer filters." in said
+    assert "--data STORE" not in said

@@ -3,9 +3,11 @@
 With --out, many patches are written into a table; without it, one is shown on the screen.
 """
 
+import shlex
 from collections.abc import Callable
 from dataclasses import fields, replace
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -97,7 +99,8 @@ def predict(  # noqa: PLR0913 - all but the first two are flags
         }
         _require_unset("It is for tables: name one with --out FILE.", **changed)
     classifier = open_model(model, device, bands=bands)
-    values, true_labels = _read_one(inputs, patch, classifier.bands, files)
+    command = partial(_command_for_table, model, inputs, bands, files)
+    values, true_labels = _read_one(inputs, patch, classifier.bands, files, command)
     scores = classifier.predict(values)
     if as_json:
         rows = [{"label": label, "score": score} for label, score in scores.top(top)]
@@ -222,7 +225,11 @@ def _patches_in(inputs: tuple[Path, ...], bands: BandSet, flags: _Flags) -> "Dat
 
 
 def _read_one(
-    inputs: tuple[Path, ...], patch: str | None, bands: BandSet, flags: FileFlags
+    inputs: tuple[Path, ...],
+    patch: str | None,
+    bands: BandSet,
+    flags: FileFlags,
+    command: Callable[[], str],
 ) -> tuple[dict[str, "NDArray[Any]"], list[str] | None]:
     """Return the raw values of one patch, and its true labels where they are known."""
     from reben.data.store import is_store
@@ -238,31 +245,52 @@ def _read_one(
             f"--patch {patch} names a patch of a store, but {inputs[0]} is none (it holds no "
             f"data.mdb). Leave --patch out for a patch folder."
         )
-    if inputs[0].is_file() and len(inputs) == 1:
-        from reben.data.patch_folders.multiband import read_multiband
-
-        return read_multiband(inputs[0], bands, names=flags.names, resample=flags.resample), None
-    return _read_folders(inputs, bands, flags), None
+    return _read_files(inputs, bands, flags, command), None
 
 
-def _read_folders(
-    inputs: tuple[Path, ...], bands: BandSet, flags: FileFlags
+def _read_files(
+    inputs: tuple[Path, ...], bands: BandSet, flags: FileFlags, command: Callable[[], str]
 ) -> dict[str, "NDArray[Any]"]:
-    """Return the bands of the folders of one patch."""
-    from reben.data.patch_folders.folder import read_patch_folder
-
-    if flags.s1 is None and not flags.metadata:
-        return read_patch_folder(*inputs)
+    """Return the bands of the only patch at or below the inputs."""
+    from reben.data.patch_folders.folder import band_sensor, read_patch_folder
+    from reben.data.patch_folders.multiband import read_multiband
     from reben.data.patch_folders.tree import PatchTree
 
-    places = list(PatchTree(inputs[:1], bands, flags.s1, flags.metadata))
-    if len(places) != 1 or len(inputs) != 1:
+    if len(inputs) == 1 and inputs[0].is_file():
+        return read_multiband(inputs[0], bands, names=flags.names, resample=flags.resample)
+    paired = flags.s1 is not None or bool(flags.metadata)
+    if not paired and (
+        len(inputs) > 1
+        or not inputs[0].is_dir()
+        or any(band_sensor(file.name) for file in inputs[0].iterdir())
+    ):
+        return read_patch_folder(*inputs)
+    places = list(islice(PatchTree(inputs, bands, flags.s1, flags.metadata), 2))
+    if len(places) > 1:
         raise ConfigError(
-            f"There are {len(places)} patches in {inputs[0]}. Name one, or a table: --out FILE."
+            f"There are several patches in {' and '.join(map(str, inputs))}, for example "
+            f"{places[0].paths[0]}. Name one, or write a table of all. Type: {command()}"
         )
+    if not places:
+        return read_patch_folder(*inputs)  # which says what there should be
     if places[0].problem is not None:
         raise places[0].problem
+    if places[0].is_file:
+        file = Path(places[0].paths[0])
+        return read_multiband(file, bands, names=flags.names, resample=flags.resample)
     return read_patch_folder(*places[0].paths)
+
+
+def _command_for_table(
+    model: str, inputs: tuple[Path, ...], bands: str | None, files: FileFlags
+) -> str:
+    """Return the command that predicts all patches of the inputs."""
+    words = ["reben", "predict", model, *map(str, inputs), "--out", "scores.csv"]
+    given = {"--bands": bands, "--s1": files.s1, "--band-names": files.band_names}
+    words += [f"{flag}={value}" for flag, value in given.items() if value is not None]
+    words += [f"--metadata={file}" for file in files.metadata]
+    words += [] if files.resample == "exact" else [f"--resample={files.resample}"]
+    return shlex.join(words)
 
 
 def _read_from_store(

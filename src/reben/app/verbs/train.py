@@ -115,10 +115,12 @@ def train(  # noqa: PLR0913 - all are flags
                 store,
                 settings.bands,
                 metadata=patches.metadata or listed,
-                labels=settings.label_names,
+                labels=settings.label_names if settings.labels or run is not None else None,
                 label_table=table,
                 **filters,
             )
+            if run is None and dataset.table.labels != settings.label_names:
+                settings = dataclasses.replace(settings, labels=dataset.table.labels)
             for split in ("train", "validation") if patches.strict else ():
                 dataset[split].require_whole()
         done = fit(

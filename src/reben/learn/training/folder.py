@@ -91,10 +91,12 @@ def begin(
         write_statistics(statistics, out / STATISTICS_FILE)
         recorder.say(f"Band statistics: {statistics.source}.")
     recorder.write()
+    own = f" Its {len(config.labels)} labels: {'; '.join(config.labels)}." if config.labels else ""
     recorder.say(
         f"Training {config.backbone} on {facts['num_train']} patches with bands {config.bands}, "
         f"validating on {facts['num_validation']}: up to {config.epochs} epochs, "
-        f"{facts['total_steps']} steps, {facts['warmup_steps']} of them warm-up, on {device.type}."
+        f"{facts['total_steps']} steps, {facts['warmup_steps']} of them warm-up, on "
+        f"{device.type}.{own}"
     )
     for split, labels in facts["absent_labels"].items():
         if labels:
