@@ -18,6 +18,7 @@ from reben.errors import AreaError, ConfigError, OutputError
 from reben.model.classifier import Classifier
 from reben.predict.scene import predict_scene
 from reben.scene.cut import cut_patches
+from reben.scene.opening import Opening
 from reben.spec.bands import PIXEL_METRES
 from reben.spec.labels import LABELS
 from scene.made_up_product import make_safe, write_tiff
@@ -167,6 +168,19 @@ def test_backscatter_is_cut_at_the_same_place_into_a_tree_of_its_own(made, tmp_p
     trees = [str(tmp_path / "out" / "S2"), "--s1", str(tmp_path / "out" / "S1")]
     assert run(["predict", str(model), *trees, "--out", str(tmp_path / "a.csv")]) == 0
     assert [row["id"] for row in rows_of(tmp_path / "a.csv")] == ["a_1"]
+
+
+def test_where_no_backscatter_was_measured_a_patch_has_none(made, tmp_path):
+    stored = np.random.default_rng(0).normal(-12, 2, (HEIGHT, WIDTH)).astype(np.float32)
+    stored[:, :130] = np.nan
+    for band in ("VV", "VH"):
+        write_tiff(tmp_path / "s1" / f"x_{band}.tif", stored, left=LEFT, top=TOP)
+    at = write_features(tmp_path / "a.geojson", [point(180, 180)])
+    told = Opening(sentinel1_unit="db", sentinel1_quantity="sigma0")
+    cut_patches(made.path, at, tmp_path / "out", sentinel1=tmp_path / "s1", opening=told)
+    for band in ("VV", "VH"):
+        with rasterio.open(tmp_path / "out" / "S1" / "a_1" / f"a_1_{band}.tif") as file:
+            np.testing.assert_allclose(file.read(1), stored[120:240, 120:240], atol=1e-5)
 
 
 def test_patches_of_another_size_are_cut(made, tmp_path):

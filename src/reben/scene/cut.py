@@ -287,6 +287,10 @@ def _cut_one(scene: Scene, spot: _Spot, pixels: int, max_bad: float, folder: Pat
     bad = float((part.read_mask(0, pixels) != GOOD).mean())
     if bad > max_bad:
         return f"{bad:.0%} of its pixels have no data, or are hidden by clouds or shadow"
+    radar = [name for name in bands if sensor(name) == "Sentinel-1"]
+    if bad and radar:  # where nothing was measured, a scene has the mean of the training data
+        unknown = part.for_bands(radar).read_mask(0, pixels) != GOOD
+        bands |= {name: np.where(unknown, np.float32(np.nan), bands[name]) for name in radar}
     for name, values in bands.items():
         place = folder / FOLDERS[sensor(name)] / spot.name
         place.mkdir(parents=True, exist_ok=True)
