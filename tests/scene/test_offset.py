@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from reben.errors import OffsetConflictError, ProductError
+from reben.errors import OffsetConflictError, PixelValueError, ProductError
 from reben.scene.offset import (
     OffsetAndScale,
     ScaleStatement,
@@ -115,3 +115,8 @@ def test_a_statement_about_the_files_themselves_decides():
 
     assert decided == OffsetAndScale(0, 10_000, "flag", (left,))
     assert decide("B02", "item", [left, flag], -1000).unused == (flag,)
+
+
+def test_reflectances_have_a_cure_for_files():
+    with pytest.raises(PixelValueError, match=r"gdal_translate -ot Float32 -scale 0 1 0 10000 "):
+        OffsetAndScale(0, 10_000, "").apply(np.array([[0.1, 0.3]]), "B02 of a file")

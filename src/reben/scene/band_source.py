@@ -230,9 +230,10 @@ def _open(path: str, name: str) -> Any:  # noqa: ANN401 - rasterio has no types
                     return rasterio.open(path, driver=driver)
             except raster_errors() as error:
                 errors.append(_reason(error, path, name))
-    raise ProductError(
-        f"Cannot open {name}: {errors[0]}. It should be a GeoTIFF or JPEG 2000 file."
-    )
+    cure = "It should be a GeoTIFF or JPEG 2000 file."
+    if path.startswith(("/vsicurl", "/vsis3", "/vsigs", "/vsiaz")):
+        cure += " Check the address and the connection, and that you may read it."
+    raise ProductError(f"Cannot open {name}: {errors[0]}. {cure}")
 
 
 def _require_file(path: str, name: str) -> None:

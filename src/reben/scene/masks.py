@@ -58,7 +58,9 @@ def mask_of(classes: NDArray[Any], name: str) -> NDArray[np.uint8]:
     if not is_class.all():
         raise ProductError(
             f"The scene classification of {name} holds the value {classes[~is_class][0]:g}; it has "
-            f"classes 0 to {len(CLASS_NAMES) - 1}. Remove the file, or replace it by the right one."
+            f"classes 0 to {len(CLASS_NAMES) - 1}. If that marks pixels without data, declare it: "
+            f"gdal_edit.py -a_nodata {classes[~is_class][0]:g} FILE. Else remove the "
+            "classification, or replace it by the right one."
         )
     mask: NDArray[np.uint8] = _MASK_OF_CLASS[classes.astype(np.uint8, copy=False)]
     return mask

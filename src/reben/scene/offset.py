@@ -293,7 +293,8 @@ def _refuse_reflectance(stored: NDArray[Any], quantification: float, name: str) 
     if quantification >= 100 and 0 < largest <= LARGEST_REFLECTANCE:
         raise PixelValueError(
             f"{name}: the largest value is {largest:.4g}, which looks like reflectances of 0..1. "
-            "Pass digital numbers: open the file without scaling, or multiply by 10000."
+            "Pass digital numbers: open the file without scaling, or multiply by 10000: of a file, "
+            "gdal_translate -ot Float32 -scale 0 1 0 10000 IN.tif OUT.tif"
         )
 
 

@@ -272,6 +272,8 @@ WKT = rasterio.crs.CRS.from_epsg(32733).to_wkt()
         lambda item: item.assign_coords({"epsg": ("time", [32733])}),
         lambda item: item.assign(crs=((), b"", {"crs_wkt": WKT})),
         lambda item: item.assign(crs=((), b"", {"spatial_ref": WKT})),
+        # As dataset.where leaves it.
+        lambda item: item.assign(crs=("x", np.zeros(item.sizes["x"]), {"crs_wkt": WKT})),
         lambda item: item.assign_attrs(crs="EPSG:32733"),
         lambda item: item.assign_attrs(crs="+init=epsg:32733"),
         lambda item: item.assign_attrs(crs="epsg:32733"),

@@ -106,6 +106,18 @@ def test_a_classification_with_other_classes_is_refused(tmp_path):
         scene.read_mask(0, 6)
 
 
+@pytest.mark.parametrize(
+    ("other", "sensed"), [("20230821T101031", "2023-08-21T10:10:31Z"), ("20230822T101031", None)]
+)
+def test_names_of_files_that_agree_tell_when_they_were_sensed(tmp_path, other, sensed):
+    make_band_folder(tmp_path, bands=("B02", "B03"))
+    for band, time in (("B02", "20230821T101031"), ("B03", other)):
+        (tmp_path / f"{band}.tif").rename(tmp_path / f"T33UUP_{time}_{band}_10m.tif")
+
+    with open_scene(tmp_path, boa_offset=0) as scene:
+        assert scene.about.get("sensing_time") == sensed
+
+
 # Grids --------------------------------------------------------------------------------------------
 
 

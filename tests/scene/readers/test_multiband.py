@@ -10,6 +10,7 @@ from reben.errors import (
     BandsMismatchError,
     ConfigError,
     MissingBandError,
+    ProductError,
     UnknownBandError,
     UnknownOffsetError,
 )
@@ -125,3 +126,29 @@ def test_exports_of_earth_engine_are_read_in_every_type_and_with_any_fill(
     assert (mask[:, :12] == 1).all()
     assert (mask[:20, 12:] == 2).all()
     assert not mask[20:, 12:].any()
+
+
+def test_the_cure_for_an_undeclared_number_in_the_classification_helps(tmp_path):
+    path = write(tmp_path / "s.tif")
+    with rasterio.open(path, "r+") as file:
+        pixels = file.read()
+        pixels[:, :60, 60:120] = 65_535
+        file.write(pixels)
+    with (
+        open_scene(path, boa_offset=0) as scene,
+        pytest.raises(ProductError, match=r"gdal_edit\.py -a_nodata 65535 FILE"),
+    ):
+        scene.read_mask(0, 60)
+
+    with rasterio.open(path, "r+") as file:
+        file.nodata = 65_535  # what gdal_edit.py does
+    with open_scene(path, boa_offset=0) as scene:
+        mask = scene.read_mask(0, 60)
+    assert (mask == 1).sum() == (mask[:, 60:120] == 1).sum() == 60 * 60
+
+
+def test_other_polarisations_are_not_renamed(tmp_path):
+    path = write(tmp_path / "s.tif", names=("HH", "HV", "angle", ""))
+    with pytest.raises(MissingBandError, match="use VV and VH, and HH and HV are") as caught:
+        open_scene(path)
+    assert "--band-names" not in str(caught.value)

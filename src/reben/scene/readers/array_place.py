@@ -47,10 +47,10 @@ def crs_of(item: "Dataset | DataArray") -> str:
     is reprojected.
     """
     variables: Any = getattr(item, "data_vars", {})
-    scalars = [
-        variable for variable in (*item.coords.values(), *variables.values()) if variable.size == 1
-    ]
-    for variable in scalars:
+    every = [*item.coords.values(), *variables.values()]
+    scalars = [variable for variable in every if variable.size == 1]
+    # A mask of the whole Dataset (dataset.where) gives a grid mapping the size of the others.
+    for variable in (*scalars, *every):
         for key in _WKT_KEYS:
             if isinstance(variable.attrs.get(key), str):
                 return str(variable.attrs[key])

@@ -1,5 +1,6 @@
 """Bands together in one GeoTIFF."""
 
+import re
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +12,8 @@ from reben.scene.band_source import BandFile
 from reben.scene.offset import check_given_offset
 from reben.scene.sources import BandSources, closed_on_error
 from reben.spec.bands import S1, S2_FULL
+
+_OTHER_POLARISATION = re.compile(r"(?<![A-Za-z])H[HV](?![A-Za-z])", re.IGNORECASE)
 
 
 def read_multiband(
@@ -31,6 +34,12 @@ def read_multiband(
     places = name_bands(path, descriptions, names, (CLASSIFICATION,))
     wanted = {band: place for band, place in places.items() if band in (*S2_FULL, CLASSIFICATION)}
     if not set(wanted) - {CLASSIFICATION}:
+        called = cut(", ".join(text or "(no name)" for text in descriptions), 200)
+        if any(_OTHER_POLARISATION.search(text or "") for text in descriptions):
+            raise MissingBandError(
+                f"The bands of {path} are called {called}. Models with Sentinel-1 use VV and VH, "
+                "and HH and HV are other measurements. Use a product of VV and VH of that place."
+            )
         usual = usual_names(len(descriptions))
         more = ""
         if usual == ",".join(S1):
@@ -44,7 +53,6 @@ def read_multiband(
                 ", and if no tag states their offset: --boa-offset -1000 for ESA's numbers since "
                 "processing baseline 04.00, --boa-offset 0 for reflectance x 10000"
             )
-        called = cut(", ".join(text or "(no name)" for text in descriptions), 200)
         raise MissingBandError(
             f"{path} has no Sentinel-2 band by name; its {len(descriptions)} bands are called "
             f"{called}. Name all of them in their order, - for one to skip, for example "

@@ -31,6 +31,7 @@ from reben.spec.band_names import CLASSIFICATION
 from reben.spec.bands import S2_FULL
 from reben.support.bounds import MAX_XML_BYTES, read_file
 from reben.support.json_files import read_json
+from reben.support.times import time_in
 
 _XML_FILES = (METADATA_FILE, "MTD_TL.xml", "metadata.xml")
 _JSON_FILES = {"tileInfo.json": "productName", "productInfo.json": "name"}
@@ -70,10 +71,16 @@ def read_folder(folder: Path, boa_offset: float | None = None) -> BandSources:
             lambda band: [*known.said(band), *sources[band].statements],
             boa_offset,
             where=f"{folder.name}/..._{{band}}.tif",
-            about={"source": "one file per band", **known.about},
+            about={"source": "one file per band", **_sensed(paths.values()), **known.about},
         )
     safe = known.safe
     return found if safe is None else replace(found, no_data=safe.no_data, saturated=safe.saturated)
+
+
+def _sensed(paths: Iterable[Path]) -> dict[str, str]:
+    """Return when a scene was acquired, where the names of its files agree on it."""
+    times = {when for path in paths if (when := time_in([path.name]))}
+    return {"sensing_time": f"{times.pop():%Y-%m-%dT%H:%M:%SZ}"} if len(times) == 1 else {}
 
 
 def product_in(folder: Path) -> Path:

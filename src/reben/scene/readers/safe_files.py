@@ -211,7 +211,8 @@ def _refuse_without_metadata(product: Path, *, is_level_1c: bool) -> NoReturn:
         refuse_level_1c(product)
     raise ProductError(
         f"{product} has no {METADATA_FILE}, the metadata file at the top of a Sentinel-2 level-2A "
-        "product. Pass the .SAFE folder itself or a zip of it."
+        "product. Pass the .SAFE folder itself or a zip of it. Of a part of one, or of single "
+        "files of bands, unpack the zip and pass the folder."
     )
 
 
