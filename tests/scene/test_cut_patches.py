@@ -170,6 +170,15 @@ def test_backscatter_is_cut_at_the_same_place_into_a_tree_of_its_own(made, tmp_p
     assert [row["id"] for row in rows_of(tmp_path / "a.csv")] == ["a_1"]
 
 
+def test_splits_and_countries_of_the_features_are_kept(made, tmp_path):
+    shapes, given = [point(180, 180), point(240, 180)], {"split": ["train", "test"]}
+    at = write_features(tmp_path / "a.geojson", shapes, labels=["a", "b"], **given)
+    cut_patches(made.path, at, tmp_path / "out")
+    rows = rows_of(tmp_path / "out" / "labels.csv")
+    assert [(row["patch_id"], row["split"]) for row in rows] == [("a_1", "train"), ("a_2", "test")]
+    assert "country" not in rows[0]
+
+
 def test_where_no_backscatter_was_measured_a_patch_has_none(made, tmp_path):
     stored = np.random.default_rng(0).normal(-12, 2, (HEIGHT, WIDTH)).astype(np.float32)
     stored[:, :130] = np.nan

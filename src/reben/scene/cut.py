@@ -4,8 +4,8 @@
 
     S2/<patch>/<patch>_B02.tif   digital numbers without offset, uint16, at native size
     S1/<patch>/<patch>_VV.tif    backscatter in dB, float32
-    labels.csv                   patch_id, labels (separated by semicolons), geometry (WKT in
-                                 degrees); patches.csv where the features have no labels
+    labels.csv                   patch_id, labels (separated by semicolons), split and country,
+                                 geometry (WKT in degrees); patches.csv for features without labels
     cut.json                     what was cut, how, and what was left out
 
 No pixel is resampled: patches begin where pixels of 60 m do.
@@ -14,7 +14,7 @@ No pixel is resampled: patches begin where pixels of 60 m do.
 import csv
 import io
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -40,6 +40,8 @@ from reben.support.bounds import MAX_NAME_BYTES
 from reben.support.times import copernicus_notice
 
 LABELS_COLUMN = "labels"
+_KEPT = ("split", "country")
+"""Columns of the features that encode takes, too."""
 MAX_BAD = 0.25
 """Share of bad pixels above which a patch is left out."""
 FOLDERS: dict[Sensor, str] = {"Sentinel-2": "S2", "Sentinel-1": "S1"}
@@ -125,6 +127,8 @@ def cut_patches(  # noqa: PLR0913 - all after the third are named
     found = features if isinstance(features, Features) else read_features(features)
     names = _names(found, id_column)
     labels = _labels(found, labels_column)
+    columns = {} if labels is None else {LABELS_COLUMN: labels}
+    columns |= {one: _column(found, one, "") for one in _KEPT if one in found.table.column_names}
     keywords = (opening or Opening()).keywords
     with (
         atomic_folder(out) as folder,
@@ -151,7 +155,7 @@ def cut_patches(  # noqa: PLR0913 - all after the third are named
                 "--size, a higher --max-bad, or leave --within out."
             )
         about = _about(scene)
-        _write_table(folder, written, labels, scene.grid, pixels)
+        _write_table(folder, written, columns, scene.grid, pixels)
         result = CutPatches(Path(out), tuple(spot.name for spot in written), left_out, about)
         told = {
             "reben_version": version("reben"), "product": scene.name, **about,
@@ -321,12 +325,16 @@ def _write_band(path: Path, name: str, values: NDArray[Any], grid: Grid) -> None
 
 
 def _write_table(
-    folder: Path, spots: Sequence[_Spot], labels: list[str] | None, grid: Grid, pixels: int
+    folder: Path,
+    spots: Sequence[_Spot],
+    columns: Mapping[str, Sequence[Any]],
+    grid: Grid,
+    pixels: int,
 ) -> None:
-    """Write names, labels and outlines in degrees."""
+    """Write names, columns of the features, and outlines in degrees."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["patch_id", *([] if labels is None else ["labels"]), "geometry"])
+    writer.writerow(["patch_id", *columns, "geometry"])
     for spot in spots:
         ends = spot.left + pixels, spot.top + pixels
         corners = [(spot.left, spot.top), (spot.left, ends[1]), ends, (ends[0], spot.top)]
@@ -334,6 +342,8 @@ def _write_table(
             grid.crs, *np.transpose([grid.point(*corner) for corner in (*corners, corners[0])])
         )
         ring = ", ".join(f"{x:.7f} {y:.7f}" for x, y in zip(longitudes, latitudes, strict=True))
-        told = [] if labels is None else [labels[spot.feature]]
+        told = (values[spot.feature] for values in columns.values())
         writer.writerow([spot.name, *told, f"POLYGON (({ring}))"])
-    write_text(folder / ("patches.csv" if labels is None else "labels.csv"), text.getvalue())
+    write_text(
+        folder / ("labels.csv" if LABELS_COLUMN in columns else "patches.csv"), text.getvalue()
+    )
