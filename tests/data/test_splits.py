@@ -148,3 +148,10 @@ def test_neighbours_in_two_splits_are_said_with_counts(caplog):
     with caplog.at_level(logging.WARNING):
         assign_splits(table(grid("33UUP", "35VLG", "29SNC", step=3)), "random", seed=1)
     assert not caplog.text  # two patches lie between any two of these
+
+
+@pytest.mark.parametrize(("by", "cure"), [("tile", "block or random"), ("block", "Split random")])
+def test_too_few_units_are_cured_by_smaller_ones(by, cure):
+    names = [f"S2A_MSIL2A_20170613T101031_N9999_R022_T33UUP_26_{row}" for row in range(6)]
+    with pytest.raises(MetadataError, match=cure):
+        assign_splits(pa.table({"patch_id": names}), by=by)

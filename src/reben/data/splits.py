@@ -99,7 +99,9 @@ def assign_splits(
     splits = [split_of[unit] for unit in units]
     found = find_neighbours(where, splits)
     if found is not None and any(found.counts.values()):
-        cure = "" if by == "tile" else "; to keep them together: by tile"
+        cure = {"block": "; by tile, fewer do", "random": "; by block or tile, fewer do"}.get(
+            by, ""
+        )
         logger.warning("Split by %s: %s. Figures will be too good%s.", by, found, cure)
     return splits
 
@@ -184,9 +186,11 @@ def _share_out(
     """Return the split of each unit: in a seeded order, each goes where most is lacking."""
     empty = {at for at, share in enumerate(shares) if share > 0}
     if len(sizes) < len(empty):
+        smaller = {"tile": "Split by block or random", "block": "Split random"}
+        cure = smaller.get(by, f"Take {len(empty)} patches at least")
         raise MetadataError(
-            f"There are {len(sizes)} units to split by {by} and {len(empty)} splits. Split by "
-            "something smaller: block, or random; or give shares of 0."
+            f"There are {len(sizes)} units to split by {by} and {len(empty)} splits. {cure}, or "
+            "give shares of 0."
         )
     lacking = shares * sum(sizes.values())
     split_of: dict[Hashable, Split] = {}
