@@ -306,7 +306,7 @@ def test_the_data_are_those_that_their_owner_describes(text, folder):
 def test_data_that_nobody_describes_are_asked_for_and_nothing_is_written(run, report, tmp_path):
     store = made_up.write_store(tmp_path / "store", num_train=5, num_test=4)
     (store / "data.toml").unlink()
-    with pytest.raises(MetadataError, match=r"Nothing says what data set .* Write \S+/data\.toml"):
+    with pytest.raises(MetadataError, match=r"Nothing says what data set .* > \S+/data\.toml"):
         plain_card(run, report, tmp_path / "card", dataset=open_dataset(store))
     assert not (tmp_path / "card").exists()
 

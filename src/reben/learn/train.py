@@ -31,6 +31,7 @@ from reben.learn.training.optimiser import default_warmup, require_schedule
 from reben.spec.labels import LABELS
 from reben.support.atomic import output_error
 from reben.support.plain_json import to_plain
+from reben.support.quiet import quieter
 
 if TYPE_CHECKING:
     from lightning.fabric import Fabric
@@ -165,7 +166,8 @@ def _train(  # noqa: PLR0913 - those of `train`, checked
         require_same_steps(resuming.checkpoint, facts["total_steps"], config)
     training = _training(config, start.classifier, loaders[0].dataset, facts)
     recorder = RunRecorder(out, config, facts, progress)
-    with _quiet_lightning():
+    # Lightning's messages are about processes and hardware.
+    with quieter("lightning.fabric", logging.WARNING):
         fabric = build_fabric(config)
         if recorder.writes:
             recorder.note_effect(what_is_in_effect(config, start, fabric, facts["num_train"]))
@@ -367,15 +369,3 @@ def _told(error: Exception, training: "Training", folder: Path) -> Exception:
     if isinstance(error, OSError) and error.errno in _CANNOT_WRITE:
         return output_error(folder, error)
     return error
-
-
-@contextmanager
-def _quiet_lightning() -> Iterator[None]:
-    """Keep Lightning's messages about processes and hardware out of the log."""
-    fabric = logging.getLogger("lightning.fabric")
-    level = fabric.level
-    fabric.setLevel(logging.WARNING)
-    try:
-        yield
-    finally:
-        fabric.setLevel(level)

@@ -3,8 +3,7 @@
 import logging
 import re
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -28,6 +27,7 @@ from reben.scene.search import is_stac
 from reben.spec.band_names import TIFF_ENDINGS
 from reben.spec.bands import BandSet
 from reben.spec.patches import PATCH_PIXELS
+from reben.support.quiet import quieter
 
 _NOTES = {
     "band_names": "The file does not name its bands: below, --band-names has them in the usual "
@@ -99,7 +99,8 @@ def lead_to_scene(
 def _opening(path: Path, count: int, names: Sequence[str] | None, bands: BandSet) -> dict[str, Any]:
     """Return flags with which a file can be opened as a scene that has bands."""
     options: dict[str, Any] = {"band_names": names}
-    with _quiet():
+    # What is said of a scene is said when it is predicted.
+    with quieter("reben.scene", logging.ERROR):
         while True:
             try:
                 scene = open_scene(path, **options)
@@ -127,15 +128,3 @@ def _cure(error: ProductError, options: Mapping[str, Any], count: int) -> dict[s
     if isinstance(error, OffsetConflictError) and later:
         return {"boa_offset": 0}
     return {"reproject": True} if type(error) is GridError and "reproject" not in options else {}
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the log of trials to itself: what is said of a scene is said when it is predicted."""
-    log = logging.getLogger("reben.scene")
-    level = log.level
-    log.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        log.setLevel(level)

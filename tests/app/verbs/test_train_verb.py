@@ -343,8 +343,10 @@ def test_a_store_whose_metadata_have_own_labels_goes_all_the_way(tmp_path, capsy
     names = tmp_path / "names.txt"
     names.write_text("rye\noat\n")
 
-    assert run(["train", "--data", store, "--out", out, *TINY]) == 2
-    assert "unknown label 'oat'; 'rye'" in capsys.readouterr().err
+    other = tmp_path / "other"
+    assert run(["train", "--data", store, "--out", str(other), *TINY]) == 0
+    assert "Its 2 labels: oat; rye" in capsys.readouterr().err
+    assert Run.open(other).config.label_names == ("oat", "rye")
     assert run(["train", "--data", store, "--out", out, *TINY, "--labels", str(names)]) == 0
     assert run(["evaluate", out, "--data", store, "--rounds", "0", "--no-figures"]) == 0
     assert run(["card", out, "--out", str(tmp_path / "card"), "--data", store]) == 0

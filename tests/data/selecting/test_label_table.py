@@ -72,7 +72,7 @@ def test_a_table_with_splits_needs_no_metadata(tmp_path):
     ("lines", "said"),
     [
         (["patch,labels", "x,rye"], "lacks the column patch_id. It has patch, labels"),
-        (["patch_id,label", "x,rye"], "lacks the column labels"),
+        (["patch_id,crop", "x,rye"], "lacks the column labels"),
         (["patch_id,labels", "elsewhere,rye"], "no column split, and the store has no metadata"),
         (["patch_id,labels,split", "x,rye,val"], "No split 'val'. Known: train, validation"),
         (["patch_id,labels,split", "x,rye,test", "x,oat,test"], "x occurs more than once"),

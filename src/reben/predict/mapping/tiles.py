@@ -5,7 +5,7 @@ Axes: Y rows of cells, X columns of cells, K labels.
 
 import logging
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -27,6 +27,7 @@ from reben.predict.windows import Plan
 from reben.scene.masks import GOOD, NO_DATA, OBSCURED
 from reben.scene.opening import Opening
 from reben.scene.product import open_scene
+from reben.support.quiet import quieter
 
 Composite = Literal["median", "scores"]
 COMPOSITES: tuple[Composite, ...] = ("median", "scores")
@@ -73,7 +74,8 @@ class _Rows(dict[int, ScenePart]):
 def do_tile(task: TileTask) -> Iterator[int]:
     """Do a tile, keep its part, and yield how many windows it has."""
     classifier = _fast_model(task.model, task.device)
-    with ExitStack() as stack, _once_is_enough():
+    # What is said of each product was said when they were looked at.
+    with ExitStack() as stack, quieter("reben.scene", logging.ERROR):
         looks = _looks(task, stack)
         groups = [looks] if task.composite == "median" else [[look] for look in looks]
         parts = [_score(task, classifier, group) for group in groups]
@@ -169,15 +171,3 @@ def mean_of(parts: Sequence[MapPart], max_bad: float) -> MapPart:
         counts=np.max([part.counts for part in parts], axis=0),
         looks=np.sum([part.looks for part in parts], axis=0, dtype=np.float32),
     )
-
-
-@contextmanager
-def _once_is_enough() -> Iterator[None]:
-    """Leave out what is said of each product: it was said when they were looked at."""
-    log = logging.getLogger("reben.scene")
-    level = log.level
-    log.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        log.setLevel(level)
