@@ -254,8 +254,7 @@ def test_rows_from_south_to_north_are_refused(tmp_path):
 
 def test_a_damaged_chunk_is_named(tmp_path):
     made = make_zarr(tmp_path, bands=("B02",))
-    for chunk in (made.path / "measurements/reflectance/r10m/b02").glob("[0-9]*"):
-        chunk.write_bytes(b"damaged")
+    (made.path / "measurements/reflectance/r10m/b02/0.0").write_bytes(b"damaged")
     with (
         open_scene(made.path, trust_offset=True) as scene,
         pytest.raises(ProductError, match=r"chunk .*r10m/b02/0\.0 is damaged"),
