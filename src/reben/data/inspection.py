@@ -213,11 +213,12 @@ def verify_store(
     num_values = num_bytes = num_problems = 0
     problems: list[StoreProblem] = []
     while some := list(islice(names, _AT_ONCE)):
-        with read_transaction(store.path) as (transaction, _):
+        with read_transaction(store.path) as (transaction, environment):
             for name in some:
                 value = transaction.get(name.encode()) or b""
                 num_bytes += len(value)
                 reason = find_problem(name, value, own)
+                environment.pages.count_value(value)
                 if reason is not None:
                     num_problems += 1
                     problems.extend([StoreProblem(name, reason)][: MAX_LISTED - len(problems)])

@@ -122,7 +122,7 @@ class Store:
         if not name:
             raise MissingPatchError(NO_PARTNER)
         key = encoded(name)
-        with self._reading() as transaction:
+        with read_transaction(self.path) as (transaction, self._environment):
             blob = None if key is None else transaction.get(key)
             if blob is None:
                 num_values = transaction.stat()["entries"]
@@ -138,7 +138,9 @@ class Store:
                     f"Patch {name} in the store {self.path} lacks {', '.join(missing)}; "
                     f"it has {', '.join(places)}."
                 )
-            return {band: view_tensor(blob, places[band]).copy() for band in wanted}
+            found = {band: view_tensor(blob, places[band]).copy() for band in wanted}
+            self._environment.pages.count_value(blob)
+            return found
 
     @contextmanager
     def _reading(self) -> Iterator["lmdb.Transaction"]:

@@ -1,5 +1,7 @@
 import json
 import struct
+import subprocess
+import sys
 import threading
 from dataclasses import replace
 
@@ -11,7 +13,7 @@ from hypothesis import strategies as st
 
 from made_up import TILE, band, patch, patch_id, row, s1_name, write_metadata, write_store
 from reben.data.loader import Loader, RawLoader
-from reben.data.loading.fill import BandAddresses
+from reben.data.loading.addresses import BandAddresses
 from reben.data.metadata import PatchTable
 from reben.data.opening import open_dataset
 from reben.data.preprocess import Preprocess
@@ -98,6 +100,25 @@ def test_addresses_point_at_the_first_values(tmp_path):
                     )
                 )
                 np.testing.assert_array_equal(memory, band(name, number).ravel()[:5])
+
+
+WRITE = """
+import sys, lmdb
+with lmdb.open(sys.argv[1], map_size=1 << 26) as environment, environment.begin(write=True) as all:
+    all.put(sys.argv[2].encode(), sys.stdin.buffer.read())
+"""
+
+
+def test_a_value_that_another_process_replaced_between_epochs_is_read_anew(tmp_path):
+    folder = write_blobs(tmp_path, pair_blobs(0, S2_FULL.names), 1)
+    loader = RawLoader(open_dataset(folder, S2), 1)
+    for number in (0, 3):  # the order of tensors changes as well as their values
+        content = blob(patch(number), S2_FULL.names[number:] + S2_FULL.names[:number])
+        command = [sys.executable, "-c", WRITE, str(folder), patch_id(0)]
+        subprocess.run(command, input=content, check=True)
+        for _ in range(2):
+            (batch,) = loader
+            np.testing.assert_array_equal(batch.bands["B12"][0], band("B12", number))
 
 
 @pytest.mark.parametrize("padding", [1, 2, 3])

@@ -7,35 +7,31 @@ dtype and size, images of 120 pixels, upsampling by repeating pixels. Everything
 Axes: B patches, C channels, h rows and w columns of a band.
 """
 
-import sys
 import weakref
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
-from typing import Any, Generic, NamedTuple, TypeVar, get_args
+from typing import Generic, NamedTuple, TypeVar
 
-import lmdb
 import numpy as np
-import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from reben.data.dataset import Dataset
+from reben.data.loading.addresses import BandAddresses
 from reben.data.loading.batch import flip
 from reben.data.preprocess import Preprocess, check_bands
-from reben.data.storage.environment import Environment, read_transaction
-from reben.data.storage.value import KINDS, TensorPlace, blob_layout
-from reben.errors import ConfigError, PixelsError, StoreError
-from reben.spec.bands import BandSet, Sensor, native_size, sensor
+from reben.data.storage.value import KINDS
+from reben.errors import ConfigError, PixelsError
+from reben.spec.bands import BandSet, native_size, sensor
 from reben.spec.patches import PATCH_PIXELS
 
 _Pixels = TypeVar("_Pixels")
 _IMAGE_DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 """The dtypes of images, in the order of the compiled loop's numbers."""
 _CACHE_LINE = 64
-_MAX_HEADERS = 4096
 
 
 class Fill(NamedTuple, Generic[_Pixels]):
@@ -188,112 +184,6 @@ def read_checked(dataset: Dataset, rows: Sequence[int]) -> dict[str, Tensor]:
             name = dataset.table.patch_ids[row]
             raise type(error)(f"Patch {name} in the store {dataset.store.path}: {error}") from None
     return {name: torch.cat([one[name].float() for one in checked]) for name in dataset.bands}
-
-
-class BandAddresses:
-    """Where the bands of patches lie in the mapped file of a store, without reading them.
-
-    A header is parsed the first time it is seen; after that a patch costs two look-ups in the store
-    and two in a dictionary, whatever the number of its bands.
-
-    It knows the usual case only: all bands present, of their usual dtype and native size. Anything
-    else is left to `read_checked`.
-    """
-
-    def __init__(self, dataset: Dataset) -> None:
-        bands = dataset.bands
-        dtypes = [KINDS[sensor(name)].dtype for name in bands]
-        sides = [native_size(name) for name in bands]
-        self.formats: NDArray[np.int64] = np.array(
-            [(side, dtype.itemsize) for side, dtype in zip(sides, dtypes, strict=True)], np.int64
-        )
-        """Native side length and bytes of a value of each band, [C, 2]."""
-        self._dataset = dataset
-        self._blobs = [_Blobs(bands, s) for s in get_args(Sensor) if bands.of_sensor(s)]
-        self._unaligned = np.array([dtype.itemsize - 1 for dtype in dtypes], np.uint64)
-        self._environment: Environment | None = None
-
-    @contextmanager
-    def find(self, rows: Sequence[int]) -> Iterator[NDArray[np.uint64] | None]:
-        """Yield where each band of each patch lies, valid until the end of the block.
-
-        Yields:
-            Addresses of first values, uint64 [B, C]; None if a band is missing or unusual.
-        """
-        # Keep the environment, so that the next batch need not open it again.
-        with read_transaction(self._dataset.store.path) as (transaction, self._environment):
-            yield self._find(transaction, rows)
-
-    def _find(
-        self, transaction: lmdb.Transaction, rows: Sequence[int]
-    ) -> NDArray[np.uint64] | None:
-        found = np.empty((len(rows), len(self.formats)), np.uint64)
-        if sys.byteorder != "little":
-            return None
-        table = self._dataset.table
-        for blobs in self._blobs:
-            names = table.s1_names if blobs.sensor == "Sentinel-1" else table.patch_ids
-            if not blobs.find(transaction, [names[row] for row in rows], found):
-                return None
-        return None if (found & self._unaligned).any() else found
-
-
-class _Layout(NamedTuple):
-    """Where the bands lie in all blobs with the same header, and the bytes of such a blob."""
-
-    offsets: NDArray[np.uint64]
-    num_bytes: int
-
-
-class _Blobs:
-    """The bands of one sensor, which lie in one blob for each patch."""
-
-    def __init__(self, bands: BandSet, of_sensor: Sensor) -> None:
-        self.sensor = of_sensor
-        self._names = bands.of_sensor(of_sensor)
-        self._columns = np.array([bands.index(name) for name in self._names])
-        self._headers: dict[bytes, _Layout] = {}
-
-    def find(
-        self, transaction: lmdb.Transaction, names: Sequence[str], found: NDArray[np.uint64]
-    ) -> bool:
-        """Write addresses into the columns of these bands; False if something is unusual."""
-        bases: list[int] = []
-        offsets: list[NDArray[np.uint64]] = []
-        for name in names:
-            blob = transaction.get(name.encode()) if name else None
-            if blob is None or len(blob) < 8:
-                return False
-            header = bytes(blob[: 8 + int.from_bytes(blob[:8], "little")])
-            layout = self._headers.get(header) or self._learn(header, blob, name)
-            if layout is None or len(blob) < layout.num_bytes:
-                return False
-            offsets.append(layout.offsets)
-            bases.append(pa.py_buffer(blob).address)
-        same = all(one is offsets[0] for one in offsets)
-        found[:, self._columns] = np.array(bases, np.uint64)[:, None] + (
-            offsets[0] if same else np.stack(offsets)
-        )
-        return True
-
-    def _learn(self, header: bytes, blob: Any, name: str) -> _Layout | None:  # noqa: ANN401 - a buffer
-        """Remember the layout of a header, if it is a usual one."""
-        if len(self._headers) >= _MAX_HEADERS:
-            self._headers.clear()
-        try:
-            places = blob_layout(blob, name)
-        except StoreError:
-            return None
-        if not all(self._is_usual(band, places.get(band)) for band in self._names):
-            return None
-        offsets = np.array([places[band].offset for band in self._names], np.uint64)
-        ends = [place.offset + place.num_values * place.dtype.itemsize for place in places.values()]
-        layout = self._headers[header] = _Layout(offsets, max(ends))
-        return layout
-
-    def _is_usual(self, band: str, place: TensorPlace | None) -> bool:
-        dtype, side = KINDS[self.sensor].dtype, native_size(band)
-        return place is not None and place.dtype == dtype and place.shape == (side, side)
 
 
 class Buffers:

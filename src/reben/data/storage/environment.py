@@ -19,6 +19,7 @@ from typing import IO
 
 import lmdb
 
+from reben.data.storage.mapped import MappedPages
 from reben.data.storage.tree import (
     DamageError,
     ForeignError,
@@ -47,6 +48,7 @@ class Environment:
 
     def __init__(self, environment: lmdb.Environment) -> None:
         self.lmdb = environment
+        self.pages = MappedPages()
         self.closed = False
         self._readers: Counter[int] = Counter()
         """Thread -> transactions that it has open."""
