@@ -98,7 +98,7 @@ _KINDS = {
     stat.S_IFSOCK: "it is a socket, not a file",
 }
 # Opening a pipe would wait for who writes into it.
-_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+OPEN_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
 
 def read_file(path: str | Path, most_bytes: int) -> bytes:
@@ -146,7 +146,7 @@ def check_file(path: str | Path, most_bytes: int) -> None:
 
 def _open(path: str | Path) -> int:
     try:
-        return os.open(path, _FLAGS)
+        return os.open(path, OPEN_FLAGS)
     except ValueError:  # a zero byte
         raise _no_name(path) from None
 

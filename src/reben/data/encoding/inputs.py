@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from reben.data.archives.stream import find_parts
-from reben.data.encoding.jobs import BATCH_BYTES, NUM_COMPARED, ArchiveJob, FolderJob, NameSet
+from reben.data.encoding.jobs import NUM_COMPARED, ArchiveJob, FolderJob, NameSet
 from reben.data.encoding.patch_files import may_be_patch
 from reben.data.patch_folders.folder import is_tiff
 from reben.data.patch_folders.tree import FolderWalk
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 PIPE = "-"
 """The path that stands for stdin."""
 _ROWS_AT_ONCE = 10_000
+_JOB_BYTES = 32 << 20
+"""What the values of a job take, at most."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +110,7 @@ class FolderScan:
             if names:
                 self._found.append((above, "/".join(names)))
         self.num_folders = len(seen) + len(self._late)
-        at_once = BATCH_BYTES // source.kind.num_bytes
+        at_once = _JOB_BYTES // source.kind.num_bytes
         self._at_once = max(1, min(at_once, self.num_folders // (4 * num_processes) + 1))
 
     def jobs(self) -> Iterator[FolderJob]:

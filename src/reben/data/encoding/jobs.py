@@ -22,14 +22,15 @@ from reben.data.encoding.patch_files import (
     patches_of_archive,
     read_patch_files,
 )
+from reben.data.encoding.quick import quick_reader
 from reben.data.encoding.report import Failure, Step
 from reben.data.storage.value import KINDS, Kind, blob_layout, view_tensor
 from reben.data.storage.writer import ValueWriter
 from reben.errors import ArchiveError, RebenError, first_line
 from reben.spec.patches import Bounds
 
-BATCH_BYTES = 32 << 20
-"""Size of a transaction: large enough that waiting for the disk does not count."""
+BATCH_BYTES = 4 << 20
+"""Size of a transaction: its values are still in the cache of the processor when it is written."""
 READER_ERRORS = (
     *(PatchFilesError, RebenError, OSError, ValueError, TypeError, LookupError),
     *(ArithmeticError, RuntimeError, MemoryError),
@@ -147,6 +148,7 @@ class FolderJob:
     def run(self, writer: ValueWriter, *, strict: bool, pipe: int | None) -> Iterator[Step]:
         """Do it, and yield what was done after every commit."""
         batch = Batch(KINDS[self.kind], writer)
+        quick = quick_reader(writer, batch.kind)
         for folder in self.folders:
             if self.is_there:
                 batch.compare(read_patch_files(folder, batch.kind))
@@ -154,10 +156,17 @@ class FolderJob:
             if self.is_again and writer.get(_name(folder) + batch.kind.suffix) is not None:
                 batch.num_found += 1
                 continue
-            batch.add(read_patch_files(folder, batch.kind))
+            if (value := quick.read(folder)) is not None:
+                writer.add(_name(folder) + batch.kind.suffix, value)
+            elif batch.add(patch := read_patch_files(folder, batch.kind)):
+                quick.learn(patch)
             if batch.is_full or (strict and batch.failures):
-                yield batch.commit()
-        yield batch.commit()
+                step = batch.commit()
+                quick.free()
+                yield step
+        step = batch.commit()
+        quick.free()
+        yield step
 
 
 @dataclass(frozen=True)
@@ -241,18 +250,19 @@ class Batch:
         """Whether it is time for a commit."""
         return self._writer.pending_bytes >= BATCH_BYTES
 
-    def add(self, patch: ValueToBe) -> None:
-        """Make a value of a patch, or a failure."""
+    def add(self, patch: ValueToBe) -> bool:
+        """Make a value of a patch, or a failure; tell whether it is a value."""
         try:
             value = patch.value(self.kind)
         except READER_ERRORS as error:
             self.fail(patch.name, error)
-        else:
-            self._writer.add(patch.name + self.kind.suffix, value)
-            self.num_filled += bool(patch.num_filled)
-            self.notes.update(patch.notes)
-            if patch.moved_to is not None:
-                self.moved[patch.name] = patch.moved_to
+            return False
+        self._writer.add(patch.name + self.kind.suffix, value)
+        self.num_filled += bool(patch.num_filled)
+        self.notes.update(patch.notes)
+        if patch.moved_to is not None:
+            self.moved[patch.name] = patch.moved_to
+        return True
 
     def compare(self, patch: ValueToBe) -> None:
         """Make a failure of a patch that differs from what the store had of it before."""

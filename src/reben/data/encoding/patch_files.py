@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
 
@@ -103,7 +104,7 @@ def _read_tensors(
     }
     if kind.name not in RANGES or not pixels:  # a reference map
         return pixels, 0
-    are_usual = not sides and all(_is_usual(kind, tensor, files[tensor]) for tensor in pixels)
+    are_usual = not sides and all(is_usual(kind, tensor, files[tensor]) for tensor in pixels)
     flat = {tensor: np.frombuffer(values, kind.dtype) for tensor, values in pixels.items()}
     if are_usual and not may_be_odd(flat):
         return pixels, 0
@@ -115,7 +116,8 @@ def _read_tensors(
     return pixels, len(num_filled)
 
 
-def _is_usual(kind: Kind, tensor: str, content: bytes) -> bool:
+def is_usual(kind: Kind, tensor: str, content: bytes) -> bool:
+    """Tell whether a file says nothing of its values that would change them."""
     claims = read_claims(content, tensor)
     require_plain(tensor, claims.scale, claims.offset)
     means_nothing = claims.nodata is None or (claims.nodata == 0 and kind is SENTINEL2)
@@ -149,6 +151,8 @@ def tensor_of(kind: Kind, patch: str, file: str) -> str | None:
 
     A TIFF that does not belong there is a `PatchFilesError`.
     """
+    if file.startswith(patch) and (usual := _endings(kind).get(file[len(patch) :])) is not None:
+        return usual
     found = match_band_file(file)
     if found is not None and found.patch in (patch, "") and found.tensor in kind.sizes:
         return found.tensor
@@ -158,6 +162,12 @@ def tensor_of(kind: Kind, patch: str, file: str) -> str | None:
             f"the file {file} is unknown; a {kind.name} folder holds {patch} and then {known}"
         )
     return None
+
+
+@lru_cache(maxsize=16)
+def _endings(kind: Kind) -> dict[str, str]:
+    """Return the usual endings of the files of a patch -> tensor."""
+    return {band_file_ending(tensor): tensor for tensor in kind.sizes}
 
 
 def may_be_patch(kind: Kind, folder: str) -> bool:

@@ -129,5 +129,5 @@ def _keep_freed_memory() -> None:
         mallopt = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError, TypeError):
         return  # another C library
-    mallopt(_M_TRIM_THRESHOLD, 4 * BATCH_BYTES)
-    mallopt(_M_MMAP_THRESHOLD, BATCH_BYTES)
+    mallopt(_M_TRIM_THRESHOLD, 32 * BATCH_BYTES)
+    mallopt(_M_MMAP_THRESHOLD, 8 * BATCH_BYTES)

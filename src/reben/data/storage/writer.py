@@ -60,7 +60,7 @@ class ValueWriter:
     def __init__(self, path: Path, *, sync: bool = False) -> None:
         self.path = path
         self.pending_bytes = 0
-        self._pending: list[tuple[bytes, bytes]] = []
+        self._pending: list[tuple[bytes, bytes | bytearray]] = []
         make_folder(path)
         close_shared(path)
         there = path / DATA_FILE
@@ -83,7 +83,7 @@ class ValueWriter:
         """Close the store; drop what was not committed."""
         self._environment.close()
 
-    def add(self, name: str, value: bytes) -> None:
+    def add(self, name: str, value: bytes | bytearray) -> None:
         """Remember a value for the next commit; see `require_name`."""
         self._pending.append((self.require_name(name), value))
         self.pending_bytes += len(value)

@@ -107,15 +107,10 @@ def read_strips(content: bytes) -> Strips | None:
     Args:
         content: All bytes of the file, which start with `PLAIN_START`.
     """
-    plan = _plan(read_directory(content))
-    if plan is None:
+    found = _find_strips(content)
+    if found is None:
         return None
-    offsets, sizes = plan.offsets, plan.sizes
-    require_inside(content, max(offsets.end, sizes.end), "its list of strips")
-    layout = _lay_out(plan, content[offsets.start : offsets.end], content[sizes.start : sizes.end])
-    if layout is None:
-        return None
-    require_inside(content, layout.end, "its last strip")
+    plan, layout = found
     view = memoryview(content)
     if layout.run is not None:
         return Strips(plan.dtype, plan.shape, view[layout.run : layout.end])
@@ -127,6 +122,24 @@ def read_strips(content: bytes) -> Strips | None:
             return None
         pieces.append(pixels)
     return Strips(plan.dtype, plan.shape, b"".join(pieces))
+
+
+def pixels_start(content: bytes) -> int | None:
+    """Return where the pixels of a TIFF start that was read, if they lie there in one piece."""
+    found = _find_strips(content) if content.startswith(PLAIN_START) else None
+    return None if found is None else found[1].run
+
+
+def _find_strips(content: bytes) -> "tuple[_Plan, _Layout] | None":
+    plan = _plan(read_directory(content))
+    if plan is None:
+        return None
+    offsets, sizes = plan.offsets, plan.sizes
+    require_inside(content, max(offsets.end, sizes.end), "its list of strips")
+    layout = _lay_out(plan, content[offsets.start : offsets.end], content[sizes.start : sizes.end])
+    if layout is not None:
+        require_inside(content, layout.end, "its last strip")
+    return None if layout is None else (plan, layout)
 
 
 @dataclass(frozen=True, eq=False, slots=True)

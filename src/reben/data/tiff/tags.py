@@ -327,6 +327,15 @@ def georeference(content: bytes) -> bytes:
     return b"".join([content[one] for one in _place_slices(read_directory(content))])
 
 
+def corner_place(content: bytes) -> slice | None:
+    """Return where easting and northing of the one tiepoint stand in a TIFF, two float64."""
+    directory = read_directory(content)
+    field = directory.fields.get(Tag.TIEPOINT)
+    if field is None or (field.code, field.num_values) != ("d", 6) or field.end > len(content):
+        return None
+    return slice(field.start + 24, field.start + 40)  # behind the pixel that is tied to them
+
+
 @lru_cache(maxsize=128)
 def _place_slices(directory: Directory) -> list[slice]:
     tags = (Tag.WIDTH, Tag.PIXEL_SCALE, Tag.TIEPOINT, Tag.TRANSFORM, Tag.GEO_KEYS)
