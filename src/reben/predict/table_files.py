@@ -93,7 +93,7 @@ def _write_parquet(
             columns = rows.columns
             if has_places:
                 places = [one and from_wkb(one) for one in rows.column(GEOMETRY).to_pylist()]
-                boxes = [pieces and box_of(pieces) for pieces in places]
+                boxes = [None if pieces is None else box_of(pieces) for pieces in places]
                 extent.add(filter(None, boxes))
                 types |= {"MultiPolygon" for pieces in places if pieces and len(pieces) > 1}
                 named = [box and dict(zip(_CORNERS, box, strict=True)) for box in boxes]

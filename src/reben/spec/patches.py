@@ -17,7 +17,7 @@ metadata of real products, tests/spec/test_tiles.py.
 import re
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 from reben.errors import PatchNameError
 
@@ -35,16 +35,6 @@ REFERENCE_MAP_SUFFIX = "_reference_map"
 """What follows the Sentinel-2 patch name in the name of its reference map."""
 
 _TIME = "%Y%m%dT%H%M%S"
-_SENTINEL2 = re.compile(
-    r"(?P<satellite>S2[A-D])_MSIL2A_(?P<acquired>\d{8}T\d{6})_(?P<baseline>N\d{4})"
-    r"_(?P<orbit>R\d{3})_T(?P<tile>\d{2}[A-Z]{3})_(?P<column>\d{1,3})_(?P<row>\d{1,3})",
-    re.ASCII,
-)
-_SENTINEL1 = re.compile(
-    r"(?P<satellite>S1[A-D])_IW_GRDH_1SDV_(?P<acquired>\d{8}T\d{6})"
-    r"_(?P<tile>\d{2}[A-Z]{3})_(?P<column>\d{1,3})_(?P<row>\d{1,3})",
-    re.ASCII,
-)
 _SQUARE = 100_000
 _PIXEL = 60
 """The largest pixels of the products; corners lie on them."""
@@ -91,7 +81,72 @@ def utm_zone(epsg: int) -> str:
 
 
 @dataclass(frozen=True)
-class Sentinel2Patch:
+class _Patch:
+    """What the names of both missions say; the classes below add what is their own."""
+
+    _PATTERN: ClassVar[re.Pattern[str]]
+    _MISSION: ClassVar[str]
+    _EXAMPLE: ClassVar[str]
+
+    satellite: str
+    acquired: datetime
+    tile: str
+    column: int
+    row: int
+
+    def __post_init__(self) -> None:
+        """Refuse parts that make up no patch name."""
+        self._match(self.name)
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Return the patch that ``text`` names.
+
+        Raises:
+            PatchNameError: If it is not the name of a patch of this mission.
+        """
+        parts: dict[str, Any] = cls._match(text).groupdict()
+        try:
+            parts["acquired"] = datetime.strptime(parts["acquired"], _TIME)
+        except ValueError:
+            raise PatchNameError(
+                f"{text!r} has an impossible time: {parts['acquired']!r}."
+            ) from None
+        return cls(**parts | {"column": int(parts["column"]), "row": int(parts["row"])})
+
+    @classmethod
+    def _match(cls, text: str) -> re.Match[str]:
+        match = cls._PATTERN.fullmatch(text)
+        if match is None:
+            raise PatchNameError(
+                f"{text!r} is not the name of a {cls._MISSION} patch. It should look like "
+                f"{cls._EXAMPLE}."
+            )
+        return match
+
+    @property
+    def name(self) -> str:
+        """The patch name."""
+        raise NotImplementedError
+
+    @property
+    def bounds(self) -> Bounds:
+        """Where it lies, by the grid of the Sentinel-2 tiles.
+
+        Raises:
+            PatchNameError: If there is no such tile.
+
+        Example:
+            >>> Sentinel2Patch.parse("S2A_MSIL2A_20170613T101031_N9999_R022_T33UUP_26_57").bounds
+            Bounds(epsg=32633, left=331200, bottom=5330400, right=332400, top=5331600)
+        """
+        epsg, west, north = tile_corner(self.tile)
+        left, top = west + self.column * PATCH_METRES, north - self.row * PATCH_METRES
+        return Bounds(epsg, left, top - PATCH_METRES, left + PATCH_METRES, top)
+
+
+@dataclass(frozen=True)
+class Sentinel2Patch(_Patch):
     """A Sentinel-2 patch by the parts of its name.
 
     Args:
@@ -111,26 +166,16 @@ class Sentinel2Patch:
         'S2A_MSIL2A_20170613T101031_N9999_R022_T33UUP'
     """
 
-    satellite: str
-    acquired: datetime
-    tile: str
-    column: int
-    row: int
+    _PATTERN = re.compile(
+        r"(?P<satellite>S2[A-D])_MSIL2A_(?P<acquired>\d{8}T\d{6})_(?P<baseline>N\d{4})"
+        r"_(?P<orbit>R\d{3})_T(?P<tile>\d{2}[A-Z]{3})_(?P<column>\d{1,3})_(?P<row>\d{1,3})",
+        re.ASCII,
+    )
+    _MISSION = "Sentinel-2"
+    _EXAMPLE = "S2A_MSIL2A_20170613T101031_N9999_R022_T33UUP_26_57"
+
     orbit: str
     baseline: str = "N9999"
-
-    def __post_init__(self) -> None:
-        """Refuse parts that make up no patch name."""
-        _require(_SENTINEL2, self.name, "Sentinel-2")
-
-    @classmethod
-    def parse(cls, text: str) -> Self:
-        """Return the patch that ``text`` names.
-
-        Raises:
-            PatchNameError: If it is not the name of a Sentinel-2 patch.
-        """
-        return cls(**_parts(_SENTINEL2, text, "Sentinel-2"))
 
     @property
     def tile_name(self) -> str:
@@ -145,22 +190,9 @@ class Sentinel2Patch:
         """The patch name; column and row have at least two digits."""
         return f"{self.tile_name}_{self.column:02d}_{self.row:02d}"
 
-    @property
-    def bounds(self) -> Bounds:
-        """Where it lies, by the grid of the tiles.
-
-        Raises:
-            PatchNameError: If there is no such tile.
-
-        Example:
-            >>> Sentinel2Patch.parse("S2A_MSIL2A_20170613T101031_N9999_R022_T33UUP_26_57").bounds
-            Bounds(epsg=32633, left=331200, bottom=5330400, right=332400, top=5331600)
-        """
-        return _bounds(self.tile, self.column, self.row)
-
 
 @dataclass(frozen=True)
-class Sentinel1Patch:
+class Sentinel1Patch(_Patch):
     """A Sentinel-1 patch by the parts of its name.
 
     Args:
@@ -178,24 +210,13 @@ class Sentinel1Patch:
         'S1B_IW_GRDH_1SDV_20170612T165809'
     """
 
-    satellite: str
-    acquired: datetime
-    tile: str
-    column: int
-    row: int
-
-    def __post_init__(self) -> None:
-        """Refuse parts that make up no patch name."""
-        _require(_SENTINEL1, self.name, "Sentinel-1")
-
-    @classmethod
-    def parse(cls, text: str) -> Self:
-        """Return the patch that ``text`` names.
-
-        Raises:
-            PatchNameError: If it is not the name of a Sentinel-1 patch.
-        """
-        return cls(**_parts(_SENTINEL1, text, "Sentinel-1"))
+    _PATTERN = re.compile(
+        r"(?P<satellite>S1[A-D])_IW_GRDH_1SDV_(?P<acquired>\d{8}T\d{6})"
+        r"_(?P<tile>\d{2}[A-Z]{3})_(?P<column>\d{1,3})_(?P<row>\d{1,3})",
+        re.ASCII,
+    )
+    _MISSION = "Sentinel-1"
+    _EXAMPLE = "S1B_IW_GRDH_1SDV_20170612T165809_33UUP_26_57"
 
     @property
     def scene_name(self) -> str:
@@ -206,22 +227,6 @@ class Sentinel1Patch:
     def name(self) -> str:
         """The patch name; column and row are not padded, unlike those of Sentinel-2."""
         return f"{self.scene_name}_{self.tile}_{self.column}_{self.row}"
-
-    @property
-    def bounds(self) -> Bounds:
-        """Where it lies, by the grid that Sentinel-2 tiles are cut by.
-
-        Raises:
-            PatchNameError: If there is no such tile.
-        """
-        return _bounds(self.tile, self.column, self.row)
-
-
-def _bounds(tile: str, column: int, row: int) -> Bounds:
-    """Return the rectangle of the patch in ``column`` and ``row`` of a tile."""
-    epsg, west, north = tile_corner(tile)
-    left, top = west + column * PATCH_METRES, north - row * PATCH_METRES
-    return Bounds(epsg, left, top - PATCH_METRES, left + PATCH_METRES, top)
 
 
 def tile_corner(tile: str) -> tuple[int, int, int]:
@@ -289,7 +294,10 @@ def are_partners(patch_id: str, s1_name: str) -> bool:
         >>> are_partners(s2, "S1B_IW_GRDH_1SDV_20170612T165809_33UUP_57_6")
         False
     """
-    first, second = _SENTINEL2.fullmatch(patch_id), _SENTINEL1.fullmatch(s1_name)
+    first, second = (
+        Sentinel2Patch._PATTERN.fullmatch(patch_id),
+        Sentinel1Patch._PATTERN.fullmatch(s1_name),
+    )
     if first is None or second is None:
         return True
     return first["tile"] == second["tile"] and all(
@@ -306,40 +314,15 @@ def is_sentinel2_name(text: str) -> bool:
         >>> is_sentinel2_name("S2A_MSIL2A_20170613T101031_N9999_R022_T33UUP")
         False
     """
-    return _SENTINEL2.fullmatch(text) is not None
+    return Sentinel2Patch._PATTERN.fullmatch(text) is not None
 
 
 def is_sentinel1_name(text: str) -> bool:
     """Tell whether ``text`` looks like the name of a Sentinel-1 patch."""
-    return _SENTINEL1.fullmatch(text) is not None
+    return Sentinel1Patch._PATTERN.fullmatch(text) is not None
 
 
 def reference_map_name(patch_id: str) -> str:
     """Return the name of the reference map of the Sentinel-2 patch ``patch_id``."""
-    _require(_SENTINEL2, patch_id, "Sentinel-2")
+    Sentinel2Patch._match(patch_id)
     return patch_id + REFERENCE_MAP_SUFFIX
-
-
-def _require(pattern: re.Pattern[str], text: str, mission: str) -> re.Match[str]:
-    match = pattern.fullmatch(text)
-    if match is None:
-        example = (
-            "S2A_MSIL2A_20170613T101031_N9999_R022_T33UUP_26_57"
-            if pattern is _SENTINEL2
-            else "S1B_IW_GRDH_1SDV_20170612T165809_33UUP_26_57"
-        )
-        raise PatchNameError(
-            f"{text!r} is not the name of a {mission} patch. It should look like {example}."
-        )
-    return match
-
-
-def _parts(pattern: re.Pattern[str], text: str, mission: str) -> dict[str, Any]:
-    """Return the fields of a patch by the parts of its name."""
-    parts: dict[str, Any] = _require(pattern, text, mission).groupdict()
-    try:
-        acquired = datetime.strptime(parts["acquired"], _TIME)
-    except ValueError:
-        raise PatchNameError(f"{text!r} has an impossible time: {parts['acquired']!r}.") from None
-    column, row = int(parts["column"]), int(parts["row"])
-    return {**parts, "acquired": acquired, "column": column, "row": row}
