@@ -15,7 +15,6 @@ from reben.data.preprocess import (
     check_bands,
     count_suspicious,
     examine_bands,
-    warn_of_suspicious,
 )
 from reben.errors import (
     BandsError,
@@ -281,12 +280,12 @@ def test_text_is_no_band():
 def test_a_forgotten_boa_offset_is_suspicious():
     bands = check_bands({n: p + np.uint16(1000) for n, p in patch(0, S2).items()}, S2)
     with pytest.warns(SuspiciousInputWarning, match=r"1 of 1 patches.*BOA offset"):
-        warn_of_suspicious(bands)
+        count_suspicious(bands).warn()
 
 
 def test_swapped_polarisations_are_suspicious():
     with pytest.warns(SuspiciousInputWarning, match="VV is weaker than VH"):
-        warn_of_suspicious(check_bands({"VV": band("VH"), "VH": band("VV")}, S1))
+        count_suspicious(check_bands({"VV": band("VH"), "VH": band("VV")}, S1)).warn()
 
 
 def test_suspicious_patches_are_counted_by_what_is_suspicious_about_each():
@@ -345,7 +344,7 @@ def test_the_real_patches_are_not_suspicious(real_store):
     dataset = open_dataset(real_store)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        warn_of_suspicious(check_bands(dataset.read(range(len(dataset))), ALL_FULL))
+        count_suspicious(check_bands(dataset.read(range(len(dataset))), ALL_FULL)).warn()
 
 
 def test_bands_without_statistics_are_refused():

@@ -266,15 +266,6 @@ def _count(
     return Suspicious(num_patches, num_bright, num_swapped, notes + count_odd_bands(arrays))
 
 
-def warn_of_suspicious(bands: Mapping[str, Tensor]) -> None:
-    """Warn of values that are possible but unlikely; see `count_suspicious`.
-
-    Args:
-        bands: Band -> tensor [B, h, w], as `check_bands` returns it.
-    """
-    count_suspicious(bands).warn(stacklevel=4)
-
-
 def _as_batch(name: str, values: ArrayLike | Tensor, size: int) -> NDArray[Any]:
     """Return the values of a band as an array [B, h, w], masked if they are."""
     try:

@@ -48,9 +48,6 @@ WRAPPED = MappingProxyType(
     }
 )
 """Digital numbers that stand for something else."""
-_UNITS: Mapping[Sensor, str] = MappingProxyType(
-    {"Sentinel-1": "backscatter in dB", "Sentinel-2": "digital numbers"}
-)
 
 
 class SuspiciousInputWarning(UserWarning):
@@ -60,12 +57,8 @@ class SuspiciousInputWarning(UserWarning):
 def declared_nodata(attributes: Mapping[Any, Any], name: str) -> float | None:
     """Return the value of pixels without data, by the attributes of an array of xarray.
 
-    Args:
-        attributes: The attributes.
-        name: What the array is called in error messages.
-
-    Raises:
-        PixelValueError: If one of `NODATA_KEYS` is not one number, or two of them differ.
+    ``name`` is what messages call the array. That one of `NODATA_KEYS` is not one number, or that
+    two of them differ, is a PixelValueError.
     """
     found = {key: _number(attributes[key]) for key in NODATA_KEYS if key in attributes}
     values = {value for value in found.values() if value == value}  # noqa: PLR0124 - NaN
@@ -79,30 +72,25 @@ def declared_nodata(attributes: Mapping[Any, Any], name: str) -> float | None:
     return next(iter([*values, *found.values()]), None)
 
 
-def _number(value: Any) -> float | None:  # noqa: ANN401 - an attribute
-    array = np.asarray(value)
-    is_one = array.size == 1 and array.dtype.kind in "fiu"
-    return float(array.item()) if is_one else None
+def _number(attribute: Any) -> float | None:  # noqa: ANN401
+    array = np.asarray(attribute)
+    return float(array.item()) if array.size == 1 and array.dtype.kind in "fiu" else None
 
 
 def bad_pixels(
     name: str, pixels: NDArray[Any], nodata: float | None = None
 ) -> NDArray[np.bool_] | None:
-    """Tell which pixels hold no measurement; None if all do.
+    """Tell which pixels of a band hold no measurement; None if all do.
 
-    Args:
-        name: The band.
-        pixels: Its values, of any shape: digital numbers (Sentinel-2), dB (Sentinel-1). Pixels that
-            a masked array masks are bad.
-        nodata: The value that is declared to be no data. A Sentinel-2 file that declares 0 says
-            nothing: those of the data set do, and hold dark pixels of 0 in single bands.
+    They are digital numbers (Sentinel-2) or dB (Sentinel-1), of any shape; those that a masked
+    array masks are bad, and those of the value ``nodata`` that is declared. A Sentinel-2 file that
+    declares 0 says nothing: those of the data set do, and hold dark pixels of 0 in single bands.
 
     Example:
         >>> bad_pixels("VV", np.array([-9999.0, -12.5, np.nan]))
         array([ True, False,  True])
     """
-    of = sensor(name)
-    low, high = RANGES[of]
+    low, high = RANGES[sensor(name)]
     values = np.ma.getdata(pixels)
     bad: Any = np.ma.getmask(pixels)
     if values.dtype != np.uint16 and not (
@@ -126,13 +114,7 @@ def _declared(name: str, values: NDArray[Any], nodata: float | None) -> NDArray[
 
 
 def mask_declared(name: str, pixels: NDArray[Any], nodata: float | None) -> NDArray[Any]:
-    """Return a band as it is, or masked where it holds the value declared to be no data.
-
-    Args:
-        name: The band.
-        pixels: Its values.
-        nodata: As for `bad_pixels`.
-    """
+    """Return a band as it is, or masked where it holds what `bad_pixels` takes for ``nodata``."""
     found = _declared(name, pixels, nodata)
     return np.ma.masked_array(pixels, found) if np.any(found) else pixels
 
@@ -148,15 +130,9 @@ def require_plain(file: str, scale: float, offset: float) -> None:
 
 
 def fill_bad(name: str, pixels: NDArray[Any], bad: NDArray[np.bool_]) -> NDArray[Any]:
-    """Return a band whose bad pixels have the median of the others of their patch.
+    """Return a band, [h, w] or [B, h, w], whose bad pixels have the median of their patch's others.
 
-    Args:
-        name: The band.
-        pixels: Its values, [h, w] or [B, h, w].
-        bad: Which of them are bad, same shape.
-
-    Raises:
-        PixelValueError: If more than `LARGEST_BAD_SHARE` of a patch are.
+    More of them than `LARGEST_BAD_SHARE` of a patch are a PixelValueError.
     """
     filled = np.ma.getdata(pixels).copy()
     patches = filled[None] if filled.ndim == 2 else filled
@@ -174,14 +150,14 @@ def _describe_bad(name: str, patch: NDArray[Any], is_bad: NDArray[np.bool_]) -> 
     low, high = RANGES[of]
     found, counts = np.unique(patch[is_bad], return_counts=True)
     most = f"{found[counts.argmax()]:.6g}"
+    unit = "backscatter in dB" if of == "Sentinel-1" else "digital numbers"
     values = most if len(found) == 1 else f"{most} and {len(found) - 1} other values"
-    negative = patch[is_bad] if of == "Sentinel-2" else np.zeros(0)
     cure = "Fill them, or leave the patch out"
-    if negative.size and (negative >= -1000).all() and (negative < 0).all():
+    if of == "Sentinel-2" and found[0] >= -1000 and found[-1] < 0:
         cure = "If a BOA offset made them negative, set them to 0; else leave the patch out"
     return (
         f"Band {name} has {int(is_bad.sum()):,} pixels without data, of {is_bad.size:,}: masked, "
-        f"declared as no data, NaN, infinite, or no {_UNITS[of]} of {low:g} to {high:g} (their "
+        f"declared as no data, NaN, infinite, or no {unit} of {low:g} to {high:g} (their "
         f"value: {values}). No more than {LARGEST_BAD_SHARE:.0%} are filled. {cure}."
     )
 
@@ -192,54 +168,50 @@ def check_values(
     """Return the bands with bad pixels filled, and how many patches of each band had some.
 
     Pixels that training saw as they are stay so: where 0 and saturated numbers are no more than
-    `LARGEST_BAD_SHARE` of a patch, they are not changed.
-
-    Args:
-        bands: Band -> values, [B, h, w] at native size; masked arrays are honoured.
-
-    Raises:
-        PixelValueError: If values are of a wrong dtype, in another unit, or too many are bad.
+    `LARGEST_BAD_SHARE` of a patch, they are not changed. Values, [B, h, w] at native size, maybe
+    masked, of a wrong dtype or in another unit, or too many bad ones, are a PixelValueError.
     """
-    filled, largest = {}, {}
+    plain, largest = {}, {}
     bad: dict[str, NDArray[np.bool_]] = {}
     for name, pixels in bands.items():
         _require_dtype(name, pixels.dtype)
         found = bad_pixels(name, pixels)
         if found is not None:
             bad[name] = found
-        filled[name] = values = np.ma.getdata(pixels)
-        good = True if found is None else ~found
-        largest[name] = values.max((1, 2), initial=_least(values.dtype), where=good)
-        if sensor(name) == "Sentinel-1":
-            _refuse_linear(name, values.min((1, 2), initial=np.inf, where=good), largest[name])
-    by_sensor = [{name: filled[name] for name in bands if sensor(name) == of} for of in RANGES]
-    _refuse_reflectances(by_sensor[1], largest)
-    filled |= {name: fill_bad(name, bands[name], mask) for name, mask in bad.items()}
-    for one in by_sensor:
-        _refuse_blank(one)
-    _refuse_wrapped(by_sensor[1], largest)
+        plain[name] = np.ma.getdata(pixels)
+        largest[name] = _largest(name, plain[name], True if found is None else ~found)
+    _refuse_reflectances(plain, largest)
+    filled = plain | {name: fill_bad(name, bands[name], mask) for name, mask in bad.items()}
+    for of in RANGES:
+        _refuse_blank({name: values for name, values in plain.items() if sensor(name) == of})
+    _refuse_wrapped(plain, largest)
     return filled, Counter({name: int(mask.any((1, 2)).sum()) for name, mask in bad.items()})
 
 
 def check_units(bands: Mapping[str, NDArray[Any]]) -> None:
-    """Raise a PixelValueError if values are of a wrong dtype or in another unit.
+    """Raise a PixelValueError if values [B, h, w] are of a wrong dtype or in another unit.
 
-    Args:
-        bands: Band -> values, [B, h, w], without pixels that are out of range; 0 is no data.
+    None of them is out of range; 0 is no data.
     """
-    largest = {
-        name: values.max((1, 2), initial=_least(values.dtype)) for name, values in bands.items()
-    }
+    largest = {}
     for name, values in bands.items():
         _require_dtype(name, values.dtype)
-        if sensor(name) == "Sentinel-1":
-            _refuse_linear(name, values.min((1, 2), initial=np.inf), largest[name])
-    optical = {name: values for name, values in bands.items() if sensor(name) == "Sentinel-2"}
-    _refuse_reflectances(optical, largest)
+        largest[name] = _largest(name, values)
+    _refuse_reflectances(bands, largest)
 
 
-def _least(dtype: np.dtype[Any]) -> float:
-    return -np.inf if dtype.kind == "f" else int(np.iinfo(dtype).min)
+def _largest(name: str, values: NDArray[Any], good: Any = True) -> NDArray[Any]:  # noqa: ANN401
+    """Return the largest good value of each patch, [B]; refuse backscatter that is not in dB."""
+    lowest = -np.inf if values.dtype.kind == "f" else int(np.iinfo(values.dtype).min)
+    largest: NDArray[Any] = values.max((1, 2), initial=lowest, where=good)
+    if sensor(name) == "Sentinel-1":
+        least = values.min((1, 2), initial=np.inf, where=good)
+        if ((least >= 0) & (largest > 0)).any():
+            raise PixelValueError(
+                f"Band {name} has no negative value: it looks like linear power or amplitude. The "
+                "model needs dB: 10 * log10(power), or 20 * log10(amplitude)."
+            )
+    return largest
 
 
 def _require_dtype(name: str, dtype: np.dtype[Any]) -> None:
@@ -256,18 +228,11 @@ def _require_dtype(name: str, dtype: np.dtype[Any]) -> None:
         )
 
 
-def _refuse_linear(name: str, least: NDArray[Any], largest: NDArray[Any]) -> None:
-    if ((least >= 0) & (largest > 0)).any():
-        raise PixelValueError(
-            f"Band {name} has no negative value: it looks like linear power or amplitude. The "
-            "model needs dB: 10 * log10(power), or 20 * log10(amplitude)."
-        )
-
-
 def _refuse_reflectances(
-    numbers: Mapping[str, NDArray[Any]], largest: Mapping[str, NDArray[Any]]
+    bands: Mapping[str, NDArray[Any]], largest: Mapping[str, NDArray[Any]]
 ) -> None:
     """Refuse patches of which a band holds reflectances, or all hold reflectances or percent."""
+    numbers = {name: values for name, values in bands.items() if sensor(name) == "Sentinel-2"}
     if not numbers:
         return
     overall = np.max([largest[name].astype(np.float64) for name in numbers], 0)
@@ -321,12 +286,10 @@ def _refuse_blank(bands: Mapping[str, NDArray[Any]]) -> None:
     )
 
 
-def _refuse_wrapped(
-    numbers: Mapping[str, NDArray[Any]], largest: Mapping[str, NDArray[Any]]
-) -> None:
+def _refuse_wrapped(bands: Mapping[str, NDArray[Any]], largest: Mapping[str, NDArray[Any]]) -> None:
     """Refuse bands with too many pixels of a number that stands for something else."""
-    for name, values in numbers.items():
-        if not (largest[name] >= min(WRAPPED)).any():
+    for name, values in bands.items():
+        if sensor(name) == "Sentinel-1" or not (largest[name] >= min(WRAPPED)).any():
             continue
         for number, meaning in WRAPPED.items():
             share = float(np.mean(values == number, (1, 2)).max())
@@ -340,8 +303,7 @@ def _refuse_wrapped(
 def may_be_odd(bands: Mapping[str, NDArray[Any]]) -> bool:
     """Tell quickly whether `check_values` may find anything in the bands of one sensor of a patch.
 
-    Args:
-        bands: Band -> values of any shape, in the dtype of the data set.
+    Their values may be of any shape, and are in the dtype of the data set.
     """
     highest = []
     for name, values in bands.items():
@@ -360,11 +322,7 @@ def may_be_odd(bands: Mapping[str, NDArray[Any]]) -> bool:
 
 
 def count_odd_bands(bands: Mapping[str, NDArray[Any]]) -> Counter[str]:
-    """Return what is odd about bands, though possible -> of how many patches.
-
-    Args:
-        bands: Band -> values, [B, h, w] at native size.
-    """
+    """Return what is odd about bands [B, h, w], though possible -> of how many patches."""
     odd: Counter[str] = Counter()
     constant: dict[str, NDArray[np.bool_]] = {}
     if "VH" in bands:

@@ -27,8 +27,8 @@ from reben.data.preprocess import (
     NamedBands,
     Preprocess,
     Suspicious,
+    count_suspicious,
     examine_bands,
-    warn_of_suspicious,
 )
 from reben.data.tiff.tags import read_bounds
 from reben.data.values import LARGEST_BAD_SHARE, RANGES, WRAPPED
@@ -218,7 +218,8 @@ class StoreSource:
         self.dataset.require_size(preprocess.size)
         rows = range(min(count, len(self.dataset)))
         try:
-            warn_of_suspicious(read_checked(self.dataset.with_bands(preprocess.bands), rows))
+            bands = read_checked(self.dataset.with_bands(preprocess.bands), rows)
+            count_suspicious(bands).warn(stacklevel=3)
         except RebenError:
             return  # each such patch is named when its turn comes
 

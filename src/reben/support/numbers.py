@@ -7,7 +7,7 @@ import math
 import operator
 from typing import SupportsFloat, cast
 
-from reben.errors import ConfigError
+from reben.errors import ConfigError, shown
 
 MOST = (1 << 63) - 1
 """The largest whole number that is of any use to numpy and torch."""
@@ -26,10 +26,10 @@ def require_whole(name: str, value: object, least: int = 1, most: int = MOST) ->
     except TypeError:
         whole = None
     if whole is None:
-        raise ConfigError(f"{name} must be a whole number, not {_shown(value)}.")
+        raise ConfigError(f"{name} must be a whole number, not {shown(value)}.")
     if not least <= whole <= most:
         bounds = f"at least {least}" if whole < least else f"at most {most}"
-        raise ConfigError(f"{name} must be {bounds}, not {_shown(value)}.")
+        raise ConfigError(f"{name} must be {bounds}, not {shown(value)}.")
     return whole
 
 
@@ -47,14 +47,9 @@ def require_number(name: str, value: object, least: float, most: float) -> float
     except (TypeError, ValueError, OverflowError, RuntimeError):  # an array, or far too large
         number = math.nan
     if not least <= number <= most:
-        raise ConfigError(f"{name} must be a number from {least} to {most}, not {_shown(value)}.")
+        raise ConfigError(f"{name} must be a number from {least} to {most}, not {shown(value)}.")
     return number
 
 
 def _is_bool(value: object) -> bool:
     return isinstance(value, bool) or "bool" in str(getattr(value, "dtype", ""))
-
-
-def _shown(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
