@@ -31,10 +31,7 @@ def to_degrees(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return longitudes and latitudes of points, in degrees on WGS 84, of the shape of ``x``.
 
-    Args:
-        crs: Reference system of the points: an EPSG code, or a text that pyproj knows.
-        x: Eastings, in the unit of ``crs``; a number or an array of any shape.
-        y: Northings, as many.
+    ``crs`` is an EPSG code or a text that pyproj knows; eastings and northings are in its unit.
 
     Example:
         >>> longitude, latitude = to_degrees(32633, 500_000, 5_000_000)
@@ -48,15 +45,9 @@ def to_degrees(
 
 
 def utm_at(crs: int | str, x: float, y: float) -> int:
-    """Return the EPSG code of the UTM zone on WGS 84 in which a point lies.
+    """Return the EPSG code of the UTM zone on WGS 84 in which a point lies; see `to_degrees`.
 
-    Args:
-        crs: As for `to_degrees`.
-        x: In the unit of ``crs``.
-        y: As ``x``.
-
-    Raises:
-        PlaceError: If the point is nowhere on the ground.
+    A point that is nowhere on the ground is a PlaceError.
 
     Example:
         >>> utm_at(3857, 2_777_000, 8_400_000), utm_at(4326, -70.5, -33.4)
@@ -74,18 +65,10 @@ def utm_at(crs: int | str, x: float, y: float) -> int:
 def ground_size(
     crs: int | str, left: float, bottom: float, right: float, top: float
 ) -> tuple[float, float]:
-    """Return width and height of a rectangle on the ground, in metres.
+    """Return width and height of a rectangle on the ground, in metres, from its edges in ``crs``.
 
-    Args:
-        crs: Reference system of the rectangle, as for `to_degrees`.
-        left: Its edges, in the unit of ``crs``.
-        bottom: See ``left``.
-        right: See ``left``.
-        top: See ``left``.
-
-    Returns:
-        Lengths of the shortest lines through its middle on the WGS 84 ellipsoid; NaN where the
-        reference system has no numbers.
+    They are the lengths of the shortest lines through its middle on the WGS 84 ellipsoid; NaN where
+    the reference system has no numbers.
 
     Example:
         >>> [round(metres) for metres in ground_size(3857, 0, 8_400_000, 1200, 8_401_200)]
@@ -107,12 +90,8 @@ def require_patch_size(
 ) -> None:
     """Raise a PatchShapeError unless an image covers the ground of a patch.
 
-    Args:
-        file: What it is called in error messages.
-        place: Its edges, in the unit of ``crs``.
-        crs: Its reference system, as for `to_degrees`.
-        num_pixels: How many pixels it is wide.
-        size: Side length of the patch in pixels of 10 m.
+    Its edges are in the unit of ``crs``; ``num_pixels`` is its width, ``size`` the side length of
+    the patch in pixels of 10 m.
     """
     metres = size * PATCH_METRES // PATCH_PIXELS
     # The scale of a zone is 0.9996 in its middle, and 1.0004 and more at its edges.
@@ -137,12 +116,7 @@ def require_patch_size(
 
 
 def require_north_up(file: str | Path, transform: "Affine") -> None:
-    """Raise a PatchShapeError unless the rows of an image run from north to south, west first.
-
-    Args:
-        file: What it is called in error messages.
-        transform: Its affine transform.
-    """
+    """Raise a PatchShapeError unless the rows of an image run from north to south, west first."""
     if abs(transform.b) > 0 or abs(transform.d) > 0:  # False for NaN
         raise PatchShapeError(
             f"{file} is rotated: its transform is {tuple(transform)[:6]}. Warp it first: "
@@ -171,16 +145,14 @@ def _named(crs: int | str) -> str:
 
 def distance_between(one: Bounds, other: Bounds) -> float:
     """Return metres between the middles of two places."""
-    (x, y), (other_x, other_y) = _middle(one), _middle(other)
+    (x, y), (other_x, other_y) = (
+        ((place.left + place.right) / 2, (place.bottom + place.top) / 2) for place in (one, other)
+    )
     if one.epsg == other.epsg and is_utm(one.epsg):
         return math.hypot(x - other_x, y - other_y)
     earth = require_pyproj("Comparing places of different reference systems").Geod(ellps="WGS84")
     degrees, others = to_degrees(one.epsg, x, y), to_degrees(other.epsg, other_x, other_y)
     return float(earth.inv(*map(float, degrees), *map(float, others))[2])
-
-
-def _middle(place: Bounds) -> tuple[float, float]:
-    return (place.left + place.right) / 2, (place.bottom + place.top) / 2
 
 
 def describe_distance(metres: float) -> str:
@@ -194,10 +166,9 @@ def describe_distance(metres: float) -> str:
 
 
 def require_one_place(places: Mapping[str, Bounds | None]) -> None:
-    """Raise a PlaceError unless all places of one patch are the same, as far as they are known.
+    """Raise a PlaceError unless all known places of one patch are the same.
 
-    Args:
-        places: What says where the patch lies, in words -> the place that it says.
+    ``places`` are what says where the patch lies, in words -> the place that it says.
     """
     known = [(what, place) for what, place in places.items() if place is not None]
     for what, place in known[1:]:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from itertools import combinations
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -143,29 +143,32 @@ def say_few(num_patches: int) -> str | None:
     )
 
 
-def bootstrap(  # noqa: PLR0913 - all but the first are named
-    predictions: Predictions,
-    *,
-    by: str = "tile",
-    rounds: int = ROUNDS,
-    level: float = LEVEL,
-    seed: int = 0,
-    threshold: Threshold = THRESHOLD,
-    progress: Callable[[int, int], None] | None = None,
-) -> Intervals:
+class _Settings(NamedTuple):
+    """The settings of `paired_bootstrap`."""
+
+    by: str = "tile"
+    rounds: int = ROUNDS
+    level: float = LEVEL
+    seed: int = 0
+    threshold: Threshold = THRESHOLD
+    progress: Callable[[int, int], None] | None = None
+
+
+def bootstrap(predictions: Predictions, **settings: Any) -> Intervals:  # noqa: ANN401
     """Return intervals for the figures of one model; the settings are `paired_bootstrap`'s."""
-    found, units = _prepare(Intervals, predictions, by, rounds, level, seed)
+    how = _Settings(**settings)
+    found, units = _prepare(Intervals, predictions, how)
     if found.reason is not None:
         return found
-    ((_, drawn),) = _resample([predictions], units, rounds, seed, threshold, progress)
+    ((_, drawn),) = _resample([predictions], units, how)
     ranked = drawn.per_class["average_precision"]
     present = predictions.labels.sum(0) > 0
     return replace(
         found,
-        macro={name: _interval(drawn.macro[name], level) for name in FIGURES},
-        micro={name: _interval(drawn.micro[name], level) for name in FIGURES},
+        macro={name: _interval(drawn.macro[name], how.level) for name in FIGURES},
+        micro={name: _interval(drawn.micro[name], how.level) for name in FIGURES},
         average_precision={
-            label: _interval(ranked[:, k], level) if present[k] else None
+            label: _interval(ranked[:, k], how.level) if present[k] else None
             for k, label in enumerate(predictions.label_names)
         },
     )
@@ -200,50 +203,38 @@ def paired_bootstrap(  # noqa: PLR0913 - all after the second are named
         LabelsError: If the labels of the two differ.
         ConfigError: If their patches differ, or a setting is out of range.
     """
-    found = compare_models(
-        (first, second),
-        by=by,
-        rounds=rounds,
-        level=level,
-        seed=seed,
-        threshold=threshold,
-        progress=progress,
-    )
-    return found[0, 1]
+    settings = _Settings(by, rounds, level, seed, threshold, progress)
+    return compare_models((first, second), **settings._asdict())[0, 1]
 
 
-def compare_models(  # noqa: PLR0913 - all but the first are named
+def compare_models(
     models: Sequence[Predictions],
-    *,
-    by: str = "tile",
-    rounds: int = ROUNDS,
-    level: float = LEVEL,
-    seed: int = 0,
-    threshold: Threshold = THRESHOLD,
-    progress: Callable[[int, int], None] | None = None,
+    **settings: Any,  # noqa: ANN401
 ) -> dict[tuple[int, int], Comparison]:
     """Return positions of two models -> their `paired_bootstrap`; each model is resampled once."""
+    how = _Settings(**settings)
     for other in models[1:]:
         require_same_patches(models[0], other)
-    none, units = _prepare(Comparison, models[0], by, rounds, level, seed)
+    none, units = _prepare(Comparison, models[0], how)
     pairs = list(combinations(range(len(models)), 2))
     if none.reason is not None:
         return dict.fromkeys(pairs, none)
-    resampled = _resample(models, units, rounds, seed, threshold, progress)
+    resampled = _resample(models, units, how)
     return {
-        (first, second): replace(
+        (a, b): replace(
             none,
-            macro=_differences(resampled[first], resampled[second], "macro", level),
-            micro=_differences(resampled[first], resampled[second], "micro", level),
+            macro=_differences(resampled[a], resampled[b], "macro", how.level),
+            micro=_differences(resampled[a], resampled[b], "micro", how.level),
         )
-        for first, second in pairs
+        for a, b in pairs
     }
 
 
 def _prepare(
-    kind: type[_Kind], predictions: Predictions, by: str, rounds: int, level: float, seed: int
+    kind: type[_Kind], predictions: Predictions, how: _Settings
 ) -> tuple[_Kind, NDArray[np.int64]]:
     """Return an empty result, and the number of the unit of each patch, [N]."""
+    by, rounds, level, seed, *_ = how
     if by not in ("tile", "patch"):
         raise ConfigError(f"Resampling goes by tile or by patch, not by {by!r}.")
     require_whole("The number of resamples", rounds)
@@ -264,21 +255,17 @@ def _prepare(
 
 
 def _resample(
-    models: Sequence[Predictions],
-    units: NDArray[np.int64],
-    rounds: int,
-    seed: int,
-    threshold: Threshold,
-    progress: Callable[[int, int], None] | None,
+    models: Sequence[Predictions], units: NDArray[np.int64], how: _Settings
 ) -> "list[tuple[Resampled, Resampled]]":
     """Return the figures of each model: of all patches, and of resamples shared by all models."""
     from reben.learn.metrics.resampling import Resampled, Resampler
 
-    resamplers = [Resampler(model.scores, model.labels, threshold) for model in models]
+    rounds = how.rounds
+    resamplers = [Resampler(model.scores, model.labels, how.threshold) for model in models]
     num_units = int(units.max()) + 1
 
     def draw(first: int) -> list[Resampled]:
-        generator = np.random.default_rng([seed, first])
+        generator = np.random.default_rng([how.seed, first])
         size = min(_BLOCK, rounds - first)
         drawn = generator.integers(num_units, size=(size, num_units))
         counts = np.stack([np.bincount(row, minlength=num_units) for row in drawn])
@@ -289,8 +276,8 @@ def _resample(
     with ThreadPoolExecutor(usable_cores()) as pool:
         for number, block in enumerate(pool.map(draw, range(0, rounds, _BLOCK)), start=1):
             blocks.append(block)
-            if progress is not None:
-                progress(min(number * _BLOCK, rounds), rounds)
+            if how.progress is not None:
+                how.progress(min(number * _BLOCK, rounds), rounds)
     once = np.ones((1, len(units)), np.uint8)
     return [
         (resampler.figures(once), Resampled.joined(own))

@@ -36,15 +36,11 @@ class Resampled:
     @classmethod
     def joined(cls, parts: Sequence[Self]) -> Self:
         """Return the resamples of all parts, in order."""
-        return cls(
-            *(
-                {
-                    name: np.concatenate([getattr(part, mean)[name] for part in parts])
-                    for name in getattr(parts[0], mean)
-                }
-                for mean in ("macro", "micro", "per_class")
-            )
-        )
+        joined = {
+            mean: {name: np.concatenate([vars(part)[mean][name] for part in parts]) for name in of}
+            for mean, of in vars(parts[0]).items()
+        }
+        return cls(**joined)
 
 
 class Resampler:
@@ -69,9 +65,8 @@ class Resampler:
     def figures(self, weights: NDArray[np.uint8]) -> Resampled:
         """Return the figures of resamples.
 
-        Args:
-            weights: How often each patch counts, uint8 [R, N]; the sum of a row times K is below
-                2**31.
+        ``weights`` are how often each patch counts, uint8 [R, N]; the sum of a row times K is below
+        2**31.
         """
         turned = np.ascontiguousarray(weights.T)
         walks = [
@@ -132,10 +127,8 @@ def _walk(  # noqa: C901 - one walk; a call for each step of it would cost its s
 ) -> tuple[NDArray[np.float64], ...]:
     """Return average precision, weight found, weight of hits, weight that is right; float64 [R].
 
-    Args:
-        codes: Rows by falling score, see `_sorted_codes`.
-        weights: How often each row counts, [N, R].
-        num_found: How many of ``codes`` lie above the threshold.
+    For rows by falling score (`_sorted_codes`), how often each row counts, [N, R], and how many of
+    the codes lie above the threshold.
     """
     num_resamples = weights.shape[1]
     found, hits = np.zeros(num_resamples, np.int32), np.zeros(num_resamples, np.int32)
