@@ -41,7 +41,6 @@ _VALUES = re.compile(
     r"(BIN|SHORT_BIN)?(INT[12]?|LONG[14]?|STRING|FLOAT|BYTES8?|UNICODE8?)|BYTEARRAY8"
 )
 """Steps that put a plain value."""
-_TUPLES = {"EMPTY_TUPLE": 0, "TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 _CALLED = re.compile(r"(?P<backbone>\w[\w.]*)-\d+-\d+-val_")
 """File names of the original scripts: architecture, seed, channels, figure."""
 
@@ -188,46 +187,26 @@ def _content(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
     return archive.read(entry)
 
 
-def _walk(pickled: bytes) -> Any:  # noqa: ANN401, C901, PLR0912 - whatever a pickle describes; one case each
+def _walk(pickled: bytes) -> Any:  # noqa: ANN401, C901 - whatever a pickle describes; one case each
     """Return what a pickle describes, in plain containers and records."""
     stack: list[Any] = []
-    marks: list[int] = []
     memo: dict[int, Any] = {}
-
-    def since_mark() -> list[Any]:
-        start = marks.pop()
-        taken = stack[start:]
-        del stack[start:]
-        return taken
-
-    for step, (code, arg, _) in enumerate(pickletools.genops(pickled)):
+    for number, (code, arg, _) in enumerate(pickletools.genops(pickled)):
         name = code.name
-        if step > MAX_PICKLE_STEPS:
+        if number > MAX_PICKLE_STEPS:
             raise ValueError(f"its description has more than {MAX_PICKLE_STEPS} steps")
         if name == "STOP":
             return stack.pop()
         if _VALUES.fullmatch(name):
             stack.append(arg)
-        elif name in _TUPLES:
-            stack.append(tuple(reversed([stack.pop() for _ in range(_TUPLES[name])])))
         elif name in _MAKERS:
             stack.append(_MAKERS[name]())
-        elif name == "MARK":
-            marks.append(len(stack))
-        elif name == "TUPLE":
-            stack.append(tuple(since_mark()))
-        elif name in ("LIST", "FROZENSET"):
-            stack.append(since_mark())
-        elif name in ("PUT", "BINPUT", "LONG_BINPUT"):
-            memo[int(str(arg))] = stack[-1]
-        elif name == "MEMOIZE":
-            memo[len(memo)] = stack[-1]
+        elif name in ("PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"):
+            memo[len(memo) if arg is None else int(str(arg))] = stack[-1]
         elif name in ("GET", "BINGET", "LONG_BINGET"):
             stack.append(memo[int(str(arg))])
         elif name == "GLOBAL":
             stack.append(_Record(str(arg).replace(" ", ".")))
-        elif name in ("APPENDS", "ADDITEMS", "SETITEMS"):
-            _fill(stack, name, since_mark)
         elif name in _STEPS:
             _STEPS[name](stack)
         elif name not in ("PROTO", "FRAME"):
@@ -235,25 +214,25 @@ def _walk(pickled: bytes) -> Any:  # noqa: ANN401, C901, PLR0912 - whatever a pi
     raise ValueError("its description has no end")
 
 
-def _fill(stack: list[Any], name: str, since_mark: Callable[[], list[Any]]) -> None:
-    items = since_mark()
-    into = stack[-1]
-    if name == "SETITEMS":
-        for key, value in zip(items[::2], items[1::2], strict=True):
-            _put(into, key, value)
-    elif isinstance(into, list):
-        into.extend(items)
+def _last(stack: list[Any], number: int) -> list[Any]:
+    return [stack.pop() for _ in range(number)][::-1]
 
 
-def _append(stack: list[Any]) -> None:
-    item = stack.pop()
+def _since_mark(stack: list[Any]) -> list[Any]:
+    items = []
+    while (item := stack.pop()) is not _MARK:
+        items.append(item)
+    return items[::-1]
+
+
+def _extend(stack: list[Any], items: list[Any]) -> None:
     if isinstance(stack[-1], list):
-        stack[-1].append(item)
+        stack[-1].extend(items)
 
 
-def _set_item(stack: list[Any]) -> None:
-    value, key = stack.pop(), stack.pop()
-    _put(stack[-1], key, value)
+def _set_items(stack: list[Any], items: list[Any]) -> None:
+    for key, value in zip(items[::2], items[1::2], strict=True):
+        _put(stack[-1], key, value)
 
 
 def _put(into: Any, key: Any, value: Any) -> None:  # noqa: ANN401 - whatever stands there
@@ -306,17 +285,29 @@ def _build(stack: list[Any]) -> None:
         stack[-1].state.update(state)
 
 
+_MARK = _Record("mark")
 _MAKERS: Mapping[str, Callable[[], Any]] = {
+    "MARK": lambda: _MARK,
     "EMPTY_DICT": dict,
     "EMPTY_LIST": list,
     "EMPTY_SET": list,
+    "EMPTY_TUPLE": tuple,
     "NONE": lambda: None,
     "NEWTRUE": lambda: True,
     "NEWFALSE": lambda: False,
 }
 _STEPS: Mapping[str, Callable[[list[Any]], None]] = {
-    "APPEND": _append,
-    "SETITEM": _set_item,
+    "APPEND": lambda stack: _extend(stack, _last(stack, 1)),
+    "APPENDS": lambda stack: _extend(stack, _since_mark(stack)),
+    "ADDITEMS": lambda stack: _extend(stack, _since_mark(stack)),
+    "SETITEM": lambda stack: _set_items(stack, _last(stack, 2)),
+    "SETITEMS": lambda stack: _set_items(stack, _since_mark(stack)),
+    "TUPLE": lambda stack: stack.append(tuple(_since_mark(stack))),
+    "TUPLE1": lambda stack: stack.append(tuple(_last(stack, 1))),
+    "TUPLE2": lambda stack: stack.append(tuple(_last(stack, 2))),
+    "TUPLE3": lambda stack: stack.append(tuple(_last(stack, 3))),
+    "LIST": lambda stack: stack.append(_since_mark(stack)),
+    "FROZENSET": lambda stack: stack.append(_since_mark(stack)),
     "STACK_GLOBAL": _join,
     "REDUCE": _call,
     "NEWOBJ": _call,

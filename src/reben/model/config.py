@@ -178,9 +178,7 @@ class ModelConfig:
             "channels": self.channels,
             "classes": self.classes,
             "class_names": list(self.labels),
-            "image_size": self.image_size,
-            "drop_rate": self.drop_rate,
-            "drop_path_rate": self.drop_path_rate,
+            **{name: getattr(self, name) for name in _NUMBERS},
             "bands": list(self.bands),
             "band_mean": [self.statistics.mean[name] for name in self.bands],
             "band_std": [self.statistics.std[name] for name in self.bands],
@@ -188,8 +186,9 @@ class ModelConfig:
             "upsampling": self.upsampling,
             "label_names": list(self.labels),
             "thresholds": list(self.thresholds),
-            "temperature": self.temperature,
-            "tuned_on": self._tuned_on(),
+            "tuned_on": None
+            if self.tuned_on is None
+            else {field.name: getattr(self.tuned_on, field.name) for field in fields(_TunedOn)},
             "reben_version": self.reben_version,
         }
 
@@ -222,22 +221,13 @@ class ModelConfig:
                 found.upsampling,
                 found.statistics_source,
             ),
-            image_size=found.image_size,
-            drop_rate=found.drop_rate,
-            drop_path_rate=found.drop_path_rate,
             thresholds=found.thresholds,
-            temperature=found.temperature,
             tuned_on=None
             if found.tuned_on is None
             else Calibration(1.0, (), **vars(found.tuned_on)),
             reben_version=found.reben_version,
+            **{name: getattr(found, name) for name in _NUMBERS},
         )
-
-    def _tuned_on(self) -> dict[str, Any] | None:
-        """Return the patches of the calibration; its results have keys of their own."""
-        if self.tuned_on is None:
-            return None
-        return {field.name: getattr(self.tuned_on, field.name) for field in fields(_TunedOn)}
 
     def to_json(self) -> str:
         """Return `to_dict` as JSON text."""

@@ -86,10 +86,9 @@ def published_id(folder: Path) -> str:
 
 def _cached_repository(folder: Path) -> str | None:
     """Return the id of the repository whose snapshot in the Hub's cache a folder is."""
-    resolved = folder.absolute()
-    match = _CACHE_FOLDER.fullmatch(resolved.parent.parent.name)
-    is_snapshot = match is not None and resolved.parent.name == "snapshots"
-    return f"{match['owner']}/{match['name']}" if match is not None and is_snapshot else None
+    snapshots = folder.absolute().parent
+    match = _CACHE_FOLDER.fullmatch(snapshots.parent.name)
+    return f"{match['owner']}/{match['name']}" if match and snapshots.name == "snapshots" else None
 
 
 def read_config(path: Path, *, name: str, bands: BandSet | None = None) -> ModelConfig:
@@ -131,13 +130,10 @@ def parse_config(
 def config_of_published(
     values: Mapping[str, Any], *, name: str, bands: BandSet | None = None
 ) -> ModelConfig:
-    """Return the config of a classifier that was published before reben.
+    """Return the config of a classifier that was published before reben, by its ``config.json``.
 
-    Args:
-        values: The content of its ``config.json``.
-        name: The id of its repository, which tells the version and so the order of the bands if
-            it is of `PUBLISHER`; or what messages call it.
-        bands: The bands in the order of the channels; they decide.
+    ``name`` is the id of its repository, which tells the version and so the order of the bands if
+    it is of `PUBLISHER`, or what messages call it; ``bands``, in the order of the channels, decide.
     """
     found = check_values(values, _PublishedFile, f"The config of {name}", ConfigError, CURE)
     if found.classes != len(LABELS):
@@ -159,7 +155,13 @@ def config_of_published(
 def _bands(name: str, channels: int, given: BandSet | None) -> BandSet:
     bands = given or _bands_of_name(name)
     if bands is None:
-        raise AmbiguousBandsError(_why_ambiguous(name, channels))
+        raise AmbiguousBandsError(
+            f"Nothing says in which order {name!r} takes its {channels} channels: its config names "
+            f"no bands, and it is not known to be a model of {PUBLISHER.rstrip('/')}, where a name "
+            f"such as resnet50-s2-v0.2.0 tells it. {describe_orders(channels)}. A wrong order "
+            "gives confident nonsense and no error, so reben does not guess: pass bands= "
+            '(--bands), for example bands="B04,B03,B02", in the order of the training.'
+        )
     if len(bands) != channels:
         raise BandsMismatchError(
             f"{name} takes {channels} channels; {len(bands)} bands were named: {bands}. Name one "
@@ -177,16 +179,6 @@ def _bands_of_name(name: str) -> BandSet | None:
     if version >= (0, 2, 0):
         return _NEW[word]
     return _OLD[word] if version == (0, 1, 1) else None
-
-
-def _why_ambiguous(name: str, channels: int) -> str:
-    return (
-        f"Nothing says in which order {name!r} takes its {channels} channels: its config names no "
-        f"bands, and it is not known to be a model of {PUBLISHER.rstrip('/')}, where a name such "
-        f"as resnet50-s2-v0.2.0 tells it. {describe_orders(channels)}. A wrong order gives "
-        "confident nonsense and no error, so reben does not guess: pass bands= (--bands), for "
-        'example bands="B04,B03,B02", in the order of the training.'
-    )
 
 
 def describe_orders(channels: int) -> str:
