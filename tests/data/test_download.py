@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from flaky_server import Record, serve
-from reben.data.download import VERIFIED_FILE, Patience, download, remote_files, stream
-from reben.data.downloading.session import Session, asked_pause
+from reben.data.download import VERIFIED_FILE, download, remote_files, stream
+from reben.data.downloading.session import Patience, Session, asked_pause
 from reben.errors import ChecksumError, ConfigError, DownloadError, OutputError
 from reben.support.locks import lock_file
 

@@ -15,28 +15,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import BinaryIO, Self
 
-from reben.data.downloading.session import (
-    PARTS,
-    Patience,
-    Progress,
-    RemoteFile,
-    Session,
-    parts,
-)
+from reben.data.downloading.session import Patience, Progress, RemoteFile, Session, parts
 from reben.errors import ChecksumError, ConfigError, DownloadError, OutputError
 from reben.support.atomic import FULL, make_folder, output_error, write_text
 from reben.support.json_files import Count, read_json
 from reben.support.locks import lock_file
-
-__all__ = [
-    "PARTS",
-    "RECORD_URL",
-    "Patience",
-    "RemoteFile",
-    "download",
-    "remote_files",
-    "stream",
-]
 
 RECORD_URL = "https://zenodo.org/api/records/10891137"
 """The Zenodo record of BigEarthNet v2.0."""

@@ -178,11 +178,7 @@ class DataIdentity:
         return replace(self, whole=tuple(name for name in self.whole if name == split))
 
     def describe(self, number: int, split: str) -> str:
-        """Return in words which patches of a split these are.
-
-        Args:
-            number: How many they are.
-            split: Their split, or several separated by commas.
+        """Return in words which patches of a split, or of several with commas, these are.
 
         Example:
             >>> DataIdentity("official").describe(6, "test")
@@ -203,11 +199,7 @@ class DataIdentity:
         return f"{count} of {OFFICIAL.name}, not the whole of its {split} split ({whole:,})"
 
     def require_known(self, place: Path) -> None:
-        """Raise MetadataError if nobody says what the data are.
-
-        Args:
-            place: The folder that a description belongs into.
-        """
+        """Raise MetadataError if nobody says what the data are; ``place`` is the folder for it."""
         if self.kind == "unknown":
             raise MetadataError(
                 f"Nothing says what data set the patches in {place} are of: their names, labels "
@@ -244,12 +236,7 @@ class StoredPart:
 
 
 def identify(table: "PatchTable", description: DataDescription | None = None) -> DataIdentity:
-    """Return which data set the patches of a table are of.
-
-    Args:
-        table: The patches.
-        description: What their owner says of them, from `read_description`.
-    """
+    """Return which data set patches are of, given what `read_description` says of them."""
     if table.made_up_by is not None:
         return DataIdentity("synthetic", made_up_by=table.made_up_by)
     if are_official(table):
@@ -260,11 +247,7 @@ def identify(table: "PatchTable", description: DataDescription | None = None) ->
 
 
 def read_description(folders: Iterable[Path]) -> DataDescription | None:
-    """Return the description in the first of several folders that has one, or None.
-
-    Raises:
-        MetadataError: If the file is not as it should be.
-    """
+    """Return the description in the first folder that has one, or None; `MetadataError` if bad."""
     path = next((path for path in (f / DATA_FILE for f in folders) if path.is_file()), None)
     if path is None:
         return None
@@ -295,10 +278,7 @@ def are_official(table: "PatchTable") -> bool:
 
 
 def hash_rows(table: "PatchTable") -> NDArray[np.uint64] | None:
-    """Return a hash of name, labels and split of each patch, uint64 [N]; None for longer names.
-
-    The labels are those of the 19.
-    """
+    """Return a hash of name, labels (of the 19) and split, uint64 [N]; None for longer names."""
     names = [name.encode() for name in table.patch_ids]
     if max(map(len, names), default=0) > _LONGEST_NAME:
         return None

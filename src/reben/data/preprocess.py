@@ -116,7 +116,7 @@ def resize(x_Bhw: Tensor, size: int, upsampling: Upsampling) -> Tensor:
 
 
 def check_bands(bands: NamedBands, needed: BandSet, size: int = PATCH_PIXELS) -> dict[str, Tensor]:
-    """Return the needed bands as a batch of tensors, after all checks.
+    """Return the needed bands, in their order, as tensors [B, h, w], after all checks.
 
     Args:
         bands: Band -> raw values, array or tensor, [h, w] for one patch or [B, h, w] for
@@ -124,11 +124,8 @@ def check_bands(bands: NamedBands, needed: BandSet, size: int = PATCH_PIXELS) ->
             are left out. Pixels that a masked array masks, or the attributes of an array of xarray
             declare to be no data, are bad; so are those that are not finite or out of range. Where
             they are 5 % of a band at most, they get the median of the others.
-        needed: The bands to return.
+        needed: The bands to return, which keep their dtype.
         size: Side length in pixels of 10 m that patches may have beside the usual 120.
-
-    Returns:
-        Band -> tensor [B, h, w] in the order of ``needed``, with the dtype of the input.
 
     Example:
         >>> check_bands({"B04": np.full((120, 120), 0.1)}, BandSet(("B04",)))
@@ -203,19 +200,13 @@ class Suspicious(NamedTuple):
         cure: str = "subtract 1000 from its digital numbers",
         share: float = 0.0,
     ) -> bool:
-        """Warn of each kind of unlikely values.
+        """Warn of each kind of unlikely values; return whether there was one.
 
         Args:
             stacklevel: Whose line the warning shows, counted from the caller.
             unit: What was counted, in the plural.
             cure: What to do about a BOA offset that was not applied.
             share: Warn only of what more than this share of them has, 0 to 1.
-
-        Returns:
-            Whether there was anything to warn of.
-
-        Warns:
-            SuspiciousInputWarning: For each kind.
         """
         texts = {
             f"{self.num_bright} of {self.num_patches} {unit} have no pixel below {_BOA_OFFSET} in "
@@ -236,15 +227,12 @@ class Suspicious(NamedTuple):
 
 
 def count_suspicious(bands: Mapping[str, Tensor]) -> Suspicious:
-    """Return how many patches hold values that are possible but unlikely.
+    """Return how many patches, from `check_bands`, hold values that are possible but unlikely.
 
     Two mistakes leave no trace in shape, dtype or unit. A Sentinel-2 product of processing
     baseline 04.00 or later has digital numbers that are 1000 too high until its BOA offset is
     applied: then hardly any pixel is below 1000, while vegetation, water and shadow are far
     below in B02, B03 and B04. VV and VH swapped: VV is stronger than VH over any land or sea.
-
-    Args:
-        bands: Band -> tensor [B, h, w], as `check_bands` returns it.
 
     Source: means for B02, B03, B04 (438, 614, 588) and VV, VH (-12.6, -19.4 dB) in
     band_statistics.json; BOA_ADD_OFFSET in the Sentinel-2 product format, baseline 04.00.

@@ -151,18 +151,14 @@ def _download(wheel: Path) -> None:
     except OSError as error:
         raise _download_error(f"pip does not start: {error.strerror or error}") from error
     if done.returncode:
-        reason = _last_line(done.stderr) or f"pip ended with {done.returncode}"
+        lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
+        errors = [line.removeprefix("ERROR:").strip() for line in lines if line[:6] == "ERROR:"]
+        reason = (errors or lines or [""])[-1] or f"pip ended with {done.returncode}"
         # pip says "no matching distribution" even if it reached no index.
         prefix = "no connection to the package index; " if "Retrying (" in done.stderr else ""
         raise _download_error(prefix + reason)
     if not wheel.is_file():
         raise _download_error(f"pip did not write {wheel.name}")
-
-
-def _last_line(text: str) -> str:
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    errors = [line.removeprefix("ERROR:").strip() for line in lines if line.startswith("ERROR:")]
-    return (errors or lines or [""])[-1]
 
 
 def _download_error(reason: str) -> DownloadError:
@@ -199,10 +195,8 @@ def _unpack(wheel: Path, folder: Path) -> None:
     try:
         with zipfile.ZipFile(wheel) as archive:
             for member, name in _MEMBERS.items():
-                with (
-                    archive.open(f"{_MEMBER_FOLDER}/{member}") as packed,
-                    (folder / name).open("wb") as file,
-                ):
+                packed = archive.open(f"{_MEMBER_FOLDER}/{member}")
+                with packed, (folder / name).open("wb") as file:
                     shutil.copyfileobj(packed, file)
     except (zipfile.BadZipFile, KeyError) as error:
         raise DownloadError(f"{wheel} lacks the sample: {error}.") from error

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from reben.data.download import PARTS
+from reben.data.downloading.session import PARTS
 from reben.data.metadata import MADE_UP_KEY, METADATA_FILE, SNOW_CLOUD_FILE
 from reben.data.synthetic.ground import Landscape, Noise
 from reben.data.synthetic.images import SyntheticImages, Weather

@@ -170,7 +170,9 @@ class Session:
         with self._open(file.url, asked) as response:
             skip = there
             if response.status_code == 206:
-                first = self._first_byte(file, response.headers.get("Content-Range", ""))
+                told = _RANGE.fullmatch(response.headers.get("Content-Range", ""))
+                is_of_it = told is not None and told[2] in ("*", str(file.size))
+                first = int(told[1]) if told is not None and is_of_it else None
                 if first != there:
                     # From now on ask for all of it, and pass over what is there.
                     self._without_ranges.add(file.name)
@@ -185,12 +187,6 @@ class Session:
                     yield wanted
                 if not left:
                     return
-
-    @staticmethod
-    def _first_byte(file: RemoteFile, content_range: str) -> int | None:
-        """Return where the part of a file that a server sends starts; None if it does not say."""
-        found = _RANGE.fullmatch(content_range)
-        return int(found[1]) if found and found[2] in ("*", str(file.size)) else None
 
     def _check_scheme(self, request: "httpx.Request") -> None:
         """Refuse to be led from https to anything else."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from reben.data.archives.stream import archive_names
-from reben.data.download import PARTS
+from reben.data.downloading.session import PARTS
 from reben.data.metadata import METADATA_FILE, SNOW_CLOUD_FILE
 from reben.data.patch_folders.tree import Folder, FolderWalk, holds_maps_alone
 from reben.data.storage.value import REFERENCE_MAP, SENTINEL1, SENTINEL2
