@@ -5,7 +5,6 @@ upsampling and normalisation, and the names of bands and labels as metadata.
 """
 
 import logging
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
@@ -17,11 +16,13 @@ from reben.model.classifier import Classifier
 from reben.model.inference import InferenceClassifier
 from reben.model.onnx_graph import (
     LOGITS,
+    OPSET,
     SCORES,
     RawBandsToScores,
     Sentinel2Dtype,
     describe,
     remove_traces,
+    translate,
 )
 from reben.model.open import ModelLike, open_model
 from reben.model.weights import require_finite
@@ -34,8 +35,6 @@ if TYPE_CHECKING:
     from onnx import ModelProto
     from torch import Tensor
 
-OPSET = 18
-"""The default version of the ONNX operators, for ONNX Runtime 1.14 and later."""
 TOLERANCE = 1e-4
 """How far a logit or a score of the file may be from that of the model."""
 ORDINARY_LOGIT = 10.0
@@ -159,36 +158,8 @@ def _translate(
     graph: RawBandsToScores, opset: int, sentinel2_dtype: torch.dtype, name: str
 ) -> "ModelProto":
     """Return the graph in ONNX, in the opset that was asked for."""
-    bands = graph.random_bands(2, sentinel2_dtype)  # a batch of one would be taken for fixed
-    batch = torch.export.Dim("batch")
-    try:
-        with warnings.catch_warnings():
-            # Every input has as many patches; torch would rather name each axis by itself.
-            warnings.filterwarnings("ignore", "# The axis name: batch will not be", UserWarning)
-            program = torch.onnx.export(
-                graph,
-                tuple(bands.values()),
-                dynamo=True,
-                input_names=list(bands),
-                output_names=[SCORES, LOGITS],
-                dynamic_shapes=(tuple({0: batch} for _ in bands),),
-                opset_version=opset,
-                external_data=False,
-                verbose=False,
-            )
-    except (torch.onnx.OnnxExporterError, RuntimeError) as error:
-        raise ExportError(
-            f"torch {torch.__version__} cannot write {name} as ONNX: {first_line(error)}. "
-            "Nothing was written. Try a newer torch and onnxscript, or another backbone."
-        ) from error
-    proto: ModelProto = program.model_proto  # type: ignore[union-attr]
-    found = {entry.domain: entry.version for entry in proto.opset_import}.get("")
-    if found != opset:
-        raise ExportError(
-            f"{name} came out in opset {found} instead of {opset}: torch {torch.__version__} and "
-            "onnxscript cannot convert it. Ask for that opset instead."
-        )
-    return proto
+    # Two patches: a batch of one would be taken for fixed.
+    return translate(graph, graph.random_bands(2, sentinel2_dtype), (SCORES, LOGITS), opset, name)
 
 
 def _check(proto: "ModelProto", name: str) -> None:

@@ -7,21 +7,17 @@ import copy
 import logging
 import os
 import shutil
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Self, cast
+from typing import Literal, Self, cast, get_args
 
 import torch
-from timm.layers.norm_act import BatchNormAct2d
 from torch import Tensor, nn
-from torch.nn.functional import batch_norm, conv2d
-from torch.nn.utils.fusion import fuse_conv_bn_eval
-from torch.overrides import TorchFunctionMode
-from torch.utils._pytree import tree_leaves
 
-from reben.errors import ConfigError, first_line
+from reben.errors import ConfigError, ExportError, MissingExtraError, first_line
 from reben.model.classifier import Classifier
+from reben.model.engines.folding import fold_batch_norms
 from reben.model.open import ModelLike, open_model
 
 TOLERANCE = 1e-4
@@ -29,6 +25,11 @@ TOLERANCE = 1e-4
 PATCHES_AT_A_TIME = 32
 """On a CPU, larger batches go through the network in parts of this size, so that the results of
 its layers stay small enough to reuse memory."""
+Engine = Literal["auto", "eager", "optimised", "compiled", "onnx", "openvino"]
+"""What computes the logits: the plain network; the network rearranged; that compiled; ONNX Runtime;
+OpenVINO; or the quickest of them for the work, measured where it is worth that."""
+LEAST_PATCHES = 2_000
+"""Below as many, ``auto`` is ``optimised``, without a measurement or another import."""
 
 logger = logging.getLogger(__name__)
 
@@ -37,10 +38,12 @@ class InferenceClassifier(Classifier):
     """A classifier that can only predict. Get it from `optimise_for_inference`.
 
     Attributes:
+        engine: What computes the logits; never ``auto``.
         optimisations: What was done to the network, in words.
         max_difference: Highest |logit - logit of the plain model| on the images of the check.
     """
 
+    engine: Engine
     optimisations: tuple[str, ...]
     max_difference: float
 
@@ -51,6 +54,8 @@ class InferenceClassifier(Classifier):
         self.preprocess = copy.deepcopy(classifier.preprocess)
         self.model = network  # type: ignore[assignment]
         self._channels_last = False
+        self._run: Callable[[Tensor], Tensor] | None = None
+        self.engine = "optimised"
         self.optimisations = ()
         self.max_difference = 0.0
         self.eval().requires_grad_(requires_grad=False)
@@ -58,11 +63,24 @@ class InferenceClassifier(Classifier):
     def forward(self, x_BCHW: Tensor) -> Tensor:
         """Return logits [B, K] of normalised images, float32 [B, C, H, W]; no gradients flow."""
         with torch.inference_mode():
-            if self._channels_last:
-                x_BCHW = x_BCHW.contiguous(memory_format=torch.channels_last)
-            if x_BCHW.device.type != "cpu" or len(x_BCHW) <= PATCHES_AT_A_TIME:
-                return cast("Tensor", self.model(x_BCHW))
-            return torch.cat([self.model(part) for part in torch.split(x_BCHW, PATCHES_AT_A_TIME)])
+            run = self._runner(x_BCHW)
+            in_parts = x_BCHW.device.type == "cpu" and self.engine != "eager"
+            if not in_parts or len(x_BCHW) <= PATCHES_AT_A_TIME:
+                return run(x_BCHW)
+            return torch.cat([run(part) for part in torch.split(x_BCHW, PATCHES_AT_A_TIME)])
+
+    def _runner(self, x_BCHW: Tensor) -> Callable[[Tensor], Tensor]:
+        """Return what computes these images: an engine takes those that it was started for."""
+        side = self.config.image_size
+        is_fit = x_BCHW.device.type == "cpu" and x_BCHW.dtype == torch.float32
+        if self._run is not None and is_fit and x_BCHW.shape[1:] == (len(self.bands), side, side):
+            return self._run
+        return self._in_torch
+
+    def _in_torch(self, x_BCHW: Tensor) -> Tensor:
+        if self._channels_last:
+            x_BCHW = x_BCHW.contiguous(memory_format=torch.channels_last)
+        return cast("Tensor", self.model(x_BCHW))
 
     def train(self, mode: bool = True) -> Self:
         """Stay in eval mode; a ConfigError if train mode is asked for."""
@@ -81,33 +99,55 @@ class InferenceClassifier(Classifier):
         )
 
 
-def optimise_for_inference(classifier: ModelLike, *, compile: bool = False) -> InferenceClassifier:
+def optimise_for_inference(
+    classifier: ModelLike,
+    *,
+    compile: bool = False,
+    engine: Engine = "optimised",
+    num_patches: int | None = None,
+    batch_size: int = PATCHES_AT_A_TIME,
+) -> InferenceClassifier:
     """Return a copy of a classifier that predicts the same faster.
 
     Batch norms are folded into convolutions, convolutions run in channels_last, and large batches
     go through a CPU in parts. Each step is kept only if the logits of random images stay within
     1e-4 of those of ``classifier``, which itself is not changed, nor is the number of threads.
+    So is an engine: where it fails, a warning says so, and the copy is without it.
 
     Args:
         classifier: Whatever `reben.open_model` takes.
         compile: Whether to compile the network too. That takes up to minutes, once for the first
             batch and once more for the first of another size; it pays for thousands of patches.
             Without a C++ compiler a warning says so, and the network is not compiled.
+        engine: What computes: ``eager`` (the plain network), ``optimised``, ``compiled``; on a CPU
+            also ``onnx`` (ONNX Runtime) and ``openvino``, or ``auto``: what gets ``num_patches``
+            done first here. That is measured where the work is long enough, and kept in the cache
+            folder for this architecture, batch size, processor, number of threads and versions.
+        num_patches: How many patches are to come, for ``auto``; None for very many.
+        batch_size: How many at a time, for ``auto``.
+
+    Raises:
+        ConfigError: If there is no such engine, or it cannot be used on the device.
+        MissingExtraError: If the engine is not installed.
 
     Example:
         >>> model = Classifier("test_resnet", "rgb")
         >>> fast = optimise_for_inference(model)
-        >>> fast.max_difference < 1e-4, fast.config == model.config
-        (True, True)
+        >>> fast.max_difference < 1e-4, fast.config == model.config, fast.engine
+        (True, True, 'optimised')
     """
     classifier = open_model(classifier)
     if isinstance(classifier, InferenceClassifier):
         raise ConfigError("This classifier is optimised for inference already. Use it as it is.")
+    engine = _checked_engine("compiled" if compile else engine, classifier)
     plain = copy.deepcopy(classifier.model).eval()
     images_BCHW = _random_images(classifier)
     with torch.no_grad():
         wanted_BK = plain(images_BCHW)
     fast = InferenceClassifier(classifier, plain)
+    if engine == "eager":
+        fast.engine = engine
+        return fast
     for fold in (True, False):
         candidate = _rearranged(classifier, images_BCHW, fold=fold)
         candidate.max_difference = _difference(candidate, images_BCHW, wanted_BK)
@@ -121,11 +161,101 @@ def optimise_for_inference(classifier: ModelLike, *, compile: bool = False) -> I
         )
     if fast.device.type == "cpu":
         fast.optimisations += (f"at most {PATCHES_AT_A_TIME} patches at a time",)
-    return _compiled(fast, images_BCHW, wanted_BK) if compile else fast
+    if engine == "optimised":
+        return fast
+    ways = _Ways(plain, fast, images_BCHW, wanted_BK)
+    return ways.quickest(num_patches, batch_size) if engine == "auto" else ways.named(engine)
 
 
 optimize_for_inference = optimise_for_inference
 """American spelling of `optimise_for_inference`."""
+
+
+def _checked_engine(engine: Engine, classifier: Classifier) -> Engine:
+    """Return the engine that is meant, if it can be: ``auto`` is one in torch off the CPU."""
+    if engine not in get_args(Engine):
+        raise ConfigError(
+            f"There is no engine {engine!r}. Choose from: {', '.join(get_args(Engine))}."
+        )
+    if engine in ("auto", "onnx", "openvino") and classifier.device.type != "cpu":
+        if engine == "auto":
+            return "optimised"
+        raise ConfigError(
+            f"The engine {engine} computes on the CPU, and the model is on {classifier.device}. "
+            "Choose the device cpu, or the engine auto."
+        )
+    if engine in ("onnx", "openvino"):
+        from reben.model.engines.runtimes import require_installed
+
+        require_installed(engine)
+    return engine
+
+
+class _Ways:
+    """The engines of one model, each made when it is asked for, and the choice among them.
+
+    Args:
+        plain: Its network.
+        fast: It, optimised.
+        images_BCHW: Images of the check.
+        wanted_BK: What the plain network returns for these.
+    """
+
+    def __init__(
+        self, plain: nn.Module, fast: InferenceClassifier, images_BCHW: Tensor, wanted_BK: Tensor
+    ) -> None:
+        self._plain, self._fast = plain, fast
+        self._images_BCHW, self._wanted_BK = images_BCHW, wanted_BK
+        self._graph: bytes | None = None
+        self._seconds_of_graph = 0.0
+
+    def named(self, engine: str) -> InferenceClassifier:
+        """Return the model on an engine; as it is, with a warning, if that fails the check."""
+        if engine == "optimised":
+            return self._fast
+        if engine == "compiled":
+            return _compiled(self._fast, self._images_BCHW, self._wanted_BK)
+        from reben.model.engines.runtimes import start
+
+        made = copy.copy(self._fast)
+        try:
+            made._run = start(engine, self._as_onnx(), torch.get_num_threads())
+            made.engine = cast("Engine", engine)
+            made.max_difference = _difference(made, self._images_BCHW, self._wanted_BK)
+        except (ExportError, MissingExtraError) as error:
+            logger.warning("The engine %s is not used: %s", engine, error)
+            return self._fast
+        if made.max_difference > TOLERANCE:
+            logger.warning(
+                "The engine %s is not used, since that changes logits by %.1e.",
+                engine,
+                made.max_difference,
+            )
+            return self._fast
+        return made
+
+    def quickest(self, num_patches: int | None, batch_size: int) -> InferenceClassifier:
+        """Return the model on the engine that has so many patches done first."""
+        if num_patches is not None and num_patches < LEAST_PATCHES:
+            return self._fast
+        from reben.model.engines.choice import Choice
+
+        size = min(batch_size, PATCHES_AT_A_TIME)  # larger ones go in parts of this
+        images_BCHW = self._images_BCHW[:1].expand(size, -1, -1, -1).contiguous()
+        config = self._fast.config
+        case = f"{config.backbone}, {config.channels} channels, {config.image_size} pixels"
+        choice = Choice(self._fast, self.named, case, images_BCHW)
+        choice.seconds_shared = lambda: self._seconds_of_graph
+        return choice.best(num_patches, can_compile=_cpp_compiler() is not None)
+
+    def _as_onnx(self) -> bytes:
+        from reben.model.engines.runtimes import as_onnx
+
+        if self._graph is None:
+            started = time.perf_counter()
+            self._graph = as_onnx(self._plain, self._images_BCHW)
+            self._seconds_of_graph = time.perf_counter() - started
+        return self._graph
 
 
 def _rearranged(classifier: Classifier, images_BCHW: Tensor, *, fold: bool) -> InferenceClassifier:
@@ -165,6 +295,7 @@ def _compiled(
         )
         return fast
     compiled.optimisations = (*fast.optimisations, "compiled")
+    compiled.engine = "compiled"
     return compiled
 
 
@@ -185,90 +316,3 @@ def _difference(fast: InferenceClassifier, images_BCHW: Tensor, wanted_BK: Tenso
     """Return the highest |difference| of logits; infinite for NaN."""
     difference = (fast(images_BCHW) - wanted_BK).abs().max().item()
     return difference if difference == difference else float("inf")  # noqa: PLR0124 - NaN
-
-
-# Batch norms folded into the convolutions before them -------------------------------------------
-# What feeds what is read from one run of the network, never from names or the order of modules: a
-# batch norm is folded only if it alone reads the result of a convolution, and each runs only once.
-
-_CONVOLUTIONS = (conv2d, torch.conv2d)
-_BATCH_NORMS = (batch_norm, torch.batch_norm)
-_SHAPE_ONLY = frozenset({"__get__", "__len__", "dim", "is_contiguous", "numel", "size", "stride"})
-"""Functions that read no values of a tensor, if they return no tensor; ``__get__`` is ``.shape``,
-``.dtype`` and the like."""
-
-
-def fold_batch_norms(network: nn.Module, example_BCHW: Tensor) -> int:
-    """Fold the batch norms of ``network`` into the convolutions before them, in place.
-
-    Args:
-        network: A network in eval mode; its weights are changed, so pass a copy.
-        example_BCHW: Images that it takes, float32 [B, C, H, W].
-
-    Returns:
-        How many were folded. The others stay as they are.
-    """
-    recorder = _Recorder()
-    with torch.no_grad(), recorder:
-        network(example_BCHW)
-    convolutions = {
-        id(module.weight): module for module in network.modules() if isinstance(module, nn.Conv2d)
-    }
-    norms = [
-        (parent, name, module)
-        for parent in network.modules()
-        for name, module in parent.named_children()
-        if type(module) in (nn.BatchNorm2d, BatchNormAct2d)  # not what others derive from them
-        and not module.training
-    ]
-    folded = 0
-    for parent, name, norm in norms:
-        read = recorder.normalised.get(id(norm.running_mean), 0)
-        weight = recorder.convolved_by.get(read, 0)
-        once = all(recorder.reads[key] == 1 for key in (read, weight, id(norm.running_mean)))
-        if once and weight in convolutions:
-            _fold(convolutions[weight], cast("nn.BatchNorm2d", norm))
-            rest = norm.act if isinstance(norm, BatchNormAct2d) else nn.Identity()
-            setattr(parent, name, rest)
-            folded += 1
-    return folded
-
-
-def _fold(convolution: nn.Conv2d, norm: nn.BatchNorm2d) -> None:
-    """Give a convolution weights with which it does the work of the batch norm after it, too."""
-    exact = fuse_conv_bn_eval(
-        copy.deepcopy(convolution).cpu().double(), copy.deepcopy(norm).cpu().double()
-    )
-    weight, bias = (nn.Parameter(t.to(convolution.weight)) for t in exact.parameters())
-    convolution.weight, convolution.bias = weight, bias
-
-
-class _Recorder(TorchFunctionMode):
-    """Notes which convolution feeds which batch norm, and how often each tensor is read."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.reads: Counter[int] = Counter()
-        self.convolved_by: dict[int, int] = {}  # result of a convolution -> its weight
-        self.normalised: dict[int, int] = {}  # running mean of a batch norm -> what it reads
-        self._alive: list[Tensor] = []  # so that no two tensors of the run share an id
-
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Iterable[type],
-        args: tuple[Any, ...] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:  # noqa: ANN401 - whatever func returns
-        result = func(*args, **(kwargs or {}))
-        results = [leaf for leaf in tree_leaves(result) if isinstance(leaf, Tensor)]
-        if not results and getattr(func, "__name__", "") in _SHAPE_ONLY:
-            return result
-        inputs = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
-        self._alive += [*inputs, *results]
-        self.reads.update({id(tensor) for tensor in inputs})
-        if func in _CONVOLUTIONS and len(args) > 1:
-            self.convolved_by[id(result)] = id(args[1])
-        elif func in _BATCH_NORMS and len(args) > 1:
-            self.normalised[id(args[1])] = id(args[0])
-        return result

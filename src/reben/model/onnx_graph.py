@@ -5,12 +5,14 @@ Axes: B patches, h rows, w columns of a band at native size, K labels.
 
 import copy
 import json
-from collections.abc import Mapping
+import warnings
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
 
+from reben.errors import ExportError, first_line
 from reben.model.classifier import Classifier
 from reben.model.network import scores_of
 from reben.spec.bands import PIXEL_METRES, native_size, sensor
@@ -18,6 +20,8 @@ from reben.spec.bands import PIXEL_METRES, native_size, sensor
 if TYPE_CHECKING:
     from onnx import ModelProto
 
+OPSET = 18
+"""The default version of the ONNX operators, for ONNX Runtime 1.14 and later."""
 SCORES = "scores"
 LOGITS = "logits"
 _LOGITS = "what the network returns, before temperature and sigmoid"
@@ -62,6 +66,52 @@ class RawBandsToScores(nn.Module):
                 values = values.clamp(0, 65535).round().to(sentinel2_dtype)
             bands[name] = values
         return bands
+
+
+def translate(
+    module: nn.Module, inputs: Mapping[str, Tensor], outputs: Sequence[str], opset: int, name: str
+) -> "ModelProto":
+    """Return a module in ONNX, for batches of any size.
+
+    Args:
+        module: In eval mode, on the CPU; ``forward(*inputs)``.
+        inputs: Input -> an example, [B, ...] with the same B of 2 or more.
+        outputs: Names of what it returns.
+        opset: Version of the operators.
+        name: What errors call it.
+
+    Raises:
+        ExportError: If ONNX cannot express it in that opset.
+    """
+    batch = torch.export.Dim("batch")
+    try:
+        with warnings.catch_warnings():
+            # Every input has as many patches; torch would rather name each axis by itself.
+            warnings.filterwarnings("ignore", "# The axis name: batch will not be", UserWarning)
+            program = torch.onnx.export(
+                module,
+                tuple(inputs.values()),
+                dynamo=True,
+                input_names=list(inputs),
+                output_names=list(outputs),
+                dynamic_shapes=(tuple({0: batch} for _ in inputs),),
+                opset_version=opset,
+                external_data=False,
+                verbose=False,
+            )
+    except (torch.onnx.OnnxExporterError, RuntimeError) as error:
+        raise ExportError(
+            f"torch {torch.__version__} cannot write {name} as ONNX: {first_line(error)}. "
+            "Nothing was written. Try a newer torch and onnxscript, or another backbone."
+        ) from error
+    proto: ModelProto = program.model_proto  # type: ignore[union-attr]
+    found = {entry.domain: entry.version for entry in proto.opset_import}.get("")
+    if found != opset:
+        raise ExportError(
+            f"{name} came out in opset {found} instead of {opset}: torch {torch.__version__} and "
+            "onnxscript cannot convert it. Ask for that opset instead."
+        )
+    return proto
 
 
 def remove_traces(part: Any) -> None:  # noqa: ANN401 - any message of ONNX

@@ -32,7 +32,8 @@ def export(
         bands: Bands of the model in their order, for a published model whose name does not say.
         as_json: Write the result as JSON.
     """
-    from reben.model.export import OPSET, export_onnx
+    from reben.model.export import export_onnx
+    from reben.model.onnx_graph import OPSET
     from reben.model.open import open_model
 
     written = export_onnx(

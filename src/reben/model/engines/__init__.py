@@ -1,0 +1,1 @@
+"""Parts of inference: folding, runtimes other than torch, and which engine is quickest here."""
