@@ -1,13 +1,13 @@
-"""How fast a data set is encoded, compared with one rasterio call for each file.
+"""How fast a data set is encoded, compared with rico-hdl and with a rasterio call for each file.
 
-    python benchmarks/encode.py [--pairs 5000] [--rounds 3] [--folder CACHE]
+    python benchmarks/encode.py [--rico CLONE] [--pairs 6000 1500] [--rounds 3] [--folder CACHE]
 
-makes a tree of made-up pairs and its .tar.zst archives once, in a cache folder; lets the reference
-and the encoder take turns, several rounds, each in a process of its own, with the page cache warm
-and nothing left to write; prints a table; keeps everything as JSON. The fastest round of each job
-counts: what disturbs a round only makes it slower. The time is that of the whole call of
-`reben.encode`, from starting its workers until everything is on the disk; the last column leaves
-out the waiting for the disk at the end, as the page cache would. Memory is that of all processes,
+CLONE is a clone of github.com/rsim-tu-berlin/rico-hdl, which runs in an environment of its own,
+made at need. This makes trees of made-up pairs and their .tar.zst archives once, in a cache folder;
+lets the encoders take turns, several rounds, with the page cache warm and nothing left to write;
+compares the values that they wrote; prints tables, ratios first; keeps everything as JSON. The
+fastest round of each job counts: what disturbs a round only makes it slower. Times are those of
+whole processes, from their start until everything is on the disk. Memory is that of all processes,
 shared pages counted once.
 """
 
@@ -15,7 +15,6 @@ import argparse
 import json
 import os
 import platform
-import shutil
 import subprocess
 import sys
 import tarfile
@@ -23,8 +22,13 @@ import tempfile
 import threading
 import time
 from pathlib import Path
+from typing import NamedTuple
+from zlib import crc32
 
+import lmdb
 import zstandard
+from reference_venv import NoReferenceError, rico_python
+from safetensors.numpy import load
 
 from reben.data.synthesize import synthesize
 
@@ -37,11 +41,12 @@ INPUTS = {
 }
 _PAIR_BYTES = 320_000
 """About what a pair and its map take in a store."""
-GOALS = {"folder": (15, 20), ".tar.zst": (8, 12)}
+GOALS = {("folder", 6000): 20, ("folder", 1500): 10}
 TITLES = {
-    "reference": "reference: a rasterio call for each file, process pool",
     "folder": "reben encode, folders",
     ".tar.zst": "reben encode, .tar.zst",
+    "rico": "rico-hdl, folders",
+    "reference": "a rasterio call for each file, start of the processes not counted",
 }
 
 
@@ -122,92 +127,134 @@ class MemoryWatch:
         return sum(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1000
 
 
-def run(command: list[str]) -> tuple[str, float]:
-    """Return what a command writes to stdout, and the memory that it took in MB."""
+class Round(NamedTuple):
+    """One run of a job: seconds, seconds of processors, memory in MB, and what it printed."""
+
+    seconds: float
+    cpu_seconds: float
+    peak_mb: float
+    out: str
+
+
+def run(command: list[str], *, watch_memory: bool) -> Round:
+    """Run a command to its end, with its modules compiled as those of an installed package are.
+
+    Memory is watched in a round of its own, since that costs time.
+    """
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
+    before, started = os.times(), time.perf_counter()
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
     ) as process:
-        watch = MemoryWatch(process.pid)
+        watch = MemoryWatch(process.pid) if watch_memory else None
         out, errors = process.communicate()
-        peak = watch.stop()
+        seconds, after = time.perf_counter() - started, os.times()
+        peak = watch.stop() if watch else 0.0
     if process.returncode:
         sys.exit(f"{' '.join(command)} failed:\n{errors}")
-    return out, peak
+    used = sum(after[2:4]) - sum(before[2:4])
+    return Round(seconds, used, peak, out)
 
 
-def measure(job: str, inputs: Path, store: Path, pairs: int, workers: int) -> dict[str, float]:
-    """Return pairs a second and memory of one round of a job."""
-    flush_seconds = 0.0
+def command_of(
+    job: str, inputs: Path, store: Path, options: argparse.Namespace, pairs: int
+) -> list[str]:
+    """Return what a job is started with."""
+    workers = str(options.workers)
+    if job == "rico":
+        script = str(HERE / "reference_rico.py")
+        return [options.rico_python, script, str(options.rico), str(inputs), str(store), workers]
     if job == "reference":
-        with tempfile.TemporaryDirectory() as folder:
-            out = Path(folder) / "out.json"
-            command = [sys.executable, str(HERE / "reference_encode.py")]
-            _, peak = run([*command, str(inputs), str(store), str(pairs), str(workers), str(out)])
-            seconds = json.loads(out.read_text())["seconds"]
-    else:
-        ending = "" if job == "folder" else job
-        flags = [
-            word for flag, name in INPUTS.items() for word in (flag, str(inputs / (name + ending)))
-        ]
-        command = [sys.executable, "-m", "reben", "encode", "--out", str(store), "--json"]
-        out, peak = run([*command, *flags, "--processes", str(workers)])
-        report = json.loads(out)
-        seconds, pairs = report["seconds"], report["new"]["Sentinel-2"]
-        flush_seconds = report["flush_seconds"]
-    return {
-        "pairs_a_second": pairs / seconds,
-        "written_a_second": pairs / (seconds - flush_seconds),
-        "peak_mb": peak,
-    }
+        script = str(HERE / "reference_encode.py")
+        return [sys.executable, script, str(inputs), str(store), str(pairs), workers]
+    ending = "" if job == "folder" else job
+    flags = [
+        word for flag, name in INPUTS.items() for word in (flag, str(inputs / (name + ending)))
+    ]
+    command = [sys.executable, "-m", "reben", "encode", "--out", str(store), "--json"]
+    return [*command, *flags, "--processes", workers]
 
 
 def take_turns(
-    inputs: Path, options: argparse.Namespace
+    inputs: Path, pairs: int, options: argparse.Namespace
 ) -> tuple[dict[str, dict[str, float]], list[dict[str, object]]]:
-    """Return the fastest round of each job, and all rounds."""
+    """Return the fastest round of each job, and all rounds; the first one watches memory."""
+    jobs = [job for job in TITLES if job != "rico" or options.rico]
     rounds: list[dict[str, object]] = []
     best: dict[str, dict[str, float]] = {}
-    for number in range(options.rounds):
-        for job in TITLES:
+    for number in range(options.rounds + 1):
+        for job in jobs:
+            if number == 0 and job in ("rico", "reference"):
+                continue
             with tempfile.TemporaryDirectory(dir=options.out or options.folder) as place:
-                warm(inputs, Path(place), options.pairs * _PAIR_BYTES)
+                warm(inputs, Path(place), pairs * _PAIR_BYTES)
                 store = Path(place) / "store"
                 store.mkdir()
-                pairs = min(options.pairs, options.reference_pairs)
-                found = measure(job, inputs, store, pairs, options.workers)
-                shutil.rmtree(store)
-            rounds.append({"round": number, "job": job, **found})
-            if job not in best or best[job]["pairs_a_second"] < found["pairs_a_second"]:
-                best[job] = found | {
-                    "peak_mb": max(found["peak_mb"], best.get(job, {}).get("peak_mb", 0))
-                }
-            print(f"{job}: {found['pairs_a_second']:.0f} pairs/s", file=sys.stderr)
+                some = min(pairs, options.reference_pairs) if job == "reference" else pairs
+                command = command_of(job, inputs, store, options, some)
+                done = run(command, watch_memory=number == 0)
+                if number == 0:
+                    best[job] = {"pairs_a_second": 0, "peak_mb": round(done.peak_mb)}
+                    _keep_or_compare(job, store, inputs)
+                    continue
+                if job == "rico" and number == 1:
+                    _keep_or_compare(job, store, inputs)
+            seconds = float(done.out) if job == "reference" else done.seconds
+            found = {
+                "pairs_a_second": some / seconds,
+                "seconds": seconds,
+                "cpu_seconds": done.cpu_seconds,
+            }
+            rounds.append({"round": number, "job": job, "pairs": some, **found})
+            if found["pairs_a_second"] > best.get(job, {}).get("pairs_a_second", 0):
+                best[job] = best.get(job, {}) | found
+            print(f"{job}: {seconds:.2f} s, {done.cpu_seconds:.2f} CPU-s", file=sys.stderr)
     return best, rounds
 
 
-def print_table(best: dict[str, dict[str, float]]) -> None:
-    """Print the figures with their goals."""
-    reference = best["reference"]["pairs_a_second"]
+def _keep_or_compare(job: str, store: Path, inputs: Path) -> None:
+    """Compare the values of a store with those of the first one: the same names and pixels."""
+    sums = {}
+    with lmdb.open(str(store), readonly=True, lock=False) as opened, opened.begin() as values:
+        for name, value in values.cursor():
+            tensors = load(value)
+            sums[name] = {key: (one.dtype.str, crc32(one)) for key, one in tensors.items()}
+    first = _values.setdefault(inputs, sums)
+    if first != sums:
+        sys.exit(f"{job} does not write the same names and pixels as reben.")
+
+
+_values: dict[Path, dict[bytes, dict[str, tuple[str, int]]]] = {}
+
+
+def print_table(pairs: int, best: dict[str, dict[str, float]]) -> None:
+    """Print the figures with their goals, ratios first."""
+    peer = best.get("rico", best["reference"])["pairs_a_second"]
     print(
-        f"{'job':58} {'pairs/s':>8} {'ratio':>6} {'least':>6} {'aim':>4} {'peak MB':>8} "
-        f"{'before the last flush':>22}"
+        f"\n{pairs} pairs with maps; ratio to {'rico-hdl' if 'rico' in best else 'the reference'}"
     )
-    for job, found in best.items():
-        rate = found["pairs_a_second"]
-        least, aim = GOALS.get(job, ("", ""))
+    print(
+        f"{'ratio':>6} {'goal':>5} {'job':62} {'seconds':>8} {'CPU-s':>6} {'pairs/s':>8} "
+        f"{'peak MB':>8}"
+    )
+    for job in (job for job in TITLES if job in best):
+        one = best[job]
+        goal = GOALS.get((job, pairs), "") if "rico" in best else ""
         print(
-            f"{TITLES[job]:58} {rate:8.0f} {rate / reference:6.1f} {least:>6} {aim:>4} "
-            f"{found['peak_mb']:8.0f} {found['written_a_second']:22.0f}"
+            f"{one['pairs_a_second'] / peer:6.1f} {goal:>5} {TITLES[job]:62} {one['seconds']:8.2f} "
+            f"{one['cpu_seconds']:6.2f} {one['pairs_a_second']:8.0f} {one.get('peak_mb', ''):>8}"
         )
 
 
 def main() -> None:
     """Measure, print and keep."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--pairs", type=int, default=5000)
+    parser.add_argument("--rico", type=Path, help="clone of rico-hdl")
+    parser.add_argument("--rico-python", help="has its packages; made at need")
+    parser.add_argument("--pairs", type=int, nargs="+", default=[6000, 1500])
     parser.add_argument(
-        "--reference-pairs", type=int, default=600, help="of them, for the reference"
+        "--reference-pairs", type=int, default=600, help="of them, for the rasterio calls"
     )
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--workers", type=int, default=2)
@@ -215,11 +262,19 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="where to write stores; the same place by default")
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
-    inputs = make_inputs(options.folder, options.pairs)
-    best, rounds = take_turns(inputs, options)
-    print_table(best)
+    if options.rico and not options.rico_python:
+        try:
+            options.rico_python = str(rico_python(options.folder / "rico-venv"))
+        except NoReferenceError as error:
+            sys.exit(str(error))
+    results = {}
+    for pairs in options.pairs:
+        best, rounds = take_turns(make_inputs(options.folder, pairs), pairs, options)
+        results[pairs] = {"best": best, "all": rounds}
+        print_table(pairs, best)
     result = options.folder / "encode.json"
     machine = {"cpus": os.cpu_count(), "machine": platform.platform(), "python": sys.version}
+    print(f"{machine['cpus']} cores, {machine['machine']}, Python {platform.python_version()}")
     asked = {name: str(value) for name, value in vars(options).items() if name != "folder"}
     result.write_text(
         json.dumps(
@@ -227,8 +282,7 @@ def main() -> None:
                 "time": time.strftime("%Y-%m-%d %H:%M"),
                 **machine,
                 **asked,
-                "best": best,
-                "all": rounds,
+                "results": results,
             },
             indent=2,
         )

@@ -13,22 +13,18 @@ from concurrent.futures import Executor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from reben.data.encoding.inputs import (
     EncodeInput,
     Selection,
     find_metadata,
     keep_metadata,
+    looks_own,
     select,
 )
-from reben.data.encoding.own import OwnOptions
-from reben.data.encoding.own_inputs import OwnEncoding, keep_own, plan_if_own
-from reben.data.encoding.own_table import Labelling
 from reben.data.encoding.report import EncodeReport, Progress, error_of
 from reben.data.encoding.run import EncodingRun
-from reben.data.encoding.v1 import Scheme
-from reben.data.patch_folders.multiband import Resample
-from reben.data.splits import SplitBy
 from reben.data.storage.environment import stored_names
 from reben.data.storage.record import StoreRecord, count_values
 from reben.data.storage.value import KINDS, REFERENCE_MAP, SENTINEL1, SENTINEL2
@@ -39,6 +35,12 @@ from reben.support.atomic import make_folder, write_text
 from reben.support.locks import lock_file
 from reben.support.numbers import require_whole
 from reben.support.processes import usable_cores
+
+if TYPE_CHECKING:
+    from reben.data.encoding.own_inputs import OwnEncoding
+    from reben.data.encoding.v1 import Scheme
+    from reben.data.patch_folders.multiband import Resample
+    from reben.data.splits import SplitBy
 
 LOCK_FILE = ".encode.lock"
 """There while an encoding runs."""
@@ -64,13 +66,13 @@ def encode(  # noqa: PLR0913 - one step each
     folder: str | Path | None = None,
     executor: Executor | None = None,
     labels: str | Path | None = None,
-    split_by: SplitBy | None = None,
+    split_by: "SplitBy | None" = None,
     split_seed: int = 0,
     band_names: Sequence[str] | None = None,
-    resample: Resample = "exact",
+    resample: "Resample" = "exact",
     crop: int | None = None,
     tile: int | None = None,
-    scheme: Scheme | None = None,
+    scheme: "Scheme | None" = None,
 ) -> EncodeReport:
     """Write the patches in folders or archives into a store, and return a report.
 
@@ -140,29 +142,27 @@ def encode(  # noqa: PLR0913 - one step each
     given = {SENTINEL2.name: s2, SENTINEL1.name: s1, REFERENCE_MAP.name: reference_maps}
     paths = {kind: Path(path) for kind, path in given.items() if path is not None}
     root = None if folder is None else Path(folder)
-    own = plan_if_own(
-        paths,
-        root,
-        OwnOptions(None if band_names is None else tuple(band_names), resample, crop, tile),
-        Labelling(None if labels is None else Path(labels), split_by, split_seed, scheme),
-        strict=strict,
-    )
-    if own is not None and (metadata := [*metadata]):
-        raise ConfigError(
-            f"The metadata of patches of your own come from --labels: --labels {metadata[0]}"
-        )
+    tables: Sequence[str | Path] = [*metadata]
+    names = None if band_names is None else tuple(band_names)
+    how = {"band_names": names, "resample": resample, "crop": crop, "tile": tile}
+    labelling = {
+        "labels": None if labels is None else Path(labels),
+        "split_by": split_by,
+        "seed": split_seed,
+        "scheme": scheme,
+    }
+    own = _plan_own(paths, root, tables, how, labelling, strict=strict)
     if own is None and folder is not None:
         from reben.data.encoding.find import find_inputs
 
-        metadata = [*metadata]
-        found = find_inputs(Path(folder), paths, needs_metadata=not metadata)
-        paths, metadata = found.inputs | paths, metadata or found.metadata
+        found = find_inputs(Path(folder), paths, needs_metadata=not tables)
+        paths, tables = found.inputs | paths, tables or found.metadata
     inputs = _open_inputs(paths, executor) if own is None else own.inputs
     store = Path(out)
     make_folder(store)
     with lock_file(store / LOCK_FILE, partial(_refuse, store)):
         record = _begin(store)
-        files, selection = _keep(store, metadata, own, record, (split, countries, limit))
+        files, selection = _keep(store, tables, own, record, (split, countries, limit))
         run = EncodingRun(store, inputs, selection, strict, progress)
         record = replace(
             record.with_sources(run.records(is_over=False)),
@@ -186,6 +186,42 @@ def encode(  # noqa: PLR0913 - one step each
         error.report = report
         raise error
     return report
+
+
+def _plan_own(
+    paths: Mapping[str, Path],
+    root: Path | None,
+    tables: Sequence[str | Path],
+    how: dict[str, Any],
+    labels: dict[str, Any],
+    *,
+    strict: bool,
+) -> "OwnEncoding | None":
+    """Return what is to be encoded if the patches are one's own: by arguments, or by their files.
+
+    Args:
+        paths: Kind -> folder.
+        root: A folder of both kinds.
+        tables: Metadata, which are those of others.
+        how: Arguments of `OwnOptions`.
+        labels: Arguments of `Labelling`.
+        strict: As for `encode`.
+    """
+    defaults = {"resample": "exact", "seed": labels["seed"]}
+    is_said = any(value != defaults.get(name) for name, value in (how | labels).items())
+    if not is_said and (root is None or paths or not looks_own(root)):
+        return None
+    # These import what reads tables, which takes as long as all else.
+    from reben.data.encoding.own import OwnOptions
+    from reben.data.encoding.own_inputs import plan_own
+    from reben.data.encoding.own_table import Labelling
+
+    own = plan_own(paths, root, OwnOptions(**how), Labelling(**labels), strict=strict)
+    if tables:
+        raise ConfigError(
+            f"The metadata of patches of your own come from --labels: --labels {tables[0]}"
+        )
+    return own
 
 
 def _check_settings(workers: int | None, limit: int | None, split: str | None) -> None:
@@ -217,12 +253,14 @@ def _warn_of_part(store: Path, record: StoreRecord) -> None:
 def _keep(
     store: Path,
     metadata: Iterable[str | Path],
-    own: OwnEncoding | None,
+    own: "OwnEncoding | None",
     record: StoreRecord,
     filters: tuple[str | None, Sequence[str] | None, int | None],
 ) -> tuple[list[Path], Selection]:
     """Write metadata into the store; return its files, and what they and the filters select."""
     if own is not None:
+        from reben.data.encoding.own_inputs import keep_own
+
         files = keep_own(store, own, record)
         return files, select(files, *filters)
     if record.own is not None:

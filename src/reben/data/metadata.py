@@ -12,6 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from reben.data.storage.environment import METADATA_FILE as METADATA_FILE  # noqa: PLC0414
+from reben.data.storage.environment import SNOW_CLOUD_FILE as SNOW_CLOUD_FILE  # noqa: PLC0414
 from reben.data.tables import read_parquet
 from reben.errors import (
     EmptySplitError,
@@ -24,11 +26,6 @@ from reben.errors import (
 from reben.spec.labels import LABELS, fault_of_labels
 from reben.spec.patches import SPLITS
 from reben.support.bounds import MAX_NAME_BYTES
-
-METADATA_FILE = "metadata.parquet"
-"""The table of clear patches, as the data set names it."""
-SNOW_CLOUD_FILE = "metadata_for_patches_with_snow_cloud_or_shadow.parquet"
-"""The table of the other patches, as the data set names it."""
 
 COLUMN_TYPES: dict[str, pa.DataType] = {
     "patch_id": pa.string(),

@@ -15,9 +15,10 @@ from reben.data.encoding.jobs import NUM_COMPARED, ArchiveJob, FolderJob, NameSe
 from reben.data.encoding.patch_files import may_be_patch
 from reben.data.patch_folders.folder import is_tiff
 from reben.data.patch_folders.tree import FolderWalk
+from reben.data.storage.environment import METADATA_FILE, SNOW_CLOUD_FILE
 from reben.data.storage.value import REFERENCE_MAP, SENTINEL1, SENTINEL2, Kind
 from reben.errors import ArchiveError, ConfigError, EncodeError, MetadataError
-from reben.spec.patches import are_partners
+from reben.spec.patches import are_partners, is_sentinel1_name, is_sentinel2_name
 from reben.support.atomic import write_bytes
 from reben.support.numbers import require_whole
 
@@ -153,6 +154,16 @@ class FolderScan:
             self._there[place] = path
 
 
+def looks_own(folder: Path) -> bool:
+    """Tell whether the first TIFFs below a folder are no patch of BigEarthNet v2.0."""
+    if not folder.is_dir():
+        return False
+    for found in FolderWalk(lambda _name: False, EncodeError).below(folder):
+        if any(map(is_tiff, found.files or ())):
+            return not (is_sentinel1_name(found.name) or is_sentinel2_name(found.name))
+    return False
+
+
 @dataclass(frozen=True)
 class Selection:
     """What to encode."""
@@ -219,8 +230,6 @@ def find_metadata(files: Iterable[str | Path], store: Path) -> dict[str, Path]:
     The two files of the data set keep their names; any other becomes ``metadata.parquet``. Two of
     the same name are a `MetadataError`.
     """
-    from reben.data.metadata import METADATA_FILE, SNOW_CLOUD_FILE, PatchTable
-
     names = (METADATA_FILE, SNOW_CLOUD_FILE)
     given: dict[str, Path] = {}
     for path in map(Path, files):
@@ -232,6 +241,8 @@ def find_metadata(files: Iterable[str | Path], store: Path) -> dict[str, Path]:
             )
         given[name] = path
     if given:
+        from reben.data.metadata import PatchTable
+
         PatchTable.read(*given.values(), labels=None)  # whatever their labels
     found = {name: given.get(name, store / name) for name in names}
     return {name: path for name, path in found.items() if name in given or path.exists()}
@@ -246,8 +257,6 @@ def keep_metadata(found: Mapping[str, Path], store: Path, selection: Selection) 
     Raises:
         MetadataError: If the store has other rows, or another ``data.toml``.
     """
-    from reben.data.identity import DATA_FILE
-
     for name, path in found.items():
         there = store / name
         if path != there:
@@ -256,13 +265,20 @@ def keep_metadata(found: Mapping[str, Path], store: Path, selection: Selection) 
                 raise _other_there(store, path, name)
             if not there.exists() or there.read_bytes() != content:
                 write_bytes(there, content)
-        beside = path.with_name(DATA_FILE)
-        if path != there and beside.is_file():
-            if not (store / DATA_FILE).exists():
-                write_bytes(store / DATA_FILE, beside.read_bytes())
-            elif (store / DATA_FILE).read_bytes() != beside.read_bytes():
-                raise _other_there(store, beside, DATA_FILE)
+            _keep_description(path, store)
     return [store / name for name in found if (store / name).exists()]
+
+
+def _keep_description(table: Path, store: Path) -> None:
+    from reben.data.identity import DATA_FILE
+
+    beside, there = table.with_name(DATA_FILE), store / DATA_FILE
+    if not beside.is_file():
+        return
+    if not there.exists():
+        write_bytes(there, beside.read_bytes())
+    elif there.read_bytes() != beside.read_bytes():
+        raise _other_there(store, beside, DATA_FILE)
 
 
 def _rows_to_keep(path: Path, there: Path, selection: Selection) -> bytes | None:

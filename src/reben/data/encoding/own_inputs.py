@@ -30,15 +30,12 @@ from reben.data.encoding.own_table import (
 from reben.data.encoding.v1 import DATA_TOML, NAME, is_v1_name
 from reben.data.identity import DATA_FILE as DESCRIPTION_FILE
 from reben.data.metadata import METADATA_FILE, PatchTable
-from reben.data.patch_folders.folder import is_tiff
 from reben.data.patch_folders.multiband import read_layers, to_native
-from reben.data.patch_folders.tree import FolderWalk
 from reben.data.storage.environment import stored_names
 from reben.data.storage.record import OwnPatches, StoreRecord
 from reben.data.storage.value import KINDS, OWN_SENTINEL1_SUFFIX, SENTINEL1, SENTINEL2, own_kind
 from reben.errors import ConfigError, EncodeError, MetadataError, RebenError, StoreError
 from reben.spec.bands import sensor
-from reben.spec.patches import is_sentinel1_name, is_sentinel2_name
 from reben.support.atomic import atomic_file, write_text
 
 logger = logging.getLogger(__name__)
@@ -69,25 +66,15 @@ class OwnEncoding(NamedTuple):
     table: PatchTable | None
 
 
-def looks_own(folder: Path) -> bool:
-    """Tell whether the first TIFFs below a folder are no patch of BigEarthNet v2.0."""
-    if not folder.is_dir():
-        return False
-    for found in FolderWalk(lambda _name: False, EncodeError).below(folder):
-        if any(map(is_tiff, found.files or ())):
-            return not (is_sentinel1_name(found.name) or is_sentinel2_name(found.name))
-    return False
-
-
-def plan_if_own(
+def plan_own(
     paths: Mapping[str, Path],
     folder: Path | None,
     options: OwnOptions,
     labelling: Labelling,
     *,
     strict: bool,
-) -> OwnEncoding | None:
-    """Return what is to be encoded, or None if the patches are those of BigEarthNet v2.0.
+) -> OwnEncoding:
+    """Return what is to be encoded.
 
     What the patches of a store are like, their first one tells.
 
@@ -95,7 +82,7 @@ def plan_if_own(
         paths: Kind -> folder.
         folder: A folder of the patches of either sensor, or of both.
         options: How values are made of files.
-        labelling: Where labels come from. If this or the options say anything, patches are own.
+        labelling: Where labels come from.
         strict: Whether to refuse patches without labels, and labels without a patch.
 
     Raises:
@@ -103,9 +90,6 @@ def plan_if_own(
         MetadataError: If the labels cannot be used.
         EncodeError: If no patch can be read.
     """
-    is_said = (options, replace(labelling, seed=0)) != (OwnOptions(), Labelling())
-    if not is_said and (folder is None or paths or not looks_own(folder)):
-        return None
     inputs = _inputs(paths, folder, options)
     firsts = {one.kind.name: _first(one) for one in inputs}
     first = firsts[inputs[0].kind.name]

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from reben.data.encoding.inputs import (
     EncodeInput,
@@ -16,7 +17,6 @@ from reben.data.encoding.inputs import (
     Selection,
 )
 from reben.data.encoding.jobs import Job, NameSet, Without
-from reben.data.encoding.own import OwnScan
 from reben.data.encoding.report import MAX_NAMED, EncodeReport, Failure, Progress, Step, Tally
 from reben.data.encoding.workers import do_jobs
 from reben.data.places import require_one_place
@@ -26,6 +26,9 @@ from reben.data.storage.value import SENTINEL1
 from reben.data.storage.writer import Flush, ValueWriter, flushing
 from reben.errors import OutputError, PlaceError, RebenError
 from reben.spec.patches import place_of_name
+
+if TYPE_CHECKING:
+    from reben.data.encoding.own import OwnScan
 
 _log = logging.getLogger(__name__)
 

@@ -33,6 +33,10 @@ from reben.support.bounds import check_file
 
 DATA_FILE = "data.mdb"
 """The file that makes a folder a store."""
+METADATA_FILE = "metadata.parquet"
+"""The table of clear patches, as the data set names it."""
+SNOW_CLOUD_FILE = "metadata_for_patches_with_snow_cloud_or_shadow.parquet"
+"""The table of the other patches, as the data set names it."""
 MAX_NAME = 511
 """The most bytes that LMDB takes as a name."""
 _ROOM = 1 << 40
