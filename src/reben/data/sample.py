@@ -19,8 +19,8 @@ import zipfile
 from pathlib import Path
 
 from reben.data.metadata import METADATA_FILE, SNOW_CLOUD_FILE
-from reben.errors import ChecksumError, DownloadError, OutputError
-from reben.support.atomic import atomic_folder, output_error, require_free, write_text
+from reben.errors import ChecksumError, DownloadError
+from reben.support.atomic import atomic_folder, require_free, write_text, writing
 
 WHEEL_NAME = "configilm-0.7.1-py3-none-any.whl"
 WHEEL_SHA256 = "54e8c2424c55bb4e68dfda07593e155e9ecfa6c60b50585c4b378076934cf5e3"
@@ -124,16 +124,12 @@ def _cached_wheel() -> Path:
         if _sha256(cached) == WHEEL_SHA256:
             return cached
         _LOG.warning("%s has a wrong checksum; downloading it again.", cached)
-    try:
+    with writing(cached):
         cached.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".download.", dir=cached.parent) as temporary:
             downloaded = Path(temporary) / WHEEL_NAME
             _download(downloaded)
             _checked(downloaded).replace(cached)
-    except (DownloadError, OutputError):
-        raise
-    except OSError as error:
-        raise output_error(cached, error) from error
     return cached
 
 

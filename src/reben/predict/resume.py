@@ -31,7 +31,7 @@ from reben.data.preprocess import Suspicious
 from reben.errors import ConfigError, OutputError
 from reben.predict.patch_inputs import Unreadable
 from reben.predict.table_files import write_table
-from reben.support.atomic import atomic_file, make_folder, output_error, write_bytes, write_text
+from reben.support.atomic import atomic_file, make_folder, write_bytes, write_text, writing
 from reben.support.json_files import read_json
 from reben.support.locks import lock_file
 
@@ -113,13 +113,11 @@ class _Progress:
 
     def remove(self) -> None:
         """Remove the folder with all parts."""
-        try:
+        with writing(self.folder):
             # First what makes parts of them, so that a half removed folder is not continued.
             (self.folder / _MANIFEST_FILE).unlink(missing_ok=True)
             if self.folder.exists():
                 shutil.rmtree(self.folder)
-        except OSError as error:
-            raise output_error(self.folder, error) from error
 
 
 def _is_count(value: object) -> bool:

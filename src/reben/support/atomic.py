@@ -25,37 +25,37 @@ def atomic_file(path: str | Path, also: tuple[type[Exception], ...] = ()) -> Ite
     """Yield a fresh path beside ``path``; rename it to ``path`` if the block succeeds.
 
     A file at ``path`` stays untouched until the new one is complete, and for good if the block
-    fails. Missing parent folders are created.
-
-    Args:
-        path: The file to write.
-        also: What the library that writes raises besides OSError if it cannot.
-
-    Raises:
-        OutputError: If it cannot be written, for example because the disk is full.
+    fails. Missing parent folders are created. What cannot be written, for example because the disk
+    is full, is an `OutputError`; ``also`` is what the library that writes raises besides OSError.
     """
     path = Path(path)
-    failures: tuple[type[Exception], ...] = (OSError, *also)
-    try:
+    with writing(path, ValueError):
         path.parent.mkdir(parents=True, exist_ok=True)
         _check_name(path)
         descriptor, name = tempfile.mkstemp(prefix=_hidden(path), dir=path.parent)
         os.close(descriptor)
-    except (OSError, ValueError) as error:
-        raise output_error(path, error) from error
     temporary = Path(name)
     try:
-        yield temporary
-        temporary.chmod(0o666 & ~_umask())
-        _to_disk(temporary)  # else a power cut could leave the new name without its content
-        temporary.replace(path)
-        _to_disk(path.parent)
+        with writing(path, *also):
+            yield temporary
+            temporary.chmod(0o666 & ~_umask())
+            _to_disk(temporary)  # else a power cut could leave the new name without its content
+            temporary.replace(path)
+            _to_disk(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def writing(path: Path, *also: type[Exception]) -> Iterator[None]:
+    """Turn an OSError, or one of ``also``, into the `OutputError` that says why and what to do."""
+    failures: tuple[type[Exception], ...] = (OSError, *also)
+    try:
+        yield
     except RebenError:
         raise
     except failures as error:
         raise output_error(path, error) from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _check_name(path: Path) -> None:
@@ -101,10 +101,8 @@ def write_text(path: str | Path, text: str) -> None:
 
 def make_folder(path: Path) -> None:
     """Make a folder and those above it, where they are missing; `OutputError` if that fails."""
-    try:
+    with writing(path):
         path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise output_error(path, error) from error
 
 
 def output_error(path: Path, error: Exception) -> OutputError:
@@ -146,32 +144,27 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path).absolute()
     require_free(path)
-    try:
+    with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=_hidden(path), dir=path.parent))
-    except OSError as error:
-        raise output_error(path, error) from error
     try:
-        yield temporary
-        # mkdtemp makes it private; give it the permissions of an ordinary new folder.
-        inside = temporary / "permissions"
-        inside.mkdir()
-        temporary.chmod(inside.stat().st_mode)
-        inside.rmdir()
-        if path.is_dir():
-            path.rmdir()
-        temporary.rename(path)
-    except RebenError:
-        raise
-    except OSError as error:
-        raise output_error(path, error) from error
+        with writing(path):
+            yield temporary
+            # mkdtemp makes it private; give it the permissions of an ordinary new folder.
+            inside = temporary / "permissions"
+            inside.mkdir()
+            temporary.chmod(inside.stat().st_mode)
+            inside.rmdir()
+            if path.is_dir():
+                path.rmdir()
+            temporary.rename(path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
 def require_free(path: Path) -> None:
     """Raise an OutputError unless ``path`` is free or an empty folder."""
-    try:
+    with writing(path):
         if path.is_dir():
             first = min((entry.name for entry in path.iterdir()), default=None)
             if first is not None:
@@ -181,7 +174,3 @@ def require_free(path: Path) -> None:
                 )
         elif path.exists() or path.is_symlink():
             raise OutputError(f"{path} exists and is not a folder. Choose a new folder.")
-    except RebenError:
-        raise
-    except OSError as error:
-        raise output_error(path, error) from error

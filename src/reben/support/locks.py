@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import IO
 
 from reben.errors import RebenError
-from reben.support.atomic import output_error
+from reben.support.atomic import writing
 
 logger = logging.getLogger(__name__)
 
@@ -21,18 +21,12 @@ _TAKEN = (errno.EWOULDBLOCK, errno.EACCES)
 def locked(path: Path, refuse: Callable[[], RebenError]) -> Iterator[IO[bytes]]:
     """Hold the lock of a file while the block runs; other processes and threads are refused it.
 
-    Args:
-        path: The file, made if it is not there; its content stays as it is, and so does the file.
-            It must not be replaced meanwhile, since the lock would go with the old one.
-        refuse: Returns the error to raise if somebody else holds the lock.
-
-    Raises:
-        OutputError: If the file cannot be opened for writing.
+    The file is made if it is not there; its content stays as it is, and so does the file. It must
+    not be replaced meanwhile, since the lock would go with the old one. ``refuse`` returns the
+    error to raise if somebody else holds it.
     """
-    try:
+    with writing(path, ValueError):
         file = open(path, "ab", opener=_open)  # noqa: SIM115 - Path.open has no opener
-    except (OSError, ValueError) as error:
-        raise output_error(path, error) from error
     with file:
         try:
             import fcntl
@@ -56,24 +50,18 @@ def _open(path: str, flags: int) -> int:
 def lock_file(path: Path, refuse: Callable[[str], RebenError]) -> Iterator[None]:
     """Hold a lock by a file made for it alone, which tells who holds it and is removed at the end.
 
-    Args:
-        path: The file. One that a process left behind when it was killed does no harm.
-        refuse: Returns the error to raise if somebody else holds it, from words that tell who.
-
-    Raises:
-        OutputError: If the file cannot be written.
+    One that a process left behind when it was killed does no harm. ``refuse`` returns the error to
+    raise if somebody else holds it, from words that tell who.
     """
     with locked(path, lambda: refuse(_holder(path))) as file:
-        try:
-            if not os.path.samestat(os.fstat(file.fileno()), path.stat()):
+        with writing(path):
+            try:
+                is_there = os.path.samestat(os.fstat(file.fileno()), path.stat())
+            except FileNotFoundError:
+                is_there = False
+            if not is_there:
                 raise refuse("a process that is just ending")
             path.write_text(f"process {os.getpid()} on {platform.node()}", encoding="utf-8")
-        except FileNotFoundError:
-            raise refuse("a process that is just ending") from None
-        except RebenError:
-            raise
-        except OSError as error:
-            raise output_error(path, error) from error
         try:
             yield
         finally:

@@ -28,7 +28,7 @@ from reben.data.storage.environment import (
     open_lmdb,
 )
 from reben.errors import OutputError, StoreError
-from reben.support.atomic import make_folder, output_error
+from reben.support.atomic import make_folder, writing
 
 _MIN_GROWTH = 1 << 28
 _MAX_GROWTH = 1 << 32
@@ -196,10 +196,8 @@ def flushing(path: Path) -> Iterator[Flush]:
 
     Leaving the block waits until all of the file is on disk; `OutputError` if the disk refuses it.
     """
-    try:
+    with writing(path):
         descriptor = os.open(path, os.O_RDWR)
-    except OSError as error:
-        raise output_error(path, error) from error
     flush, stopped = Flush(), threading.Event()
     errors: list[OSError] = []
 
@@ -219,12 +217,11 @@ def flushing(path: Path) -> Iterator[Flush]:
         stopped.set()
         thread.join()
         try:
-            if errors:
-                raise errors[0]
-            _sync(descriptor)
-            flush.is_done = True
-        except OSError as error:
-            raise output_error(path, error) from error
+            with writing(path):
+                if errors:
+                    raise errors[0]
+                _sync(descriptor)
+                flush.is_done = True
         finally:
             os.close(descriptor)
             flush.seconds = time.perf_counter() - started

@@ -24,7 +24,7 @@ from reben.model.folder import BEST_FOLDER, SUMMARY_FILE
 from reben.model.folder import CONFIG_FILE as MODEL_CONFIG_FILE
 from reben.model.weights import WEIGHTS_FILE
 from reben.spec.statistics import Statistics
-from reben.support.atomic import output_error, remove_leftovers, write_text
+from reben.support.atomic import make_folder, remove_leftovers, write_text
 from reben.support.locks import locked
 
 if TYPE_CHECKING:
@@ -50,10 +50,7 @@ _WRITTEN = (
 @contextmanager
 def new_folder(out: Path) -> Iterator[None]:
     """Make the run folder, and hold it while the block runs."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise output_error(out, error) from error
+    make_folder(out)
     with held_alone(out):
         require_new(out)  # another training may have begun meanwhile
         yield

@@ -18,7 +18,7 @@ from reben.learn.summary import InEffect
 from reben.model.classifier import Classifier
 from reben.model.folder import BEST_FOLDER, SUMMARY_FILE
 from reben.model.weights import digest_weights
-from reben.support.atomic import output_error, write_text
+from reben.support.atomic import write_text, writing
 from reben.support.plain_json import to_plain
 
 logger = logging.getLogger(__name__)
@@ -168,11 +168,8 @@ class RunRecorder:
         if not in_file_only:
             logger.info(text)
         path, now = self.folder / LOG_FILE, datetime.now().astimezone()
-        try:
-            with path.open("a", encoding="utf-8") as file:
-                file.write(f"{now.isoformat(timespec='seconds')} {text}\n")
-        except OSError as error:
-            raise output_error(path, error) from error
+        with writing(path), path.open("a", encoding="utf-8") as file:
+            file.write(f"{now.isoformat(timespec='seconds')} {text}\n")
 
     def start(self) -> None:
         """Start the clock, and write figures and summary as they are."""

@@ -21,7 +21,7 @@ from reben.data.pictures import UNCERTAIN_COLOUR, label_colours
 from reben.errors import ConfigError, LabelsError
 from reben.predict.outputs.cog import Dtype, write_raster, write_values
 from reben.scene.grid import Grid
-from reben.support.atomic import output_error, write_bytes
+from reben.support.atomic import write_bytes, writing
 from reben.support.numbers import require_number
 
 What = Literal["scores", "classes"]
@@ -213,10 +213,8 @@ def _certainty_file(path: Path) -> Path:
 
 def _remove_earlier(path: Path) -> None:
     """Remove what lies beside an earlier map, and would be taken for a part of this one."""
-    try:
+    with writing(path):
         path.unlink(missing_ok=True)
-    except OSError as error:
-        raise output_error(path, error) from error
 
 
 def _colours(labels: Sequence[str]) -> list[tuple[int, int, int]]:

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reben.data.tiff.with_rasterio import raster_errors
-from reben.errors import ConfigError, RebenError
+from reben.errors import ConfigError
 from reben.scene.grid import GRID_METRES, Grid
-from reben.support.atomic import output_error, write_bytes
+from reben.support.atomic import write_bytes, writing
 from reben.support.extras import optional
 
 if TYPE_CHECKING:
@@ -106,27 +106,26 @@ def write_values(  # noqa: PLR0913 - all after the second are named
     if colours is not None:
         profile["photometric"] = "palette"
         options |= {"predictor": "no", "overview_resampling": "mode"}
-    try:
-        with rasterio.MemoryFile() as memory, rasterio.MemoryFile(ext=".tif") as whole:
-            with memory.open(**profile) as file:
-                file.write(pixels_KYX)
-                file.descriptions = tuple(descriptions)
-                if scale is not None:
-                    file.scales = (scale,) * num_bands
-                if colours is not None:
-                    file.write_colormap(1, dict(colours))
-                if "attribution" in tags:  # where programs look for it
-                    file.update_tags(TIFFTAG_COPYRIGHT=tags["attribution"])
-                file.update_tags(**tags)
-            with memory.open() as file:
-                # Only GDAL's own driver orders a file's parts as the format asks for.
-                rasterio.shutil.copy(file, whole.name, driver="COG", **options)
-            # GDAL does not say that a disk is full if it finds out when it closes a file.
-            write_bytes(path, whole.getbuffer())
-    except RebenError:
-        raise
-    except raster_errors() as error:
-        raise output_error(path, error) from error
+    with (
+        writing(path, *raster_errors()),
+        rasterio.MemoryFile() as memory,
+        rasterio.MemoryFile(ext=".tif") as whole,
+    ):
+        with memory.open(**profile) as file:
+            file.write(pixels_KYX)
+            file.descriptions = tuple(descriptions)
+            if scale is not None:
+                file.scales = (scale,) * num_bands
+            if colours is not None:
+                file.write_colormap(1, dict(colours))
+            if "attribution" in tags:  # where programs look for it
+                file.update_tags(TIFFTAG_COPYRIGHT=tags["attribution"])
+            file.update_tags(**tags)
+        with memory.open() as file:
+            # Only GDAL's own driver orders a file's parts as the format asks for.
+            rasterio.shutil.copy(file, whole.name, driver="COG", **options)
+        # GDAL does not say that a disk is full if it finds out when it closes a file.
+        write_bytes(path, whole.getbuffer())
 
 
 def read_tags(path: Path) -> dict[str, str]:
