@@ -16,11 +16,7 @@ from reben.data.vector.areas import AreaLike, read_area
 from reben.errors import ConfigError, SceneError
 from reben.model.classifier import Classifier
 from reben.model.open import ModelLike, name_of
-from reben.predict.mapping.products import (
-    Product,
-    look_at,
-    sources_of,
-)
+from reben.predict.mapping.products import Product, look_at, sources_of
 from reben.predict.mapping.tiles import COMPOSITES, Composite
 from reben.predict.mapping.work import MapWork
 from reben.predict.outputs.cog import require_rasterio

@@ -24,12 +24,9 @@ _LENGTH = struct.Struct("<I")
 
 
 def to_rings(crs: int | str, x: ArrayLike, y: ArrayLike) -> list[Ring]:
-    """Return polygons in degrees.
+    """Return polygons in degrees, from eastings and northings as `to_degrees` takes them.
 
-    Args:
-        crs: As for `to_degrees`.
-        x: Eastings of the corners, [polygons, corners], counterclockwise, none repeated.
-        y: Northings, as many.
+    Both are [polygons, corners], counterclockwise, none repeated.
     """
     lon, lat = to_degrees(crs, x, y)
     whole = lon[:, :1] + (lon - lon[:, :1] + 180) % 360 - 180
@@ -90,18 +87,13 @@ def _half(ring: Ring, edge: float, side: float) -> Ring:
     return (*kept, kept[0])
 
 
-def to_wkb(ring: Ring, *, is_several: bool = False) -> bytes:
-    """Return a ring as well-known binary: a polygon, or several where it was cut.
-
-    Args:
-        ring: The outline of a place.
-        is_several: Write a collection of polygons for a single one, too.
-    """
+def to_wkb(ring: Ring) -> bytes:
+    """Return a ring as well-known binary: a polygon, or several where it was cut."""
     pieces = [
         _HEAD.pack(1, _POLYGON, 1) + _LENGTH.pack(len(piece)) + np.array(piece, "<f8").tobytes()
         for piece in cut(ring)
     ]
-    if len(pieces) == 1 and not is_several:
+    if len(pieces) == 1:
         return pieces[0]
     return _HEAD.pack(1, _SEVERAL, len(pieces)) + b"".join(pieces)
 

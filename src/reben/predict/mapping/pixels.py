@@ -21,8 +21,9 @@ from reben.scene.grid import GRID_METRES, GRID_MULTIPLE, Grid
 from reben.scene.masks import GOOD, NO_DATA, OBSCURED
 from reben.spec.patches import PATCH_PIXELS
 
-_RANKS = np.zeros(3, np.uint8)
-_RANKS[[GOOD, OBSCURED, NO_DATA]] = 0, 1, 2
+RANKS = np.zeros(3, np.uint8)
+RANKS[[GOOD, OBSCURED, NO_DATA]] = 0, 1, 2
+"""What a pixel is -> how well it is seen: 0 is best."""
 _KINDS = np.array([GOOD, OBSCURED, NO_DATA, NO_DATA], np.uint8)
 _NOWHERE = 3
 """The rank of pixels that no product covers, after clear, obscured and without data."""
@@ -108,7 +109,10 @@ class MapScene:
         found = [self._read_look(look, bands, top, height) for look in self._looks]
         whole = found[0] if len(found) == 1 else median_of(found)
         self._mask = _KINDS[whole.ranks]
-        clear = sum(_cell_means(look.ranks == 0) for look in found)
+        clear = sum(
+            _in_squares(look.ranks == 0, PATCH_PIXELS).mean(axis=(1, 3)).astype(np.float32)
+            for look in found
+        )
         self.clear_looks[top // PATCH_PIXELS : (top + height) // PATCH_PIXELS] = clear
         return dict(whole.bands)
 
@@ -136,8 +140,8 @@ class MapScene:
             if first >= stop or not here.any():
                 continue
             found = layer.scene.read(bands, first - layer.top, stop - first)
-            mask = _RANKS[layer.scene.read_mask(first - layer.top, stop - first)]
-            worst = _worst(mask, side)
+            mask = RANKS[layer.scene.read_mask(first - layer.top, stop - first)]
+            worst = _in_squares(mask, side).max(axis=(1, 3))
             is_better = worst < here
             here[is_better] = worst[is_better]
             np.copyto(ranks[_window(place, 1)], mask, where=_widened(is_better, side))
@@ -178,18 +182,11 @@ def _window(place: tuple[int, int, int, int], step: int) -> tuple[slice, slice]:
     return slice(top, stop), slice(left, right)
 
 
-def _worst(ranks: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
-    height, width = ranks.shape
-    squares = ranks.reshape(height // side, side, width // side, side)
-    worst: NDArray[np.uint8] = squares.max(axis=(1, 3))
-    return worst
-
-
 def _widened(values: NDArray[np.bool_], times: int) -> NDArray[np.bool_]:
     return values.repeat(times, axis=-2).repeat(times, axis=-1)
 
 
-def _cell_means(values: NDArray[np.bool_]) -> NDArray[np.float32]:
-    rows, columns = (side // PATCH_PIXELS for side in values.shape)
-    cells = values.reshape(rows, PATCH_PIXELS, columns, PATCH_PIXELS)
-    return np.asarray(cells.mean(axis=(1, 3)), np.float32)
+def _in_squares(values: NDArray[Any], side: int) -> NDArray[Any]:
+    """Return values [H, W] as [H / side, side, W / side, side]."""
+    height, width = values.shape
+    return values.reshape(height // side, side, width // side, side)

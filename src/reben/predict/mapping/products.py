@@ -43,13 +43,10 @@ class Product:
 
 
 def sources_of(items: Iterable[Any], area: Area | None, query: Mapping[str, Any]) -> list[Any]:
-    """Return what is to be opened: paths as they are, STAC items one by one.
+    """Return what is to be opened: paths as they are, STAC items of an area one by one.
 
-    Args:
-        items: Products, STAC items, collections of these, or the address of a STAC API.
-        area: The area whose items are wanted.
-        query: Which STAC items are wanted: ``datetime``, ``max_cloud``, ``collection``, as for
-            `items_of`; None for any.
+    ``items`` are products, STAC items, collections of these, or the address of a STAC API; the
+    query is ``datetime``, ``max_cloud`` and ``collection`` of `items_of`, None for any.
     """
     found: list[Any] = []
     asked = False
@@ -60,9 +57,7 @@ def sources_of(items: Iterable[Any], area: Area | None, query: Mapping[str, Any]
         asked = True
         bbox = None if area is None else area.bounds_degrees
         found += items_of(item, bbox=bbox, **query)
-    given = [
-        f"{name} (--{name.replace('_', '-')})" for name, value in query.items() if value is not None
-    ]
+    given = [f"{name} (--{name.replace('_', '-')})" for name in query if query[name] is not None]
     if given and not asked:
         raise ConfigError(
             f"{', '.join(given)} would choose among STAC items, and none is named. Leave it out, "

@@ -15,7 +15,7 @@ import numpy as np
 
 from reben.model.classifier import Classifier
 from reben.model.inference import optimise_for_inference
-from reben.predict.mapping.pixels import Layer, MapScene, layer_of
+from reben.predict.mapping.pixels import RANKS, Layer, MapScene, layer_of
 from reben.predict.mapping.products import Product
 from reben.predict.mapping.zones import Zone
 from reben.predict.resume import MapPart, MapProgress, ScenePart
@@ -24,7 +24,6 @@ from reben.predict.scene_work import SceneOutputs, SceneWork
 from reben.predict.selection import Selection
 from reben.predict.sharing import load_model
 from reben.predict.windows import Plan
-from reben.scene.masks import GOOD, NO_DATA, OBSCURED
 from reben.scene.opening import Opening
 from reben.scene.product import open_scene
 from reben.support.quiet import quieter
@@ -62,6 +61,11 @@ class TileTask:
     composite: Composite
     factor: int
 
+    @property
+    def num_windows(self) -> int:
+        """How many windows are predicted."""
+        return int(self.tile.is_wanted.sum())
+
 
 class _Rows(dict[int, ScenePart]):
     """Rows of cells of a tile, kept as the parts of a scene are."""
@@ -81,7 +85,7 @@ def do_tile(task: TileTask) -> Iterator[int]:
         parts = [_score(task, classifier, group) for group in groups]
     whole = parts[0] if len(parts) == 1 else mean_of(parts, task.settings.max_bad)
     MapProgress(task.out).write(task.number, whole)
-    yield int(task.tile.is_wanted.sum())
+    yield task.num_windows
 
 
 @lru_cache(maxsize=1)
@@ -128,13 +132,10 @@ def all_cells(tile: Zone) -> Selection:
 
 def stacked(rows: Sequence[ScenePart], scene: MapScene) -> MapPart:
     """Return rows of cells as one part."""
+    of_windows, of_pixels = ("scores", "bad", "no_data"), ("bad_of_cells", "colours", "kinds")
     return MapPart(
-        scores=np.stack([row.scores for row in rows]),
-        bad=np.stack([row.bad for row in rows]),
-        no_data=np.stack([row.no_data for row in rows]),
-        bad_of_cells=np.concatenate([row.bad_of_cells for row in rows]),
-        colours=np.concatenate([row.colours for row in rows]),
-        kinds=np.concatenate([row.kinds for row in rows]),
+        **{name: np.stack([getattr(row, name) for row in rows]) for name in of_windows},
+        **{name: np.concatenate([getattr(row, name) for row in rows]) for name in of_pixels},
         counts=np.sum([row.counts for row in rows], axis=0),
         looks=scene.clear_looks,
     )
@@ -143,9 +144,7 @@ def stacked(rows: Sequence[ScenePart], scene: MapScene) -> MapPart:
 def mean_of(parts: Sequence[MapPart], max_bad: float) -> MapPart:
     """Return the mean scores of several looks, weighted by clear pixels; the rest of the best one.
 
-    Args:
-        parts: The same cells, each as one look saw them.
-        max_bad: Share of bad pixels up to which a look counts.
+    A look counts up to ``max_bad``, its share of bad pixels.
     """
     scores = np.stack([part.scores for part in parts])
     bad = np.stack([part.bad for part in parts])
@@ -157,15 +156,13 @@ def mean_of(parts: Sequence[MapPart], max_bad: float) -> MapPart:
     sums = (np.where(counts, scores, 0) * weights).sum(axis=0)
     mean = np.where(total > 0, sums / np.maximum(total, np.finfo(np.float32).tiny), np.nan)
     kinds = np.stack([part.kinds for part in parts])
-    order = np.zeros(3, np.uint8)
-    order[[GOOD, OBSCURED, NO_DATA]] = 0, 1, 2
-    clearest = order[kinds].argmin(axis=0)[None]
+    clearest = RANKS[kinds].argmin(axis=0)[None]
     colours = np.stack([part.colours for part in parts])
     return MapPart(
         scores=mean.astype(np.float32),
         bad=bad.min(axis=0),
-        no_data=np.stack([part.no_data for part in parts]).min(axis=0),
-        bad_of_cells=np.stack([part.bad_of_cells for part in parts]).min(axis=0),
+        no_data=np.min([part.no_data for part in parts], axis=0),
+        bad_of_cells=np.min([part.bad_of_cells for part in parts], axis=0),
         colours=np.take_along_axis(colours, clearest[..., None], axis=0)[0],
         kinds=np.take_along_axis(kinds, clearest, axis=0)[0],
         counts=np.max([part.counts for part in parts], axis=0),

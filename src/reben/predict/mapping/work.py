@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from importlib.metadata import version
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -13,12 +14,7 @@ import numpy as np
 from reben.data.vector.areas import Area
 from reben.model.classifier import Classifier
 from reben.predict.mapping.pixels import MapScene
-from reben.predict.mapping.products import (
-    UNDATED,
-    Product,
-    common_facts,
-    require_each_once,
-)
+from reben.predict.mapping.products import UNDATED, Product, common_facts, require_each_once
 from reben.predict.mapping.tiles import Composite, TileTask, all_cells, do_tile
 from reben.predict.mapping.zones import TILE_CELLS, Zone, zones_of
 from reben.predict.outputs.quicklook import colour_bands, shrink_factor
@@ -84,28 +80,29 @@ class MapWork:
                 outputs, further, overwrite=self.options.overwrite or self.parts.exists
             )
         self.parts.begin(self.made_with(), replace=self.options.overwrite)
-        tasks = [self.tasks_of(zone) for zone in self.zones]
-        numbered = [
-            replace(task, number=number)
-            for number, task in enumerate(task for of_zone in tasks for task in of_zone)
-        ]
-        resumed = set(self.parts.finished(len(numbered)))
+        numbers = count()
+        by_zone = [self.tasks_of(zone, numbers) for zone in self.zones]
+        tasks = [task for of_zone in by_zone for task in of_zone]
+        resumed = set(self.parts.finished(len(tasks)))
         tell = progress or (lambda _done, _total: None)
-        sizes = [int(task.tile.is_wanted.sum()) for task in numbered]
-        done = sum(sizes[number] for number in resumed)
-        tell(done, sum(sizes))
-        rest = [task for task in numbered if task.number not in resumed]
+        done = sum(task.num_windows for task in tasks if task.number in resumed)
+        total = sum(task.num_windows for task in tasks)
+        tell(done, total)
+        rest = [task for task in tasks if task.number not in resumed]
         for num_windows in share(do_tile, rest, "tiles"):
             done += num_windows
-            tell(done, sum(sizes))
-        written, first = [], 0
-        for zone, outputs, of_zone in zip(self.zones, files, tasks, strict=True):
-            numbers = range(first, first + len(of_zone))
-            num_resumed = sum(sizes[number] for number in numbers if number in resumed)
-            written.append(self.write(zone, outputs, numbered[first : numbers.stop], num_resumed))
-            first = numbers.stop
+            tell(done, total)
+        written = tuple(
+            self.write(
+                zone,
+                outputs,
+                of_zone,
+                sum(task.num_windows for task in of_zone if task.number in resumed),
+            )
+            for zone, outputs, of_zone in zip(self.zones, files, by_zone, strict=True)
+        )
         self.parts.remove()
-        return tuple(written)
+        return written
 
     def files_of(self, zone: Zone) -> SceneOutputs:
         """Return the files of a zone: those that were asked for, if there is one zone only."""
@@ -117,11 +114,11 @@ class MapWork:
         )
         return SceneOutputs(out or self.outputs.out, *others)
 
-    def tasks_of(self, zone: Zone) -> list[TileTask]:
+    def tasks_of(self, zone: Zone, numbers: Iterator[int]) -> list[TileTask]:
         """Return one task for each tile of a zone, with the products that lie in it."""
         return [
             TileTask(
-                0,
+                next(numbers),
                 self.outputs.out,
                 self.place,
                 self.options.device,
@@ -180,11 +177,18 @@ class MapWork:
             "cells": f"{PATCH_METRES} m, at multiples of it from the origin of {zone.grid.crs}",
             **({} if self.area is None else describe_area(self.area)),
         }
-        name = f"{outputs.out.stem}"
-        scene: Any = MapScene(name, zone.grid, self.bands, (), about)
+        scene: Any = MapScene(outputs.out.stem, zone.grid, self.bands, (), about)
         settings = self.options.settings
         work = SceneWork(self.model, self.model_name, scene, settings, outputs, all_cells(zone))
-        mosaic = _mosaic(whole, settings.max_bad)
+        is_left_out = np.isnan(whole.scores[..., 0])
+        mosaic = Mosaic(
+            scores=whole.scores,
+            colours=whole.colours,
+            kinds=whole.kinds,
+            counts=whole.counts,
+            num_masked_windows=int((is_left_out & ~np.isnan(whole.bad)).sum()),
+            num_no_data_windows=int((whole.no_data > settings.max_bad).sum()),
+        )
         work.write(_Rows(whole), mosaic)
         num_windows = int(zone.is_wanted.sum())
         return ScenePrediction(
@@ -252,26 +256,8 @@ class _Rows:
 
     def read(self, row: int) -> MapPart:
         """Return a row of windows."""
-        whole = self._whole
-        return replace(
-            whole,
-            scores=whole.scores[row],
-            bad=whole.bad[row],
-            no_data=whole.no_data[row],
-            looks=whole.looks[row],
-        )
-
-
-def _mosaic(whole: MapPart, max_bad: float) -> Mosaic:
-    is_left_out = np.isnan(whole.scores[..., 0])
-    return Mosaic(
-        scores=whole.scores,
-        colours=whole.colours,
-        kinds=whole.kinds,
-        counts=whole.counts,
-        num_masked_windows=int((is_left_out & ~np.isnan(whole.bad)).sum()),
-        num_no_data_windows=int((whole.no_data > max_bad).sum()),
-    )
+        names = ("scores", "bad", "no_data", "looks")
+        return replace(self._whole, **{name: getattr(self._whole, name)[row] for name in names})
 
 
 def _overlaps(one: Grid, other: Grid) -> bool:

@@ -78,13 +78,8 @@ class Zone:
 def zones_of(grids: Sequence[Grid], area: Area | None) -> list[Zone]:
     """Return the parts of a map, one for each reference system, without those that have no cell.
 
-    Args:
-        grids: Grids of the products.
-        area: The area of interest; None for all that they cover.
-
-    Raises:
-        GridError: If the products lie in several reference systems that are not all UTM zones.
-        AreaError: If the area touches none of them.
+    Several that are not all UTM zones are a GridError; an area that touches no product is an
+    AreaError, and None is all that they cover.
     """
     by_crs: dict[str, list[Grid]] = {}
     for grid in grids:
