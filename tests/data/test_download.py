@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from flaky_server import Record, serve
-from reben.data.download import VERIFIED_FILE, download, remote_files, stream
+from reben.data.download import VERIFIED_FILE, download, stream
 from reben.data.downloading.session import Patience, Session, asked_pause
 from reben.errors import ChecksumError, ConfigError, DownloadError, OutputError
 from reben.support.locks import lock_file
@@ -368,7 +368,8 @@ def test_a_record_that_cannot_be_right_is_an_error_that_says_what_to_do(record, 
 
 
 def test_the_record_lists_name_size_sum_and_address(record):
-    file = remote_files(f"{record.url}/record")[3]
+    with Session(None, None) as session:
+        file = session.list_files(f"{record.url}/record", None)[3]
     assert (file.name, file.size, file.url) == (
         "metadata.parquet",
         5,

@@ -16,7 +16,7 @@ from fuzzing import MOST_BYTES, peak_bytes
 from made_up_files import write_tree
 from reben.app.cli import run
 from reben.app.demo.uploads import take_upload
-from reben.data.download import remote_files
+from reben.data.downloading.session import Session
 from reben.data.encode import encode
 from reben.data.tiff.write import GeoTransform, encode_geotiff
 from reben.errors import DownloadError, EncodeError, RebenError
@@ -133,6 +133,7 @@ def test_the_record_of_an_archive():
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         url = f"http://127.0.0.1:{server.server_port}/archive-record.json"
-        with pytest.raises(DownloadError, match=r"archive-record\.json .*files\.0\.links"):
-            remote_files(url)
+        wanted = pytest.raises(DownloadError, match=r"archive-record\.json .*files\.0\.links")
+        with Session(None, None) as session, wanted:
+            session.list_files(url, None)
         server.shutdown()

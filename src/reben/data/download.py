@@ -103,17 +103,6 @@ def stream(
         raise _wrong_sum(files[0], digest.hexdigest(), "Do not use what was made from it.")
 
 
-def remote_files(
-    record_url: str = RECORD_URL,
-    *,
-    only: Iterable[str] | None = None,
-    patience: Patience | None = None,
-) -> list[RemoteFile]:
-    """Return the files of a record."""
-    with Session(patience, None) as session:
-        return session.list_files(record_url, only)
-
-
 def _is_there(folder: Path, file: RemoteFile) -> bool:
     """Tell whether a file is in the folder; an error if another one has its name."""
     path = folder / file.name

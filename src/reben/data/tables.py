@@ -1,6 +1,7 @@
 """Tables from elsewhere, parquet and CSV: read from ordinary files, within bounds.
 
-Reading raises `OSError` or `pa.ArrowException` alone, whatever the file holds.
+Reading raises `OSError` (no file that can be read, or a larger one) or `pa.ArrowException` (another
+format, or too much when unpacked) alone, whatever the file holds.
 """
 
 from collections.abc import Iterator
@@ -33,13 +34,8 @@ def _as_text() -> Iterator[None]:
 
 @_as_text()
 def read_parquet(path: str | Path) -> pa.Table:
-    """Return the table in a parquet file.
-
-    Raises:
-        OSError: If it is no file that can be read, or a larger one.
-        pa.ArrowException: If it is not a parquet file, or too much when unpacked.
-    """
-    with pq.ParquetFile(pa.BufferReader(_read(path))) as file:
+    """Return the table in a parquet file."""
+    with pq.ParquetFile(pa.BufferReader(read_file(path, MAX_TABLE_FILE_BYTES))) as file:
         _check_size(file.metadata.num_columns, file.metadata.num_rows)
         pieces, num_bytes = [file.schema_arrow.empty_table()], 0
         for batch in file.iter_batches(_ROWS_AT_ONCE, use_threads=False):
@@ -53,20 +49,11 @@ def read_parquet(path: str | Path) -> pa.Table:
 
 @_as_text()
 def read_csv(path: str | Path, texts: list[str]) -> pa.Table:
-    """Return the table in a CSV file; the columns ``texts`` are not taken for numbers or dates.
-
-    Raises:
-        OSError: If it is no file that can be read, or a larger one.
-        pa.ArrowException: If it is not a CSV file.
-    """
-    content = _read(path)
+    """Return the table in a CSV file; the columns ``texts`` are not taken for numbers or dates."""
+    content = read_file(path, MAX_TABLE_FILE_BYTES)
     _check_size(content.partition(b"\n")[0].count(b",") + 1, content.count(b"\n"))
     options = pa_csv.ConvertOptions(column_types=dict.fromkeys(texts, pa.string()))
     return _checked(pa_csv.read_csv(pa.BufferReader(content), convert_options=options))
-
-
-def _read(path: str | Path) -> bytes:
-    return read_file(path, MAX_TABLE_FILE_BYTES)
 
 
 def _check_size(num_columns: int, num_rows: int) -> None:

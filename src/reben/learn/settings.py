@@ -53,15 +53,10 @@ def setting(
     allowed: Allowed | None = None,
     **bounds: float,
 ) -> _Value:
-    """Return a dataclass field with a `Setting` in its metadata.
+    """Return a dataclass field with a `Setting` in its metadata, which ``text`` is the help of.
 
-    Args:
-        default: The default value.
-        text: The help.
-        card: As in `Setting`, like the next one.
-        in_recipe: See there.
-        allowed: The values that are allowed, where they are not a range of numbers.
-        bounds: A range of finite numbers: ``ge``, ``gt``, ``le``, ``lt``.
+    ``bounds`` are a range of finite numbers (``ge``, ``gt``, ``le``, ``lt``); ``allowed`` are the
+    values where they are something else.
     """
     told = Setting(text, card, allowed or _within(bounds), in_recipe)
     return field(default=default, metadata={_KEY: told})

@@ -48,18 +48,11 @@ _CURABLE = (
 def lead_to_scene(
     model: str, path: Path, *, bands: str | None = None, names: Sequence[str] | None = None
 ) -> None:
-    """Return if a file is no STAC item, and no TIFF or no larger than a patch.
+    """Raise a PatchShapeError, with a command, if a file is a STAC item or larger than a patch.
 
-    Args:
-        model: What the user calls the model.
-        path: The file.
-        bands: Bands of the model, as the user gives them.
-        names: Bands of the file, as the user gives them.
-
-    Raises:
-        PatchShapeError: If it is one or larger; with the command that predicts it as a scene.
-        MissingBandError: If it lacks bands of the model.
-        ProductError: If it is no scene that can be read.
+    The command predicts it as a scene; one that lacks bands of the model is a MissingBandError, one
+    that cannot be read a ProductError. Model, its bands and those of the file (``names``) are as
+    the user gives them.
     """
     # A path has one slash where an address has two.
     source = re.sub(r"^(https?):/+", r"\1://", str(path))

@@ -40,11 +40,7 @@ def batch_of_scores(
 ) -> pa.RecordBatch:
     """Return rows as columns: id, geometry, extra ones, a score for each label, labels.
 
-    Args:
-        rows: The rows.
-        labels: Names of the K scores.
-        thresholds: For each label, the score above which it counts as present; the column
-            ``labels`` lists those, the highest score first.
+    The last one lists the labels that score above their threshold, the highest score first.
     """
     scores = np.asarray(rows.scores, np.float32)
     if scores.shape != (len(rows.ids), len(labels)) or len(labels) != len(thresholds):
@@ -69,8 +65,7 @@ def batch_of_embeddings(
     """Return embeddings, float32 [N, D], as columns: id, geometry, embedding."""
     columns = _first_columns(ids, polygons)
     flat = pa.array(np.ascontiguousarray(embeddings, np.float32).ravel())
-    column = pa.FixedSizeListArray.from_arrays(flat, embeddings.shape[1])
-    _add(columns, EMBEDDING, column)
+    _add(columns, EMBEDDING, pa.FixedSizeListArray.from_arrays(flat, embeddings.shape[1]))
     return _to_batch(columns)
 
 

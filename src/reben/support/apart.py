@@ -17,15 +17,8 @@ class OutOfBoundsError(Exception):
 def run_apart(module: str, task: bytes, *, seconds: float) -> bytes:
     """Return what ``python -m module`` writes for ``task`` as its input.
 
-    The module bounds its own memory, with `limit_memory`.
-
-    Args:
-        module: A module with a ``__main__`` part.
-        task: What it reads from its standard input.
-        seconds: When it is ended.
-
-    Raises:
-        OutOfBoundsError: If it is not done by then, or fails.
+    The module bounds its own memory, with `limit_memory`; where it is not done after so many
+    seconds, or fails, it is an `OutOfBoundsError`.
     """
     environment = {name: os.environ[name] for name in _KEPT if name in os.environ}
     try:

@@ -21,12 +21,12 @@ _CURES = {
 
 
 @contextmanager
-def atomic_file(path: str | Path, also: tuple[type[Exception], ...] = ()) -> Iterator[Path]:
+def atomic_file(path: str | Path) -> Iterator[Path]:
     """Yield a fresh path beside ``path``; rename it to ``path`` if the block succeeds.
 
     A file at ``path`` stays untouched until the new one is complete, and for good if the block
     fails. Missing parent folders are created. What cannot be written, for example because the disk
-    is full, is an `OutputError`; ``also`` is what the library that writes raises besides OSError.
+    is full, is an `OutputError`.
     """
     path = Path(path)
     with writing(path, ValueError):
@@ -36,7 +36,7 @@ def atomic_file(path: str | Path, also: tuple[type[Exception], ...] = ()) -> Ite
         os.close(descriptor)
     temporary = Path(name)
     try:
-        with writing(path, *also):
+        with writing(path):
             yield temporary
             temporary.chmod(0o666 & ~_umask())
             _to_disk(temporary)  # else a power cut could leave the new name without its content

@@ -7,12 +7,9 @@ from reben.errors import MissingExtraError
 
 
 def optional(module: str, extra: str, use: str) -> Any:  # noqa: ANN401 - a module
-    """Return ``module``, which comes with an extra of reben.
+    """Return a module, such as ``matplotlib.figure``, that comes with an extra of reben.
 
-    Args:
-        module: Its import name, for example ``rasterio`` or ``matplotlib.figure``.
-        extra: The extra of reben that installs it.
-        use: What needs it, as the beginning of a sentence: ``Reading scenes``.
+    ``use`` is what needs it, as the beginning of a sentence: ``Reading scenes``.
     """
     try:
         return import_module(module)

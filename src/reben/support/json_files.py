@@ -30,11 +30,8 @@ _Kind = TypeVar("_Kind")
 def read_json(path: Path, kind: type[_Kind], error: type[RebenError], cure: str) -> _Kind:
     """Return the content of a JSON file as ``kind``: a pydantic model, a dataclass or a dict type.
 
-    Args:
-        path: The file.
-        kind: What it must hold. Types are strict: ``"1"`` is no number, ``1`` is a float.
-        error: The error to raise.
-        cure: What to do about a file that is not right, as a sentence.
+    Types are strict: ``"1"`` is no number, ``1`` is a float. What is not right is the ``error``,
+    which ends with the sentence ``cure``.
     """
     try:
         content = read_file(path, MAX_JSON_BYTES)

@@ -9,13 +9,7 @@ from reben.support.bounds import MAX_TOML_BYTES, read_text
 
 
 def read_toml(path: Path, error: type[RebenError], cure: str) -> dict[str, Any]:
-    """Return the values in a TOML file.
-
-    Args:
-        path: The file.
-        error: The error to raise if it cannot be read, or is not TOML.
-        cure: What to do then, as a sentence.
-    """
+    """Return the values in a TOML file, or raise ``error`` that ends with the sentence ``cure``."""
     try:
         text = read_text(path, MAX_TOML_BYTES)
     except OSError as refused:

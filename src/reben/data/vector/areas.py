@@ -80,15 +80,11 @@ AreaLike = str | Path | Sequence[float] | Area
 
 
 def read_area(source: AreaLike) -> Area:
-    """Return an area of interest.
+    """Return an area of interest; `AreaError` if it is none, or lies nowhere on the ground.
 
     Args:
         source: An area; a file as for `read_features`, all of whose features are the area; WKT in
             degrees; or a box in degrees: ``west, south, east, north``, as numbers or as text.
-
-    Raises:
-        AreaError: If it is no area, or lies nowhere on the ground.
-        MissingExtraError: If shapely, pyproj or, for files, pyogrio is not installed.
     """
     if isinstance(source, Area):
         return source
@@ -107,11 +103,7 @@ def read_area(source: AreaLike) -> Area:
 def read_box(source: str | Path | Sequence[float]) -> tuple[float, float, float, float]:
     """Return west, south, east, north in degrees; west is above east across the 180th meridian.
 
-    Args:
-        source: The four as numbers, or as text with commas.
-
-    Raises:
-        AreaError: If it is no box, or lies nowhere on the ground.
+    The four are numbers, or a text with commas; what is no box or lies nowhere is an AreaError.
     """
     parts: list[Any] = str(source).split(",") if isinstance(source, str | Path) else list(source)
     name = cut(str(source if isinstance(source, str | Path) else parts))

@@ -67,11 +67,7 @@ class Features:
     crs: str
 
     def in_crs(self, crs: str) -> Self:
-        """Return them in another reference system.
-
-        Raises:
-            AreaError: If a place has no coordinates there.
-        """
+        """Return them in another reference system; `AreaError` if one has no coordinates there."""
         if reference_system(crs) == reference_system(self.crs):
             return self
         shapes = moved(np.array(self.geometries, object), self.crs, crs)
@@ -96,7 +92,6 @@ def read_features(path: str | Path) -> Features:
     Raises:
         AreaError: If it cannot be read, has no features, one without a geometry, no reference
             system, or coordinates that cannot be.
-        MissingExtraError: If shapely, pyproj or pyogrio is not installed.
     """
     name = str(path)
     try:
@@ -115,15 +110,13 @@ def read_features(path: str | Path) -> Features:
 
 
 def _read_with_gdal(path: Path, start: bytes) -> Features:
-    optional("shapely", "tables", "Reading areas")
+    shapely()
     pyogrio = optional("pyogrio", "tables", "Reading areas")
     source, kind = _source(path, start)
     try:
         _check_layers(path, pyogrio.list_layers(source), kind)
-        with pyogrio.open_arrow(source, use_pyarrow=True, batch_size=_ROWS_AT_ONCE) as (
-            meta,
-            reader,
-        ):
+        opened = pyogrio.open_arrow(source, use_pyarrow=True, batch_size=_ROWS_AT_ONCE)
+        with opened as (meta, reader):
             table = _collected(reader, path)
     except (pyogrio.errors.DataSourceError, RuntimeError, pa.ArrowException) as error:
         reason = first_line(error).partition("; It might help")[0]
@@ -172,14 +165,9 @@ def _shape_in(path: Path) -> str:
             entries = file.infolist()
             shapes = [one.filename for one in entries if one.filename.lower().endswith(".shp")]
             is_shape = len(shapes) == 1 and file.open(shapes[0]).read(4) == b"\0\0\x27\x0a"
-    except (
-        OSError,
-        RuntimeError,
-        NotImplementedError,
-        zipfile.BadZipFile,
-        zlib.error,
-    ) as e:
-        raise AreaError(f"{path} cannot be unpacked: {first_line(e)}. Zip it again.") from e
+    except (OSError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+        said = first_line(error)
+        raise AreaError(f"{path} cannot be unpacked: {said}. Zip it again.") from error
     if not is_shape:
         raise AreaError(
             f"{path} holds {len(shapes)} shapefiles; it should hold one. Unpack it, and name the "

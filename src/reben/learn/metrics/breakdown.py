@@ -87,7 +87,7 @@ class CoOccurrence:
     prediction: tuple[tuple[Count, ...], ...]
 
 
-def break_down(predictions: Predictions, threshold: float = THRESHOLD) -> Breakdowns:
+def break_down(predictions: Predictions) -> Breakdowns:
     """Return the figures by country, month and number of labels."""
 
     def by(values: Sequence[Any] | None) -> dict[str, Slice] | None:
@@ -95,18 +95,17 @@ def break_down(predictions: Predictions, threshold: float = THRESHOLD) -> Breakd
             return None
         names, slices = np.unique(np.array(values), return_inverse=True)
         return {
-            str(name): _measure(predictions, slices == number, threshold)
-            for number, name in enumerate(names)
+            str(name): _measure(predictions, slices == number) for number, name in enumerate(names)
         }
 
     num_labels = predictions.labels.sum(1, dtype=np.int64).tolist()
     return Breakdowns(by(predictions.countries), by(predictions.months), by(num_labels) or {})
 
 
-def _measure(predictions: Predictions, rows: NDArray[np.bool_], threshold: float) -> Slice:
+def _measure(predictions: Predictions, rows: NDArray[np.bool_]) -> Slice:
     """Return the figures of the patches in ``rows``, a mask [N] with at least one patch."""
     scores, real = predictions.scores[rows], predictions.labels[rows].astype(np.bool_)
-    found = is_found(scores, threshold)
+    found = is_found(scores, THRESHOLD)
     f1, present = count(found, real).f1, real.sum(0) > 0
     ranked = np.array([average_precision(*column) for column in zip(scores.T, real.T, strict=True)])
     some = bool(present.any())
@@ -122,9 +121,9 @@ def _measure(predictions: Predictions, rows: NDArray[np.bool_], threshold: float
     )
 
 
-def count_co_occurrence(predictions: Predictions, threshold: float = THRESHOLD) -> CoOccurrence:
+def count_co_occurrence(predictions: Predictions) -> CoOccurrence:
     """Return how often labels occur together, in truth and in prediction."""
-    return CoOccurrence(_pairs(predictions.labels), _pairs(predictions.scores > threshold))
+    return CoOccurrence(_pairs(predictions.labels), _pairs(predictions.scores > THRESHOLD))
 
 
 def _pairs(matrix_NK: NDArray[Any]) -> tuple[tuple[int, ...], ...]:
