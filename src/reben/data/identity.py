@@ -211,12 +211,9 @@ class DataIdentity:
 
 @dataclass(frozen=True)
 class Drawn:
-    """What was drawn of the patches of a split.
+    """What was drawn of the patches of a split: so many, of how many before.
 
-    Args:
-        tiles: The tiles whose patches were taken; none if patches were drawn by label.
-        num_patches: How many patches were taken.
-        num_before: Of how many.
+    They are those of some tiles; ``tiles`` is empty if patches were drawn by label.
     """
 
     tiles: tuple[str, ...]

@@ -281,15 +281,12 @@ class TrainConfig:
         hardware. The default warm-up is the paper's. What a precision of ``auto`` becomes depends
         on the machine: see `Run.differences_from_paper`.
         """
-        paper = {field.name: field.default for field in fields(self)}
-        paper |= {"warmup_steps": PAPER_WARMUP_STEPS, "precision": PAPER_PRECISION}
-        unset = {"warmup_steps": None, "precision": "auto"}
+        usual = {field.name: field.default for field in fields(self)}
+        paper = usual | {"warmup_steps": PAPER_WARMUP_STEPS, "precision": PAPER_PRECISION}
         return [
             ChangedSetting(name, value, getattr(self, name))
             for name, value in paper.items()
-            if SETTINGS[name].in_recipe
-            and getattr(self, name) != value
-            and not (name in unset and getattr(self, name) == unset[name])
+            if SETTINGS[name].in_recipe and getattr(self, name) not in (value, usual[name])
         ]
 
     def differences_from(self, other: Self) -> list[ChangedSetting]:

@@ -38,10 +38,7 @@ def _now() -> str:
 class Calibrated:
     """The figures of a model at its calibrated temperature and thresholds.
 
-    Args:
-        calibration: Temperature and thresholds, tuned on other patches than the report's.
-        metrics: The figures at these thresholds.
-        reliability: How close scores are to probabilities at this temperature.
+    These were tuned on other patches than the report's.
     """
 
     calibration: Calibration

@@ -85,10 +85,8 @@ class Statistics:
 
     def __reduce__(self) -> tuple[object, ...]:
         """Pickle as plain values (read-only mappings do not pickle)."""
-        return (
-            Statistics,
-            (dict(self.mean), dict(self.std), self.size, self.upsampling, self.source),
-        )
+        plain = dict(self.mean), dict(self.std), self.size, self.upsampling, self.source
+        return Statistics, plain
 
     def select(self, bands: BandSet) -> "Statistics":
         """Return the figures of ``bands``.

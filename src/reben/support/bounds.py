@@ -104,8 +104,7 @@ OPEN_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY"
 def read_file(path: str | Path, most_bytes: int) -> bytes:
     """Return the content of an ordinary file of at most ``most_bytes``.
 
-    Raises:
-        OSError: If it cannot be read, is larger, or is no ordinary file; ``strerror`` says which.
+    An OSError says in ``strerror`` that it cannot be read, is larger, or is no ordinary file.
     """
     descriptor = _open(path)
     try:

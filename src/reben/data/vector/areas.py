@@ -92,7 +92,7 @@ def read_area(source: AreaLike) -> Area:
         return _box(read_box(source), str(list(source)))
     text = str(source).strip()
     numbers = text.split(",")
-    if len(numbers) > 1 and all(_is_number(part) for part in numbers):
+    if len(numbers) > 1 and None not in map(_number, numbers):
         return _box(read_box(text), text)
     is_wkt = isinstance(source, str) and text.endswith(")") and "(" in text
     found = parsed_wkt(text, cut(text)) if is_wkt else read_features(source)
@@ -108,8 +108,8 @@ def read_box(source: str | Path | Sequence[float]) -> tuple[float, float, float,
     parts: list[Any] = str(source).split(",") if isinstance(source, str | Path) else list(source)
     name = cut(str(source if isinstance(source, str | Path) else parts))
     wanted = "a box is west, south, east, north in degrees, for example 13.1,47.8,13.4,48.0"
-    numbers = [float(part) if _is_number(part) else math.nan for part in parts]
-    if len(numbers) != 4 or not all(math.isfinite(number) for number in numbers):
+    numbers = [n for n in map(_number, parts) if n is not None and math.isfinite(n)]
+    if len(parts) != 4 or len(numbers) != 4:
         raise AreaError(f"The box {name} has not four numbers: {wanted}.")
     west, south, east, north = numbers
     check_degrees(f"The box {name}", (min(west, east), min(south, north),
@@ -128,9 +128,8 @@ def _box(box: tuple[float, float, float, float], name: str) -> Area:
     return Area(name, module.union_all(parts))
 
 
-def _is_number(text: Any) -> bool:  # noqa: ANN401 - whatever stands in a list
+def _number(text: Any) -> float | None:  # noqa: ANN401 - whatever stands in a list
     try:
-        float(text)
+        return float(text)
     except (TypeError, ValueError):
-        return False
-    return True
+        return None

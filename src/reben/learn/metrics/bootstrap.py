@@ -122,12 +122,7 @@ class MetricDifference:
 
 @dataclass(frozen=True)
 class Comparison(Resampling):
-    """Differences between two models; the other fields are those of `Resampling`.
-
-    Args:
-        macro: Figure -> difference.
-        micro: Figure -> difference.
-    """
+    """Figure -> difference between two models; the other fields are those of `Resampling`."""
 
     macro: Mapping[str, MetricDifference] = field(default_factory=dict)
     micro: Mapping[str, MetricDifference] = field(default_factory=dict)

@@ -76,11 +76,9 @@ class Breakdowns:
 
 @dataclass(frozen=True)
 class CoOccurrence:
-    """How many patches have two labels at once; the diagonal counts those with the label itself.
+    """How many patches have two labels at once, K rows of K, in truth and above the threshold.
 
-    Args:
-        truth: Counts of the labels, K rows of K.
-        prediction: Counts of what scores above the threshold, K rows of K.
+    The diagonal counts those with the label itself.
     """
 
     truth: tuple[tuple[Count, ...], ...]

@@ -31,12 +31,9 @@ Threshold = float | Sequence[float]
 
 @dataclass(frozen=True, eq=False)
 class Counts:
-    """Decisions counted against the truth: numbers, or arrays of one shape.
+    """Decisions counted against the truth: what is found and right, found, and right.
 
-    Args:
-        hits: How much is found and right.
-        found: How much is found.
-        real: How much is right.
+    They are numbers, or arrays of one shape.
     """
 
     hits: NDArray[Any]
@@ -65,11 +62,7 @@ class Counts:
 
 @dataclass(frozen=True, eq=False)
 class Curve(Counts):
-    """`Counts` [M] as the threshold falls from one distinct score to the next.
-
-    Args:
-        scores: The distinct scores, falling. Step ``m`` finds what scores at least ``scores[m]``.
-    """
+    """`Counts` [M] as the threshold falls: step ``m`` finds what scores at least ``scores[m]``."""
 
     scores: NDArray[Any]
 
@@ -136,11 +129,7 @@ class Figures:
 
 @dataclass(frozen=True)
 class ClassFigures(Figures):
-    """The figures of one label.
-
-    Args:
-        support: How many patches have the label.
-    """
+    """The figures of one label, and how many patches have it (``support``)."""
 
     support: Count
 

@@ -31,13 +31,7 @@ _NOWHERE = 3
 
 @dataclass(frozen=True, eq=False)
 class Layer:
-    """A product on the grid of a map.
-
-    Args:
-        scene: The part of it that is needed.
-        top: The row of the map that it begins with; a multiple of 6.
-        left: The column.
-    """
+    """The part of a product that is needed, and where it begins on the map, in multiples of 6."""
 
     scene: Scene
     top: int
@@ -78,14 +72,9 @@ class Look:
 
 
 class MapScene:
-    """A rectangle of a map, read in strips like a scene.
+    """A rectangle of whole cells of a map, read in strips like a scene.
 
-    Args:
-        name: What it is called.
-        grid: Its grid, of whole cells.
-        bands: Bands that all products have.
-        looks: The products of each day.
-        about: What is known of them.
+    ``looks`` are the products of each day, ``bands`` those that all of them have.
     """
 
     def __init__(

@@ -21,25 +21,18 @@ UNDATED = "unknown"
 
 @dataclass(frozen=True)
 class Product:
-    """A product of a map.
-
-    Args:
-        source: What `open_scene` takes: a path, or a STAC item.
-        name: Its name.
-        grid: Where its pixels lie.
-        day: When it was acquired, ``2023-08-21``, or `UNDATED`.
-        bands: Its bands.
-        about: What is known of it.
-        pixels: Fingerprint of its pixels.
-    """
+    """A product of a map."""
 
     source: Any
+    """What `open_scene` takes: a path, or a STAC item."""
     name: str
     grid: Grid
     day: str
+    """When it was acquired, ``2023-08-21``, or `UNDATED`."""
     bands: tuple[str, ...]
     about: Mapping[str, str]
     pixels: str
+    """Fingerprint of its pixels."""
 
 
 def sources_of(items: Iterable[Any], area: Area | None, query: Mapping[str, Any]) -> list[Any]:

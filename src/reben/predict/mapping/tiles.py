@@ -35,19 +35,10 @@ COMPOSITES: tuple[Composite, ...] = ("median", "scores")
 
 @dataclass(frozen=True, eq=False)
 class TileTask:
-    """A tile of a map.
+    """A tile of a map: its cells, the products that cover them, and how they are predicted.
 
-    Args:
-        number: Its number among all tiles of the map.
-        out: The map, beside which its part is kept.
-        model: The model, or where it is.
-        device: Where to compute.
-        tile: Its cells.
-        products: What covers it.
-        opening: How the products are opened.
-        settings: How windows are predicted.
-        composite: How several days become one.
-        factor: How many pixels become one of the picture; 0 for no picture.
+    Its part is kept beside the map ``out``, under its number among all tiles. ``model`` is the
+    model, or where it is; so many pixels as ``factor`` become one of the picture, 0 for none.
     """
 
     number: int

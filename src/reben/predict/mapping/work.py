@@ -38,13 +38,8 @@ _SHOWN = 5
 class MapWork:
     """The prediction of a map whose products are known.
 
-    Args:
-        products: The products.
-        area: The area of interest.
-        outputs: The files to write; those of several zones get their names from these.
-        options: How products are opened and windows predicted.
-        composite: How several days become one.
-        model: What tasks name it by, its name in outputs, itself, and its fingerprint.
+    The files of several zones get their names from ``outputs``. ``model`` is what tasks name it by,
+    its name in outputs, itself, and its fingerprint.
     """
 
     def __init__(
