@@ -5,7 +5,7 @@ import os
 import pytest
 
 from reben.errors import OutputError
-from reben.support.atomic import atomic_file, write_bytes, write_text
+from reben.support.atomic import atomic_file, write_bytes, write_text, writing
 
 
 def test_a_file_is_written_with_missing_folders(tmp_path):
@@ -78,6 +78,6 @@ def test_bytes_of_file_names_that_are_no_text_can_be_written(tmp_path):
 def test_what_another_library_says_of_a_full_disk_counts(tmp_path):
     with (
         pytest.raises(OutputError, match=r"MB are free.*unchanged"),
-        atomic_file(tmp_path / "a", (LookupError,)),
+        writing(tmp_path / "a", LookupError),
     ):
         raise LookupError(f"write failed ({os.strerror(errno.ENOSPC)})")

@@ -35,7 +35,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reben.errors import MetadataError
-from reben.spec.extent import BOUNDS, COUNTRIES, FIRST_SECOND, LAST_SECOND
 from reben.spec.labels import LABELS
 from reben.spec.patches import SPLITS
 from reben.support.json_files import Finite, check_values
@@ -124,18 +123,23 @@ class DataDescription:
                 )
 
 
+FIRST_SECOND, LAST_SECOND = "2017-06-13T10:10:31Z", "2018-05-29T11:54:01Z"
+"""Acquisition of the first and of the last Sentinel-2 patch of BigEarthNet v2.0, UTC."""
 OFFICIAL = DataDescription(
     name="BigEarthNet v2.0",
-    place=", ".join(COUNTRIES),
+    place="Austria, Belgium, Finland, Ireland, Kosovo, Lithuania, Luxembourg, Portugal, Serbia, "
+    "Switzerland",
     start=FIRST_SECOND[:10],
     end=LAST_SECOND[:10],
     labels="CORINE Land Cover 2018",
     licence="Community Data License Agreement, Permissive, version 1.0",
     citation="arXiv:2407.03653",
     url="https://zenodo.org/records/10891137",
-    bounds=BOUNDS,
+    bounds=(-9.00023345437725, 36.956956702083396, 31.598439091981028, 68.02168200047284),
 )
-"""BigEarthNet v2.0. Source: arXiv:2407.03653 and Zenodo record 10891137."""
+"""BigEarthNet v2.0. Source: arXiv:2407.03653, section 2, and Zenodo record 10891137; bounds and
+seconds: the STAC collection ``bigearthnet_v1_source`` of Radiant MLHub, which describes v1.0. The
+tiles of v2.0 are among those of v1.0, so the bounds hold, but may be wider than necessary."""
 
 
 @dataclass(frozen=True)

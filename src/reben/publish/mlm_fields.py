@@ -12,7 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from reben.data.identity import OFFICIAL, DataDescription, DataIdentity
+from reben.data.identity import FIRST_SECOND, LAST_SECOND, OFFICIAL, DataDescription, DataIdentity
 from reben.errors import OutputError
 from reben.learn.report import REPORT_FILE, Report
 from reben.model.config import ModelConfig
@@ -26,7 +26,6 @@ from reben.spec.bands import (
     RADAR_GIGAHERTZ,
     Sensor,
 )
-from reben.spec.extent import FIRST_SECOND, LAST_SECOND
 from reben.spec.labels import COLOURS
 from reben.spec.statistics import Upsampling
 from reben.support.plain_json import to_plain

@@ -44,6 +44,4 @@ def copernicus_notice(products: Iterable[str]) -> str:
     """
     times = (time_in([text]) for text in products)
     years = sorted({time.year for time in times if time is not None and time.year >= _FIRST_YEAR})
-    return " ".join(
-        ["Contains modified Copernicus Sentinel data", ", ".join(map(str, years))]
-    ).strip()
+    return f"Contains modified Copernicus Sentinel data {', '.join(map(str, years))}".rstrip()
