@@ -106,16 +106,12 @@ class CheckpointWeights:
         return next((shape[1] for shape in shapes if len(shape) == 4), None)
 
     def get_tensor(self, name: str) -> "Tensor":
-        """Return a weight.
-
-        Raises:
-            ModelFolderError: If its values are not where and what the checkpoint says.
-        """
+        """Return a weight; `ModelFolderError` if its values are not where and what it says."""
         import torch
 
         stored = self._tensors[name]
         _, dtype, size = _DTYPES[stored.kind]
-        try:
+        with _readable(Path(str(self._archive.filename))):
             entry = self._archive.getinfo(f"{self._root}/data/{stored.entry}")
             last = sum((n - 1) * step for n, step in zip(stored.shape, stored.stride, strict=True))
             fits = (
@@ -128,8 +124,6 @@ class CheckpointWeights:
             content = bytearray(_content(self._archive, entry) or bytes(size))
             values = torch.frombuffer(content, dtype=getattr(torch, dtype))
             return values.as_strided(stored.shape, stored.stride, stored.offset).clone()
-        except _FAULTS as error:
-            raise _damaged(Path(str(self._archive.filename)), error) from None
 
 
 @contextmanager
@@ -139,15 +133,11 @@ def open_checkpoint(path: Path) -> Iterator[CheckpointWeights]:
     Raises:
         ModelFolderError: If the file is no checkpoint, or beyond what one holds.
     """
-    try:
+    with _readable(path):
         archive = zipfile.ZipFile(path)
-    except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile) as error:
-        raise _damaged(path, error) from None
     with archive:
-        try:
+        with _readable(path):
             weights = _read(archive)
-        except _FAULTS as error:
-            raise _damaged(path, error) from None
         yield weights
 
 
@@ -158,9 +148,13 @@ _FAULTS = (
 """What reading a zip or a pickle that was damaged or made up raises."""
 
 
-def _damaged(path: Path, error: BaseException) -> ModelFolderError:
-    said = first_line(error) or type(error).__name__
-    return ModelFolderError(f"{path} cannot be read as a checkpoint: {said}. {_CURE}")
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except _FAULTS as error:
+        said = first_line(error) or type(error).__name__
+        raise ModelFolderError(f"{path} cannot be read as a checkpoint: {said}. {_CURE}") from None
 
 
 def _read(archive: zipfile.ZipFile) -> CheckpointWeights:

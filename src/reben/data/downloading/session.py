@@ -123,9 +123,8 @@ class Session:
     def __exit__(self, *_: object) -> None:
         self._client.close()
 
-    def list_files(self, record_url: str, only: Iterable[str] | None) -> list[RemoteFile]:
+    def list_files(self, record_url: str, words: list[str] | None) -> list[RemoteFile]:
         """Return the files of a record, or those of some keys of `PARTS`."""
-        words = None if only is None else parts(only)
         name = f"The record at {record_url}"
         record = parse_json(self._read_record(record_url), _Record, name, DownloadError, _BY_HAND)
         files = [_remote_file(entry, name) for entry in record.files]
