@@ -88,12 +88,7 @@ class MapWork:
             done += num_windows
             tell(done, total)
         written = tuple(
-            self.write(
-                zone,
-                outputs,
-                of_zone,
-                sum(task.num_windows for task in of_zone if task.number in resumed),
-            )
+            self.write(zone, outputs, of_zone, resumed)
             for zone, outputs, of_zone in zip(self.zones, files, by_zone, strict=True)
         )
         self.parts.remove()
@@ -156,7 +151,7 @@ class MapWork:
         }
 
     def write(
-        self, zone: Zone, outputs: SceneOutputs, tasks: Sequence[TileTask], num_resumed: int
+        self, zone: Zone, outputs: SceneOutputs, tasks: Sequence[TileTask], resumed: set[int]
     ) -> ScenePrediction:
         """Write the outputs of a zone, and return what came of it."""
         whole = self.whole_of(zone, tasks)
@@ -185,14 +180,13 @@ class MapWork:
             num_no_data_windows=int((whole.no_data > settings.max_bad).sum()),
         )
         work.write(_Rows(whole), mosaic)
-        num_windows = int(zone.is_wanted.sum())
         return ScenePrediction(
             *outputs,
             product=f"{len(products)} products",
-            num_windows=num_windows,
+            num_windows=int(zone.is_wanted.sum()),
             num_masked=mosaic.num_masked_windows,
             num_no_data=mosaic.num_no_data_windows,
-            num_resumed=num_resumed,
+            num_resumed=sum(task.num_windows for task in tasks if task.number in resumed),
             shares=mosaic.shares(self.model.labels),
             about=about,
             beside=settings.map.beside(outputs.out),
