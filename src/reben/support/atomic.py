@@ -5,7 +5,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from reben.errors import OutputError, RebenError, first_line
@@ -38,7 +38,9 @@ def atomic_file(path: str | Path) -> Iterator[Path]:
     try:
         with writing(path):
             yield temporary
-            temporary.chmod(0o666 & ~_umask())
+            mask = os.umask(0)
+            os.umask(mask)
+            temporary.chmod(0o666 & ~mask)
             _to_disk(temporary)  # else a power cut could leave the new name without its content
             temporary.replace(path)
             _to_disk(path.parent)
@@ -60,12 +62,10 @@ def writing(path: Path, *also: type[Exception]) -> Iterator[None]:
 
 def _check_name(path: Path) -> None:
     """Find out what is wrong with a path before hours of work, not when it takes its name."""
-    try:
-        if path.is_dir():
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    with suppress(FileNotFoundError):
         path.lstat()
-    except FileNotFoundError:
-        pass
 
 
 def _hidden(path: Path) -> str:
@@ -127,12 +127,6 @@ def remove_leftovers(folder: Path, names: Iterable[str]) -> None:
     for name in names:
         for left in folder.glob(f".{name}.????????"):
             left.unlink(missing_ok=True)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 @contextmanager
