@@ -9,6 +9,7 @@ Axes: N patches, K labels.
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -145,7 +146,9 @@ class Predictions:
         Raises:
             UnknownLabelError: If a patch has a label that is not in ``label_names``.
         """
-        tiles, months = _parse_names(table.patch_ids)
+        patches: list[Sentinel2Patch] | None = None
+        with suppress(PatchNameError):  # a name that is not one of the data set's
+            patches = [Sentinel2Patch.parse(name) for name in table.patch_ids]
         return cls(
             subject,
             tuple(label_names),
@@ -153,8 +156,8 @@ class Predictions:
             scores,
             table.multi_hot(label_names),
             tuple(table.rows.column("country").to_pylist()),
-            tiles,
-            months,
+            None if patches is None else tuple(patch.tile for patch in patches),
+            None if patches is None else tuple(patch.acquired.month for patch in patches),
         )
 
     def take(self, rows: NDArray[Any]) -> Self:
@@ -164,14 +167,13 @@ class Predictions:
         def some(values: tuple[Any, ...] | None) -> tuple[Any, ...] | None:
             return None if values is None else tuple(values[i] for i in positions)
 
+        columns: dict[str, Any] = {name: some(getattr(self, name)) for name in _KNOWN}
         return replace(
             self,
             patch_ids=some(self.patch_ids) or (),
             scores=self.scores[positions],
             labels=self.labels[positions],
-            countries=some(self.countries),
-            tiles=some(self.tiles),
-            months=some(self.months),
+            **columns,
         )
 
     def save(self, path: str | Path) -> Path:
@@ -299,14 +301,3 @@ def _column(table: pa.Table, name: str, kind: pa.DataType) -> pa.ChunkedArray:
 
 def _matrix(table: pa.Table, start: str, names: Sequence[str], kind: pa.DataType) -> NDArray[Any]:
     return np.stack([_column(table, start + name, kind).to_numpy() for name in names], axis=1)
-
-
-def _parse_names(
-    patch_ids: Sequence[str],
-) -> tuple[tuple[str, ...] | None, tuple[int, ...] | None]:
-    """Return tiles and months of patches; None, None if a name is not one of the data set's."""
-    try:
-        patches = [Sentinel2Patch.parse(name) for name in patch_ids]
-    except PatchNameError:
-        return None, None
-    return tuple(patch.tile for patch in patches), tuple(patch.acquired.month for patch in patches)

@@ -30,10 +30,6 @@ REPORT_FILE = "report.json"
 _CURE = "Evaluate the model with this version of reben to write a report."
 
 
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
-
-
 @dataclass(frozen=True)
 class Calibrated:
     """The figures of a model at its calibrated temperature and thresholds.
@@ -87,7 +83,7 @@ class Report:
     filters: Mapping[str, str] = field(default_factory=dict)
     threshold: Finite = THRESHOLD
     reben_version: str = field(default_factory=lambda: version("reben"))
-    created: str = field(default_factory=_now)
+    created: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
     intervals: Mapping[str, Intervals] = field(default_factory=dict)
     breakdowns: Breakdowns | None = None
     co_occurrence: CoOccurrence | None = None

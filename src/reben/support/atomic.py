@@ -31,7 +31,11 @@ def atomic_file(path: str | Path) -> Iterator[Path]:
     path = Path(path)
     with writing(path, ValueError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        _check_name(path)
+        # What is wrong with a path is found out before hours of work, not when it takes its name.
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+        with suppress(FileNotFoundError):
+            path.lstat()
         descriptor, name = tempfile.mkstemp(prefix=_hidden(path), dir=path.parent)
         os.close(descriptor)
     temporary = Path(name)
@@ -58,14 +62,6 @@ def writing(path: Path, *also: type[Exception]) -> Iterator[None]:
         raise
     except failures as error:
         raise output_error(path, error) from error
-
-
-def _check_name(path: Path) -> None:
-    """Find out what is wrong with a path before hours of work, not when it takes its name."""
-    if path.is_dir():
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-    with suppress(FileNotFoundError):
-        path.lstat()
 
 
 def _hidden(path: Path) -> str:
