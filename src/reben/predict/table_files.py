@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -52,7 +52,7 @@ def write_table(path: Path, batches: Iterable[pa.RecordBatch], about: Mapping[st
         )
     rows = _of_one_kind(chain([first], coming), first.schema)
     with atomic_file(path) as temporary:
-        _FORMATS[ending](temporary, first.schema, dict(about), rows)
+        _FORMATS[ending](temporary, _Table(first.schema, rows, dict(about)))
 
 
 def require_ending(ending: str) -> str:
@@ -76,20 +76,24 @@ def _of_one_kind(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> Iterat
         yield batch
 
 
-def _write_parquet(
-    path: Path, schema: pa.Schema, about: dict[str, Any], batches: Iterable[pa.RecordBatch]
-) -> None:
+class _Table(NamedTuple):
+    schema: pa.Schema
+    batches: Iterable[pa.RecordBatch]
+    about: dict[str, Any]
+
+
+def _write_parquet(path: Path, table: _Table) -> None:
     """Write parquet; GeoParquet where there are places."""
-    has_places = GEOMETRY in schema.names
+    schema, has_places = table.schema, GEOMETRY in table.schema.names
     if has_places:
         if BOX in schema.names:
             raise ConfigError(f"A table has a column {BOX!r} of its own. Call yours otherwise.")
         box = pa.struct([(corner, pa.float64()) for corner in _CORNERS])
         schema = schema.append(pa.field(BOX, box))
-    schema = schema.with_metadata({ABOUT_KEY: json.dumps(about)})
+    schema = schema.with_metadata({ABOUT_KEY: json.dumps(table.about)})
     extent, types = Extent(), {"Polygon"}
     with pq.ParquetWriter(path, schema, compression="zstd") as writer:
-        for rows in batches:
+        for rows in table.batches:
             columns = rows.columns
             if has_places:
                 places = [one and from_wkb(one) for one in rows.column(GEOMETRY).to_pylist()]
@@ -112,16 +116,14 @@ def _write_parquet(
             writer.add_key_value_metadata({"geo": json.dumps(geo)})
 
 
-def _write_geopackage(
-    path: Path, _: pa.Schema, about: dict[str, Any], batches: Iterable[pa.RecordBatch]
-) -> None:
+def _write_geopackage(path: Path, table: _Table) -> None:
     """Write one layer; lists are joined by semicolons, all places are multi-polygons."""
     pyogrio = optional("pyogrio", "tables", "Writing a GeoPackage")
-    metadata = {ABOUT_KEY: json.dumps(about, ensure_ascii=False)}
+    metadata = {ABOUT_KEY: json.dumps(table.about, ensure_ascii=False)}
     # GDAL keeps files of its own beside it, and asks for this ending.
     with TemporaryDirectory(prefix=f"{path.name}.", dir=path.parent) as folder:
         made = Path(folder) / "table.gpkg"
-        for rows in batches:
+        for rows in table.batches:
             columns = dict(zip(rows.schema.names, rows.columns, strict=True))
             for name, column in columns.items():
                 if name == GEOMETRY:
@@ -149,35 +151,31 @@ def _write_geopackage(
         made.replace(path)
 
 
-def _write_csv(
-    path: Path, schema: pa.Schema, _: dict[str, Any], batches: Iterable[pa.RecordBatch]
-) -> None:
+def _write_csv(path: Path, table: _Table) -> None:
     """Write CSV: lists are joined by semicolons, polygons are well-known text."""
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(schema.names)
-        writer.writerows(map(_cell, row.values()) for row in _plain_rows(batches))
+        writer.writerow(table.schema.names)
+        writer.writerows(map(_cell, row.values()) for row in _plain_rows(table.batches))
 
 
-def _write_json_lines(
-    path: Path, _: pa.Schema, __: dict[str, Any], batches: Iterable[pa.RecordBatch]
-) -> None:
+def _write_json_lines(path: Path, table: _Table) -> None:
     """Write an object a line; polygons are GeoJSON."""
     with path.open("w", encoding="utf-8", newline="") as file:
-        for row in _plain_rows(batches):
+        for row in _plain_rows(table.batches):
             if GEOMETRY in row:
                 row[GEOMETRY] = _to_geojson(row[GEOMETRY])
             file.write(_dumps(row) + "\n")
 
 
-def _write_geojson(
-    path: Path, _: pa.Schema, about: dict[str, Any], batches: Iterable[pa.RecordBatch]
-) -> None:
+def _write_geojson(path: Path, table: _Table) -> None:
     """Write a collection with a feature a line."""
     with path.open("w", encoding="utf-8", newline="") as file:
-        file.write(f'{{"type": "FeatureCollection", "{ABOUT_KEY}": {_dumps(about)},\n"features": [')
+        file.write(
+            f'{{"type": "FeatureCollection", "{ABOUT_KEY}": {_dumps(table.about)},\n"features": ['
+        )
         separator = "\n"
-        for row in _plain_rows(batches):
+        for row in _plain_rows(table.batches):
             geometry = _to_geojson(row.pop(GEOMETRY))
             feature = {"type": "Feature", "id": row["id"], "geometry": geometry, "properties": row}
             file.write(separator + _dumps(feature))
