@@ -7,7 +7,7 @@ of 50 x 50 cells; those that are finished are kept beside the output until it is
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor
-from contextlib import closing, contextmanager
+from contextlib import closing, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -106,7 +106,7 @@ def predict_map(  # noqa: PLR0913 - all after the third are named
     alone = num_workers == 1 and dask is None and executor is None
     with (
         shared_model(model, out.absolute().parent, alone=alone) as place,
-        _elsewhere(dask, executor) as elsewhere,
+        nullcontext(executor) if dask is None else cluster_of(dask) as elsewhere,
         MapProgress(out).held(),
     ):
         share = partial(_share, num_workers=num_workers, executor=elsewhere, alone=alone)
@@ -196,12 +196,3 @@ def _share(
             f"{len(failed)} of {len(tasks)} {what} failed. The same command tries them again and "
             f"keeps the others. {' '.join(dict.fromkeys(failed[:_SHOWN]))}{more}"
         )
-
-
-@contextmanager
-def _elsewhere(dask: str | None, executor: Executor | None) -> Iterator[Executor | None]:
-    if dask is None:
-        yield executor
-        return
-    with cluster_of(dask) as cluster:
-        yield cluster

@@ -11,6 +11,7 @@ Axes: N patches (or decisions), K labels, M distinct scores.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import compress
 from typing import Any
 
 import numpy as np
@@ -231,8 +232,8 @@ def compute_metrics(
             )
             for k, label in enumerate(label_names)
         },
-        absent=_named(label_names, support, 0),
-        in_every_patch=_named(label_names, support, len(labels_NK)),
+        absent=tuple(compress(label_names, ~real_NK.any(0))),
+        in_every_patch=tuple(compress(label_names, real_NK.all(0))),
         per_sample=_per_sample(found_NK, real_NK),
     )
 
@@ -260,10 +261,6 @@ def _at_threshold(found: NDArray[np.bool_], real: NDArray[np.bool_]) -> dict[str
     """Return the figures of decisions [M, K] against truth [M, K], each for every column."""
     rates = {**count(found, real).rates(), "accuracy": (found == real).mean(0)}
     return {name: values.tolist() for name, values in rates.items()}
-
-
-def _named(names: Sequence[str], support: Sequence[int], number: int) -> tuple[str, ...]:
-    return tuple(name for name, own in zip(names, support, strict=True) if own == number)
 
 
 def _as_array(values: NDArray[Any] | Tensor) -> NDArray[Any]:
