@@ -101,6 +101,7 @@ def run_tasks(  # noqa: PLR0913 - all after the second are named
     executor: Executor | None = None,
     in_flight: int | None = None,
     retry: bool = True,
+    is_eager: bool = False,
     initializer: Callable[..., None] | None = None,
     initargs: tuple[Any, ...] = (),
 ) -> Generator[Answer[_Task, _Value], None, None]:
@@ -129,6 +130,7 @@ def run_tasks(  # noqa: PLR0913 - all after the second are named
             ``executor`` at most 1000, unless given.
         retry: Whether tasks get a second chance after the death of a process. Otherwise all that
             were in flight end with a `WorkerDiedError`.
+        is_eager: Whether processes start before the first task is taken, which may be slow to find.
         initializer: Called once in each spawned process before its first task, for state that lasts
             from task to task. If it raises, every task of that process ends with that error. Not
             called with ``executor``: its workers may be threads, or not ours alone.
@@ -147,12 +149,15 @@ def run_tasks(  # noqa: PLR0913 - all after the second are named
         return
     in_flight = in_flight or num_processes
     start = partial(_Workers, num_processes, initializer, initargs)
-    coming = iter(tasks)
-    while lost := (yield from _run_here(function, coming, start(), in_flight)):
+    coming, workers = iter(tasks), start()
+    if is_eager:
+        workers.start()
+    while lost := (yield from _run_here(function, coming, workers, in_flight)):
         for task in lost.tasks:
             again = (yield from _run_here(function, iter([task]), start(), 1)) if retry else lost
             if again:
                 yield Answer(task, error=WorkerDiedError(again.exit_code))
+        workers = start()
 
 
 def worker_number() -> int:
@@ -263,9 +268,14 @@ class _Workers:
         self._executor = ProcessPoolExecutor(
             count, self._context, _begin, (self._writer, lock, initializer, initargs)
         )
-        self._num_submitted = 0
+        self._count, self._num_submitted = count, 0
         self._listener = threading.Thread(target=self._listen, daemon=True)
         self._listener.start()
+
+    def start(self) -> None:
+        """Start all processes; else each starts with a task that no other one is free for."""
+        for _ in range(self._count):
+            self._executor.submit(_stand_by)
 
     def submit(self, function: Callable[[Any], Iterable[Any]], task: object) -> int:
         """Hand out a task, and return the number that its events have."""
@@ -350,6 +360,10 @@ def _begin(
             initializer(*initargs)
     except Exception as error:  # noqa: BLE001 - the answer of the first task
         _Inside.error = error
+
+
+def _stand_by() -> None:
+    """Do nothing, in a process that is to be there."""
 
 
 def _do(number: int, function: Callable[[Any], Iterable[Any]], task: object) -> None:

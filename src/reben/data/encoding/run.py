@@ -79,8 +79,32 @@ class EncodingRun:
 
     def _encode(self, num_processes: int, executor: Executor | None) -> None:
         there = NameSet(stored_names(self.store))
-        archives: list[Job] = []
         scans: list[FolderScan | OwnScan] = []
+        do = partial(
+            do_jobs,
+            store=self.store,
+            num_processes=num_processes,
+            strict=self.strict,
+            pipe=sys.stdin.fileno() if any(source.is_pipe for source in self.inputs) else None,
+            executor=executor,
+        )
+        late = chain.from_iterable(scan.late_jobs() for scan in scans)
+        for jobs in (self._find_jobs(there, scans, num_processes), late):
+            with closing(do(jobs, is_eager=jobs is not late)) as steps:
+                for step in steps:
+                    self._take(step)
+                    if self.strict and (step.failures or step.broken):
+                        self.is_stopped = True
+                        return
+        self._leave_out_apart(there)
+        for source in self.inputs:
+            self._require_patches(source)
+
+    def _find_jobs(
+        self, there: NameSet, scans: "list[FolderScan | OwnScan]", num_processes: int
+    ) -> Iterator[Job]:
+        """Search the inputs, add the scans of folders to ``scans``, and yield the jobs."""
+        archives: list[Job] = []
         for source in self.inputs:
             wanted: Container[str] | None = self.selection.wanted.get(source.kind.name)
             if source.kind is SENTINEL1 and (wrong := self._name_mispaired()):
@@ -92,26 +116,9 @@ class EncodingRun:
                 self.num_folders[source.kind.name] = scan.num_folders + scan.num_there
                 self._take(Step(source.kind.name, num_there=scan.num_there))
                 scans.append(scan)
-        do = partial(
-            do_jobs,
-            store=self.store,
-            num_processes=num_processes,
-            strict=self.strict,
-            pipe=sys.stdin.fileno() if any(source.is_pipe for source in self.inputs) else None,
-            executor=executor,
-        )
-        folders = chain.from_iterable(scan.jobs() for scan in scans)
-        late = chain.from_iterable(scan.late_jobs() for scan in scans)
-        for jobs in (chain(archives, folders), late):
-            with closing(do(jobs)) as steps:
-                for step in steps:
-                    self._take(step)
-                    if self.strict and (step.failures or step.broken):
-                        self.is_stopped = True
-                        return
-        self._leave_out_apart(there)
-        for source in self.inputs:
-            self._require_patches(source)
+        yield from archives
+        for scan in scans:
+            yield from scan.jobs()
 
     def _leave_out_apart(self, there: NameSet) -> None:
         """Take Sentinel-1 patches out whose files lie elsewhere than those of their pair.

@@ -24,7 +24,7 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 """Names of settings; source: malloc.h of glibc."""
 
 
-def do_jobs(
+def do_jobs(  # noqa: PLR0913 - all after the second are named
     jobs: Iterable[Job],
     store: Path,
     *,
@@ -32,12 +32,14 @@ def do_jobs(
     strict: bool,
     pipe: int | None,
     executor: Executor | None,
+    is_eager: bool = False,
 ) -> Generator[Step]:
     """Do jobs and yield what was done; an archive that breaks off does not stop the others.
 
     Archives come first, since each keeps a process busy to its end. With one process it is this
     one. With ``strict`` a failure ends a batch, so that it is reported at once. An archive without
-    files is read from the descriptor ``pipe``.
+    files is read from the descriptor ``pipe``. If it ``is_eager``, processes start while the first
+    job is looked for.
     """
     if num_processes == 1 and executor is None:
         with ValueWriter(store) as writer:
@@ -56,7 +58,9 @@ def do_jobs(
     )
     lost: list[FolderJob] = []
     in_flight = None if executor else 2 * num_processes
-    yield from _steps(run(jobs, num_processes=num_processes, in_flight=in_flight), lost)
+    yield from _steps(
+        run(jobs, num_processes=num_processes, in_flight=in_flight, is_eager=is_eager), lost
+    )
     while lost:
         yield from _steps(run([lost.pop()], num_processes=1), lost)
 
