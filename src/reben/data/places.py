@@ -155,16 +155,6 @@ def distance_between(one: Bounds, other: Bounds) -> float:
     return float(earth.inv(*map(float, degrees), *map(float, others))[2])
 
 
-def describe_distance(metres: float) -> str:
-    """Return a distance as people say it.
-
-    Example:
-        >>> describe_distance(2_136_400), describe_distance(310.4)
-        ('2,136 km', '310 m')
-    """
-    return f"{metres / 1000:,.0f} km" if metres >= 10_000 else f"{metres:,.0f} m"
-
-
 def require_one_place(places: Mapping[str, Bounds | None]) -> None:
     """Raise a PlaceError unless all known places of one patch are the same.
 
@@ -175,8 +165,9 @@ def require_one_place(places: Mapping[str, Bounds | None]) -> None:
         first, of_first = known[0]
         apart = 0.0 if place == of_first else distance_between(of_first, place)
         if not apart <= NEAR_METRES:
+            distance = f"{apart / 1000:,.0f} km" if apart >= 10_000 else f"{apart:,.0f} m"
             raise PlaceError(
-                f"{first} and {what} lie {describe_distance(apart)} apart, and all bands of a "
+                f"{first} and {what} lie {distance} apart, and all bands of a "
                 "patch are of one place. Choose files of the same place; which Sentinel-1 patch "
                 "belongs to a Sentinel-2 patch is in the column s1_name of the metadata."
             )

@@ -22,18 +22,8 @@ class SignalInterrupt(KeyboardInterrupt):
     """An interruption by a signal other than Ctrl-C; ``number`` is that of the signal."""
 
     def __init__(self, number: int) -> None:
-        super().__init__(name_of(number))
+        super().__init__(signal.Signals(number).name)
         self.number = number
-
-
-def name_of(number: int) -> str:
-    """Return the name of a signal.
-
-    Example:
-        >>> name_of(15)
-        'SIGTERM'
-    """
-    return signal.Signals(number).name
 
 
 def exit_code(interrupt: KeyboardInterrupt) -> int:

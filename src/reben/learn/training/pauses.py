@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from reben.learn.distributed import num_ranks, sum_over_ranks
-from reben.support.signals import ENDING, SignalInterrupt, handled_by, name_of
+from reben.support.signals import ENDING, SignalInterrupt, handled_by
 
 READ_EVERY = 10
 """Steps between readings of losses from an accelerator; on a CPU they are read at each step."""
@@ -161,8 +161,8 @@ class Pauses:
             self._signal = number
             again = " Press Ctrl-C again to stop at once." if number == signal.SIGINT else ""
             self._say(
-                f"Interrupted by {name_of(number)}: finishing the batch and writing a checkpoint."
-                f"{again}"
+                f"Interrupted by {signal.Signals(number).name}: finishing the batch and writing a "
+                f"checkpoint.{again}"
             )
 
         with handled_by(interrupt, (signal.SIGINT, *ENDING)):
