@@ -26,7 +26,7 @@ from reben.data.identity import (
 from reben.data.metadata import PatchTable
 from reben.data.places import require_partners
 from reben.data.selecting.filters import Filters, FractionBy
-from reben.data.selecting.stored import why_part
+from reben.data.selecting.stored import find_missing, require_all_partners, why_part
 from reben.data.storage.record import OwnPatches
 from reben.data.storage.value import kind_of_value, own_kind_of_value
 from reben.data.store import NO_PARTNER, Store
@@ -209,7 +209,7 @@ class Dataset:
             shapes = {patch[name].shape for patch in patches}
             if len(shapes) > 1:
                 odd = next(
-                    self.table.patch_ids[row]
+                    self.table.names[row]
                     for row, patch in zip(rows, patches, strict=True)
                     if patch[name].shape != patches[0][name].shape
                 )
@@ -246,17 +246,9 @@ class Dataset:
             PlaceError: If a pair is of two places by its names.
             StoreError: If the store is damaged.
         """
-        names: list[str] = []
-        if self.bands.of_sensor("Sentinel-2"):
-            names += self.table.patch_ids
-        if self.bands.of_sensor("Sentinel-1"):
-            names += self.table.s1_names
         if self.bands.of_sensor("Sentinel-2") and self.bands.of_sensor("Sentinel-1"):
-            for pair in zip(self.table.patch_ids, self.table.s1_names, strict=True):
-                require_partners(*pair)
-        if masks:
-            names += (name + REFERENCE_MAP_SUFFIX for name in self.table.patch_ids)
-        missing = self.store.missing_names(names)
+            require_all_partners(self.table)
+        missing, num_needed = find_missing(self.store, self.table, self.bands, masks=masks)
         if not missing:
             return
         if "" in missing:
@@ -265,7 +257,7 @@ class Dataset:
         kinds = Counter(map(kind_of, missing))
         counted = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
         raise MissingPatchError(
-            f"The store {self.store.path} lacks {len(missing)} of the {len(names)} values that the "
+            f"The store {self.store.path} lacks {len(missing)} of the {num_needed} values that the "
             f"{len(self)} patches need ({counted}), the first one {missing[0]}. Encode them into "
             "it, choose bands that it has, or leave these patches out of the metadata."
         )
@@ -274,12 +266,13 @@ class Dataset:
         sentinel1 = self.bands.of_sensor("Sentinel-1")
         sentinel2 = self.bands.of_sensor("Sentinel-2")
         tensors: dict[str, NDArray[Any]] = {}
+        patch_id, s1_name = self.table.names[row], self.table.partners[row]
         if sentinel1 and sentinel2:
-            require_partners(self.table.patch_ids[row], self.table.s1_names[row])
+            require_partners(patch_id, s1_name)
         if sentinel2:
-            tensors |= self.store.get(self.table.patch_ids[row], sentinel2)
+            tensors |= self.store.get(patch_id, sentinel2)
         if sentinel1:
-            tensors |= self.store.get(self.table.s1_names[row], sentinel1)
+            tensors |= self.store.get(s1_name, sentinel1)
         return {name: tensors[name] for name in self.bands}
 
 
@@ -301,7 +294,7 @@ def read_masks(
         masks: Receives the CORINE codes, [B, 120, 120].
     """
     for row, (flip_x, flip_y), mask in zip(rows, flips, masks, strict=True):
-        name = dataset.table.patch_ids[row] + REFERENCE_MAP_SUFFIX
+        name = dataset.table.names[row] + REFERENCE_MAP_SUFFIX
         codes = dataset.store.get(name, (REFERENCE_MAP_TENSOR,))[REFERENCE_MAP_TENSOR]
         if codes.shape != (PATCH_PIXELS, PATCH_PIXELS):
             raise PatchShapeError(

@@ -36,7 +36,6 @@ from numpy.typing import NDArray
 
 from reben.errors import MetadataError
 from reben.spec.labels import LABELS
-from reben.spec.patches import SPLITS
 from reben.support.json_files import Finite, check_values
 from reben.support.toml_files import read_toml
 
@@ -58,6 +57,7 @@ Source: metadata.parquet of Zenodo record 10891137.
 """
 ROWS_FILE = "official_rows.bin"
 _HASH_BITS = 28
+_AT_ONCE = 1 << 16
 _LONGEST_NAME = 64
 """Bytes; official names have at most 50."""
 _REQUIRED = ("name", "place", "start", "end", "labels", "licence")
@@ -270,23 +270,27 @@ def are_official(table: "PatchTable") -> bool:
     """Tell whether every row of a table is one of the metadata of BigEarthNet v2.0."""
     if not len(table) or not set(table.labels).issubset(LABELS):
         return False
-    hashes = hash_rows(table)
-    if hashes is None:
-        return False
-    known, wanted = _official_hashes(), hashes >> np.uint64(64 - _HASH_BITS)
-    places = np.searchsorted(known, wanted)
-    return bool((known[np.minimum(places, len(known) - 1)] == wanted).all())
+    known = _official_hashes()
+    for first in range(0, len(table), _AT_ONCE):
+        hashes = hash_rows(table.take(range(first, min(first + _AT_ONCE, len(table)))))
+        if hashes is None:
+            return False
+        wanted = hashes >> np.uint64(64 - _HASH_BITS)
+        places = np.searchsorted(known, wanted)
+        if (known[np.minimum(places, len(known) - 1)] != wanted).any():
+            return False
+    return True
 
 
 def hash_rows(table: "PatchTable") -> NDArray[np.uint64] | None:
     """Return a hash of name, labels (of the 19) and split, uint64 [N]; None for longer names."""
-    names = [name.encode() for name in table.patch_ids]
-    if max(map(len, names), default=0) > _LONGEST_NAME:
+    names = table.names.padded(_LONGEST_NAME)
+    if names is None:
         return None
-    words = np.array(names, f"S{_LONGEST_NAME}").view("<u8").reshape(len(names), -1)
+    words = names.view("<u8")
     bits = np.uint64(1) << np.arange(len(LABELS), dtype=np.uint64)
     labels = table.multi_hot(LABELS).astype(np.uint64) @ bits
-    splits = np.array([SPLITS.index(split) for split in table.splits], np.uint64)
+    splits = table.split_numbers().astype(np.uint64)
     state = np.zeros(len(names), np.uint64)
     for word in (*words.T, labels, splits):
         state = _mixed(state ^ word)

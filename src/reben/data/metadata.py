@@ -1,51 +1,52 @@
 """The metadata table: labels, split, country and Sentinel-1 partner of each patch."""
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Self, cast
+from typing import ClassVar, Self, cast
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from reben.data.storage.environment import METADATA_FILE as METADATA_FILE  # noqa: PLC0414
-from reben.data.storage.environment import SNOW_CLOUD_FILE as SNOW_CLOUD_FILE  # noqa: PLC0414
-from reben.data.tables import read_parquet
-from reben.errors import (
-    EmptySplitError,
-    MetadataError,
-    MissingPatchError,
-    UnknownLabelError,
-    first_line,
-    shown,
+from reben.data.listing.rows import (
+    COLUMN_TYPES,
+    COLUMNS,
+    MADE_UP_KEY,
+    as_texts,
+    compact,
+    labels_in,
+    read_columns,
+    require_full,
+    require_in,
+    require_known_labels,
+    require_names,
 )
-from reben.spec.labels import LABELS, fault_of_labels
+from reben.data.storage.environment import METADATA_FILE, SNOW_CLOUD_FILE
+from reben.data.storage.names import Names
+from reben.errors import EmptySplitError, MetadataError, MissingPatchError
+from reben.spec.labels import LABELS
 from reben.spec.patches import SPLITS
-from reben.support.bounds import MAX_NAME_BYTES
 
-COLUMN_TYPES: dict[str, pa.DataType] = {
-    "patch_id": pa.string(),
-    "labels": pa.list_(pa.string()),
-    "split": pa.string(),
-    "country": pa.string(),
-    "s1_name": pa.string(),
-    "contains_seasonal_snow": pa.bool_(),
-    "contains_cloud_or_shadow": pa.bool_(),
-}
-"""The required columns with their types; others are ignored."""
-MADE_UP_KEY = b"made_up_by"
-"""Schema metadata of a table of made-up patches; its value says what made them up."""
-COLUMNS = tuple(COLUMN_TYPES)
-"""Their names."""
+__all__ = [
+    "COLUMNS",
+    "COLUMN_TYPES",
+    "MADE_UP_KEY",
+    "METADATA_FILE",
+    "SNOW_CLOUD_FILE",
+    "PatchTable",
+]
+
+_AT_ONCE = 1 << 18
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, init=False)
 class PatchTable:
-    """Patches and their metadata, in a fixed order.
+    """Patches and their metadata, in a fixed order: some 40 bytes a patch.
 
     Args:
         rows: A table with at least the columns `COLUMNS`. Build it with `read`, which checks it.
@@ -55,6 +56,32 @@ class PatchTable:
 
     rows: pa.Table
     labels: tuple[str, ...] = LABELS
+
+    def __init__(self, rows: pa.Table, labels: Sequence[str] = LABELS) -> None:
+        names, s1_names = _names_of(rows)
+        self._set(names, s1_names, compact(rows), tuple(rows.column_names), tuple(labels))
+
+    def _set(
+        self,
+        names: Names,
+        s1_names: Names,
+        others: pa.Table,
+        columns: tuple[str, ...],
+        labels: tuple[str, ...],
+    ) -> Self:
+        vars(self).update(  # frozen: nobody sets them again
+            names=names, partners=s1_names, _others=others, _columns=columns, labels=labels
+        )
+        return self
+
+    # No fields: they follow from `rows`, and the class holds none of them.
+    names: ClassVar[Names]
+    """Sentinel-2 patch names, in a few bytes each."""
+    partners: ClassVar[Names]
+    """Names of the Sentinel-1 partners, row by row."""
+    _others: ClassVar[pa.Table]
+    """The other columns, texts as numbers of a dictionary."""
+    _columns: ClassVar[tuple[str, ...]]
 
     @classmethod
     def read(cls, *paths: str | Path, labels: Sequence[str] | None = LABELS) -> Self:
@@ -72,7 +99,7 @@ class PatchTable:
         """
         if not paths:
             raise MetadataError("No metadata file was given. Name at least one.")
-        tables = [_read_columns(Path(path)) for path in paths]
+        tables = [read_columns(Path(path)) for path in paths]
         notes = {
             key: note for table in tables for key, note in (table.schema.metadata or {}).items()
         }
@@ -82,39 +109,63 @@ class PatchTable:
     @classmethod
     def from_arrow(cls, rows: pa.Table, *, labels: Sequence[str] | None = LABELS) -> Self:
         """Return the patches of an Arrow table, after the same checks as `read`."""
-        names = _names_in(rows) if labels is None else tuple(labels)
-        _check_values(rows, names)
-        return cls(rows.combine_chunks(), names)
+        require_full(rows)
+        names = labels_in(rows) if labels is None else tuple(labels)
+        table = cls(rows, names)
+        _check_values(table)
+        return table
+
+    def __getattr__(self, name: str) -> pa.Table:
+        """Return `rows`, a table of texts that is made anew each time."""
+        if name != "rows":
+            raise AttributeError(name)
+        kinds = {"patch_id": self.names.to_arrow, "s1_name": self.partners.to_arrow}
+        columns = [
+            kinds[column]() if column in kinds else as_texts(self._others.column(column))
+            for column in self._columns
+        ]
+        return pa.table(columns, self._columns, metadata=self._others.schema.metadata)
 
     def __len__(self) -> int:
         """Count the patches."""
-        return int(self.rows.num_rows)
+        return len(self.names)
 
     @cached_property
     def patch_ids(self) -> list[str]:
         """Sentinel-2 patch names."""
-        return cast("list[str]", self.rows.column("patch_id").to_pylist())
+        return cast("list[str]", self.names.to_arrow().to_pylist())
 
     @cached_property
     def s1_names(self) -> list[str]:
         """Names of the Sentinel-1 partners, row by row."""
-        return cast("list[str]", self.rows.column("s1_name").to_pylist())
+        return cast("list[str]", self.partners.to_arrow().to_pylist())
 
     @property
     def made_up_by(self) -> str | None:
         """What made the patches up; None if they are measurements, as far as is known."""
-        note = (self.rows.schema.metadata or {}).get(MADE_UP_KEY)
+        note = (self._others.schema.metadata or {}).get(MADE_UP_KEY)
         return None if note is None else note.decode()
 
     @property
     def splits(self) -> list[str]:
         """The split of each patch."""
-        return cast("list[str]", self.rows.column("split").to_pylist())
+        return cast("list[str]", self.column("split").to_pylist())
 
     @property
     def label_names(self) -> list[tuple[str, ...]]:
         """The labels of each patch, as the file lists them."""
-        return [tuple(names) for names in self.rows.column("labels").to_pylist()]
+        return [tuple(names) for names in self.column("labels").to_pylist()]
+
+    def column(self, name: str) -> pa.Array:
+        """Return a column other than those of names; texts are numbers of a dictionary."""
+        return self._others.column(name).combine_chunks()
+
+    def split_numbers(self) -> NDArray[np.uint8]:
+        """Return the position in `SPLITS` of the split of each patch, uint8 [N]."""
+        column = self.column("split")
+        known = [SPLITS.index(name) for name in column.dictionary.to_pylist()]
+        numbers: NDArray[np.uint8] = np.array(known, np.uint8)[column.indices.to_numpy()]
+        return numbers
 
     def multi_hot(self, order: Sequence[str] | None = None) -> NDArray[np.uint8]:
         """Return labels as zeros and ones, uint8 [N, K]; columns follow ``order``, or `labels`.
@@ -123,13 +174,32 @@ class PatchTable:
             UnknownLabelError: If a patch has a label that is not in ``order``.
         """
         order = self.labels if order is None else order
-        labels = self.rows.column("labels").combine_chunks()
-        columns = pc.index_in(pc.list_flatten(labels), value_set=pa.array(order, pa.string()))
-        if columns.null_count:
-            _require_known_labels(self.rows, order)
         vectors = np.zeros((len(self), len(order)), np.uint8)
-        vectors[pc.list_parent_indices(labels).to_numpy(), columns.to_numpy()] = 1
+        for rows, some in self._vectors(order):
+            vectors[rows] = some
         return vectors
+
+    def label_bits(self, order: Sequence[str] | None = None) -> NDArray[np.uint8]:
+        """Return what `multi_hot` does as bits, eight labels a byte; see `numpy.unpackbits`."""
+        order = self.labels if order is None else order
+        bits = np.zeros((len(self), -(-len(order) // 8)), np.uint8)
+        for rows, some in self._vectors(order):
+            bits[rows] = np.packbits(some, axis=1)
+        return bits
+
+    def _vectors(self, order: Sequence[str]) -> Iterator[tuple[slice, NDArray[np.uint8]]]:
+        """Yield rows with their labels as zeros and ones, some at a time."""
+        column = self.column("labels")
+        known = pc.index_in(column.values.dictionary, value_set=pa.array(order, pa.string()))
+        columns = known.fill_null(-1).to_numpy()
+        for first in range(0, len(self), _AT_ONCE):
+            labels = column.slice(first, _AT_ONCE)
+            vectors = np.zeros((len(labels), len(order)), np.uint8)
+            found = columns[labels.flatten().indices.to_numpy()]
+            if (found < 0).any():
+                require_known_labels(self.column("labels"), order)
+            vectors[pc.list_parent_indices(labels).to_numpy(), found] = 1
+            yield slice(first, first + len(labels)), vectors
 
     def filter(
         self,
@@ -156,19 +226,19 @@ class PatchTable:
         keep = pa.array(np.ones(len(self), np.bool_))
         asked = []
         if split is not None:
-            _require_in("split", [split], SPLITS)
-            keep = pc.and_(keep, pc.equal(self._column("split"), split))
+            require_in("split", [split], SPLITS)
+            keep = pc.and_(keep, pc.equal(self.column("split"), split))
             asked.append(f"split {split}")
         if countries is not None:
             countries = _as_list("countries", countries)
-            _require_in("country", countries, sorted(self.counts("country")))
-            keep = pc.and_(keep, pc.is_in(self._column("country"), pa.array(countries)))
+            require_in("country", countries, sorted(self.counts("country")))
+            keep = pc.and_(keep, pc.is_in(self.column("country"), pa.array(countries)))
             asked.append(f"country {' or '.join(countries)}")
         if months is not None:
             months = list(months)
-            _require_in("month", months, range(1, 13))
+            require_in("month", months, range(1, 13))
             wanted = pa.array([f"{month:02d}" for month in months])
-            month_text = pc.utf8_slice_codeunits(self._column("patch_id"), 15, 17)
+            month_text = self.names.each(lambda texts: pc.utf8_slice_codeunits(texts, 15, 17))
             keep = pc.and_(keep, pc.is_in(month_text, wanted))
             asked.append(f"month {' or '.join(map(str, months))}")
         for flag, column, text in (
@@ -176,9 +246,9 @@ class PatchTable:
             (cloud, "contains_cloud_or_shadow", "cloud or shadow"),
         ):
             if flag is not None:
-                keep = pc.and_(keep, pc.equal(self._column(column), flag))
+                keep = pc.and_(keep, pc.equal(self.column(column), flag))
                 asked.append(f"{'with' if flag else 'without'} {text}")
-        kept = replace(self, rows=self.rows.filter(keep).combine_chunks())
+        kept = self.take(keep.to_numpy(zero_copy_only=False))
         if not len(kept):
             raise EmptySplitError(
                 f"No patch is left for {', '.join(asked) or 'this table'}. "
@@ -187,9 +257,17 @@ class PatchTable:
             )
         return kept
 
-    def take(self, positions: Sequence[int] | NDArray[np.integer]) -> Self:
-        """Return the patches at ``positions``, in that order."""
-        return replace(self, rows=self.rows.take(pa.array(np.asarray(positions, np.int64))))
+    def take(self, positions: Sequence[int] | NDArray[np.integer] | NDArray[np.bool_]) -> Self:
+        """Return the patches at ``positions``, in that order, or where a mask is true."""
+        rows = np.asarray(positions)
+        if rows.dtype == np.bool_:
+            others = self._others.filter(pa.array(rows))
+        else:
+            rows = rows.astype(np.int64)
+            others = self._others.take(pa.array(rows))
+        names = self.names.take(rows), self.partners.take(rows)
+        empty = object.__new__(type(self))
+        return empty._set(*names, others.combine_chunks(), self._columns, self.labels)
 
     def position(self, patch_id: str) -> int:
         """Return the row of patch ``patch_id``.
@@ -197,21 +275,22 @@ class PatchTable:
         Raises:
             MissingPatchError: If the table lacks it.
         """
-        if patch_id not in self._positions:
+        row = self.names.row_of(patch_id)
+        if row is None:
             raise MissingPatchError(
                 f"No patch {patch_id!r} among the {len(self)} of this table"
-                + (f"; the first one is {self.patch_ids[0]}." if len(self) else ".")
+                + (f"; the first one is {self.names[0]}." if len(self) else ".")
             )
-        return self._positions[patch_id]
+        return row
 
     def counts(self, column: str) -> dict[str, int]:
         """Return how many patches have each value of ``column``, most frequent first.
 
         For the column ``labels``: how many patches have each label.
         """
-        values = self.rows.column(column)
+        values = self.column(column)
         if pa.types.is_list(values.type):
-            values = pc.list_flatten(values)
+            values = values.flatten()
         pairs = [
             (str(row["values"]), int(row["counts"])) for row in pc.value_counts(values).to_pylist()
         ]
@@ -219,126 +298,36 @@ class PatchTable:
 
     def fingerprint(self) -> str:
         """Return a SHA-256 of patch names and labels, whatever their order."""
-        order = np.argsort(np.array(self.patch_ids))
-        digest = hashlib.sha256("\n".join(self.patch_ids[i] for i in order).encode())
-        digest.update(self.multi_hot()[order].tobytes())
+        order = self.names.order()
+        digest = hashlib.sha256()
+        for first in range(0, len(order), _AT_ONCE):
+            some = self.names.take(order[first : first + _AT_ONCE])
+            digest.update(b"\n" * bool(first))
+            digest.update(some.lines()[:-1])
+        for first in range(0, len(order), _AT_ONCE):
+            digest.update(self.take(order[first : first + _AT_ONCE]).multi_hot().tobytes())
         return digest.hexdigest()
 
-    @cached_property
-    def _positions(self) -> Mapping[str, int]:
-        return {name: row for row, name in enumerate(self.patch_ids)}
 
-    def _column(self, name: str) -> pa.Array:
-        return self.rows.column(name).combine_chunks()
+def _names_of(rows: pa.Table) -> tuple[Names, Names]:
+    """Return the names of both missions, two columns at a time."""
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(Names.of, (rows.column("patch_id"), rows.column("s1_name")))
+    return first, second
 
 
-def _read_columns(path: Path) -> pa.Table:
-    try:
-        table = read_parquet(path)
-    except FileNotFoundError:
-        raise MetadataError(f"The metadata file {path} does not exist.") from None
-    except (pa.ArrowException, OSError) as error:
+def _check_values(table: PatchTable) -> None:
+    for name, names in (("patch_id", table.names), ("s1_name", table.partners)):
+        require_names(names, name)
+    splits = pc.unique(table.column("split")).to_pylist()
+    require_in("split", splits, SPLITS)
+    twice = table.names.first_twice()
+    if twice is not None:
         raise MetadataError(
-            f"{path} is not a readable parquet file: {first_line(error)}. Fetch the file again."
-        ) from None
-    missing = [name for name in COLUMNS if name not in table.column_names]
-    if missing:
-        raise MetadataError(
-            f"{path} lacks the column {', '.join(missing)}. It has "
-            f"{', '.join(table.column_names)}. Use the metadata of BigEarthNet v2.0."
-        )
-    try:
-        notes = {k: v for k, v in (table.schema.metadata or {}).items() if k == MADE_UP_KEY}
-        for name in (name for name, kind in COLUMN_TYPES.items() if kind == pa.bool_()):
-            if pa.types.is_floating(table.schema.field(name).type):  # any number would be true
-                raise pa.ArrowTypeError(f"{name} holds fractions; it should be true or false")
-        return table.select(COLUMNS).cast(pa.schema(COLUMN_TYPES.items(), metadata=notes))
-    except pa.ArrowException as error:
-        raise MetadataError(
-            f"{path} has a column of another type than expected: {first_line(error)}. Use the "
-            "metadata of BigEarthNet v2.0, or write them in the same form."
-        ) from None
-
-
-def _check_values(rows: pa.Table, labels: Sequence[str]) -> None:
-    for name in COLUMNS:
-        empty = rows.column(name).null_count
-        if empty:
-            raise MetadataError(
-                f"The metadata have {empty} empty cells in the column {name}. Fill them."
-            )
-    for name in ("patch_id", "s1_name"):
-        _require_names(rows.column(name), name)
-    splits = pc.unique(rows.column("split")).to_pylist()
-    _require_in("split", splits, SPLITS)
-    patch_ids = rows.column("patch_id")
-    if pc.count_distinct(patch_ids).as_py() != len(patch_ids):
-        counted = pc.value_counts(patch_ids)
-        first = next(row["values"] for row in counted.to_pylist() if row["counts"] > 1)
-        raise MetadataError(
-            f"Patch {first} occurs more than once in the metadata. Name each file "
+            f"Patch {table.names[twice]} occurs more than once in the metadata. Name each file "
             "once, and keep one row for each patch."
         )
-    _require_known_labels(rows, labels)
-
-
-def _require_names(column: pa.ChunkedArray, name: str) -> None:
-    """Refuse names that no folder has: too long, with line breaks; those of patches also empty."""
-    lengths = pc.binary_length(column)
-    odd = pc.or_(pc.greater(lengths, MAX_NAME_BYTES), pc.invert(pc.utf8_is_printable(column)))
-    if name == "patch_id":
-        odd = pc.or_(odd, pc.equal(lengths, 0))
-    if pc.any(odd).as_py():
-        row = pc.index(odd, value=True).as_py()
-        raise MetadataError(
-            f"The metadata have the {name} {shown(column[row].as_py())} in row {row + 1}, which "
-            f"cannot be the name of a patch: it takes 1 to {MAX_NAME_BYTES} bytes that can be "
-            "printed. Correct it."
-        )
-
-
-def _require_known_labels(rows: pa.Table, order: Sequence[str]) -> None:
-    flat = pc.list_flatten(rows.column("labels"))
-    if flat.null_count:
-        raise MetadataError(
-            f"The metadata have {flat.null_count} empty cells among the labels of patches. Leave "
-            "them out."
-        )
-    names = {str(name) for name in pc.unique(flat).to_pylist()}
-    unknown = sorted(names.difference(order))
-    if unknown:
-        more = f" and {len(unknown) - 5} more" if len(unknown) > 5 else ""
-        raise UnknownLabelError(
-            f"The metadata have the unknown label {'; '.join(map(shown, unknown[:5]))}{more}. "
-            f"Their labels: {_listed_names(sorted(names))}. Labels that are asked for: "
-            f"{_listed_names(order)}. A model and its patches need the same labels. If the patches "
-            "have your own labels, name them: labels=, or --labels FILE."
-        )
-
-
-def _listed_names(names: Sequence[str], most: int = 40) -> str:
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return "; ".join(str(name)[:60] for name in names[:most]) + more
-
-
-def _names_in(rows: pa.Table) -> tuple[str, ...]:
-    """Return the 19 labels if no others occur, else those that occur."""
-    found = pc.unique(pc.list_flatten(rows.column("labels"))).to_pylist()
-    names = sorted(str(name) for name in found if name is not None)
-    if set(LABELS).issuperset(names):
-        return LABELS
-    fault = fault_of_labels(names)
-    if fault is not None:
-        raise MetadataError(f"The labels of the metadata cannot be used: {fault}. Correct them.")
-    return tuple(names)
-
-
-def _require_in(what: str, values: Iterable[object], known: Iterable[object]) -> None:
-    known = list(known)
-    unknown = [value for value in values if value not in known]
-    if unknown:
-        said = ", ".join(map(shown, unknown[:5]))
-        raise MetadataError(f"No {what} {said}. Known: {', '.join(map(str, known))}.")
+    require_known_labels(table.column("labels"), table.labels)
 
 
 def _as_list(name: str, values: Iterable[str]) -> list[str]:

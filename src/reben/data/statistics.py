@@ -146,7 +146,7 @@ def measure_statistics(
             progress(rows.stop, len(dataset))
     found = {name: sized.get(name, one) for name, one in native.items()}
     _require_differing(found)
-    split = ", ".join(dict.fromkeys(dataset.table.splits)) or "no"
+    split = ", ".join(dataset.splits) or "no"
     statistics = Statistics(
         {name: one.mean for name, one in found.items()},
         {name: one.std for name, one in found.items()},
@@ -190,7 +190,7 @@ def _require_few(dataset: Dataset, rows: range, name: str, bad: NDArray[np.bool_
     for row, share in zip(rows, () if bad is None else bad.mean((1, 2)), strict=bad is not None):
         if share > LARGEST_BAD_SHARE:
             raise PixelValueError(
-                f"{share:.0%} of the pixels of band {name} of {dataset.table.patch_ids[row]} hold "
+                f"{share:.0%} of the pixels of band {name} of {dataset.table.names[row]} hold "
                 f"no data, more than the {LARGEST_BAD_SHARE:.0%} with which a patch is used. Leave "
                 "the patch out of the metadata."
             )

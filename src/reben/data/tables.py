@@ -4,7 +4,7 @@ Reading raises `OSError` (no file that can be read, or a larger one) or `pa.Arro
 format, or too much when unpacked) alone, whatever the file holds.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -33,10 +33,20 @@ def _as_text() -> Iterator[None]:
 
 
 @_as_text()
-def read_parquet(path: str | Path) -> pa.Table:
-    """Return the table in a parquet file."""
-    with pq.ParquetFile(pa.BufferReader(read_file(path, MAX_TABLE_FILE_BYTES))) as file:
+def read_parquet(path: str | Path, texts_as_numbers: Collection[str] = ()) -> pa.Table:
+    """Return the table in a parquet file.
+
+    Args:
+        path: The file.
+        texts_as_numbers: Columns with few different texts, which are read as a dictionary of texts
+            and numbers; other columns, and these where they hold no texts, are read as they are.
+    """
+    content = pa.BufferReader(read_file(path, MAX_TABLE_FILE_BYTES))
+    with pq.ParquetFile(content) as file:
         _check_size(file.metadata.num_columns, file.metadata.num_rows)
+        leaves = (file.schema.column(at).path for at in range(len(file.schema)))
+        short = [leaf for leaf in leaves if leaf.partition(".")[0] in texts_as_numbers]
+    with pq.ParquetFile(content, read_dictionary=short) as file:
         pieces, num_bytes = [file.schema_arrow.empty_table()], 0
         for batch in file.iter_batches(_ROWS_AT_ONCE, use_threads=False):
             # A page of a few bytes may stand for as many rows as one likes.

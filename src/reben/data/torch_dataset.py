@@ -41,7 +41,8 @@ class TorchDataset(torch.utils.data.Dataset[Item]):
     ) -> None:
         self.dataset = dataset.with_bands(preprocess.bands)
         self.preprocess = preprocess
-        self._multi_hot = dataset.table.multi_hot(labels)
+        self._label_bits = dataset.table.label_bits(labels)
+        self._num_labels = len(labels)
 
     def __getstate__(self) -> dict[str, object]:
         """Return what is pickled: all but the open store, which belongs to its process."""
@@ -70,5 +71,6 @@ class TorchDataset(torch.utils.data.Dataset[Item]):
         rows = np.array(positions, np.int64)
         fill = self._start(rows, np.zeros((len(rows), 2), np.bool_), Buffers())
         fill.part(slice(None))
-        labels = torch.from_numpy(self._multi_hot[rows]).float()
+        bits = np.unpackbits(self._label_bits[rows], axis=1, count=self._num_labels)
+        labels = torch.from_numpy(bits).float()
         return list(zip(fill.result(), labels, strict=True))

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from reben.data.dataset import Dataset
 from reben.data.storage.environment import Environment, read_transaction
+from reben.data.storage.names import Names
 from reben.data.storage.value import KINDS, TensorPlace, blob_layout
 from reben.errors import StoreError
 from reben.spec.bands import BandSet, Sensor, native_size, sensor
@@ -77,7 +78,7 @@ class BandAddresses:
             return None
         table = self._dataset.table
         for blobs in known.blobs:
-            names = table.s1_names if blobs.sensor == "Sentinel-1" else table.patch_ids
+            names = table.partners if blobs.sensor == "Sentinel-1" else table.names
             if not blobs.find(transaction, names, rows, found):
                 return None
         return None if (found & self._unaligned).any() else found
@@ -110,20 +111,21 @@ class _Blobs:
     def find(
         self,
         transaction: lmdb.Transaction,
-        names: Sequence[str],
+        names: Names,
         rows: NDArray[np.int64],
         found: NDArray[np.uint64],
     ) -> bool:
         """Write addresses into the columns of these bands; False if something is unusual."""
         places = self._places[rows]
         bases, offsets = places & _ADDRESS, self._offsets[(places >> _LAYOUT).astype(np.int64)]
-        for at in np.flatnonzero(places == 0).tolist():
-            name = names[rows[at]]
-            blob = transaction.get(name.encode()) if name else None
+        unknown = np.flatnonzero(places == 0)
+        keys = names.keys(rows[unknown]) if len(unknown) else []
+        for at, key in zip(unknown.tolist(), keys, strict=True):
+            blob = transaction.get(key) if key else None
             if blob is None or len(blob) < 8:
                 return False
             header = bytes(blob[: 8 + int.from_bytes(blob[:8], "little")])
-            layout = self._headers.get(header) or self._learn(header, blob, name)
+            layout = self._headers.get(header) or self._learn(header, blob, key)
             if layout is None or len(blob) < layout.num_bytes:
                 return False
             address = pa.py_buffer(blob).address
@@ -133,10 +135,10 @@ class _Blobs:
         found[:, self._columns] = bases[:, None] + offsets
         return True
 
-    def _learn(self, header: bytes, blob: Any, name: str) -> _Layout | None:  # noqa: ANN401 - a buffer
+    def _learn(self, header: bytes, blob: Any, key: bytes) -> _Layout | None:  # noqa: ANN401 - a buffer
         """Remember the layout of a header, if it is a usual one."""
         try:
-            places = blob_layout(blob, name)
+            places = blob_layout(blob, key.decode())
         except StoreError:
             return None
         if not all(self._is_usual(band, places.get(band)) for band in self._names):

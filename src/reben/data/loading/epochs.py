@@ -24,11 +24,13 @@ from reben.errors import ConfigError
 from reben.spec.patches import PATCH_PIXELS
 from reben.support.numbers import require_whole
 
+_DRAWN_AT_ONCE = 1 << 18
+
 
 class Epoch(NamedTuple):
     """Order and flips of the patches of an epoch."""
 
-    order: NDArray[np.int64]
+    order: NDArray[np.uint32]
     """Rows of the table, [N]."""
     flips: NDArray[np.bool_]
     """Whether row n is flipped left to right and top to bottom, [N, 2]."""
@@ -46,14 +48,18 @@ def plan_epoch(num_patches: int, *, seed: int, epoch: int, shuffle: bool, flips:
 
     Example:
         >>> plan_epoch(4, seed=1, epoch=0, shuffle=False, flips=False).order
-        array([0, 1, 2, 3])
+        array([0, 1, 2, 3], dtype=uint32)
     """
     generator = np.random.default_rng([seed, epoch])
-    order = generator.permutation(num_patches) if shuffle else np.arange(num_patches)
+    order = np.arange(num_patches, dtype=np.uint32)
+    if shuffle:
+        generator.shuffle(order)
     # Drawn by row, not by position in the order: a patch is flipped alike wherever it comes.
-    if flips:
-        return Epoch(order, generator.random((num_patches, 2)) < 0.5)
-    return Epoch(order, np.zeros((num_patches, 2), np.bool_))
+    which = np.zeros((num_patches, 2), np.bool_)
+    for first in range(0, num_patches if flips else 0, _DRAWN_AT_ONCE):
+        some = which[first : first + _DRAWN_AT_ONCE]
+        some[...] = generator.random(some.shape) < 0.5
+    return Epoch(order, which)
 
 
 def cut_batches(
@@ -145,7 +151,7 @@ class Epochs(Generic[_Pixels]):
         self.world_size = world_size
         self.epoch = 0
         self._start = start
-        self._multi_hot = dataset.table.multi_hot(labels)
+        self._label_bits = dataset.table.label_bits(labels)
         self._batches = cut_batches(len(dataset), batch_size, rank=rank, world_size=world_size)
         self._first = 0
         self._num_done = 0
@@ -215,7 +221,7 @@ class Epochs(Generic[_Pixels]):
         )
         buffers = Buffers()
         for batch in batches:
-            rows = order[batch]
+            rows = order[batch].astype(np.int64)
             codes = None
             if self.masks is not None:
                 codes = buffers.take((len(rows), PATCH_PIXELS, PATCH_PIXELS), torch.uint16)
@@ -238,9 +244,9 @@ class Epochs(Generic[_Pixels]):
 
     def _known(self, batch: Loaded[_Pixels]) -> tuple[Tensor, list[str], Tensor | None]:
         """Return multi-hot labels, names and masks of a batch."""
-        names = self.dataset.table.patch_ids
-        multi_hot = torch.from_numpy(self._multi_hot[batch.rows]).float()
+        bits = np.unpackbits(self._label_bits[batch.rows], axis=1, count=len(self.labels))
+        multi_hot = torch.from_numpy(bits).float()
         masks = batch.codes
         if masks is not None and self.masks == "classes":
             masks = classes_of_codes(masks, self.labels)
-        return multi_hot, [names[row] for row in batch.rows.tolist()], masks
+        return multi_hot, self.dataset.table.names.texts(batch.rows), masks

@@ -181,7 +181,7 @@ def read_checked(dataset: Dataset, rows: Sequence[int]) -> dict[str, Tensor]:
         try:
             checked.append(check_bands(patch, dataset.bands, dataset.size))
         except PixelsError as error:
-            name = dataset.table.patch_ids[row]
+            name = dataset.table.names[row]
             raise type(error)(f"Patch {name} in the store {dataset.store.path}: {error}") from None
     return {name: torch.cat([one[name].float() for one in checked]) for name in dataset.bands}
 

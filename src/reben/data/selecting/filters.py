@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from reben.data.identity import Drawn
@@ -99,16 +101,16 @@ class Filters:
         """
         if self.fraction is None and self.limit is None:
             return table, None
-        splits = np.array(table.splits)
+        splits = table.split_numbers()
         keep = np.ones(len(table), np.bool_)
         drawn = None
         if self.fraction is not None:
-            own = np.flatnonzero(np.isin(splits, list(of)))
+            own = np.flatnonzero(np.isin(splits, [SPLITS.index(split) for split in of]))
             rows, tiles = self._draw_rows(table.take(own))
             keep[own] = False
             keep[own[rows]] = True
             drawn = Drawn(tiles, len(rows), len(own))
-        for split in SPLITS if self.limit is not None else ():
+        for split in range(len(SPLITS)) if self.limit is not None else ():
             keep[np.flatnonzero(keep & (splits == split))[self.limit :]] = False
         return table.take(np.flatnonzero(keep)), drawn
 
@@ -116,25 +118,32 @@ class Filters:
         """Return the rows of the share, and their tiles."""
         if self.fraction_by == "label":
             return _draw_by_label(table, self.fraction or 1, self.fraction_seed), ()
-        tiles = tiles_of(table.patch_ids)
-        if None in tiles:
+        tiles = table.names.each(lambda texts: pa.array(tiles_of(texts), pa.string()))
+        if tiles.null_count:
+            lost = table.names[pc.index(tiles.is_null(), value=True).as_py()]
             raise MetadataError(
-                f"The name {table.patch_ids[tiles.index(None)]} tells no tile, so no fraction can "
-                "be drawn by tile. Draw it by label: --fraction-by label, fraction_by='label'."
+                f"The name {lost} tells no tile, so no fraction can be drawn by tile. Draw it by "
+                "label: --fraction-by label, fraction_by='label'."
             )
-        of_patch = np.array(tiles, np.str_)
-        names, sizes = np.unique(of_patch, return_counts=True)
-        order = sorted(range(len(names)), key=lambda at: seeded(names[at], self.fraction_seed))
+        encoded = tiles.dictionary_encode()
+        names, of_patch = encoded.dictionary.to_pylist(), encoded.indices.to_numpy()
+        sizes = np.bincount(of_patch, minlength=len(names))
+        order = np.array(sorted(range(len(names)), key=lambda at: self._rank(names[at])), np.int64)
         before = np.cumsum(sizes[order]) - sizes[order]  # patches in the tiles before each
-        taken = [names[at] for at in np.array(order)[before < (self.fraction or 1) * len(table)]]
-        return np.flatnonzero(np.isin(of_patch, taken)), tuple(sorted(map(str, taken)))
+        taken = order[before < (self.fraction or 1) * len(table)]
+        return np.flatnonzero(np.isin(of_patch, taken)), tuple(sorted(names[at] for at in taken))
+
+    def _rank(self, tile: str) -> tuple[int, str]:
+        return seeded(tile, self.fraction_seed), tile
 
 
 def _draw_by_label(table: PatchTable, share: float, seed: int) -> NDArray[np.int64]:
     """Return rows evenly from patches that are sorted by labels, the rarest label first."""
     labels = table.multi_hot()
     rarest_first = np.argsort(labels.sum(0, dtype=np.int64), kind="stable")
-    hashes = np.array([seeded(name, seed) for name in table.patch_ids], np.uint64)
+    hashes = np.fromiter(
+        (seeded(name, seed) for name in table.names.texts_of_all()), np.uint64, len(table)
+    )
     order = np.lexsort((hashes, *labels[:, rarest_first[::-1]].T))
     steps = np.floor(np.arange(len(table) + 1) * share + 1e-9)
     rows = order[np.diff(steps) > 0]

@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 import lmdb
 
@@ -23,13 +23,18 @@ from reben.data.storage.mapped import MappedPages
 from reben.data.storage.tree import (
     DamageError,
     ForeignError,
+    Keys,
     read_meta,
     require_whole,
     walk_all,
+    walk_keys,
     walk_names,
 )
 from reben.errors import StoreError, first_line
 from reben.support.bounds import check_file
+
+if TYPE_CHECKING:
+    from reben.data.storage.names import Names
 
 DATA_FILE = "data.mdb"
 """The file that makes a folder a store."""
@@ -264,6 +269,30 @@ def stored_keys(folder: Path) -> Iterator[bytes]:
     # As long as a reader is registered, no writer reuses a page of what it could read.
     with read_transaction(folder), _data_file(folder) as file:
         yield from walk_names(file)
+
+
+def all_stored(folder: Path, suffix: str = "", *, without: str = "") -> "Names":
+    """Return the names in the store in ``folder`` that end with a suffix, without it.
+
+    Args:
+        folder: The store.
+        suffix: Other names are left out.
+        without: Names with this suffix are left out, unless it is empty.
+
+    Raises:
+        StoreError: As for `stored_names`.
+    """
+    from reben.data.storage.names import Names, ends_with, split_sorted
+
+    pieces = []
+    with read_transaction(folder), _data_file(folder) as file:
+        for keys in walk_keys(file):
+            wanted = ends_with(keys, suffix.encode())
+            if without:
+                wanted &= ~ends_with(keys, without.encode())
+            ends = keys.ends[wanted] - len(suffix.encode())
+            pieces.append(split_sorted(Keys(keys.content, keys.starts[wanted], ends)))
+    return Names.joined([heads for heads, _ in pieces], [tails for _, tails in pieces])
 
 
 def _require_file(path: Path) -> None:

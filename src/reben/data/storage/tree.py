@@ -13,7 +13,7 @@ Source: MDB_meta, MDB_page and MDB_node in mdb.c of LMDB 0.9, data version 1.
 
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import IO, NamedTuple
 
 import numpy as np
@@ -23,7 +23,6 @@ _START = struct.Struct("<16xII16x")
 _TREE = struct.Struct("<IHH5Q")
 _END = struct.Struct("<2Q")
 _META_BYTES = _START.size + 2 * _TREE.size + _END.size
-_PAGE = struct.Struct("<Q2x3H")
 _MAGIC, _VERSION = 0xBEEFC0DE, 1
 _BRANCH, _LEAF, _KINDS = 1, 2, 0x7F
 _LARGE = 1
@@ -35,6 +34,8 @@ _HEADER_BYTES, _NODE_BYTES = 16, 8
 _WORDS = np.arange(4)[:, None]
 """The numbers at the start of a node, of two bytes each."""
 _FIRST_PAGE = 2
+_AT_ONCE = 512
+"""Pages that are read and looked at together."""
 _PAGE_BYTES = {1 << power for power in range(9, 17)}
 
 
@@ -120,33 +121,55 @@ def walk_all(file: IO[bytes], meta: Meta) -> None:
     """Raise `DamageError` if LMDB would leave the file on its way through it."""
     for _ in _leaves(file, meta, meta.values):
         pass
-    for page, ends, sizes, _ in _leaves(file, meta, meta.free):
-        for end, size in zip(ends.tolist(), sizes.tolist(), strict=True):
-            if end + size <= len(page) and size >= 8:  # a list of pages, and first its length
-                count = int.from_bytes(page[end : end + 8], "little")
+    for leaves in _leaves(file, meta, meta.free):
+        content, num_bytes = leaves.content.tobytes(), meta.page_bytes
+        for end, size in zip(leaves.ends.tolist(), leaves.low.tolist(), strict=True):
+            # A list of pages, and first its length.
+            if end % num_bytes + size <= num_bytes and size >= 8:
+                count = int.from_bytes(content[end : end + 8], "little")
                 if 8 * count + 8 > size:
                     raise DamageError("its list of free pages is not as it should be")
 
 
-def walk_names(file: IO[bytes]) -> Iterator[bytes]:
-    """Yield all names, in byte order; raise `DamageError` or `ForeignError` on the way."""
+class Keys(NamedTuple):
+    """Names that lie in some bytes: where each starts and ends."""
+
+    content: NDArray[np.uint8]
+    starts: NDArray[np.int64]
+    ends: NDArray[np.int64]
+
+
+def walk_keys(file: IO[bytes]) -> Iterator[Keys]:
+    """Yield all keys in byte order, some thousands at a time.
+
+    Raises:
+        DamageError: On the way, or at the end if they are fewer or more than they should be.
+        ForeignError: If the file is of another kind.
+    """
     meta = read_meta(file)
     num_names = 0
-    for page, ends, _, key_sizes in _leaves(file, meta, meta.values):
-        num_names += len(ends)
-        starts = (ends - key_sizes).tolist()
-        yield from [page[at:end] for at, end in zip(starts, ends.tolist(), strict=True)]
+    for leaves in _leaves(file, meta, meta.values):
+        num_names += len(leaves.ends)
+        yield Keys(leaves.content, leaves.ends - leaves.key_sizes, leaves.ends)
     if num_names != meta.values.num_nodes:
         raise DamageError(f"it holds {num_names} names and should hold {meta.values.num_nodes}")
+
+
+def walk_names(file: IO[bytes]) -> Iterator[bytes]:
+    """Yield all names, in byte order; raise `DamageError` or `ForeignError` on the way."""
+    for keys in walk_keys(file):
+        content = keys.content.tobytes()
+        for start, end in zip(keys.starts.tolist(), keys.ends.tolist(), strict=True):
+            yield content[start:end]
 
 
 _Ints = NDArray[np.int64]
 
 
-class _Page(NamedTuple):
-    """A page of a tree: what it is, and for each node its end, flags and the two numbers in it."""
+class _Pages(NamedTuple):
+    """Pages of a tree that follow each other: for each node the end of its key, and numbers."""
 
-    content: bytes
+    content: NDArray[np.uint8]
     kind: int
     ends: _Ints
     """Where the key ends."""
@@ -157,59 +180,83 @@ class _Page(NamedTuple):
     key_sizes: _Ints
 
 
-def _leaves(file: IO[bytes], meta: Meta, tree: Tree) -> Iterator[tuple[bytes, _Ints, _Ints, _Ints]]:
-    """Yield each leaf page of a tree: its bytes, where keys end, sizes of values and of keys."""
-    waiting = [] if tree.root == _NO_PAGE else [tree.root]
+def _leaves(file: IO[bytes], meta: Meta, tree: Tree) -> Iterator[_Pages]:
+    """Yield the leaf pages of a tree in the order of their keys, some at a time."""
+    level = np.array([] if tree.root == _NO_PAGE else [tree.root], np.uint64)
     num_left = tree.num_pages
     num_bytes = os.fstat(file.fileno()).st_size
-    while waiting:
-        number = waiting.pop()
-        num_left -= 1
-        if num_left < 0:
+    while len(level):
+        below: list[NDArray[np.uint64]] = []
+        for first in range(0, len(level), _AT_ONCE):
+            numbers = level[first : first + _AT_ONCE]
+            num_left -= len(numbers)
+            if num_left < 0:
+                raise DamageError("its pages go round in a ring")
+            pages = _parse_pages(_read_pages(file, meta, numbers.tolist()), numbers)
+            if pages.kind == _BRANCH:
+                below.append((pages.low | pages.flags << 32).astype(np.uint64))
+            else:
+                _require_inside(pages, meta.page_bytes, num_bytes)
+                yield pages
+        if below and sum(map(len, below)) > num_left:
             raise DamageError("its pages go round in a ring")
+        level = np.concatenate(below) if below else level[:0]
+
+
+def _read_pages(file: IO[bytes], meta: Meta, numbers: Sequence[int]) -> NDArray[np.uint8]:
+    """Return the bytes of pages, uint8 [P, page_bytes]."""
+    pages = []
+    for number in numbers:
         content = b""
         if _FIRST_PAGE <= number < meta.num_pages:
             content = _read(file, meta.page_bytes, number * meta.page_bytes)
         if len(content) < meta.page_bytes:
             raise DamageError(f"page {number} is not in it")
-        page = _parse_page(content, number)
-        if page.kind == _BRANCH:
-            waiting += (page.low | page.flags << 32)[::-1].tolist()
-        else:
-            _require_inside(page, num_bytes)
-            yield content, page.ends, page.low, page.key_sizes
+        pages.append(content)
+    return np.frombuffer(b"".join(pages), np.uint8).reshape(len(pages), meta.page_bytes)
 
 
-def _parse_page(content: bytes, number: int) -> _Page:
-    own, kind, lower, upper = _PAGE.unpack_from(content)
-    kind &= _KINDS
-    fewest = {_BRANCH: 2, _LEAF: 1}.get(kind)
-    if own != number or fewest is None:
-        raise DamageError(f"page {number} is not what it should be")
-    damage = DamageError(f"page {number} is damaged")
-    if lower % 2 or not _HEADER_BYTES + 2 * fewest <= lower <= upper <= len(content):
-        raise damage
-    words = np.frombuffer(content, "<u2")
-    places = words[_HEADER_BYTES // 2 : lower // 2].astype(np.int64)
-    if (places & 1).any() or places.min() < upper or places.max() > len(content) - _NODE_BYTES:
-        raise damage
-    low, high, flags, key_sizes = words[(places >> 1) + _WORDS].astype(np.int64)
+def _parse_pages(content: NDArray[np.uint8], numbers: NDArray[np.uint64]) -> _Pages:
+    own, size = content[:, :8].copy().view("<u8")[:, 0], content.shape[1]
+    words = content.reshape(-1).view("<u2")
+    _, kinds, lower, upper = content[:, 8:16].copy().view("<u2").astype(np.int64).T
+    kinds &= _KINDS
+    odd = (own != numbers) | ((kinds != _BRANCH) & (kinds != _LEAF)) | (kinds != kinds[0])
+    if odd.any():
+        raise DamageError(f"page {numbers[odd][0]} is not what it should be")
+    fewest = 2 if kinds[0] == _BRANCH else 1
+    odd = (lower % 2 > 0) | (lower < _HEADER_BYTES + 2 * fewest) | (lower > upper) | (upper > size)
+    _require_none(odd, numbers)
+    counts = (lower - _HEADER_BYTES) // 2
+    page = np.repeat(np.arange(len(numbers)), counts)
+    nth = np.arange(len(page)) - np.repeat(np.cumsum(counts) - counts, counts)
+    start = page * size
+    places = words[(start + _HEADER_BYTES) // 2 + nth].astype(np.int64)
+    odd = (places & 1 > 0) | (places < upper[page]) | (places > size - _NODE_BYTES)
+    _require_none(odd, numbers[page])
+    low, high, flags, key_sizes = words[(start + places >> 1) + _WORDS].astype(np.int64)
     ends = places + _NODE_BYTES + key_sizes
-    if ends.max() > len(content):
-        raise damage
-    return _Page(content, kind, ends, low | high << 16, flags, key_sizes)
+    _require_none(ends > size, numbers[page])
+    return _Pages(
+        content.reshape(-1), int(kinds[0]), start + ends, low | high << 16, flags, key_sizes
+    )
 
 
-def _require_inside(page: _Page, num_bytes: int) -> None:
-    """Raise an error unless the values of a leaf page lie in it, or on other pages of the file."""
-    if (page.flags & ~_LARGE).any():
+def _require_none(odd: NDArray[np.bool_], numbers: NDArray[np.uint64]) -> None:
+    if odd.any():
+        raise DamageError(f"page {numbers[odd][0]} is damaged")
+
+
+def _require_inside(pages: _Pages, page_bytes: int, num_bytes: int) -> None:
+    """Raise an error unless the values of leaf pages lie in them, or on other pages of the file."""
+    if (pages.flags & ~_LARGE).any():
         raise ForeignError("holds several data bases")
-    is_large = page.flags == _LARGE
-    if (page.ends + np.where(is_large, 8, page.low)).max() > len(page.content):
+    is_large = pages.flags == _LARGE
+    ends = (pages.ends - 1) % page_bytes + 1
+    if (ends + np.where(is_large, 8, pages.low)).max() > page_bytes:
         raise DamageError("a value does not fit into its page")
     if is_large.any():
-        content = np.frombuffer(page.content, np.uint8)
-        first = content[page.ends[is_large, None] + np.arange(8)].view("<u8")[:, 0]
-        last = first.astype(np.float64) * len(content) + _HEADER_BYTES + page.low[is_large]
+        first = pages.content[pages.ends[is_large, None] + np.arange(8)].view("<u8")[:, 0]
+        last = first.astype(np.float64) * page_bytes + _HEADER_BYTES + pages.low[is_large]
         if first.min() < _FIRST_PAGE or last.max() > num_bytes:
             raise DamageError("a value is not in it")

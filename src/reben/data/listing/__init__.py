@@ -1,0 +1,1 @@
+"""Metadata tables as Arrow tables: rows that list patches."""
