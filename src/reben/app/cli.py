@@ -5,6 +5,7 @@ unforeseen error; 2 the request itself cannot be carried out; 130 interrupted by
 and 129 by SIGTERM, SIGUSR1 and SIGHUP; 141 broken pipe.
 """
 
+import gc
 import os
 import re
 import sys
@@ -150,7 +151,10 @@ def run(tokens: Sequence[str]) -> int:
 
 def main() -> None:
     """Run the command line of this process."""
-    sys.exit(run(sys.argv[1:]))
+    try:
+        sys.exit(run(sys.argv[1:]))
+    finally:
+        gc.freeze()  # what is left goes with the process; looking for garbage in it takes a second
 
 
 def _message(error: Exception) -> str:

@@ -9,12 +9,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from reben.data.identity import (
     DataDescription,
@@ -40,6 +38,9 @@ from reben.spec.band_names import REFERENCE_MAP_TENSOR
 from reben.spec.bands import BandSet
 from reben.spec.labels import CORINE_TO_LABEL, LABELS
 from reben.spec.patches import PATCH_PIXELS, REFERENCE_MAP_SUFFIX, SPLITS
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 __all__ = ["Dataset", "Masks"]
 
@@ -308,7 +309,7 @@ def read_masks(
         mask[...] = codes[:: -1 if flip_y else 1, :: -1 if flip_x else 1]
 
 
-def classes_of_codes(codes: Tensor, labels: Sequence[str] = LABELS) -> Tensor:
+def classes_of_codes(codes: "Tensor", labels: Sequence[str] = LABELS) -> "Tensor":
     """Return the class of each CORINE code.
 
     Args:
@@ -319,9 +320,12 @@ def classes_of_codes(codes: Tensor, labels: Sequence[str] = LABELS) -> Tensor:
         int64 of the same shape; `UNLABELLED` where a code has no label.
 
     Example:
+        >>> import torch
         >>> classes_of_codes(torch.tensor([211, 231, 999]))
         tensor([   1,   15, -100])
     """
+    import torch
+
     classes = torch.full((1 << 16,), UNLABELLED, dtype=torch.int64)
     for code, label in CORINE_TO_LABEL.items():
         if label in labels:

@@ -13,7 +13,7 @@ Axes: N patches, K labels.
 
 import logging
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,8 +21,10 @@ from numpy.typing import NDArray
 from reben.errors import ConfigError
 from reben.learn.metrics.classification import trace_curve
 from reben.learn.predictions import Predictions, Subject
-from reben.model.classifier import Classifier
 from reben.model.config import DEFAULT_THRESHOLD, Calibration
+
+if TYPE_CHECKING:
+    from reben.model.classifier import Classifier
 
 _logger = logging.getLogger(__name__)
 _LOWEST, _HIGHEST = 0.05, 20.0
@@ -147,7 +149,7 @@ def why_not_calibrated(subject: Subject) -> str | None:
     return None
 
 
-def apply_calibration(model: Classifier, calibration: Calibration) -> None:
+def apply_calibration(model: "Classifier", calibration: Calibration) -> None:
     """Give a model the temperature and thresholds of a calibration."""
     model.config = replace(
         model.config,

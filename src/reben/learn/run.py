@@ -49,7 +49,7 @@ from reben.support.bounds import MAX_TOML_BYTES, read_text
 from reben.support.json_files import check_values, read_json
 
 if TYPE_CHECKING:
-    from reben.data.loader import Dataset
+    from reben.data.dataset import Dataset
 
 _CONTENT = (
     f"A run is a folder that reben train wrote: {CONFIG_FILE}, {SUMMARY_FILE}, {METRICS_FILE} and "

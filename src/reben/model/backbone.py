@@ -10,18 +10,56 @@ import inspect
 import logging
 import typing
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 import timm
 import torch
 from timm.models import get_arch_pretrained_cfgs
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from reben.errors import BackboneError, first_line
 
 _LONGEST_NAME = 200
 
+_DRAWS = (
+    "normal_", "uniform_", "trunc_normal_", "kaiming_normal_", "kaiming_uniform_", "xavier_normal_",
+    "xavier_uniform_",
+)  # fmt: skip
+"""How torch draws weights, in place."""
+_SCALES = ("erfinv_", "mul_", "add_", "clamp_")
+"""What follows where numbers are drawn from a part of the normal distribution."""
+
 logger = logging.getLogger(__name__)
+
+
+class _Undrawn(TorchFunctionMode):
+    """Leaves weights that would be drawn at random as memory has them: others take their place.
+
+    What is computed otherwise, such as positions, is as ever.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._left: dict[int, Any] = {}
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Any,  # noqa: ANN401 - that of the base
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:  # noqa: ANN401
+        """Call a function of torch, unless it draws a weight, or scales one that was not drawn."""
+        kwargs, name = kwargs or {}, getattr(func, "__name__", "")
+        tensor = args[0] if args else kwargs.get("tensor")
+        if name in _DRAWS or (name in _SCALES and id(tensor) in self._left):
+            self._left[id(tensor)] = tensor
+            return tensor
+        if name.endswith("_"):
+            self._left.pop(id(tensor), None)
+        return func(*args, **kwargs)
 
 
 class Backbone(NamedTuple):
@@ -52,7 +90,8 @@ def build_backbone(  # noqa: PLR0913 - all after the first are named
         drop_rate: Dropout before the head, 0 to 1.
         drop_path_rate: Stochastic depth, 0 to 1.
         pretrained: Whether to load ImageNet weights, which timm adapts to the channels.
-        check: Called with the network as shapes alone, before it takes any memory.
+        check: Called with the network as shapes alone, before it takes any memory. Its weights are
+            not drawn then: those that were checked take their place.
     """
     require_architecture(name)
     wanted = {"img_size": image_size, "drop_rate": drop_rate, "drop_path_rate": drop_path_rate}
@@ -70,7 +109,8 @@ def build_backbone(  # noqa: PLR0913 - all after the first are named
     if check is not None:
         check(skeleton)
     try:
-        network = timm.create_model(name, pretrained=pretrained, **settings)
+        with nullcontext() if check is None else _Undrawn():
+            network = timm.create_model(name, pretrained=pretrained, **settings)
     except MemoryError as error:
         raise BackboneError(f"The memory of this machine is too small for {name}.") from error
     except (RuntimeError, ValueError, OSError) as error:
@@ -112,7 +152,8 @@ def require_architecture(name: str) -> None:
 
 def _parameters(name: str) -> set[str]:
     """Return the names of the settings that the class of an architecture takes."""
-    with torch.device("meta"):  # shapes alone: nothing is computed, no memory is taken
+    # Shapes alone: nothing is computed, no memory is taken.
+    with torch.device("meta"), _Undrawn():
         network_class = type(timm.create_model(name, pretrained=False))
     names: set[str] = set()
     for base in network_class.__mro__:
@@ -139,7 +180,8 @@ def _require_logits(name: str, settings: dict[str, Any], image_size: int) -> nn.
     shape = (1, settings["in_chans"], image_size, image_size)
     try:
         with torch.device("meta"), torch.no_grad():
-            network = timm.create_model(name, pretrained=False, **settings).eval()
+            with _Undrawn():
+                network = timm.create_model(name, pretrained=False, **settings).eval()
             logits = network(torch.empty(shape))
         found = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
     except Exception as error:  # timm's architectures raise errors of every kind

@@ -17,7 +17,7 @@ from reben.data.preprocess import NamedBands, Preprocess, examine_bands
 from reben.errors import ConfigError, PatchShapeError
 from reben.model.backbone import build_backbone, pooled_features
 from reben.model.config import ModelConfig
-from reben.model.folder import read_model, write_model
+from reben.model.folder import find_model, write_model
 from reben.model.network import VisionModel, evaluation_mode, named_as_published, scores_of
 from reben.model.scores import Scores, require_finite
 from reben.model.weights import digest_weights, load_weights, open_weights, require_fit
@@ -323,7 +323,7 @@ class Classifier(nn.Module):
             WeightsMismatchError: If weights are missing, left over, or of another shape.
             UnsafeWeightsError: If there are only pickled weights.
         """
-        config, folder = read_model(
+        found = find_model(
             name,
             bands=None if bands is None else BandSet.parse(bands),
             hub={
@@ -334,8 +334,8 @@ class Classifier(nn.Module):
                 "force_download": force_download,
             },
         )
-        with open_weights(folder, name) as weights:
-            return cls.from_weights(config, weights, name).to(device or "cpu")
+        with open_weights(found.folder, found.name) as weights:
+            return cls.from_weights(found.config, weights, found.name).to(device or "cpu")
 
     @classmethod
     def from_weights(cls, config: ModelConfig, weights: Any, source: str | Path) -> Self:  # noqa: ANN401 - of safetensors

@@ -6,19 +6,22 @@ A model is ``config.json`` and ``model.safetensors``; a run holds its best one i
 import logging
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from reben.errors import AmbiguousBandsError, ConfigError, ModelError, ModelFolderError, RunError
 from reben.model.checkpoint import backbone_of_name, open_checkpoint
 from reben.model.config import ModelConfig
 from reben.model.hub import fetch_file, is_hub_id, list_files, split_revision
-from reben.model.published import describe_orders, published_id, read_config
+from reben.model.published import describe_orders, published_id, read_config, require_bands
 from reben.model.weights import (
     PICKLED,
     WEIGHTS_FILE,
     digest_weights,
+    open_weights,
     refuse_pickled,
     stale_exports,
     unsafe,
@@ -50,8 +53,10 @@ class RunLike(Protocol):
         """The folder of its best model."""
 
 
-def place_of(model: RunLike | str | Path) -> str:
+def place_of(model: "FoundModel | RunLike | str | Path") -> str:
     """Return the folder or the id on the Hub that a model is read from."""
+    if isinstance(model, FoundModel):
+        return model.name
     place = model if isinstance(model, str | Path) else getattr(model, "best", None)
     if not isinstance(place, str | Path):
         raise ConfigError(
@@ -108,16 +113,54 @@ def require_told(run: Path, weights: str) -> None:
         raise another_best(run)
 
 
-def read_model(
-    name: str | Path, *, hub: Mapping[str, Any], bands: BandSet | None = None
-) -> tuple[ModelConfig, Path]:
-    """Return the config of a model, and the folder that holds its weights.
+@dataclass(frozen=True)
+class FoundModel:
+    """A model that is here, looked at and not loaded; `reben.open_model` opens it.
 
     Args:
-        name: A model folder, a run folder, or ``owner/name[@revision]``.
-        hub: ``revision``, ``cache_dir``, ``token``, ``local_files_only`` for the Hub client.
-        bands: The bands in the order of the channels, for an older config that does not tell.
+        name: What it was named by: its folder, its run, or its id on the Hub.
+        folder: The folder that holds its config and weights.
+        config: Its config.
     """
+
+    name: str
+    folder: Path
+    config: ModelConfig
+
+
+def find_model(
+    model: "FoundModel | RunLike | str | Path",
+    *,
+    bands: BandSet | str | None = None,
+    hub: Mapping[str, Any] = MappingProxyType({}),
+) -> FoundModel:
+    """Return a model that can be opened, as far as its config and the header of its weights tell.
+
+    It takes no torch, and so little time that it comes before anything else.
+
+    Args:
+        model: A run, a model folder, a run folder, or ``owner/name[@revision]``.
+        bands: The bands in the order of the channels, for an older config that does not tell.
+        hub: ``revision``, ``cache_dir``, ``token``, ``local_files_only`` for the Hub client.
+
+    Raises:
+        RebenError: As `reben.open_model` does.
+    """
+    if isinstance(model, FoundModel):
+        require_bands(model.config, None if bands is None else BandSet.parse(bands), model.name)
+        return model
+    name = place_of(model)
+    config, folder = _read_model(
+        name, hub=hub, bands=None if bands is None else BandSet.parse(bands)
+    )
+    with open_weights(folder, name, "numpy"):
+        return FoundModel(name, folder, config)
+
+
+def _read_model(
+    name: str, *, hub: Mapping[str, Any], bands: BandSet | None = None
+) -> tuple[ModelConfig, Path]:
+    """Return the config of a model, and the folder that holds its weights."""
     folder, called = _find_model(name, hub)
     if not (folder / CONFIG_FILE).is_file():
         raise ModelFolderError(_why_no_model(folder, name))

@@ -5,36 +5,53 @@ What a model is called and where it computes is decided here too, once.
 """
 
 import os
+from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any, Union, cast
 
 from reben.errors import AmbiguousBandsError, ConfigError, first_line
 from reben.model.checkpoint import SUFFIXES, backbone_of_name, open_checkpoint
-from reben.model.classifier import Classifier
-from reben.model.folder import RunLike, is_folder, place_of, require_told, run_folder
+from reben.model.folder import (
+    FoundModel,
+    RunLike,
+    find_model,
+    is_folder,
+    place_of,
+    require_told,
+    run_folder,
+)
 from reben.model.published import (
     config_of_published,
     describe_orders,
     published_name,
     require_bands,
 )
-from reben.model.weights import digest_weights
+from reben.model.weights import digest_weights, open_weights
 from reben.spec.bands import BandSet
 from reben.spec.labels import LABELS
+from reben.support.collector import uncollected
 
-ModelLike = Classifier | RunLike | str | Path
+if TYPE_CHECKING:
+    import torch
+
+    from reben.model.classifier import Classifier
+
+_Named = FoundModel | RunLike | str | Path
+ModelLike = Union["Classifier", FoundModel, RunLike, str, Path]
 """A classifier, a run, the folder of either, or an id on the Hub: ``owner/name[@revision]``."""
+_DEVICES = (
+    "cpu", "cuda", "mps", "xpu", "xla", "hpu", "mtia", "maia", "ipu", "meta", "vulkan",
+)  # fmt: skip
+"""Kinds of devices of torch itself. Source: `torch.device`."""
 
 
 def open_model(
     model: ModelLike,
-    device: str | torch.device = "auto",
+    device: "str | torch.device" = "auto",
     revision: str | None = None,
     *,
     bands: BandSet | str | None = None,
-) -> Classifier:
+) -> "Classifier":
     """Return the classifier that ``model`` is or names.
 
     Args:
@@ -54,16 +71,20 @@ def open_model(
         HubError: If the Hub refuses, or cannot be reached and its cache lacks the model.
 
     Example:
-        >>> model = open_model(Classifier("test_resnet", "rgb"))
+        >>> model = open_model(reben.Classifier("test_resnet", "rgb"))
         >>> open_model("runs/r50-s2")  # doctest: +SKIP
         >>> open_model("BIFOLD-BigEarthNetv2-0/resnet50-s2-v0.2.0", "cuda:1")  # doctest: +SKIP
     """
-    if not isinstance(model, Classifier):
-        place = place_of(model)
-        opened = Classifier.from_pretrained(
-            place, revision=revision, bands=bands, device=pick_device(device)
-        )
-        run = run_folder(place)
+    require_device_name(device)
+    own = as_classifier(model)
+    if own is None:
+        found = find_model(cast("_Named", model), bands=bands, hub={"revision": revision})
+        with uncollected():
+            from reben.model.classifier import Classifier
+        chosen = pick_device(device)
+        with open_weights(found.folder, found.name) as weights:
+            opened = Classifier.from_weights(found.config, weights, found.name).to(chosen)
+        run = run_folder(found.name)
         if run is not None:
             require_told(run, digest_weights(opened.state_dict()))
         return opened
@@ -72,13 +93,13 @@ def open_model(
             f"A classifier that is open has no revision {revision}. Leave revision out, or give "
             "the id of a model on the Hub."
         )
-    require_bands(model.config, None if bands is None else BandSet.parse(bands), name_of(model))
-    return model if device == "auto" else model.to(pick_device(device))
+    require_bands(own.config, None if bands is None else BandSet.parse(bands), name_of(own))
+    return own if device == "auto" else own.to(pick_device(device))
 
 
 def import_model(
     source: str | Path, *, bands: BandSet | str | None = None, backbone: str | None = None
-) -> Classifier:
+) -> "Classifier":
     """Return a classifier that names its bands, of a model or checkpoint that may not.
 
     Args:
@@ -119,6 +140,8 @@ def import_model(
         bands = BandSet.parse(bands)
         values |= {"channels": len(bands), "classes": len(LABELS)}
         config = config_of_published(values, name=str(path), bands=bands)
+        with uncollected():
+            from reben.model.classifier import Classifier
         return Classifier.from_weights(config, checkpoint, path)
 
 
@@ -145,18 +168,45 @@ def name_of(model: ModelLike) -> str:
     Example:
         >>> name_of("BIFOLD-BigEarthNetv2-0/resnet50-s2-v0.2.0"), name_of("/home/me/runs/toy")
         ('BIFOLD-BigEarthNetv2-0/resnet50-s2-v0.2.0', 'toy')
-        >>> name_of(Classifier("test_resnet", "s2"))
+        >>> name_of(reben.Classifier("test_resnet", "s2"))
         'test_resnet-s2'
     """
-    if isinstance(model, Classifier):
-        return f"{model.config.backbone}-{model.bands.word}"
-    place = place_of(model)
+    own = as_classifier(model)
+    if own is not None:
+        return f"{own.config.backbone}-{own.bands.word}"
+    place = place_of(cast("_Named", model))
     folder = run_folder(place) or Path(place)
     is_local = is_folder(folder) or place.partition("@")[0].count("/") > 1
     return published_name(folder.resolve()) if is_local else place
 
 
-def pick_device(device: str | torch.device = "auto", *, rank: int | None = None) -> torch.device:
+def as_classifier(model: ModelLike) -> "Classifier | None":
+    """Return a model that is open already; torch is not imported to tell that a name is none."""
+    if isinstance(model, str | Path | FoundModel):
+        return None
+    from reben.model.classifier import Classifier
+
+    return model if isinstance(model, Classifier) else None
+
+
+def require_device_name(device: "str | torch.device") -> None:
+    """Refuse what cannot be a device of any machine, without importing torch.
+
+    Raises:
+        ConfigError: If it is not ``auto`` or a kind of device, maybe with a number.
+    """
+    kind, colon, number = str(device).partition(":")
+    is_known = kind in _DEVICES or bool(entry_points(group="torch.backends"))  # others may add one
+    if device != "auto" and not (is_known and (number.isdecimal() or not colon)):
+        raise ConfigError(
+            f"The device {device} cannot be used: torch knows no such device. Choose auto, cpu, or "
+            "one that this machine has, for example cuda:1."
+        )
+
+
+def pick_device(
+    device: "str | torch.device" = "auto", *, rank: int | None = None
+) -> "torch.device":
     """Return the device to compute on.
 
     Args:
@@ -164,6 +214,9 @@ def pick_device(device: str | torch.device = "auto", *, rank: int | None = None)
         rank: Number of this process among those that share the work of a machine, so that each
             takes an accelerator of its own; by default what torchrun says, if it runs.
     """
+    import torch
+
+    require_device_name(device)
     accelerator = torch.accelerator.current_accelerator(check_available=True)
     try:
         found = torch.device(device if device != "auto" else accelerator or "cpu")

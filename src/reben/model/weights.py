@@ -32,12 +32,13 @@ _AGAIN = "Fetch it again, or save the model again with Classifier.save_pretraine
 
 
 @contextmanager
-def open_weights(folder: Path, name: str | Path) -> Iterator[Any]:
+def open_weights(folder: Path, name: str | Path, framework: str = "pt") -> Iterator[Any]:
     """Yield the weights in a model folder, of which only the header is read yet.
 
     Args:
         folder: The folder.
         name: What messages call the model.
+        framework: What the tensors will be of; ``numpy`` does without importing torch.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -60,7 +61,7 @@ def open_weights(folder: Path, name: str | Path) -> Iterator[Any]:
             raise ModelFolderError(
                 f"{path} is damaged: its header claims more than {most} MiB. {_AGAIN}"
             )
-        with safe_open(path, "pt") as weights:
+        with safe_open(path, framework) as weights:
             yield weights
     except (SafetensorError, OSError) as error:
         raise ModelFolderError(f"{path} is damaged: {first_line(error)}. {_AGAIN}") from None

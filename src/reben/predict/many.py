@@ -11,10 +11,10 @@ from contextlib import closing
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from reben.data.vector.areas import read_area
 from reben.errors import ConfigError, OffsetConflictError, first_line
-from reben.model.classifier import Classifier
 from reben.model.open import ModelLike, name_of
 from reben.predict.outputs.cog import read_tags, require_rasterio
 from reben.predict.resume import SceneProgress
@@ -25,6 +25,9 @@ from reben.scene.offset import check_given_offset
 from reben.support.bounds import read_text
 from reben.support.numbers import require_whole
 from reben.support.processes import WorkerDiedError, run_tasks
+
+if TYPE_CHECKING:
+    from reben.model.classifier import Classifier
 
 _OFFSET = "boa_offset="
 

@@ -10,11 +10,10 @@ from concurrent.futures import Executor
 from contextlib import closing, nullcontext
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from reben.data.vector.areas import AreaLike, read_area
 from reben.errors import ConfigError, SceneError
-from reben.model.classifier import Classifier
 from reben.model.open import ModelLike, name_of
 from reben.predict.mapping.products import Product, look_at, sources_of
 from reben.predict.mapping.tiles import COMPOSITES, Composite
@@ -29,6 +28,9 @@ from reben.scene.opening import Opening
 from reben.spec.patches import PATCH_METRES
 from reben.support.numbers import require_whole
 from reben.support.processes import run_tasks
+
+if TYPE_CHECKING:
+    from reben.model.classifier import Classifier
 
 logger = logging.getLogger(__name__)
 
@@ -143,7 +145,7 @@ def _check(options: SceneOptions, opening: Opening, composite: str) -> None:
         )
 
 
-def _refuse_radar(model: Classifier) -> None:
+def _refuse_radar(model: "Classifier") -> None:
     radar = [band for band in model.bands if band in ("VV", "VH")]
     if radar:
         raise ConfigError(

@@ -11,36 +11,29 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
-from typing import Any, NamedTuple, Protocol
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from reben.data.dataset import Dataset
-from reben.data.loader import Loader
-from reben.data.loading.fill import read_checked
 from reben.data.loading.threads import run_ahead
 from reben.data.patch_folders.folder import read_patch
 from reben.data.patch_folders.multiband import Resample, read_multiband
 from reben.data.patch_folders.tree import PatchPlace, PatchTree
-from reben.data.preprocess import (
-    NamedBands,
-    Preprocess,
-    Suspicious,
-    count_suspicious,
-    examine_bands,
-)
 from reben.data.tiff.tags import read_bounds
 from reben.data.values import LARGEST_BAD_SHARE, RANGES, WRAPPED
 from reben.errors import MissingExtraError, RebenError
 from reben.spec.patches import Bounds, are_partners, place_of_name
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from reben.data.preprocess import NamedBands, Preprocess, Suspicious
+
 _AHEAD = 2
 """Batches of files that are read while another one is used."""
 
 _Task = Callable[[], None]
-_Read = Callable[[], tuple[NamedBands, Bounds | None]]
-_Result = tuple[dict[str, Tensor], Suspicious, Bounds | None] | str
+_Read = Callable[[], tuple["NamedBands", Bounds | None]]
+_Result = tuple[dict[str, "Tensor"], "Suspicious", Bounds | None] | str
 """Bands [1, h, w] of a patch, what is odd about them, and bounds; or why it cannot be used."""
 
 
@@ -49,6 +42,12 @@ class Unreadable(NamedTuple):
 
     name: str
     reason: str
+
+
+def _unsuspicious() -> "Suspicious":
+    from reben.data.preprocess import Suspicious
+
+    return Suspicious()
 
 
 @dataclass
@@ -64,10 +63,10 @@ class ReadPatches:
     """
 
     names: list[str]
-    images_BCHW: Tensor
+    images_BCHW: "Tensor"
     bounds: list[Bounds | None]
     bad: list[Unreadable] = field(default_factory=list)
-    suspicious: Suspicious = field(default_factory=Suspicious)
+    suspicious: "Suspicious" = field(default_factory=_unsuspicious)
 
     @property
     def num_patches(self) -> int:
@@ -86,7 +85,7 @@ class ReadSettings:
         geometry: Whether to find out where patches lie.
     """
 
-    preprocess: Preprocess
+    preprocess: "Preprocess"
     batch_size: int = 32
     num_workers: int = 2
     geometry: bool = True
@@ -145,7 +144,7 @@ class FileSource:
         for batch, results in run_ahead(batches, reads, num_workers=how.num_workers, ahead=_AHEAD):
             yield _to_images([place.name for place in batch], results, how)
 
-    def _read_one(self, place: PatchPlace, how: ReadSettings) -> tuple[NamedBands, Bounds | None]:
+    def _read_one(self, place: PatchPlace, how: ReadSettings) -> "tuple[NamedBands, Bounds | None]":
         if place.problem is not None:
             raise place.problem
         path = place.paths[0]
@@ -182,6 +181,8 @@ class StoreSource:
 
     def read(self, chunk: range, how: ReadSettings) -> Iterator[ReadPatches]:
         """Yield the rows of a chunk in batches; one that the loader refuses is read row by row."""
+        from reben.data.loader import Loader
+
         done = 0
         while done < len(chunk):
             left = self.dataset.table.take(chunk[done:])
@@ -206,7 +207,7 @@ class StoreSource:
                 done += len(rows)
                 yield self._read_each(rows, how)
 
-    def check_first(self, preprocess: Preprocess, count: int = 32) -> None:
+    def check_first(self, preprocess: "Preprocess", count: int = 32) -> None:
         """Warn if the first patches look wrong; the loader does not look at values.
 
         Raises:
@@ -215,6 +216,9 @@ class StoreSource:
         Warns:
             SuspiciousInputWarning: As `Classifier.predict` does.
         """
+        from reben.data.loading.fill import read_checked
+        from reben.data.preprocess import count_suspicious
+
         self.dataset.require_size(preprocess.size)
         rows = range(min(count, len(self.dataset)))
         try:
@@ -231,7 +235,7 @@ class StoreSource:
         dataset = self.dataset.with_bands(how.preprocess.bands)
         names = [dataset.table.patch_ids[row] for row in rows]
 
-        def read(row: int, name: str) -> tuple[NamedBands, Bounds | None]:
+        def read(row: int, name: str) -> "tuple[NamedBands, Bounds | None]":
             return dataset.patch(row), _bounds_of_name(name, how)
 
         results = [
@@ -240,7 +244,7 @@ class StoreSource:
         return _to_images(names, results, how)
 
 
-def _may_be_odd(images_BCHW: Tensor, preprocess: Preprocess) -> bool:
+def _may_be_odd(images_BCHW: "Tensor", preprocess: "Preprocess") -> bool:
     """Tell quickly whether pixels of images may stand for no data; the loader looks at dB only."""
     figures = preprocess.mean.cpu(), preprocess.std.cpu()
     for of in RANGES:
@@ -264,6 +268,8 @@ def _read_into(results: list[_Result], at: int, read: _Read, how: ReadSettings) 
 
 
 def _checked(read: _Read, how: ReadSettings) -> _Result:
+    from reben.data.preprocess import examine_bands
+
     try:
         bands, bounds = read()
         return *examine_bands(bands, how.preprocess.bands, how.preprocess.size), bounds
@@ -275,6 +281,8 @@ def _checked(read: _Read, how: ReadSettings) -> _Result:
 
 def _to_images(names: list[str], results: Sequence[_Result], how: ReadSettings) -> ReadPatches:
     """Return the images of the patches that could be read, and the others by name."""
+    import torch
+
     pairs = list(zip(names, results, strict=True))
     bad = [Unreadable(name, result) for name, result in pairs if isinstance(result, str)]
     good = [(name, *result) for name, result in pairs if not isinstance(result, str)]
@@ -291,7 +299,7 @@ def _to_images(names: list[str], results: Sequence[_Result], how: ReadSettings) 
         images_BCHW,
         [bounds for _, _, _, bounds in good],
         bad,
-        sum((odd for _, _, odd, _ in good), Suspicious()),
+        sum((odd for _, _, odd, _ in good), _unsuspicious()),
     )
 
 

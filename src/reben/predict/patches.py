@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from reben.data.dataset import Dataset
 from reben.data.opening import open_dataset, open_unlisted, stored_metadata
@@ -13,16 +13,18 @@ from reben.data.patch_folders.tree import PatchTree, parse_paths
 from reben.data.places import require_pyproj
 from reben.data.store import Store
 from reben.errors import ConfigError, MetadataError, OutputError, PredictError
-from reben.model.classifier import Classifier
 from reben.model.open import ModelLike, name_of, open_model
 from reben.predict.patch_inputs import FileSource, PatchSource, StoreSource, Unreadable
 from reben.predict.patch_options import PredictOptions, PredictOutcome, Progress, listed
-from reben.predict.patch_work import PatchJob, What, predict_here, predict_in_processes
 from reben.predict.resume import TableProgress
 from reben.predict.table_files import FORMATS_OF_PLACES, require_ending
 from reben.spec.bands import BandSet
 from reben.support.atomic import atomic_file
 from reben.support.times import copernicus_notice
+
+if TYPE_CHECKING:
+    from reben.model.classifier import Classifier
+    from reben.predict.patch_work import PatchJob, What
 
 PART_SIZE = 512
 """Most patches in a part: what a kill can cost."""
@@ -171,16 +173,18 @@ def _run(  # noqa: PLR0913, PLR0917 - those of the two above
     given: ModelLike,
     patches: Dataset | PatchSource,
     out: Path,
-    what: What,
+    what: "What",
     threshold: float | None,
     options: PredictOptions | None,
     progress: Progress | None,
 ) -> PredictOutcome:
     options = options or PredictOptions()
-    _require_possible(out, options)
+    require_possible(out, options)
     with TableProgress(out).held():
-        _require_possible(out, options)  # another run may have ended just now
+        require_possible(out, options)  # another run may have ended just now
         model, name = open_model(given), options.name or name_of(given)
+        from reben.predict.patch_work import PatchJob, predict_here, predict_in_processes
+
         own = model.config.thresholds
         thresholds = own if threshold is None else (threshold,) * len(own)
         source = StoreSource(patches) if isinstance(patches, Dataset) else patches
@@ -221,7 +225,7 @@ def _run(  # noqa: PLR0913, PLR0917 - those of the two above
 
 
 def _finish(
-    job: PatchJob, sizes: Sequence[int], resumed: int, about: Mapping[str, Any]
+    job: "PatchJob", sizes: Sequence[int], resumed: int, about: Mapping[str, Any]
 ) -> PredictOutcome:
     """Put the parts together."""
     parts = TableProgress(job.out)
@@ -260,7 +264,7 @@ def _write_bad(path: Path, bad: Iterator[Unreadable]) -> tuple[tuple[Unreadable,
     return shown, num_bad
 
 
-def _about(model: Classifier, job: PatchJob, name: str, fingerprint: str) -> dict[str, Any]:
+def _about(model: "Classifier", job: "PatchJob", name: str, fingerprint: str) -> dict[str, Any]:
     """Return what a table says about itself."""
     from importlib.metadata import version
 
@@ -275,7 +279,8 @@ def _about(model: Classifier, job: PatchJob, name: str, fingerprint: str) -> dic
     }
 
 
-def _require_possible(out: Path, options: PredictOptions) -> None:
+def require_possible(out: Path, options: PredictOptions) -> None:
+    """Refuse a table that is there already, or that cannot be written as it is asked for."""
     require_ending(out.suffix)
     if out.exists() and not options.overwrite:
         raise OutputError(

@@ -20,20 +20,22 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from reben.data.preprocess import Suspicious
 from reben.errors import ConfigError, OutputError
 from reben.predict.patch_inputs import Unreadable
 from reben.predict.table_files import write_table
 from reben.support.atomic import atomic_file, make_folder, write_bytes, write_text, writing
 from reben.support.json_files import read_json
 from reben.support.locks import lock_file
+
+if TYPE_CHECKING:
+    from reben.data.preprocess import Suspicious
 
 _MANIFEST_FILE = "manifest.json"
 _BAD_KEY, _SUSPICIOUS_KEY = b"bad", b"suspicious"
@@ -148,7 +150,7 @@ class TableProgress(_Progress):
             return None
 
     def write(
-        self, number: int, rows: pa.Table, bad: Sequence[Unreadable], suspicious: Suspicious
+        self, number: int, rows: pa.Table, bad: Sequence[Unreadable], suspicious: "Suspicious"
     ) -> None:
         """Write chunk ``number``."""
         kept = rows.replace_schema_metadata(
@@ -162,8 +164,10 @@ class TableProgress(_Progress):
         for number in range(num_chunks):
             yield from _bad_of(pq.read_metadata(self.path(number)).metadata)
 
-    def suspicious(self, num_chunks: int) -> Suspicious:
+    def suspicious(self, num_chunks: int) -> "Suspicious":
         """Return how many patches of all chunks look wrong."""
+        from reben.data.preprocess import Suspicious
+
         total = Suspicious()
         for number in range(num_chunks):
             metadata = pq.read_metadata(self.path(number)).metadata or {}

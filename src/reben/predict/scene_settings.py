@@ -3,11 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from reben.data.patch_folders.multiband import Resample
 from reben.errors import ConfigError
-from reben.model.classifier import Classifier
 from reben.predict.outputs.class_map import MapOptions
 from reben.predict.outputs.cog import Dtype, require_dtype
 from reben.predict.windows import require_stride
@@ -15,6 +14,9 @@ from reben.scene.opening import Opening
 from reben.scene.radar.backscatter import Quantity, Unit
 from reben.spec.patches import PATCH_METRES
 from reben.support.numbers import require_number, require_whole
+
+if TYPE_CHECKING:
+    from reben.model.classifier import Classifier
 
 MAX_BAD = 0.25
 """The share of bad pixels up to which a window is predicted. The data set left out patches of which
@@ -152,7 +154,7 @@ class SceneOptions:
 class SceneTask:
     """One scene of a list: what to predict with what, and where to write it."""
 
-    model: str | Classifier
+    model: "str | Classifier"
     product: str
     sentinel1: str | None
     out: Path

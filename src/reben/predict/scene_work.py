@@ -5,14 +5,13 @@ from collections.abc import Callable
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from reben.data.vector.areas import Area
 from reben.errors import BandsMismatchError
-from reben.model.classifier import Classifier
 from reben.predict.outputs.class_map import write_map
 from reben.predict.outputs.quicklook import (
     QuicklookPicture,
@@ -25,7 +24,6 @@ from reben.predict.outputs.quicklook import (
 from reben.predict.outputs.window_table import write_windows
 from reben.predict.resume import RowReader, RowWriter, ScenePart, SceneProgress
 from reben.predict.scene_settings import ScenePrediction, SceneSettings
-from reben.predict.scoring import Scorer
 from reben.predict.selection import Selection, select
 from reben.predict.strips import Strip, StripReader, count_bad
 from reben.predict.windows import Mosaic, put_together
@@ -34,6 +32,10 @@ from reben.scene.masks import NO_DATA
 from reben.spec.patches import PATCH_PIXELS
 from reben.support.atomic import atomic_file
 from reben.support.times import copernicus_notice
+
+if TYPE_CHECKING:
+    from reben.model.classifier import Classifier
+    from reben.predict.scoring import Scorer
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +65,7 @@ class SceneWork:
 
     def __init__(
         self,
-        model: Classifier,
+        model: "Classifier",
         model_name: str,
         scene: Scene,
         settings: SceneSettings,
@@ -162,6 +164,8 @@ class SceneWork:
         rows = [row for row in range(self.plan.rows.num_windows) if row not in set(resumed)]
         if not rows:
             return
+        from reben.predict.scoring import Scorer
+
         scorer = Scorer(self.model, self.settings.batch_size)
         bands = tuple(dict.fromkeys((*self.model.bands, *self.colours)))
         fill = dict.fromkeys(bands, 0.0) | dict(self.model.preprocess.statistics.mean)
@@ -176,7 +180,7 @@ class SceneWork:
                 progress(done, total)
         scorer.end()
 
-    def part(self, strip: Strip, scorer: Scorer) -> ScenePart:
+    def part(self, strip: Strip, scorer: "Scorer") -> ScenePart:
         """Return the part of one row of windows."""
         columns, num_labels = self.plan.columns, len(self.model.labels)
         lefts = [columns.start(window) for window in range(columns.num_windows)]
@@ -279,7 +283,7 @@ class SceneWork:
         }
 
 
-def _require_bands(model: Classifier, scene: Scene) -> None:
+def _require_bands(model: "Classifier", scene: Scene) -> None:
     missing = model.bands.missing_from(scene.bands)
     if missing:
         raise BandsMismatchError(

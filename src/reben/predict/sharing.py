@@ -6,32 +6,36 @@ from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, cast
 
 from reben.errors import SceneError
-from reben.model.classifier import Classifier
-from reben.model.folder import place_of
-from reben.model.open import ModelLike, name_of, open_model
+from reben.model.folder import FoundModel, RunLike, place_of
+from reben.model.open import ModelLike, as_classifier, name_of, open_model
 from reben.support.extras import optional
 from reben.support.processes import usable_cores
+
+if TYPE_CHECKING:
+    from reben.model.classifier import Classifier
 
 _CONNECT_SECONDS = 20
 
 
 @contextmanager
-def shared_model(model: ModelLike, out_dir: Path, *, alone: bool) -> Iterator[str | Classifier]:
+def shared_model(model: ModelLike, out_dir: Path, *, alone: bool) -> "Iterator[str | Classifier]":
     """Yield what tasks name the model by; other processes find a classifier in a folder."""
-    if not isinstance(model, Classifier):
-        yield place_of(model)
+    own = as_classifier(model)
+    if own is None:
+        yield place_of(cast("FoundModel | RunLike | str | Path", model))
     elif alone:
-        yield model
+        yield own
     else:
         out_dir.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(prefix=".model-", dir=out_dir) as folder:
-            yield str(model.save_pretrained(Path(folder) / name_of(model)))
+            yield str(own.save_pretrained(Path(folder) / name_of(own)))
 
 
 @lru_cache(maxsize=1)
-def load_model(model: str | Classifier, device: str | None) -> tuple[Classifier, str]:
+def load_model(model: "str | Classifier", device: str | None) -> "tuple[Classifier, str]":
     """Return a model, once for each process, and its fingerprint."""
     classifier = open_model(model, device or "auto")
     return classifier, classifier.fingerprint()

@@ -37,7 +37,6 @@ from reben.errors import (
 )
 from reben.learn.report import REPORT_FILE, Report
 from reben.learn.run import Run
-from reben.model.classifier import Classifier
 from reben.model.folder import CONFIG_FILE
 from reben.model.hub import require_hub_id
 from reben.model.weights import WEIGHTS_FILE
@@ -72,6 +71,8 @@ from reben.support.atomic import atomic_folder, output_error, require_free, writ
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from reben.model.classifier import Classifier
+
 _logger = logging.getLogger(__name__)
 
 FILES = (
@@ -92,7 +93,7 @@ FIGURES = ("average_precision", "precision_recall", "reliability")
 
 
 def write_card(  # noqa: PLR0913 - all after the third are named
-    source: Run | Classifier | Path | str,
+    source: "Run | Classifier | Path | str",
     report: Report | Path | str,
     out: Path | str,
     *,

@@ -6,10 +6,10 @@ it; other cards get the checks that apply to every card. Nothing is downloaded.
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from reben.errors import CardError, RebenError
 from reben.learn.report import REPORT_FILE, Report
-from reben.model.classifier import Classifier
 from reben.model.folder import CONFIG_FILE
 from reben.model.published import is_published_config
 from reben.model.weights import WEIGHTS_FILE
@@ -21,6 +21,9 @@ from reben.publish.mlm_check import check_mlm
 from reben.publish.mlm_fields import CARD_FILE, MLM_FILE
 from reben.publish.pages import read_page
 from reben.support.json_files import read_json
+
+if TYPE_CHECKING:
+    from reben.model.classifier import Classifier
 
 __all__ = ["CardProblem", "check_card"]
 
@@ -66,7 +69,7 @@ def _find(folder: Path) -> Iterator[CardProblem]:
     untold = written is not None and not written.values.get("datasets")
     yield from check_page(folder, card, ("datasets",) if untold else ())
     yield from check_placeholders(card, {} if written is None else written.front_matter)
-    loaded = model if isinstance(model, Classifier) else None
+    loaded = None if isinstance(model, CardProblem) else model
     if written is not None:
         report = _load_report(folder, loaded)
         if isinstance(report, CardProblem):
@@ -77,7 +80,9 @@ def _find(folder: Path) -> Iterator[CardProblem]:
         yield from (CardProblem(MLM_FILE, sentence) for sentence in check_mlm(folder / MLM_FILE))
 
 
-def _load_model(folder: Path) -> Classifier | CardProblem:
+def _load_model(folder: Path) -> "Classifier | CardProblem":
+    from reben.model.classifier import Classifier
+
     try:
         return Classifier.from_pretrained(folder)
     except RebenError as error:
@@ -101,7 +106,7 @@ def _load_record(folder: Path, card: CardText) -> CardRecord | CardProblem:
         return CardProblem(RECORD_FILE, str(error))
 
 
-def _load_report(folder: Path, model: Classifier | None) -> Report | CardProblem:
+def _load_report(folder: Path, model: "Classifier | None") -> Report | CardProblem:
     """Return the report of a card, if it is about a model like the one beside it."""
     if not (folder / REPORT_FILE).is_file():
         return CardProblem(REPORT_FILE, "it is missing, so no figure can be verified")

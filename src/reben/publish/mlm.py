@@ -8,12 +8,11 @@ import json
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from reben.data.identity import DataIdentity
 from reben.errors import ModelFolderError
 from reben.learn.report import Report
-from reben.model.classifier import Classifier
 from reben.publish.cards.front_matter import one_licence
 from reben.publish.mlm_check import check_mlm
 from reben.publish.mlm_fields import (
@@ -26,11 +25,14 @@ from reben.publish.mlm_fields import (
 from reben.support.atomic import write_text
 from reben.support.json_files import read_json
 
+if TYPE_CHECKING:
+    from reben.model.classifier import Classifier
+
 __all__ = ["CARD_FILE", "MLM_FILE", "add_file", "check_mlm", "mlm_item", "write_mlm"]
 
 
 def mlm_item(  # noqa: PLR0913 - all after the first are named
-    model: Classifier,
+    model: "Classifier",
     *,
     name: str,
     files: Mapping[str, Path],
@@ -70,7 +72,7 @@ def mlm_item(  # noqa: PLR0913 - all after the first are named
 
 def write_mlm(  # noqa: PLR0913 - all after the second are named
     folder: str | Path,
-    model: Classifier,
+    model: "Classifier",
     *,
     name: str | None = None,
     report: Report | None = None,

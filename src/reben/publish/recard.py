@@ -6,10 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from reben.data.loader import Dataset
+from reben.data.dataset import Dataset
 from reben.errors import ConfigError
-from reben.learn.evaluate import evaluate
-from reben.model.classifier import Classifier
 from reben.model.folder import fetch_model
 from reben.model.hub import is_hub_id, split_revision
 from reben.publish.card import write_card
@@ -79,6 +77,10 @@ def recard(  # noqa: PLR0913 - all after the third are named
         "local_files_only": local_files_only,
     }
     fetched = fetch_model(name, hub)
+    # Not before: they import what takes seconds.
+    from reben.learn.evaluate import evaluate
+    from reben.model.classifier import Classifier
+
     model = Classifier.from_pretrained(fetched, bands=bands)
     origin = f"{name}@{fetched.name}"
     old = card_on_hub(origin, {key: value for key, value in hub.items() if key != "revision"})

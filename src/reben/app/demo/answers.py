@@ -4,7 +4,7 @@ import threading
 import warnings
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 from reben.data.preprocess import check_bands
 from reben.data.values import SuspiciousInputWarning
 from reben.errors import RebenError
-from reben.model.classifier import Classifier
 from reben.spec.bands import BandSet, native_size, sensor
+
+if TYPE_CHECKING:
+    from reben.model.classifier import Classifier
 
 GROUPS: Mapping[str, tuple[str, ...]] = {
     "Sentinel-1": ("VV", "VH"),
@@ -91,7 +93,7 @@ def groups_of(bands: BandSet) -> dict[str, tuple[str, ...]]:
     return {name: members for name, members in taken.items() if members}
 
 
-def score_patch(model: Classifier, bands: Bands, off: Collection[str] = ()) -> PatchResult:
+def score_patch(model: "Classifier", bands: Bands, off: Collection[str] = ()) -> PatchResult:
     """Return what ``model`` says about a patch.
 
     A band is switched off by setting all its pixels to its mean over the training patches, which

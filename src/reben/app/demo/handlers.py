@@ -8,7 +8,7 @@ import logging
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from markupsafe import Markup
 
@@ -23,9 +23,11 @@ from reben.app.demo.results import write_results
 from reben.app.demo.scenes import QUICKLOOK, SceneScores, parse_scene
 from reben.app.demo.uploads import read_uploaded, take_upload
 from reben.errors import RebenError, UploadError
-from reben.model.classifier import Classifier
 from reben.publish.stated import StatedFacts
 from reben.spec.patches import Bounds
+
+if TYPE_CHECKING:
+    from reben.model.classifier import Classifier
 
 _LOG = logging.getLogger(__name__)
 _RESULT_BYTES = 4096
@@ -70,7 +72,7 @@ class PageState:
     visit; what was read for it is kept in ``memory``.
     """
 
-    model: Classifier
+    model: "Classifier"
     model_name: str
     root: Path
     """The folder of uploads and results."""

@@ -15,7 +15,7 @@ from reben.support.extras import optional
 from reben.support.signals import handled_by
 
 if TYPE_CHECKING:
-    from reben.data.loader import Dataset
+    from reben.data.dataset import Dataset
     from reben.model.classifier import Classifier
     from reben.model.open import ModelLike
 
@@ -105,7 +105,7 @@ def open_samples(model: "ModelLike", data: Path | None) -> "Dataset | None":
         model: The model; a run remembers the store and the labels that it was trained on.
         data: The store that was named.
     """
-    from reben.data.loader import open_dataset
+    from reben.data.opening import open_dataset
     from reben.model.classifier import Classifier
     from reben.model.folder import place_of
 

@@ -12,8 +12,8 @@ from jinja2 import Environment, StrictUndefined
 
 import reben
 from reben.app.demo.serving import open_samples
+from reben.data.dataset import Dataset
 from reben.data.identity import DATA_FILE, DataIdentity
-from reben.data.loader import Dataset
 from reben.data.metadata import METADATA_FILE
 from reben.data.sample import NOTICE_FILE
 from reben.data.store import StoreWriter

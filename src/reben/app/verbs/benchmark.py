@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, cast
 from reben.app.flags import AsJson, AtLeastOne
 from reben.app.terminal import format_bytes, print_json, print_table, print_text, progress_bar, talk
 from reben.errors import ConfigError
+from reben.spec.bands import BandSet
 
 if TYPE_CHECKING:
     from reben.learn.speed import Measurement, Speed
@@ -42,10 +43,10 @@ def benchmark(  # noqa: PLR0913 - all but the first are flags
             a report.
         as_json: Write the measurements as JSON.
     """
-    from reben.learn.speed import benchmark as measure
-
     sizes = _numbers(batch_sizes)
     classifier, name = _open(model, backbone, bands, device)
+    from reben.learn.speed import benchmark as measure
+
     with progress_bar("rounds") as progress:
         speed = measure(
             classifier,
@@ -78,8 +79,7 @@ def _open(
     model: str | None, backbone: str | None, bands: str | None, device: str
 ) -> "tuple[Classifier, str]":
     """Return the classifier to measure and its name."""
-    from reben.model.classifier import Classifier
-    from reben.model.open import name_of, open_model, pick_device
+    from reben.model.open import name_of, open_model, pick_device, require_device_name
 
     if (model is None) == (backbone is None):
         raise ConfigError("Say what to measure: a model, or an untrained one by --backbone.")
@@ -87,7 +87,11 @@ def _open(
         return open_model(model, device, bands=bands), name_of(model)
     if bands is None:
         raise ConfigError(f"--backbone {backbone} also needs --bands, for example s2.")
-    classifier = Classifier(str(backbone), bands).to(pick_device(device))
+    require_device_name(device)
+    band_set = BandSet.parse(bands)
+    from reben.model.classifier import Classifier
+
+    classifier = Classifier(str(backbone), band_set).to(pick_device(device))
     return classifier, name_of(classifier)
 
 

@@ -11,8 +11,12 @@ from reben.app.terminal import print_json, print_table, print_text, progress_bar
 from reben.errors import ConfigError
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from reben.data.dataset import Dataset
     from reben.learn.predictions import Predictions
     from reben.learn.report import Report
+    from reben.model.folder import FoundModel
 
 _Figure = Literal["average_precision", "f1", "precision", "recall", "accuracy"]
 _SHORT = {"average_precision": "AP", "f1": "F1"}
@@ -59,9 +63,6 @@ def evaluate(  # noqa: PLR0913 - all but the first are flags
             was trained on them; all of them otherwise.
         as_json: Write the report as JSON.
     """
-    from reben.learn.evaluate import joined_processes, measure
-    from reben.learn.predictions import Predictions
-
     place = out
     if predictions is not None:
         others = (model, data, bands, labels)
@@ -70,19 +71,21 @@ def evaluate(  # noqa: PLR0913 - all but the first are flags
                 f"--predictions {predictions} is measured by itself. Leave out the model, --data, "
                 "--bands, --labels and all filters, or leave out --predictions."
             )
+        from reben.learn.predictions import Predictions
+
+        found = Predictions.load(predictions)
         with joined_processes() as first:
-            found = Predictions.load(predictions)
+            pass
     else:
         run = None if model is None else open_run(model)
+        what = _find_split(model, data, split, (bands, device), patches, labels=labels)
         with joined_processes() as first:
-            found = _predict_split(
-                *(model, data, split, (bands, device), patches),
-                batch_size=batch_size,
-                labels=labels,
-            )
+            found = _predict_split(*what, device=device, batch_size=batch_size)
         place = run.report_folder(split) if out is None and run is not None else out
     if not first:
         return
+    from reben.learn.evaluate import measure
+
     with progress_bar("resamples") as progress:
         report = measure(found, rounds=rounds, progress=progress)
     if place is not None:
@@ -130,7 +133,6 @@ def calibrate(  # noqa: PLR0913 - all but the first are flags
         as_json: Write the calibration as JSON.
     """
     from reben.learn.calibrate import apply_calibration, calibrate_predictions, require_tunable
-    from reben.learn.evaluate import joined_processes
     from reben.model.folder import CONFIG_FILE
     from reben.model.open import open_model
     from reben.support.atomic import write_text
@@ -143,10 +145,9 @@ def calibrate(  # noqa: PLR0913 - all but the first are flags
         raise ConfigError(
             f"{model} is not a local folder. Say where to write the model: --out FOLDER"
         )
+    what = _find_split(model, data, split, (bands, device), patches, labels=labels)
     with joined_processes() as first:
-        predicted = _predict_split(
-            *(model, data, split, (bands, device), patches), batch_size=batch_size, labels=labels
-        )
+        predicted = _predict_split(*what, device=device, batch_size=batch_size)
     if not first:
         return
     found = calibrate_predictions(predicted)
@@ -168,20 +169,19 @@ def calibrate(  # noqa: PLR0913 - all but the first are flags
     print_table(("label", "threshold>", "note"), rows)
 
 
-def _predict_split(  # noqa: PLR0913 - what both verbs were given
+def _find_split(
     model: str | None,
     data: Path | None,
     split: str,
     opening: tuple[str | None, str],
     patches: DataFlags,
     *,
-    batch_size: int,
     labels: Path | None,
-) -> "Predictions":
-    """Return the predictions of a model for a split."""
-    from reben.data.loader import open_dataset
-    from reben.learn.predict import predict_dataset
-    from reben.model.open import name_of, open_model
+) -> "tuple[FoundModel, Dataset]":
+    """Return a model and the patches to predict, without importing torch."""
+    from reben.data.opening import open_dataset
+    from reben.model.folder import find_model
+    from reben.model.open import require_device_name
 
     other = "or measure a file of predictions: --predictions FILE"
     if model is None:
@@ -190,20 +190,37 @@ def _predict_split(  # noqa: PLR0913 - what both verbs were given
     if run is None and data is None:
         raise ConfigError(f"Name its data: --data STORE, {other}")
     bands, device = opening
-    classifier = open_model(model, device, bands=bands)
+    require_device_name(device)
+    found = find_model(model, bands=bands)
     given = {"label_table": labels, "metadata": patches.metadata or None, **patches.kept()}
     if run is not None:
         dataset = run.dataset(data, **given)
     elif data is not None:
-        dataset = open_dataset(data, classifier.bands, labels=classifier.labels, **given)
+        dataset = open_dataset(data, found.config.bands, labels=found.config.labels, **given)
     dataset = dataset[split]
     if patches.strict:
         dataset.require_whole()
-    dataset = dataset.draw(**patches.drawn())
-    name = name_of(model)
+    return found, dataset.draw(**patches.drawn())
+
+
+def joined_processes() -> "AbstractContextManager[bool]":
+    """Join the processes that torchrun or srun started, which takes torch."""
+    from reben.learn.predict import joined_processes as joined
+
+    return joined()
+
+
+def _predict_split(
+    model: "FoundModel", dataset: "Dataset", *, device: str, batch_size: int
+) -> "Predictions":
+    """Return the predictions of a model for patches."""
+    from reben.learn.predict import predict_dataset
+    from reben.model.open import name_of, open_model
+
+    classifier = open_model(model, device)
     with progress_bar("patches") as progress:
         return predict_dataset(
-            classifier, dataset, batch_size=batch_size, name=name, progress=progress
+            classifier, dataset, batch_size=batch_size, name=name_of(model), progress=progress
         )
 
 

@@ -32,12 +32,16 @@ def export(
         bands: Bands of the model in their order, for a published model whose name does not say.
         as_json: Write the result as JSON.
     """
-    from reben.model.export import export_onnx
-    from reben.model.onnx_graph import OPSET
+    from reben.model.folder import find_model
     from reben.model.open import open_model
 
+    found = find_model(model, bands=bands)
+    # Not before: they import what takes seconds.
+    from reben.model.export import export_onnx
+    from reben.model.onnx_graph import OPSET
+
     written = export_onnx(
-        open_model(model, "cpu", bands=bands),
+        open_model(found, "cpu"),
         out,
         opset=OPSET if opset is None else opset,
         sentinel2_dtype=sentinel2_dtype,

@@ -22,6 +22,7 @@ from reben.app.flags import (
 from reben.app.terminal import print_json, print_table, print_text, progress_bar, talk
 from reben.errors import ConfigError
 from reben.spec.bands import BandSet
+from reben.support.collector import uncollected
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -79,10 +80,13 @@ def predict(  # noqa: PLR0913 - all but the first two are flags
         table: How the table is made.
         as_json: Write the result as JSON.
     """
-    from reben.model.open import open_model
-    from reben.predict.larger import lead_to_scene
+    from reben.data.store import is_store
+    from reben.model.folder import find_model
+    from reben.model.open import open_model, require_device_name
 
-    if len(inputs) == 1:
+    if len(inputs) == 1 and not is_store(inputs[0]):
+        from reben.predict.larger import lead_to_scene
+
         lead_to_scene(model, inputs[0], bands=bands, names=files.names)
     if out is not None:
         from reben.predict.patches import predict_patches
@@ -98,10 +102,12 @@ def predict(  # noqa: PLR0913 - all but the first two are flags
             one.name: given[one.name] for one in fields(flags) if given[one.name] != one.default
         }
         _require_unset("It is for tables: name one with --out FILE.", **changed)
-    classifier = open_model(model, device, bands=bands)
     command = partial(_command_for_table, model, inputs, bands, files)
-    values, true_labels = _read_one(inputs, patch, classifier.bands, files, command)
-    scores = classifier.predict(values)
+    with uncollected():
+        require_device_name(device)
+        found = find_model(model, bands=bands)
+        values, true_labels = _read_one(inputs, patch, found.config.bands, files, command)
+        scores = open_model(found, device).predict(values)
     if as_json:
         rows = [{"label": label, "score": score} for label, score in scores.top(top)]
         above = scores.above(threshold)
@@ -152,12 +158,15 @@ def _write_table(
     flags: _Flags,
     as_json: bool,
 ) -> None:
-    from reben.model.open import name_of, open_model
+    from reben.model.folder import find_model
+    from reben.model.open import name_of, open_model, require_device_name
     from reben.predict.patch_options import PredictOptions
+    from reben.predict.patches import require_possible
 
     name, device, bands = model
     table = flags[2]
-    classifier = open_model(name, device, bands=bands)
+    require_device_name(device)
+    found = find_model(name, bands=bands)
     options = PredictOptions(
         batch_size=table.batch_size,
         devices=table.devices,
@@ -166,9 +175,11 @@ def _write_table(
         strict=table.strict,
         overwrite=table.overwrite,
         restart=table.restart,
-        name=name_of(name),
+        name=name_of(found),
     )
-    patches = _patches_in(inputs, classifier.bands, flags)
+    require_possible(out, options)
+    patches = _patches_in(inputs, found.config.bands, flags)
+    classifier = open_model(found, device)
     try:
         with progress_bar("patches") as progress:
             outcome = write(classifier, patches, out, options=options, progress=progress)

@@ -157,7 +157,7 @@ def _write(
 def _recard(
     name: str, data: tuple[Path | None, tuple[Path, ...]], out: Path, options: dict[str, Any]
 ) -> Path:
-    from reben.data.loader import open_dataset
+    from reben.data.opening import open_dataset
     from reben.publish.recard import recard
 
     place, metadata = data

@@ -39,7 +39,7 @@ def statistics(  # noqa: PLR0913 - all are flags
         out: File to write, for example statistics.json.
         as_json: Write the result as JSON.
     """
-    from reben.data.loader import open_dataset
+    from reben.data.opening import open_dataset
     from reben.data.statistics import measure_statistics, write_statistics
 
     dataset = open_dataset(store, bands, metadata=metadata, labels=None)[split]

@@ -95,8 +95,7 @@ def train(  # noqa: PLR0913 - all are flags
     if run is None and is_first_in_environment():
         require_new(folder)
     # Not before: they import what takes seconds.
-    from reben.data.loader import open_dataset
-    from reben.data.opening import filters_of
+    from reben.data.opening import filters_of, open_dataset
     from reben.data.selecting.label_table import is_label_table
     from reben.learn.train import train as fit
 

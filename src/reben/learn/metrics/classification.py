@@ -12,16 +12,17 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import compress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from reben.errors import ConfigError, EmptySplitError, LabelsError
 from reben.learn.predictions import check_values
 from reben.support.json_files import Count, Finite
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 THRESHOLD = 0.5
 """A label counts as found where its score is greater than this, as in the published figures."""
@@ -187,8 +188,8 @@ class Metrics:
 
 
 def compute_metrics(
-    scores: NDArray[Any] | Tensor,
-    labels: NDArray[Any] | Tensor,
+    scores: "NDArray[Any] | Tensor",
+    labels: "NDArray[Any] | Tensor",
     label_names: Sequence[str],
     threshold: Threshold = THRESHOLD,
 ) -> Metrics:
@@ -239,6 +240,7 @@ def compute_metrics(
 
 
 def _auroc(scores_N: NDArray[Any], real_N: NDArray[np.bool_]) -> float:
+    import torch
     from torchmetrics.functional.classification import binary_auroc
 
     if not real_N.any() or real_N.all():
@@ -263,9 +265,10 @@ def _at_threshold(found: NDArray[np.bool_], real: NDArray[np.bool_]) -> dict[str
     return {name: values.tolist() for name, values in rates.items()}
 
 
-def _as_array(values: NDArray[Any] | Tensor) -> NDArray[Any]:
-    if isinstance(values, Tensor):
-        half = values.dtype in (torch.float16, torch.bfloat16)
+def _as_array(values: "NDArray[Any] | Tensor") -> NDArray[Any]:
+    if not isinstance(values, np.ndarray) and hasattr(values, "detach"):
+        # In float64, of which numpy has each value of half precision.
+        half = values.is_floating_point() and values.element_size() == 2
         values = (values.float() if half else values).detach().cpu().numpy()
     array = np.ascontiguousarray(values)
     return array.astype(np.float32) if array.dtype == np.float16 else array

@@ -9,12 +9,10 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from reben.model.classifier import Classifier
-from reben.model.inference import optimise_for_inference
 from reben.predict.mapping.pixels import RANKS, Layer, MapScene, layer_of
 from reben.predict.mapping.products import Product
 from reben.predict.mapping.zones import Zone
@@ -27,6 +25,9 @@ from reben.predict.windows import Plan
 from reben.scene.opening import Opening
 from reben.scene.product import open_scene
 from reben.support.quiet import quieter
+
+if TYPE_CHECKING:
+    from reben.model.classifier import Classifier
 
 Composite = Literal["median", "scores"]
 COMPOSITES: tuple[Composite, ...] = ("median", "scores")
@@ -43,7 +44,7 @@ class TileTask:
 
     number: int
     out: Path
-    model: str | Classifier = field(repr=False)
+    model: "str | Classifier" = field(repr=False)
     device: str | None
     tile: Zone
     products: tuple[Product, ...] = field(repr=False)
@@ -80,7 +81,9 @@ def do_tile(task: TileTask) -> Iterator[int]:
 
 
 @lru_cache(maxsize=1)
-def _fast_model(model: str | Classifier, device: str | None) -> Classifier:
+def _fast_model(model: "str | Classifier", device: str | None) -> "Classifier":
+    from reben.model.inference import optimise_for_inference
+
     return optimise_for_inference(load_model(model, device)[0])
 
 
@@ -96,7 +99,7 @@ def _looks(task: TileTask, stack: ExitStack) -> list[list[Layer]]:
     return [by_day[day] for day in sorted(by_day)]
 
 
-def _score(task: TileTask, classifier: Classifier, looks: Sequence[Sequence[Layer]]) -> MapPart:
+def _score(task: TileTask, classifier: "Classifier", looks: Sequence[Sequence[Layer]]) -> MapPart:
     bands = task.products[0].bands
     scene = MapScene(f"tile {task.number}", task.tile.grid, bands, looks)
     picture = Path("tile.png") if task.factor else None

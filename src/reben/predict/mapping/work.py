@@ -7,12 +7,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from importlib.metadata import version
 from itertools import count
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from reben.data.vector.areas import Area
-from reben.model.classifier import Classifier
 from reben.predict.mapping.pixels import MapScene
 from reben.predict.mapping.products import UNDATED, Product, common_facts, require_each_once
 from reben.predict.mapping.tiles import Composite, TileTask, all_cells, do_tile
@@ -27,6 +26,9 @@ from reben.predict.windows import Mosaic
 from reben.scene.grid import Grid
 from reben.scene.opening import Opening
 from reben.spec.patches import PATCH_METRES, PATCH_PIXELS
+
+if TYPE_CHECKING:
+    from reben.model.classifier import Classifier
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +51,7 @@ class MapWork:
         outputs: SceneOutputs,
         options: SceneOptions,
         composite: Composite,
-        model: tuple[str | Classifier, str, Classifier, str],
+        model: "tuple[str | Classifier, str, Classifier, str]",
     ) -> None:
         require_each_once(products)
         self.products = sorted(products, key=lambda product: (product.day, product.name))

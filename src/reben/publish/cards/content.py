@@ -4,10 +4,9 @@ import json
 from collections.abc import Mapping, Sequence
 from importlib.metadata import metadata, version
 from importlib.resources import files
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from reben.errors import CardError
-from reben.model.classifier import Classifier
 from reben.publish.branding import Branding, is_https
 from reben.publish.cards.data_words import data_values
 from reben.publish.cards.example import SEVERAL, example_values
@@ -22,6 +21,9 @@ from reben.spec.patches import PATCH_METRES
 from reben.spec.statistics import SOURCE
 from reben.support.json_files import check_values
 from reben.support.plain_json import to_plain
+
+if TYPE_CHECKING:
+    from reben.model.classifier import Classifier
 
 PAPER_URL = "https://arxiv.org/abs/2407.03653"
 _UNITS: dict[Sensor, str] = {"Sentinel-1": "dB", "Sentinel-2": "digital number"}
@@ -115,7 +117,7 @@ def source_url() -> str | None:
     return next((url for name, url in links if name == "Source"), None)
 
 
-def model_values(model: Classifier) -> dict[str, Any]:
+def model_values(model: "Classifier") -> dict[str, Any]:
     """Return the template values about a model: its size, channels and labels."""
     config = model.config
     return {
@@ -158,7 +160,7 @@ def in_words(bands: BandSet) -> str:
     return " and ".join(parts)
 
 
-def _channels(model: Classifier) -> list[dict[str, Any]]:
+def _channels(model: "Classifier") -> list[dict[str, Any]]:
     statistics = model.config.statistics
     return [
         {

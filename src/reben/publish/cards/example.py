@@ -10,18 +10,20 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
-from reben.data.loader import Dataset
+from reben.data.dataset import Dataset
 from reben.data.metadata import PatchTable
 from reben.data.values import SuspiciousInputWarning
 from reben.errors import ModelFolderError
-from reben.model.classifier import Classifier
 from reben.publish.cards.figures import RADAR, TRUE_COLOUR, Bar, colour_patch, draw_example
 from reben.spec.bands import RGB, S1, BandSet, Sensor, sensor
 from reben.support.json_files import parse_json
+
+if TYPE_CHECKING:
+    from reben.model.classifier import Classifier
 
 EXAMPLE_FILE = "example.safetensors"
 PICTURE_FILE = "example.png"
@@ -77,7 +79,7 @@ def choose_example(table: PatchTable, seed: int = 0) -> str:
     return min(candidates, key=lambda name: hashlib.sha256(f"{seed}:{name}".encode()).digest())
 
 
-def predict_example(model: Classifier, dataset: Dataset, patch_id: str) -> Example:
+def predict_example(model: "Classifier", dataset: Dataset, patch_id: str) -> Example:
     """Return what ``model`` predicts for one patch of ``dataset``, from its raw bands."""
     shown = [name for name in picture_bands(model.bands) if name not in model.bands]
     both = BandSet((*model.bands, *shown))
@@ -90,7 +92,7 @@ def predict_example(model: Classifier, dataset: Dataset, patch_id: str) -> Examp
 
 
 def score_bars(
-    model: Classifier, bands: Mapping[str, NDArray[Any]], true_labels: tuple[str, ...]
+    model: "Classifier", bands: Mapping[str, NDArray[Any]], true_labels: tuple[str, ...]
 ) -> tuple[Bar, ...]:
     """Return the scores of ``model`` for raw bands, highest first."""
     scores = model.predict({name: bands[name] for name in model.bands if name in bands})
@@ -153,7 +155,7 @@ def pack(example: Example) -> bytes:
     return save({name: example.bands[name].copy() for name in sorted(example.bands)}, entry)
 
 
-def unpack(path: Path, model: Classifier) -> Example:
+def unpack(path: Path, model: "Classifier") -> Example:
     """Return the example in a file that `pack` wrote, predicted again by ``model``."""
     from safetensors import SafetensorError, safe_open
 

@@ -3,21 +3,23 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
+from reben.data.dataset import Dataset
 from reben.data.identity import DataIdentity, StoredPart
-from reben.data.loader import Dataset
 from reben.errors import LabelsError, MetadataError, OutputError, RunError, StoreError
 from reben.learn.report import Report
 from reben.learn.run import Run
-from reben.model.classifier import Classifier
 from reben.model.folder import run_folder
-from reben.model.open import name_of, open_model
+from reben.model.open import as_classifier, name_of, open_model
 from reben.publish.branding import Branding
 from reben.publish.cards.data_words import CardPatches
 from reben.publish.cards.example import Example
 from reben.spec.bands import BandSet
 from reben.support.json_files import check_values
+
+if TYPE_CHECKING:
+    from reben.model.classifier import Classifier
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +33,7 @@ class CardSubject:
         folder: The folder that it was read from, if any.
     """
 
-    model: Classifier
+    model: "Classifier"
     name: str
     run: Run | None = None
     folder: Path | None = None
@@ -41,14 +43,15 @@ class CardSubject:
         cls, source: "Run | Classifier | Path | str", bands: BandSet | str | None = None
     ) -> Self:
         """Return the subject that ``source`` is or names, see `write_card`."""
-        if isinstance(source, Classifier):
-            return cls(open_model(source, bands=bands), name_of(source))
+        own = as_classifier(source)
+        if own is not None:
+            return cls(open_model(own, bands=bands), name_of(own))
         model = open_model(source, "cpu", bands=bands)  # where every reader can compute the same
-        if not isinstance(source, Run) and run_folder(source) is not None:
+        if isinstance(source, str | Path) and run_folder(source) is not None:
             source = Run.open(source)
         if isinstance(source, Run):
             return cls(model, str(source.path), source, source.path)
-        folder = Path(source) if Path(source).is_dir() else None
+        folder = Path(str(source)) if Path(str(source)).is_dir() else None
         return cls(model, str(source), folder=folder)
 
     def require_report(self, report: Report) -> None:

@@ -9,11 +9,10 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from reben.errors import ConfigError, RebenError
 from reben.learn.report import Report
-from reben.model.classifier import Classifier
 from reben.publish.cards.content import as_json, missions, model_values
 from reben.publish.cards.data_words import CardPatches, data_values
 from reben.publish.cards.example import EXAMPLE_FILE, example_values, unpack
@@ -33,6 +32,9 @@ from reben.publish.checks.page import HEAD, CardProblem, CardText
 from reben.publish.mlm_fields import CARD_FILE
 from reben.support.plain_json import to_plain
 
+if TYPE_CHECKING:
+    from reben.model.classifier import Classifier
+
 TOLERANCE = 1e-3
 """How far scores may be from those on the card, since machines round differently."""
 _WORDED = frozenset(
@@ -51,7 +53,7 @@ class Written:
     folder: Path
     card: CardText
     record: CardRecord
-    model: Classifier | None
+    model: "Classifier | None"
     report: Report | None
 
 
