@@ -27,7 +27,6 @@ from reben.learn.predictions import Predictions
 from reben.learn.report import REPORT_FILE, Report
 from reben.learn.run import Run
 from reben.learn.run_files import CONFIG_FILE
-from reben.learn.speed import SPEED_FILE, Speed, count_cost
 from reben.model.config import ModelConfig
 from reben.model.folder import CONFIG_FILE as MODEL_CONFIG_FILE
 from reben.model.folder import run_folder
@@ -203,6 +202,8 @@ def _open_row(place: Path, split: str) -> LeaderboardRow:
         predictions if path.name == REPORT_FILE and predictions.is_file() else None,
     )
     for folder in (path.parent, path.parent if run is None else run.path):
+        from reben.learn.speed import SPEED_FILE, count_cost
+
         if (folder / SPEED_FILE).is_file():
             return replace(row, **_read_speed(folder / SPEED_FILE, report))
     if run is None:
@@ -223,6 +224,8 @@ def _report_in(place: Path) -> Path:
 
 
 def _read_speed(path: Path, report: Report) -> dict[str, Any]:
+    from reben.learn.speed import Speed
+
     speed = Speed.load(path)
     if (speed.backbone, speed.bands) != (report.backbone, report.bands):
         raise RunError(

@@ -40,9 +40,11 @@ def statistics(  # noqa: PLR0913 - all are flags
         as_json: Write the result as JSON.
     """
     from reben.data.opening import open_dataset
-    from reben.data.statistics import measure_statistics, write_statistics
 
     dataset = open_dataset(store, bands, metadata=metadata, labels=None)[split]
+    # Not before: it imports what takes seconds.
+    from reben.data.statistics import measure_statistics, write_statistics
+
     with progress_bar("patches") as progress:
         found = measure_statistics(
             dataset, size=image_size, upsampling=upsampling, progress=progress

@@ -10,8 +10,6 @@ from reben.learn.config import SETTINGS, TrainConfig
 from reben.learn.run import Run
 from reben.learn.run_files import ENVIRONMENT_FILE
 from reben.learn.summary import InitialWeights
-from reben.learn.training.losses import ASYMMETRIC_GAMMAS, ASYMMETRIC_SHIFT, FOCAL_GAMMA
-from reben.learn.training.optimiser import LOWEST_PART
 from reben.model.config import ModelConfig
 from reben.publish.cards.data_words import CardPatches
 from reben.publish.cards.origin import first_weights
@@ -287,6 +285,8 @@ def _devices(config: TrainConfig, device: _Device) -> str:
 
 
 def _schedule(config: TrainConfig, warmup_steps: int) -> str:
+    from reben.learn.training.optimiser import LOWEST_PART
+
     lowest = f"{LOWEST_PART:.0%} of the peak"
     steps = f"{thousands(warmup_steps)} step{'' if warmup_steps == 1 else 's'}"
     warmup = f"linear warm-up over {steps} from {lowest}"
@@ -318,6 +318,8 @@ def _name_of(weights: InitialWeights) -> str:
 
 
 def _loss(config: TrainConfig) -> str:
+    from reben.learn.training.losses import ASYMMETRIC_GAMMAS, ASYMMETRIC_SHIFT, FOCAL_GAMMA
+
     present, absent = ASYMMETRIC_GAMMAS
     kinds = {
         "bce": "binary cross-entropy of logits",
