@@ -10,10 +10,12 @@ from concurrent.futures import Executor
 from contextlib import closing, nullcontext
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from reben.data.vector.areas import AreaLike, read_area
 from reben.errors import ConfigError, SceneError
+from reben.model.config import ModelConfig
+from reben.model.folder import find_model
 from reben.model.open import ModelLike, name_of
 from reben.predict.mapping.products import Product, look_at, sources_of
 from reben.predict.mapping.tiles import COMPOSITES, Composite
@@ -28,9 +30,6 @@ from reben.scene.opening import Opening
 from reben.spec.patches import PATCH_METRES
 from reben.support.numbers import require_whole
 from reben.support.processes import run_tasks
-
-if TYPE_CHECKING:
-    from reben.model.classifier import Classifier
 
 logger = logging.getLogger(__name__)
 
@@ -112,10 +111,11 @@ def predict_map(  # noqa: PLR0913 - all after the third are named
         MapProgress(out).held(),
     ):
         share = partial(_share, num_workers=num_workers, executor=elsewhere, alone=alone)
-        classifier, fingerprint = load_model(place, options.device)
-        _refuse_radar(classifier)
-        look = partial(_look_at, opening=opening, bands=classifier.bands.names)
+        config = find_model(place).config if isinstance(place, str) else place.config
+        _refuse_radar(config)
+        look = partial(_look_at, opening=opening, bands=config.bands.names)
         found = dict(share(look, list(enumerate(sources)), "products"))
+        classifier, fingerprint = load_model(place, options.device)
         work = MapWork(
             [found[number] for number in sorted(found)],
             area,
@@ -145,7 +145,7 @@ def _check(options: SceneOptions, opening: Opening, composite: str) -> None:
         )
 
 
-def _refuse_radar(model: "Classifier") -> None:
+def _refuse_radar(model: ModelConfig) -> None:
     radar = [band for band in model.bands if band in ("VV", "VH")]
     if radar:
         raise ConfigError(

@@ -164,8 +164,7 @@ def embed_patches(
         ConfigError: If the file is to be of another format, or as for `predict_patches`.
         RebenError: As `predict_patches` does.
     """
-    if Path(out).suffix.lower() not in (".parquet", ".geoparquet"):
-        raise ConfigError(f"Embeddings are written as parquet; {out} does not end so.")
+    require_parquet(Path(out))
     return _run(model, patches, Path(out), "embeddings", None, options, progress)
 
 
@@ -277,6 +276,12 @@ def _about(model: "Classifier", job: "PatchJob", name: str, fingerprint: str) ->
         "thresholds": list(job.thresholds),
         "temperature": model.config.temperature,
     }
+
+
+def require_parquet(out: Path) -> None:
+    """Refuse another format for embeddings."""
+    if out.suffix.lower() not in (".parquet", ".geoparquet"):
+        raise ConfigError(f"Embeddings are written as parquet; {out} does not end so.")
 
 
 def require_possible(out: Path, options: PredictOptions) -> None:

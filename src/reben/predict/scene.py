@@ -9,12 +9,13 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from reben.data.patch_folders.multiband import Resample
 from reben.data.vector.areas import AreaLike, read_area
 from reben.errors import ConfigError, OutputError
-from reben.model.open import ModelLike, name_of, open_model
+from reben.model.folder import find_model
+from reben.model.open import ModelLike, as_classifier, name_of, open_model
 from reben.predict.outputs.class_map import MapOptions, What
 from reben.predict.outputs.cog import Dtype, require_dtype, require_rasterio
 from reben.predict.resume import SceneProgress
@@ -129,7 +130,10 @@ def predict_scene(  # noqa: PLR0913 - all after the third are named
     require_possible(outputs, further, overwrite=overwrite)
     area = None if aoi is None else read_area(aoi)
     model_name = name_of(model_name or model)
-    model = open_model(model, "auto" if device is None else device)
+    own = as_classifier(model)
+    if own is None:  # no more than looked at before the product is
+        model = find_model(cast("str", model))
+    config = cast("Any", own or model).config
     opening = Opening(
         boa_offset=boa_offset,
         trust_offset=trust_offset,
@@ -141,11 +145,12 @@ def predict_scene(  # noqa: PLR0913 - all after the third are named
     )
     for read in (product, sentinel1):
         _refuse_product(read, (*outputs, *further))
-    if None not in (sentinel1, product) and not model.bands.of_sensor("Sentinel-1"):
+    if None not in (sentinel1, product) and not config.bands.of_sensor("Sentinel-1"):
         logger.warning("%s uses no Sentinel-1 band: sentinel1 is not read.", model_name)
         sentinel1 = None
     with _opened(product, sentinel1, opening) as scene:
-        work = SceneWork(model, model_name, scene, settings, outputs, area)
+        classifier = open_model(model, "auto" if device is None else device)
+        work = SceneWork(classifier, model_name, scene, settings, outputs, area)
         with SceneProgress(outputs.out).held():
             # Another run may have ended just now.
             require_possible(outputs, further, overwrite=overwrite)

@@ -4,7 +4,7 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 from threading import Event
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from reben.app.demo.server import launch, private_folder, require_port
 from reben.app.models import open_run
@@ -57,13 +57,14 @@ def serve(  # noqa: PLR0913 - all after the first are named
         ConfigError: If both a scene and a product are named, or the port is taken.
         RebenError: If the model, the store, the scene or the product cannot be opened.
     """
-    from reben.app.demo.handlers import PageState
-    from reben.app.demo.patches import Samples
-    from reben.app.demo.scenes import open_scene_result
-    from reben.model.classifier import Classifier
-    from reben.model.folder import place_of
-    from reben.model.open import name_of, open_model, pick_device
-    from reben.publish.stated import stated_facts
+    from reben.model.folder import find_model, place_of
+    from reben.model.open import (
+        as_classifier,
+        name_of,
+        open_model,
+        pick_device,
+        require_device_name,
+    )
 
     if scene is not None and product is not None:
         raise ConfigError(
@@ -72,9 +73,18 @@ def serve(  # noqa: PLR0913 - all after the first are named
         )
     # What a user may have got wrong is said before a model is loaded, which takes a while.
     require_port(host, port)
-    pick_device(device)
+    require_device_name(device)
     if product is not None and not product.exists():
         raise ProductError(f"There is no product {product}. Check --product.")
+    own = as_classifier(model)
+    if own is None:
+        model = find_model(cast("str", model), bands=bands)
+    from reben.app.demo.handlers import PageState
+    from reben.app.demo.patches import Samples
+    from reben.app.demo.scenes import open_scene_result
+    from reben.publish.stated import stated_facts
+
+    pick_device(device)
     stop = stop or Event()
     with private_folder() as root:
         optional("gradio", "demo", "The demo page")
@@ -84,7 +94,7 @@ def serve(  # noqa: PLR0913 - all after the first are named
         samples = None if found is None else Samples(found, classifier.labels)
         if product is not None:
             shown = open_scene_result(predict_product(classifier, name, product, root))
-        stated = None if isinstance(model, Classifier) else stated_facts(place_of(model))
+        stated = None if own is not None else stated_facts(place_of(cast("str", model)))
         state = PageState(classifier, name, root, samples, shown, stated)
         page, address = launch(state, host=host, port=port)
         try:

@@ -46,10 +46,11 @@ def predict_map(  # noqa: PLR0913 - all but the first two are flags
         dask: Address of a Dask scheduler whose workers do the tiles.
         as_json: Write the result as JSON.
     """
-    from reben.model.open import open_model
+    from reben.model.open import open_model, require_device_name
     from reben.predict.map import predict_map as predict
     from reben.predict.scene_settings import SceneOptions
 
+    require_device_name(scene.device)
     bands = scene.bands
     try:
         with progress_bar("windows") as progress:

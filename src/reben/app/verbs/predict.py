@@ -144,8 +144,9 @@ def embed(  # noqa: PLR0913 - all but the first two are flags
         table: How the table is made.
         as_json: Write the result as JSON.
     """
-    from reben.predict.patches import embed_patches
+    from reben.predict.patches import embed_patches, require_parquet
 
+    require_parquet(out)
     flags = (files, store, table)
     _write_table(embed_patches, (model, device, bands), inputs, out, flags, as_json)
 

@@ -211,13 +211,16 @@ def predict_scene(  # noqa: PLR0913 - all but the first two are flags
         raise ConfigError("Name a product and --out FILE, or many with --list and --out-dir.")
     if many != _NOT_MANY:
         raise ConfigError("--out-dir, --processes and --dask belong to --list.")
-    from reben.model.open import name_of, open_model
+    from reben.model.folder import find_model
+    from reben.model.open import require_device_name
     from reben.predict.scene import predict_scene as predict
 
+    require_device_name(scene.device)
+    found_model = find_model(model, bands=scene.bands)
     try:
         with progress_bar("windows") as progress:
             found = predict(
-                open_model(model, scene.device, bands=scene.bands),
+                found_model,
                 None if product is None else search.item(product, scene.area),
                 out,
                 stride=scene.stride,
@@ -232,7 +235,7 @@ def predict_scene(  # noqa: PLR0913 - all but the first two are flags
                 **scene.opening.keywords,
                 aoi=scene.area,
                 batch_size=scene.batch_size,
-                model_name=name_of(model),
+                device=scene.device,
                 overwrite=scene.overwrite,
                 progress=progress,
             )
