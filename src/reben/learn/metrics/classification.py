@@ -267,7 +267,7 @@ def _at_threshold(found: NDArray[np.bool_], real: NDArray[np.bool_]) -> dict[str
 
 def _as_array(values: "NDArray[Any] | Tensor") -> NDArray[Any]:
     if not isinstance(values, np.ndarray) and hasattr(values, "detach"):
-        # In float64, of which numpy has each value of half precision.
+        # numpy has no bfloat16.
         half = values.is_floating_point() and values.element_size() == 2
         values = (values.float() if half else values).detach().cpu().numpy()
     array = np.ascontiguousarray(values)
