@@ -131,6 +131,7 @@ def main() -> None:
                     text=True,
                 )
                 found = json.loads(told.stdout.splitlines()[-1])
+                print(f"{way}: {found['seconds']:.1f} s", file=sys.stderr)
                 if way not in best or found["seconds"] < best[way]["seconds"]:
                     best[way] = found
     cores = len(os.sched_getaffinity(0))

@@ -4,6 +4,7 @@ Axes: B patches of a batch, N patches, K labels.
 """
 
 import os
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -196,7 +197,7 @@ def _predict(
 
 
 def _scored(classifier: Classifier, dataset: Dataset, batch_size: int) -> Iterator[Tensor]:
-    """Yield logits and scores of each batch, [2, B, K]; a device begins the next one meanwhile."""
+    """Yield logits and scores of each batch, [2, B, K]; a GPU begins the next one before."""
     device = classifier.device
     threads = loader_threads(None, device)
     loader: AnyLoader
@@ -211,15 +212,13 @@ def _scored(classifier: Classifier, dataset: Dataset, batch_size: int) -> Iterat
             labels=classifier.labels,
             num_workers=threads,
         )
-    before: Callable[[], Tensor] | None = None
+    coming: deque[Callable[[], Tensor]] = deque()
     for batch in batches_on(device, loader, classifier.preprocess):
         logits_BK = classifier(batch.images).float()
-        coming = to_host(torch.stack((logits_BK, logits_BK.sigmoid())))
-        if before is not None:
-            yield before()
-        before = coming
-    if before is not None:
-        yield before()
+        coming.append(to_host(torch.stack((logits_BK, logits_BK.sigmoid()))))
+        if len(coming) > takes_raw_bands(device):
+            yield coming.popleft()()
+    yield from (arrived() for arrived in coming)
 
 
 def _gathered(own: NDArray[np.float32], num_patches: int) -> NDArray[np.float32]:

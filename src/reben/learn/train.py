@@ -366,7 +366,7 @@ def _told(error: Exception, training: "Training", folder: Path) -> Exception:
     if is_full:
         from reben.learn.training.hardware import out_of_memory
 
-        return out_of_memory(error, training.config, training.most_patches)
+        return out_of_memory(error, training.config, training.most_patches, folder)
     if isinstance(error, RuntimeError) and num_ranks() > 1 and "peer" in str(error):
         return TrainingError(
             f"Another process of this training ended: {first_line(error)}. Its own message, above "

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import torch
@@ -135,20 +136,30 @@ def loader_threads(wanted: int | None, device: torch.device) -> int:
     return 0 if device.type == "cpu" else min(_MOST_WORKERS, usable_cores())
 
 
-def out_of_memory(error: Exception, config: TrainConfig, most_patches: int) -> TrainingError:
-    """Return the error for a full device, which says how many patches did fit at once."""
+def out_of_memory(
+    error: Exception, config: TrainConfig, most_patches: int, folder: Path | str = "RUN"
+) -> TrainingError:
+    """Return the error for a full device, which says how many patches did fit at once.
+
+    Args:
+        error: What was raised.
+        config: The settings.
+        most_patches: The most patches that went through the network at once; 0 if none did.
+        folder: That of the run.
+    """
     per_part = -(-config.batch_size // (config.world_size * config.accumulate))
     known = f"{most_patches} patches at once did fit before. " if most_patches else ""
     most = config.batch_size // config.world_size
+    precision, parts = choose_precision(config), min(2 * config.accumulate, most)
     cure = (
-        f"Set accumulate to {min(2 * config.accumulate, most)}, which takes less memory and keeps "
-        "the batch size (batch norms then see fewer patches at once), or lower batch_size. The run "
-        "can be resumed with another accumulate."
+        f"Set accumulate to {parts}, which takes less memory and keeps the batch size (batch norms "
+        "then see fewer patches at once), or lower batch_size in a new run. The run can be resumed "
+        f"with it: reben train --resume {folder} --accumulate {parts}"
         if config.accumulate < most
         else "Choose a smaller backbone or image size, or a device with more memory."
     )
     return TrainingError(
         f"The memory of the device is full with {per_part} patches at once (batch size "
-        f"{config.batch_size}, {config.world_size} devices, accumulate {config.accumulate}): "
-        f"{first_line(error)}. {known}{cure}"
+        f"{config.batch_size}, {config.world_size} devices, accumulate {config.accumulate}, "
+        f"precision {precision}): {first_line(error)}. {known}{cure}"
     )
