@@ -21,6 +21,7 @@ import numpy as np
 import rasterio
 import torch
 
+from reben.data.preprocess import Suspicious
 from reben.model.classifier import Classifier
 from reben.predict.map import predict_map
 from reben.predict.scene_settings import SceneOptions
@@ -54,8 +55,8 @@ def main() -> None:
             predict_map(model, products, out, composite=arguments.composite, options=options)
             return time.perf_counter() - begun, time.process_time() - busy
 
-        def nothing(self: Scorer, _: object, lefts: list[int]) -> np.ndarray:
-            return np.zeros((len(lefts), len(self._fast.labels)), np.float32)
+        def nothing(self: Scorer, _: object, lefts: list[int]) -> tuple[np.ndarray, Suspicious]:
+            return np.zeros((len(lefts), len(self._fast.labels)), np.float32), Suspicious()
 
         with mock.patch.object(Scorer, "score", nothing):
             reading = run("reading")

@@ -397,7 +397,7 @@ def test_a_scorer_takes_a_model_that_is_optimised_already(model):
     fast = optimise_for_inference(model)
     scene = scene_of(120, 240)
 
-    scores = Scorer(fast, 32).score(scene.arrays, [6, 120])
+    scores, _ = Scorer(fast, 32).score(scene.arrays, [6, 120])
 
     wanted = model.predict(patch_at(scene, 0, 6)).values
     np.testing.assert_allclose(scores[0], wanted, atol=1e-4)

@@ -175,10 +175,10 @@ class Broken:
 
         read = Scene.read
 
-        def once(scene, bands, top, height):
+        def once(scene, bands, top, height, needed=None):
             if top >= 120:
                 raise KeyboardInterrupt
-            return read(scene, bands, top, height)
+            return read(scene, bands, top, height, needed)
 
         self.patched = self.monkeypatch.context()
         self.patched.__enter__().setattr(Scene, "read", once)

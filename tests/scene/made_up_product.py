@@ -55,7 +55,8 @@ def from_origin(left, top, metres):
 
 def write_jp2(path, pixels, *, metres, epsg=32633, left=300_000, top=5_900_040, block=None):
     path.parent.mkdir(parents=True, exist_ok=True)
-    blocks = {"BLOCKXSIZE": block, "BLOCKYSIZE": block} if block else {}
+    # Without TILED rasterio drops the width of tiles.
+    blocks = {"TILED": "YES", "BLOCKXSIZE": block, "BLOCKYSIZE": block} if block else {}
     with rasterio.open(
         path, "w", driver="JP2OpenJPEG", width=pixels.shape[1], height=pixels.shape[0], count=1,
         dtype=pixels.dtype, crs=f"EPSG:{epsg}", transform=from_origin(left, top, metres),

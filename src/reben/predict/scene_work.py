@@ -1,7 +1,8 @@
 """The prediction of one scene that is open: strips to parts, parts to output files."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from reben.data.loading.threads import run_ahead
 from reben.data.vector.areas import Area
 from reben.errors import BandsMismatchError
 from reben.predict.outputs.class_map import write_map
@@ -34,6 +36,7 @@ from reben.support.atomic import atomic_file
 from reben.support.times import copernicus_notice
 
 if TYPE_CHECKING:
+    from reben.data.preprocess import Suspicious
     from reben.model.classifier import Classifier
     from reben.predict.scoring import Scorer
 
@@ -169,19 +172,80 @@ class SceneWork:
         scorer = Scorer(self.model, self.settings.batch_size)
         bands = tuple(dict.fromkeys((*self.model.bands, *self.colours)))
         fill = dict.fromkeys(bands, 0.0) | dict(self.model.preprocess.statistics.mean)
-        reader = StripReader(self.scene, bands, self.plan.rows, fill)
+        reader = StripReader(
+            self.scene, bands, self.plan.rows, fill, self.needed(rows), self.colours
+        )
         for row in rows:
             if not per_row[row]:
-                parts.write(row, self.part(reader.blank(row), scorer))
-        for strip in reader.read_ahead(row for row in rows if per_row[row]):
-            parts.write(strip.row, self.part(strip, scorer))
-            done += int(per_row[strip.row])
+                parts.write(row, self.part(reader.blank(row), scorer)[0])
+        rows = [row for row in rows if per_row[row]]
+        for row, (part, suspicious) in self.parts(reader, rows, scorer):
+            scorer.note(suspicious)
+            parts.write(row, part)
+            done += int(per_row[row])
             if progress is not None:
                 progress(done, total)
         scorer.end()
 
-    def part(self, strip: Strip, scorer: "Scorer") -> ScenePart:
-        """Return the part of one row of windows."""
+    def parts(
+        self, reader: StripReader, rows: list[int], scorer: "Scorer"
+    ) -> "Iterator[tuple[int, tuple[ScenePart, Suspicious]]]":
+        """Yield the parts of rows in order; several are scored at once."""
+        import torch
+
+        num_streams = scorer.num_streams
+        found: dict[int, tuple[ScenePart, Suspicious]] = {}
+        ended: list[BaseException] = []
+
+        def strips() -> Iterator[Strip]:
+            try:
+                yield from reader.read_ahead(rows)
+            except BaseException as error:  # noqa: BLE001 - raised when what was read is done
+                ended.append(error)
+
+        def do(strip: Strip) -> None:
+            if num_streams > 1:
+                torch.set_num_threads(1)  # of what this thread calls
+            found[strip.row] = self.part(strip, scorer)
+
+        with threads_restored():
+            jobs = run_ahead(
+                strips(),
+                lambda strip: [lambda: do(strip)],
+                num_workers=num_streams,
+                ahead=num_streams,
+            )
+            for strip in jobs:
+                yield strip.row, found.pop(strip.row)
+        if ended:
+            raise ended[0]
+
+    def needed(self, rows: list[int]) -> NDArray[np.bool_] | None:
+        """Return where bands are needed, bool [rows of windows, pixels of a row]; None for all.
+
+        Args:
+            rows: Rows of windows that are to be predicted; those that overlap one count, too.
+        """
+        scene: Any = self.scene  # a map's tile is read like one
+        if not isinstance(scene, Scene):
+            return None
+        columns, tops = self.plan.columns, self.plan.rows.start
+        lefts = [columns.start(window) for window in range(columns.num_windows)]
+        edges = [(left, left + PATCH_PIXELS) for left in lefts]
+        needed = np.zeros((self.plan.rows.num_windows, columns.length), np.bool_)
+        most = self.settings.max_bad * PATCH_PIXELS**2
+        for row in range(len(needed)):
+            wanted = self.chosen.is_wanted[row]
+            is_near = any(abs(tops(row) - tops(other)) < PATCH_PIXELS for other in rows)
+            if not wanted.any() or not is_near:
+                continue
+            bad = count_bad(scene.classified(tops(row), PATCH_PIXELS), edges)
+            for window in np.flatnonzero(wanted & (bad <= most)):
+                needed[row, slice(*edges[window])] = True
+        return needed
+
+    def part(self, strip: Strip, scorer: "Scorer") -> "tuple[ScenePart, Suspicious]":
+        """Return the part of one row of windows, and what looks wrong there."""
         columns, num_labels = self.plan.columns, len(self.model.labels)
         lefts = [columns.start(window) for window in range(columns.num_windows)]
         edges = [(left, left + PATCH_PIXELS) for left in lefts]
@@ -191,9 +255,9 @@ class SceneWork:
         bad[is_outside] = no_data[is_outside] = np.nan
         used = np.flatnonzero(bad <= self.settings.max_bad)
         scores = np.full((len(lefts), num_labels), np.nan, np.float32)
-        scores[used] = scorer.score(strip.bands, [lefts[window] for window in used])
+        scores[used], suspicious = scorer.score(strip.bands, [lefts[window] for window in used])
         fresh = strip.mask[-strip.num_fresh :]
-        return ScenePart(
+        part = ScenePart(
             scores=scores,
             bad=bad.astype(np.float32),
             no_data=no_data.astype(np.float32),
@@ -202,6 +266,7 @@ class SceneWork:
             kinds=shrink_mask(fresh, self.factor),
             counts=np.bincount(fresh.ravel(), minlength=3),
         )
+        return part, suspicious
 
     def bad_of_cells(self, strip: Strip) -> NDArray[np.float32]:
         """Return the share of bad pixels of the cells in the fresh rows of a strip."""
@@ -281,6 +346,18 @@ class SceneWork:
             "num_masked": str(mosaic.num_masked_windows),
             "num_no_data": str(mosaic.num_no_data_windows),
         }
+
+
+@contextmanager
+def threads_restored() -> Iterator[None]:
+    """Leave torch's number of threads as it is."""
+    import torch
+
+    before = torch.get_num_threads()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _require_bands(model: "Classifier", scene: Scene) -> None:

@@ -39,8 +39,19 @@ class Scorer:
         self._suspicious = Suspicious()
         self._has_warned = False
 
-    def score(self, bands: Mapping[str, NDArray[Any]], lefts: Sequence[int]) -> NDArray[np.float32]:
-        """Return the scores of windows of one strip, float32 [B, K], 0 to 1.
+    @property
+    def num_streams(self) -> int:
+        """How many strips are scored best at once, each by one thread; 1 leaves threads alone.
+
+        Threads that share each layer wait for one another, busily, while others read.
+        """
+        in_torch = self._fast.engine in ("eager", "optimised", "compiled")
+        return torch.get_num_threads() if in_torch and self._fast.device.type == "cpu" else 1
+
+    def score(
+        self, bands: Mapping[str, NDArray[Any]], lefts: Sequence[int]
+    ) -> tuple[NDArray[np.float32], Suspicious]:
+        """Return the scores of windows of one strip, float32 [B, K], 0 to 1, and what looks wrong.
 
         Args:
             bands: Band -> [h, W] at native size, as high as a window; no NaN.
@@ -48,20 +59,26 @@ class Scorer:
 
         Raises:
             PixelValueError: If the strip holds values in another unit.
-
-        Warns:
-            SuspiciousInputWarning: Once, if most windows look wrong.
         """
         if lefts:
             check_units({name: bands[name][None] for name in self._fast.bands})
         scores = [np.empty((0, len(self._fast.labels)), np.float32)]
+        suspicious = Suspicious()
         for first in range(0, len(lefts), self._batch_size):
             batch = lefts[first : first + self._batch_size]
             tensors = cut_windows(bands, self._fast.bands.names, batch)
-            self._suspicious += count_suspicious(tensors)
-            self._warn(at_least=_LEAST_WINDOWS)
+            suspicious += count_suspicious(tensors)
             scores.append(self._fast.score_images(self._fast.preprocess(tensors)).values)
-        return np.concatenate(scores)
+        return np.concatenate(scores), suspicious
+
+    def note(self, suspicious: Suspicious) -> None:
+        """Count what looks wrong in a strip; strips are noted in order.
+
+        Warns:
+            SuspiciousInputWarning: Once, if most windows look wrong.
+        """
+        self._suspicious += suspicious
+        self._warn(at_least=_LEAST_WINDOWS)
 
     def end(self) -> None:
         """Warn if that has not been done for want of windows."""

@@ -1,11 +1,16 @@
 """A scene read from north to south in strips as high as a window.
 
-Rows that two strips share are read once. A thread reads the next strip while the last one is in
-use, so that reading and computing overlap.
+Rows that two strips share are read once. A thread reads the next strips while the last one is in
+use, so that reading and computing overlap: as many as a row of tiles of a product's files makes, so
+that there is something to compute while the next row of tiles is decoded.
+
+The scene classification is read first. Bands are needed only in windows that it leaves below the
+limit of bad pixels, and pixels elsewhere count as the classification has them.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -17,8 +22,13 @@ from reben.predict.windows import Axis
 from reben.scene.band_scene import Scene
 from reben.scene.grid import GRID_METRES
 from reben.scene.masks import NO_DATA
+from reben.scene.row_blocks import Runs
+from reben.scene.stored import runs_of
 from reben.spec.bands import PIXEL_METRES
 from reben.spec.patches import PATCH_PIXELS
+
+_AHEAD = 9
+"""Strips that may wait: a tile of 1024 rows makes as many."""
 
 
 @dataclass(frozen=True)
@@ -47,15 +57,26 @@ class StripReader:
         rows: Windows along the side from north to south.
         fill: Band -> the value that replaces values that are no measurement: masked, NaN, out of
             range. Such pixels count as `NO_DATA`, whichever band they are in.
+        needed: Where bands are needed, bool [rows of windows, pixels of a row]; by default
+            everywhere.
+        whole: Bands that are needed everywhere.
     """
 
     def __init__(
-        self, scene: Scene, bands: Sequence[str], rows: Axis, fill: Mapping[str, float]
+        self,
+        scene: Scene,
+        bands: Sequence[str],
+        rows: Axis,
+        fill: Mapping[str, float],
+        needed: NDArray[np.bool_] | None = None,
+        whole: Sequence[str] = (),
     ) -> None:
         self._scene = scene
         self._bands = tuple(bands)
         self._rows = rows
         self._fill = fill
+        self._needed = needed
+        self._whole = whole
         self._last: Strip | None = None
 
     def read(self, row: int) -> Strip:
@@ -83,7 +104,7 @@ class StripReader:
         def read(row: int) -> None:
             found[row] = self.read(row)
 
-        for row in run_ahead(rows, lambda row: [lambda: read(row)], num_workers=1, ahead=1):
+        for row in run_ahead(rows, lambda row: [lambda: read(row)], num_workers=1, ahead=_AHEAD):
             yield found.pop(row)
 
     def blank(self, row: int) -> Strip:
@@ -97,8 +118,29 @@ class StripReader:
         return Strip(row, bands, mask, num_fresh=min(PATCH_PIXELS, self._rows.start(row) - above))
 
     def _read(self, top: int, height: int) -> tuple[dict[str, NDArray[Any]], NDArray[np.uint8]]:
-        bands = self._scene.read(self._bands, top, height)
-        mask = self._scene.read_mask(top, height)
+        """Return rows of pixels; those of the same windows at once, as they need the same."""
+        if self._needed is None:
+            return self._filled(self._scene.read(self._bands, top, height), top, height, ())
+        starts = [self._rows.start(row) for row in range(self._rows.num_windows)]
+        edges = {edge for start in starts for edge in (start, start + PATCH_PIXELS)}
+        cuts = [top, *sorted(edge for edge in edges if top < edge < top + height), top + height]
+        found = []
+        for first, stop in pairwise(cuts):
+            touching = [start < stop and first < start + PATCH_PIXELS for start in starts]
+            runs = runs_of(np.any(self._needed[touching], axis=0))
+            part = [band for band in self._bands if band not in self._whole]
+            size = first, stop - first
+            bands = self._scene.read(self._bands, *size, dict.fromkeys(part, runs))
+            found.append(self._filled(bands, *size, (runs,)))
+        if len(found) == 1:
+            return found[0]
+        joined = {name: np.concatenate([bands[name] for bands, _ in found]) for name in self._bands}
+        return joined, np.concatenate([mask for _, mask in found])
+
+    def _filled(
+        self, bands: dict[str, NDArray[Any]], top: int, height: int, needed: tuple[Runs, ...]
+    ) -> tuple[dict[str, NDArray[Any]], NDArray[np.uint8]]:
+        mask = self._scene.read_mask(top, height, *needed)
         for name in self._bands:
             bad = bad_pixels(name, bands[name])
             if bad is not None:

@@ -22,6 +22,7 @@ from reben.scene.masks import GOOD, NO_DATA
 from reben.scene.offset import facts_of_scaling
 from reben.scene.plausible import bands_to_look_at, check_offset
 from reben.scene.radar.warped import Sentinel1
+from reben.scene.row_blocks import Runs
 from reben.scene.sources import BandSources
 from reben.scene.stored import SAMPLED_PLACES, StoredNumbers
 from reben.spec.bands import PIXEL_METRES, sensor
@@ -164,13 +165,21 @@ class Scene:
             part._backscatter = self._backscatter.cut(top, left, width)
         return part
 
-    def read(self, bands: Sequence[str], top: int, height: int) -> dict[str, NDArray[Any]]:
+    def read(
+        self,
+        bands: Sequence[str],
+        top: int,
+        height: int,
+        needed: Mapping[str, Runs] | None = None,
+    ) -> dict[str, NDArray[Any]]:
         """Return a strip of full width.
 
         Args:
             bands: Names of the bands.
             top: First row of the 10 m grid; a multiple of 6.
             height: Rows of the 10 m grid; a multiple of 6.
+            needed: Optical band -> runs of columns of the 10 m grid that are needed of it, by
+                default all. Tiles of files without one of these are not decoded, and are 0.
 
         Returns:
             Band -> pixels at native size, [height * 10 / pixel metres, width * 10 / pixel metres].
@@ -191,15 +200,35 @@ class Scene:
         radar = [band for band in bands if band not in optical]
         with raster_environment(cache=True):
             with ThreadPoolExecutor(_READERS) as pool:
-                done = {band: pool.submit(self._read_band, band, top, height) for band in optical}
+                done = {
+                    band: pool.submit(self._read_band, band, top, height, (needed or {}).get(band))
+                    for band in optical
+                }
                 # Warping is not for threads: rasterio changes the process's warnings meanwhile.
                 strips = self._read_backscatter(radar, top, height)
             strips |= {band: future.result() for band, future in done.items()}
         self._tell_finer()
         return {band: strips[band] for band in bands}
 
-    def read_mask(self, top: int, height: int) -> NDArray[np.uint8]:
+    def classified(self, top: int, height: int) -> NDArray[np.uint8]:
+        """Return what `read_mask` does as far as the scene classification tells.
+
+        What is bad there is so for `read_mask`.
+        """
+        self._check_rows(top, height)
+        if not self._is_optical:
+            return np.full((height, self.grid.width), GOOD, np.uint8)
+        with raster_environment(cache=True):
+            return self._stored.classified(top, height)
+
+    def read_mask(self, top: int, height: int, needed: Runs | None = None) -> NDArray[np.uint8]:
         """Return what each pixel of a strip is, [height, width] at 10 m; see also `for_bands`.
+
+        Args:
+            top: First row of the 10 m grid; a multiple of 6.
+            height: Rows of the 10 m grid; a multiple of 6.
+            needed: Runs of columns in which single bands count; by default all. Elsewhere pixels
+                are what the classification says, or without data where every band is 0.
 
         Returns:
             0 for good pixels. 1 for no data: every Sentinel-2 band is 0 there, the scene
@@ -213,7 +242,7 @@ class Scene:
         mask = np.full((height, self.grid.width), GOOD, np.uint8)
         with raster_environment(cache=True):
             if self._is_optical:
-                mask = self._stored.mask(self._sentinel2, self._in_use, top, height)
+                mask = self._stored.mask(self._sentinel2, self._in_use, top, height, needed)
             for band in self._radar:
                 assert self._backscatter is not None  # noqa: S101 - an invariant
                 mask[~self._backscatter.read(band, top, height)[1]] = NO_DATA
@@ -270,8 +299,8 @@ class Scene:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _read_band(self, band: str, top: int, height: int) -> NDArray[Any]:
-        stored = self._finer.to_native(band, self._stored.read(band, top, height))
+    def _read_band(self, band: str, top: int, height: int, needed: Runs | None) -> NDArray[Any]:
+        stored = self._finer.to_native(band, self._stored.read(band, top, height, needed))
         return self._found.scaling[band].apply(stored, self._found.sources[band].name)
 
     def _begin_with_whole_pixels(self) -> None:

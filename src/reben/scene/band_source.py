@@ -1,10 +1,10 @@
 """A band of a scene in a raster file.
 
 A raster file is a GeoTIFF or JPEG 2000 file: local, in a zip, or on the web. Files are read in
-whole rows of tiles, because a JPEG 2000 tile can only be decoded as a whole: a product's 10 m band
-has tiles of 1024 x 1024 pixels, and strips of 120 rows would decode each of them nine times. Only
-the tile rows of the last strip are cached, so the memory of a band is that of one tile row and a
-strip: 25 MB for a 10 m band of 10,980 pixels.
+whole tiles, because a JPEG 2000 tile can only be decoded as a whole: a product's 10 m band has
+tiles of 1024 x 1024 pixels, and strips of 120 rows would decode each of them nine times. Only the
+tiles that the last strip needed are kept, so the memory of a band is that of one tile row at most:
+22 MB for a 10 m band of 10,980 pixels.
 """
 
 import os
@@ -24,17 +24,18 @@ from reben.scene.offset import (
     ScaleStatement,
     statement_of_scale,
 )
-from reben.scene.row_blocks import Columns, RowBlocks, rows_of_block
+from reben.scene.row_blocks import RowBlocks, Runs, num_bytes, rows_of_block
 from reben.scene.sources import Placement, Size, Transform
 from reben.support.bounds import (
     check_file,
 )
 from reben.support.extras import optional
 
-# GDAL decodes the tiles of a row at once and keeps them here until they are copied: 23 MB for a
-# 10 m band of a product, for each of the bands that are read at the same time. With 64 MB it had to
-# decode some again (measured: 57 s instead of 36 s of computing for three rows of all bands).
-_CACHE_BYTES = 160 * 2**20
+# GDAL keeps tiles here until they are copied: those of one reading of each of four threads. Of
+# files on the web a row of tiles is read at once, in few requests: 23 MB of a 10 m band.
+_CACHE_BYTES = 96 * 2**20
+_BYTES_AT_ONCE = 8 * 2**20
+_WEB = ("/vsicurl", "/vsis3", "/vsigs", "/vsiaz")
 _SMALL_PIXELS = 2_000_000
 _OPTIONS = {
     "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",  # no listing of web folders, no side files
@@ -106,7 +107,17 @@ class BandFile:
         except ProductError:
             self._dataset.close()
             raise
-        self._blocks = RowBlocks(self._rows_of_block, self._read_block, self._lock)
+        shape, tile = self._dataset.shape, self._dataset.block_shapes[index - 1]
+        kind = self._dataset.dtypes[index - 1]
+        most = max(1, _BYTES_AT_ONCE // (tile[0] * tile[1] * num_bytes(kind)))
+        self._blocks = RowBlocks(
+            shape,
+            kind,
+            (self._rows_of_block, tile[1]),
+            self._read_block,
+            self._lock,
+            None if path.startswith(_WEB) else most,
+        )
         self.placement = self._placement(expected)
         flags = {flag.name for flag in self._dataset.mask_flag_enums[index - 1]}
         self._is_masked = "per_dataset" in flags  # by a mask or a transparent band beside it
@@ -146,10 +157,14 @@ class BandFile:
         return bool(self._dataset.gcps[0])
 
     def read_rows(
-        self, top: int, height: int, columns: tuple[int, int] | None = None
+        self,
+        top: int,
+        height: int,
+        columns: tuple[int, int] | None = None,
+        needed: Runs | None = None,
     ) -> NDArray[Any]:
-        """Return rows ``top`` to ``top + height``, [height, width], as stored and read-only."""
-        return self._blocks.rows(top, height, columns)
+        """Return rows ``top`` to ``top + height``, [height, width], as stored."""
+        return self._blocks.rows(top, height, columns, needed)
 
     def read_small(self, size: Size, shape: Size) -> NDArray[Any] | None:
         """Return the upper left ``size`` pixels as ``shape``, if small or from overviews."""
@@ -189,12 +204,12 @@ class BandFile:
             )
         return placement
 
-    def _read_block(self, block: int, columns: Columns) -> NDArray[Any]:
+    def _read_block(self, block: int, columns: tuple[int, int]) -> NDArray[Any]:
         from rasterio.windows import Window
 
         top = block * self._rows_of_block
         height = min(self._rows_of_block, self._dataset.height - top)
-        left, stop = columns or (0, self._dataset.width)
+        left, stop = columns
         window = Window(left, top, stop - left, height)
         with raster_environment(), self._said(f"in rows {top} to {top + height}"):
             rows: NDArray[Any] = self._dataset.read(
@@ -231,7 +246,7 @@ def _open(path: str, name: str) -> Any:  # noqa: ANN401 - rasterio has no types
             except raster_errors() as error:
                 errors.append(_reason(error, path, name))
     cure = "It should be a GeoTIFF or JPEG 2000 file."
-    if path.startswith(("/vsicurl", "/vsis3", "/vsigs", "/vsiaz")):
+    if path.startswith(_WEB):
         cure += " Check the address and the connection, and that you may read it."
     raise ProductError(f"Cannot open {name}: {errors[0]}. {cure}")
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from reben.scene.band_names import CLASSIFICATION
 from reben.scene.offset import OffsetAndScale, ScaleStatement, decide, log_unused
+from reben.scene.row_blocks import Runs
 from reben.spec.bands import S2_FULL
 
 Transform = tuple[float, float, float, float, float, float]
@@ -65,7 +66,11 @@ class BandSource(Protocol):
         """Texts of its metadata: units, descriptions, tags."""
 
     def read_rows(
-        self, top: int, height: int, columns: tuple[int, int] | None = None
+        self,
+        top: int,
+        height: int,
+        columns: tuple[int, int] | None = None,
+        needed: Runs | None = None,
     ) -> NDArray[Any]:
         """Return rows ``top`` to ``top + height`` as stored, [height, width].
 
@@ -73,6 +78,7 @@ class BandSource(Protocol):
             top: The first row.
             height: How many.
             columns: The first column and the one behind the last; by default all.
+            needed: Which of these, counted from the first, are of use; others may be 0.
         """
 
     def read_small(self, size: Size, shape: Size) -> NDArray[Any] | None:

@@ -14,6 +14,7 @@ from reben.scene.band_names import CLASSIFICATION, native_metres
 from reben.scene.band_source import raster_environment
 from reben.scene.grid import GRID_METRES, GRID_MULTIPLE, Grid
 from reben.scene.masks import GOOD, NO_DATA, OBSCURED, bad_numbers, mask_of
+from reben.scene.row_blocks import Runs
 from reben.scene.sources import BandSources
 
 _SAMPLED_PIXELS = 1_000_000
@@ -67,18 +68,25 @@ class StoredNumbers:
         tops = [int(self.grid.height * share) for share in places]
         return [(top - top % GRID_MULTIPLE, GRID_MULTIPLE) for top in tops]
 
-    def _raw(self, band: str, top: int, height: int) -> NDArray[Any]:
+    def _raw(self, band: str, top: int, height: int, needed: Runs | None = None) -> NDArray[Any]:
         metres = self.alignment.pixel_metres[band]
         row, column = self.first or (0, 0)
+        runs = needed and [
+            (a * GRID_METRES // metres, -(-b * GRID_METRES // metres)) for a, b in needed
+        ]
         return self.found.sources[band].read_rows(
             (row + top) * GRID_METRES // metres,
             height * GRID_METRES // metres,
             (column * GRID_METRES // metres, (column + self.grid.width) * GRID_METRES // metres),
+            runs,
         )
 
-    def read(self, band: str, top: int, height: int) -> NDArray[Any]:
-        """Return a strip of a band at the size of its stored pixels, as `known` returns it."""
-        return self.known(band, self._raw(band, top, height))
+    def read(self, band: str, top: int, height: int, needed: Runs | None = None) -> NDArray[Any]:
+        """Return a strip of a band at the size of its stored pixels, as `known` returns it.
+
+        Outside of the runs of columns that are needed, by default all, it may be 0.
+        """
+        return self.known(band, self._raw(band, top, height, needed))
 
     def known(self, band: str, stored: NDArray[Any]) -> NDArray[Any]:
         """Return stored numbers with 0 for those that are no measurement."""
@@ -94,8 +102,20 @@ class StoredNumbers:
         nodata = self.found.no_data if source.nodata is None else source.nodata
         return bad_numbers(stored, nodata, self.found.scaling[band], source.name)
 
+    def classified(self, top: int, height: int) -> NDArray[np.uint8]:
+        """Return what each pixel of a strip is by the scene classification alone."""
+        if CLASSIFICATION not in self.found.sources:
+            return np.full((height, self.grid.width), GOOD, np.uint8)
+        classes = self.read(CLASSIFICATION, top, height)
+        return self.expanded(CLASSIFICATION, mask_of(classes, self.found.name))
+
     def mask(
-        self, bands: Iterable[str], in_use: Iterable[str], top: int, height: int
+        self,
+        bands: Iterable[str],
+        in_use: Iterable[str],
+        top: int,
+        height: int,
+        needed: Runs | None = None,
     ) -> NDArray[np.uint8]:
         """Return what each pixel of a strip is, [height, width] at 10 m; see `reben.scene.masks`.
 
@@ -104,31 +124,35 @@ class StoredNumbers:
             in_use: Those whose own defects count.
             top: First row of the 10 m grid.
             height: Rows of the 10 m grid.
+            needed: Where they count, as runs of columns; by default everywhere.
         """
-        mask = np.full((height, self.grid.width), GOOD, np.uint8)
-        if CLASSIFICATION in self.found.sources:
-            classes = self.read(CLASSIFICATION, top, height)
-            mask = mask_of(self.expanded(CLASSIFICATION, classes), self.found.name)
-        bad = self._unmeasured(bands, top, height)
-        for band in in_use:
-            saturated, missing = self._defects(band, top, height)
+        mask = self.classified(top, height)
+        runs = [(0, self.grid.width)] if needed is None else needed
+        used = sorted(in_use, key=native_metres) if runs else []
+        empty = self._unmeasured(mask != NO_DATA, bands, used, top, runs)
+        inside = np.zeros(self.grid.width, np.bool_)
+        for start, stop in runs:
+            inside[start:stop] = True
+        for band in used:
+            saturated, missing = self._defects(band, top, height, runs)
             if saturated is not None:
-                mask[self.expanded(band, saturated)] = OBSCURED
+                mask[self.expanded(band, saturated) & inside] = OBSCURED
             if missing is not None:
-                bad |= self.expanded(band, missing)
-        mask[bad] = NO_DATA
+                empty |= self.expanded(band, missing) & inside
+        mask[empty] = NO_DATA
         return mask
 
     def _defects(
-        self, band: str, top: int, height: int
+        self, band: str, top: int, height: int, needed: Runs
     ) -> tuple[NDArray[np.bool_] | None, NDArray[np.bool_] | None]:
         """Return where a band is saturated, and where it alone has no data; None for nowhere."""
-        stored = self._raw(band, top, height)
+        stored = self._raw(band, top, height, needed)
         numbers = np.ma.getdata(stored)
         wrong = [self._bad(band, stored)]
         zero = numbers == 0
         # Where an offset is still to come, no dark pixel is 0; and no band is 0 all over a strip.
-        if self.found.scaling[band].offset or zero.all():
+        offset = self.found.scaling[band].offset
+        if offset or (zero.all() and not np.ma.getdata(self._raw(band, top, height)).any()):
             wrong.append(zero)
         saturated = None
         if numbers.max(initial=0) >= min(self.found.saturated, *WRAPPED):
@@ -142,13 +166,33 @@ class StoredNumbers:
         factor = self.alignment.pixel_metres[band] // GRID_METRES
         return pixels if factor == 1 else pixels.repeat(factor, axis=0).repeat(factor, axis=1)
 
-    def _unmeasured(self, bands: Iterable[str], top: int, height: int) -> NDArray[np.bool_]:
-        """Return where none of some bands has data in a strip, at 10 m."""
-        # Mostly the first band has data everywhere, and no other one need be read.
-        empty = np.ones((height, self.grid.width), np.bool_)
-        for band in sorted(bands, key=native_metres):
-            stored = self.read(band, top, height)
-            empty &= self.expanded(band, stored == 0)
+    def _unmeasured(
+        self,
+        empty: NDArray[np.bool_],
+        bands: Iterable[str],
+        used: Sequence[str],
+        top: int,
+        needed: Runs,
+    ) -> NDArray[np.bool_]:
+        """Return which pixels of some of a strip, [height, width], none of the bands measured."""
+        # What is decoded anyway, then what is decoded quickest: mostly a pixel of 60 m is enough.
+        empty = empty.copy()
+        others = sorted(bands, key=native_metres, reverse=True)
+        for band, known in [*((band, needed) for band in used), *((band, None) for band in others)]:
+            where = runs_of(np.any(empty, axis=0)) if known is None else known
             if not empty.any():
                 break
+            stored = self.read(band, top, len(empty), where)
+            empty &= self.expanded(band, stored == 0)
         return empty
+
+
+def runs_of(is_needed: NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """Return the first and last place of each run that is true, the last one excluded.
+
+    Example:
+        >>> runs_of(np.array([True, True, False, True]))
+        [(0, 2), (3, 4)]
+    """
+    edges = np.flatnonzero(np.diff(is_needed, prepend=False, append=False))
+    return [(int(start), int(stop)) for start, stop in edges.reshape(-1, 2)]

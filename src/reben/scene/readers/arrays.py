@@ -21,6 +21,7 @@ from reben.scene.offset import (
     statements_in,
 )
 from reben.scene.readers.array_place import axes_of, crs_of, north_up, transform_of
+from reben.scene.row_blocks import Runs
 from reben.scene.sources import BandSources, Placement, Size
 from reben.spec.band_names import band_described, metres_named, nativeness
 from reben.spec.bands import S2_FULL
@@ -93,7 +94,11 @@ class BandArray:
         }
 
     def read_rows(
-        self, top: int, height: int, columns: tuple[int, int] | None = None
+        self,
+        top: int,
+        height: int,
+        columns: tuple[int, int] | None = None,
+        needed: Runs | None = None,
     ) -> NDArray[Any]:
         """Return rows ``top`` to ``top + height``, [height, width], as stored."""
         return np.asarray(self._array[top : top + height, slice(*(columns or (None, None)))])

@@ -30,7 +30,7 @@ from reben.scene.readers.arrays import BandArray
 from reben.scene.readers.safe_files import refuse_level_1c
 from reben.scene.readers.stac import Item
 from reben.scene.readers.zarr_store import MARKS, SCHEMES, SIGNED, ZarrStore, mapping_of, said
-from reben.scene.row_blocks import Columns, RowBlocks, rows_of_block
+from reben.scene.row_blocks import RowBlocks, Runs, rows_of_block
 from reben.scene.sources import BandSources, closed_on_error
 from reben.spec.band_names import CLASSIFICATION, RASTER_ENDINGS, native_metres
 from reben.spec.bands import S2_FULL
@@ -130,23 +130,30 @@ class ZarrBand(BandArray):
         super().__init__(template, name, crs)
         if not (self._array.y.equals(template.y) and self._array.x.equals(template.x)):
             raise GridError(f"{name} is not north-up, as every product of EOPF is.")
-        self._blocks = RowBlocks(self._step, self._read_block, threading.Lock())
+        tile = self._step, array.chunks[1]
+        self._blocks = RowBlocks(
+            array.shape, array.dtype.str, tile, self._read_block, threading.Lock()
+        )
 
     def read_rows(
-        self, top: int, height: int, columns: tuple[int, int] | None = None
+        self,
+        top: int,
+        height: int,
+        columns: tuple[int, int] | None = None,
+        needed: Runs | None = None,
     ) -> NDArray[Any]:
-        """Return rows ``top`` to ``top + height``, [height, width], as stored and read-only."""
-        return self._blocks.rows(top, height, columns)
+        """Return rows ``top`` to ``top + height``, [height, width], as stored."""
+        return self._blocks.rows(top, height, columns, needed)
 
     def close(self) -> None:
         """Forget its rows and close the store, which all bands share."""
         self._blocks.forget()
         self._store.close()
 
-    def _read_block(self, block: int, columns: Columns) -> NDArray[Any]:
+    def _read_block(self, block: int, columns: tuple[int, int]) -> NDArray[Any]:
         top = block * self._step
         with said(f"{self.name} cannot be read in rows {top} to {top + self._step}"):
-            return np.asarray(self._zarr[top : top + self._step, slice(*(columns or (None, None)))])
+            return np.asarray(self._zarr[top : top + self._step, slice(*columns)])
 
 
 def _path_of(band: str) -> str:

@@ -13,6 +13,7 @@ from reben.errors import cut
 from reben.scene.band_names import CLASSIFICATION, native_metres
 from reben.scene.masks import bad_numbers
 from reben.scene.offset import OffsetAndScale, ScaleStatement
+from reben.scene.row_blocks import Runs
 from reben.scene.sources import BandSource, BandSources, Placement, Size
 from reben.scene.warping.strips import Warp
 from reben.scene.warping.target import COARSE, require_fine, utm_edges
@@ -64,7 +65,11 @@ class ReprojectedBand:
         return self._source.words
 
     def read_rows(
-        self, top: int, height: int, columns: tuple[int, int] | None = None
+        self,
+        top: int,
+        height: int,
+        columns: tuple[int, int] | None = None,
+        needed: Runs | None = None,
     ) -> NDArray[Any]:
         """Return rows [height, width]; masked where there are no data."""
         wanted = (top, height, columns)
