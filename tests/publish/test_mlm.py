@@ -13,7 +13,7 @@ from reben.errors import ConfigError, MissingExtraError, ModelFolderError, Outpu
 from reben.learn.evaluate import measure
 from reben.model.classifier import Classifier
 from reben.model.config import ModelConfig
-from reben.publish.mlm import add_file, mlm_item, write_mlm
+from reben.publish.mlm import add_file, write_mlm
 from reben.spec.bands import ALL, S1, S2, BandSet
 from reben.spec.labels import COLOURS, LABELS
 from reben.spec.statistics import published_statistics
@@ -46,6 +46,10 @@ def item_of(folder):
     return json.loads((folder / "mlm.json").read_text(encoding="utf-8"))
 
 
+def written(folder, model, **about):
+    return item_of(write_mlm(folder, model, **about).parent)
+
+
 def change(folder, edit):
     item = item_of(folder)
     edit(item)
@@ -61,9 +65,9 @@ def test_what_is_written_is_valid(tmp_path, bands):
 def test_stac_model_writes_the_same(described):
     from stac_model.schema import MLModelProperties
 
-    written = {k: v for k, v in item_of(described[1])["properties"].items() if k[:4] == "mlm:"}
-    parsed = MLModelProperties.model_validate(written)
-    assert json.loads(parsed.model_dump_json(by_alias=True)) == written
+    fields = {k: v for k, v in item_of(described[1])["properties"].items() if k[:4] == "mlm:"}
+    parsed = MLModelProperties.model_validate(fields)
+    assert json.loads(parsed.model_dump_json(by_alias=True)) == fields
 
 
 def test_pystac_reads_it_and_finds_the_files(described):
@@ -90,9 +94,9 @@ def test_bands_have_their_wavelengths_and_polarisations(described):
     assert item["assets"]["weights"]["bands"] == item["properties"]["bands"]
 
 
-def test_the_input_says_order_shape_and_scaling():
+def test_the_input_says_order_shape_and_scaling(tmp_path):
     model = Classifier("test_resnet", "B11,VV,B03", upsampling="bicubic", image_size=128)
-    item = mlm_item(model, name="name", files={}, licence="mit")
+    item = written(tmp_path, model, licence="mit")
     (entry,) = item["properties"]["mlm:input"]
     figures = published_statistics(128, "bicubic")
     assert entry["bands"] == ["B11", "VV", "B03"]
@@ -118,16 +122,16 @@ def test_the_output_says_labels_colours_and_sigmoid(described):
     assert properties["mlm:hyperparameters"]["thresholds"] == [0.5] * 19
 
 
-def test_rates_of_dropout_which_a_training_may_not_have_had_are_not_told():
+def test_rates_of_dropout_which_a_training_may_not_have_had_are_not_told(tmp_path):
     model = Classifier("test_resnet", "s1", drop_rate=0.3)
-    item = mlm_item(model, name="n", files={}, licence="mit")
+    item = written(tmp_path, model, licence="mit")
     assert not [name for name in item["properties"]["mlm:hyperparameters"] if "drop" in name]
 
 
-def test_the_temperature_of_a_calibrated_model_is_said():
+def test_the_temperature_of_a_calibrated_model_is_said(tmp_path):
     model = Classifier("test_resnet", "s1")
     model.config = ModelConfig.from_dict({**model.config.to_dict(), "temperature": 1.5})
-    output = mlm_item(model, name="n", files={}, licence="mit")["properties"]["mlm:output"][0]
+    output = written(tmp_path, model, licence="mit")["properties"]["mlm:output"][0]
     assert output["post_processing_function"]["expression"] == "torch.sigmoid(logits / 1.5)"
 
 
@@ -186,9 +190,7 @@ def test_own_data_have_their_own_place_time_and_link(tmp_path):
 def test_names_that_the_extension_does_not_allow_are_cleaned(tmp_path):
     model = Classifier("test_resnet", "s1")
     for name in ("18 (ours)", "é", "résumé/x", "a"):
-        item = mlm_item(model, name=name, files={}, licence="mit")
-        assert item["id"] == name
-        (tmp_path / "mlm.json").write_text(json.dumps(item))
+        assert written(tmp_path, model, name=name, licence="mit")["id"] == name
         assert not [fault for fault in check_mlm(tmp_path) if "mlm:name" in fault]
 
 
@@ -395,14 +397,14 @@ def test_without_the_extra_an_item_is_written_and_the_rest_checked(folder, monke
         ({"licence": "mit", "license": "mit"}, "two spellings of one setting"),
     ],
 )
-def test_one_licence_is_needed_in_either_spelling(settings, message):
+def test_one_licence_is_needed_in_either_spelling(settings, message, tmp_path):
     model = Classifier("test_resnet", "s1")
-    assert mlm_item(model, name="n", files={}, license="mit")["properties"]["license"] == "mit"
+    assert written(tmp_path, model, license="mit")["properties"]["license"] == "mit"
     with pytest.raises(ConfigError, match=message):
-        mlm_item(model, name="n", files={}, **settings)
+        write_mlm(tmp_path, model, **settings)
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path):
-    model = Classifier("test_resnet", "s1")
+    write_mlm(tmp_path, Classifier("test_resnet", "s1"), licence="mit")
     with pytest.raises(OutputError, match=r"Could not read .*gone\.bin"):
-        mlm_item(model, name="n", files={"gone.bin": tmp_path / "gone.bin"}, licence="mit")
+        add_file(tmp_path, "gone.bin")

@@ -104,7 +104,12 @@ def patches(value: int) -> Markdown:
         >>> print(patches(1), patches(2400), sep="; ")
         1 patch; 2,400 patches
     """
-    return Markdown(f"{thousands(value)} {'patch' if value == 1 else 'patches'}")
+    return Markdown(f"{thousands(value)} {plural(value, 'patch', 'patches')}")
+
+
+def plural(count: int, one: str, many: str | None = None) -> str:
+    """Return the word for so many of ``one``; by default with an s if they are several."""
+    return one if count == 1 else many or f"{one}s"
 
 
 def python(text: str) -> Markdown:

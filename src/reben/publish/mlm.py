@@ -5,7 +5,6 @@ input bands, their order and scaling, the outputs, and the files that hold the w
 """
 
 import json
-from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,8 +16,9 @@ from reben.publish.cards.front_matter import one_licence
 from reben.publish.mlm_check import check_mlm
 from reben.publish.mlm_fields import (
     ASSETS,
-    CARD_FILE,
+    MLM_CURE,
     MLM_FILE,
+    ItemFacts,
     asset_fields,
     item_fields,
 )
@@ -28,46 +28,7 @@ from reben.support.json_files import read_json
 if TYPE_CHECKING:
     from reben.model.classifier import Classifier
 
-__all__ = ["CARD_FILE", "MLM_FILE", "add_file", "check_mlm", "mlm_item", "write_mlm"]
-
-
-def mlm_item(  # noqa: PLR0913 - all after the first are named
-    model: "Classifier",
-    *,
-    name: str,
-    files: Mapping[str, Path],
-    report: Report | None = None,
-    licence: str | None = None,
-    num_train: int | None = None,
-    made_up: bool = False,
-    license: str | None = None,
-    data: DataIdentity | None = None,
-) -> dict[str, Any]:
-    """Return a model as a STAC item, in plain JSON values.
-
-    Args:
-        model: The model.
-        name: Its name, which becomes the id of the item.
-        files: Names within the folder of the item -> the files, which are hashed. The weights are
-            among them.
-        report: Results of the model, if known.
-        licence: Licence of the weights, by its identifier on the Hub.
-        num_train: Number of training patches, if known.
-        made_up: Whether these are synthetic; such an item has no place on Earth.
-        license: American spelling of ``licence``; one of the two is required.
-        data: Which data set these are of, if that is recorded.
-    """
-    return item_fields(
-        model.config,
-        files,
-        report,
-        name=name,
-        licence=one_licence(licence, license),
-        num_train=num_train,
-        data=DataIdentity("synthetic") if made_up and data is None else data,
-        num_parameters=sum(weight.numel() for weight in model.parameters()),
-        torch_version=version("torch"),
-    )
+__all__ = ["MLM_FILE", "add_file", "check_mlm", "write_mlm"]
 
 
 def write_mlm(  # noqa: PLR0913 - all after the second are named
@@ -100,15 +61,18 @@ def write_mlm(  # noqa: PLR0913 - all after the second are named
         OutputError: If a file cannot be read, or ``mlm.json`` cannot be written.
     """
     folder = Path(folder)
-    item = mlm_item(
-        model,
-        name=name or folder.absolute().name,
-        files={file: folder / file for file in ASSETS if (folder / file).is_file()},
-        report=report,
-        licence=one_licence(licence, license),
-        num_train=num_train,
-        made_up=made_up,
-        data=data,
+    item = item_fields(
+        model.config,
+        {file: folder / file for file in ASSETS if (folder / file).is_file()},
+        report,
+        ItemFacts(
+            name=name or folder.absolute().name,
+            licence=one_licence(licence, license),
+            num_train=num_train,
+            data=DataIdentity("synthetic") if made_up and data is None else data,
+            num_parameters=sum(weight.numel() for weight in model.parameters()),
+            torch_version=version("torch"),
+        ),
     )
     write_text(folder / MLM_FILE, _json(item))
     return folder / MLM_FILE
@@ -121,19 +85,19 @@ def add_file(folder: str | Path, file: str) -> Path:
         folder: The folder that holds ``mlm.json``.
         file: Name of the file in it, for example ``model.onnx``.
     """
-    path, cure = Path(folder) / MLM_FILE, "Write it again with write_mlm."
-    item = read_json(path, dict[str, Any], ModelFolderError, cure)
+    path = Path(folder) / MLM_FILE
+    item = read_json(path, dict[str, Any], ModelFolderError, MLM_CURE)
     try:
         key, asset = asset_fields(file, path.parent / file, item["properties"]["bands"])
         item["assets"][key] = asset
     except (KeyError, TypeError) as error:
         raise ModelFolderError(
             f"{path} is not a STAC item that {file} can be added to: {type(error).__name__} "
-            f"{error}. {cure}"
+            f"{error}. {MLM_CURE}"
         ) from error
     write_text(path, _json(item))
     return path
 
 
-def _json(item: Mapping[str, Any]) -> str:
+def _json(item: dict[str, Any]) -> str:
     return json.dumps(item, indent=2, ensure_ascii=False) + "\n"

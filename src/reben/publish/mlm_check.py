@@ -17,7 +17,7 @@ from reben.model.config import ModelConfig
 from reben.model.folder import CONFIG_FILE
 from reben.model.weights import WEIGHTS_FILE
 from reben.publish.checks.differences import differences
-from reben.publish.mlm_fields import ASSETS, MLM_FILE, ONNX_FILE, item_fields
+from reben.publish.mlm_fields import ASSETS, MLM_CURE, MLM_FILE, ONNX_FILE, ItemFacts, item_fields
 from reben.support.extras import optional
 from reben.support.json_files import check_values, read_json
 
@@ -46,7 +46,7 @@ def check_mlm(path: str | Path, *, schema: bool | None = None) -> tuple[str, ...
     path = Path(path)
     path = path / MLM_FILE if path.is_dir() else path
     try:
-        item = read_json(path, dict[str, Any], ModelFolderError, "Write it again with write_mlm.")
+        item = read_json(path, dict[str, Any], ModelFolderError, MLM_CURE)
     except ModelFolderError as error:
         return (str(error),)
     problems = [] if schema is False else _against_schemas(item, demanded=schema is True)
@@ -81,7 +81,7 @@ def _build_again(item: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     values = read_json(
         folder / CONFIG_FILE, dict[str, Any], ModelFolderError, "Save the model again."
     )
-    properties = item["properties"]
+    properties, data = item["properties"], item["properties"]["reben:data"]
     measured = "reben:metrics" in properties and (folder / REPORT_FILE).is_file()
     keys = {ASSETS[name].key for name in (WEIGHTS_FILE, ONNX_FILE)} | item["assets"].keys()
     files = {name: folder / name for name, asset in ASSETS.items() if asset.key in keys}
@@ -89,19 +89,17 @@ def _build_again(item: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         ModelConfig.from_dict(values),
         {name: file for name, file in files.items() if file.is_file()},
         Report.load(folder / REPORT_FILE) if measured else None,
-        name=item["id"],
-        licence=properties["license"],
-        num_train=properties["mlm:hyperparameters"].get("num_train"),
-        data=_data(properties["reben:data"]),
-        num_parameters=properties["mlm:total_parameters"],
-        torch_version=properties["mlm:framework_version"],
+        ItemFacts(
+            name=item["id"],
+            licence=properties["license"],
+            num_train=properties["mlm:hyperparameters"].get("num_train"),
+            data=data
+            if data is None
+            else check_values(data, DataIdentity, f"reben:data in {MLM_FILE}", CardError, MLM_CURE),
+            num_parameters=properties["mlm:total_parameters"],
+            torch_version=properties["mlm:framework_version"],
+        ),
     )
-
-
-def _data(values: Mapping[str, Any] | None) -> DataIdentity | None:
-    cure = "Write it again with write_mlm."
-    name = f"reben:data in {MLM_FILE}"
-    return None if values is None else check_values(values, DataIdentity, name, CardError, cure)
 
 
 def _check_assets(assets: Mapping[str, Any], folder: Path) -> Iterator[str]:

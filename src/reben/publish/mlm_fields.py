@@ -7,7 +7,7 @@ them. Equal input gives an equal item, so an item can be checked by building it 
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -19,18 +19,13 @@ from reben.model.config import ModelConfig
 from reben.model.folder import CONFIG_FILE
 from reben.model.weights import WEIGHTS_FILE
 from reben.publish.cards.example import PICTURE_FILE
-from reben.spec.bands import (
-    BANDS,
-    PIXEL_METRES,
-    RADAR_BAND,
-    RADAR_GIGAHERTZ,
-    Sensor,
-)
+from reben.spec.bands import BANDS, PIXEL_METRES, RADAR_BAND, RADAR_GIGAHERTZ, Sensor
 from reben.spec.labels import COLOURS
 from reben.spec.statistics import Upsampling
 from reben.support.plain_json import to_plain
 
 MLM_FILE = "mlm.json"
+MLM_CURE = "Write it again with write_mlm."
 CARD_FILE = "README.md"
 ONNX_FILE = "model.onnx"
 STAC_VERSION = "1.1.0"
@@ -38,19 +33,16 @@ MLM = "https://stac-extensions.github.io/mlm/v1.6.0/schema.json"
 EO = "https://stac-extensions.github.io/eo/v2.0.0/schema.json"
 SAR = "https://stac-extensions.github.io/sar/v1.3.2/schema.json"
 FILE = "https://stac-extensions.github.io/file/v2.1.0/schema.json"
-_SHA256 = "1220"  # the prefix of its multihash
 _INSTRUMENTS: Mapping[Sensor, str] = {"Sentinel-1": "c-sar", "Sentinel-2": "msi"}
 _LINKS = (
     ("about", "https://zenodo.org/records/10891137", "The data set, BigEarthNet v2.0 (reBEN)"),
     ("cite-as", "https://arxiv.org/abs/2407.03653", "reBEN, the paper of the data set"),
 )
-_RESIZE: Mapping[Upsampling, str] = MappingProxyType(
-    {
-        "nearest": "interpolation-nearest",
-        "bilinear": "interpolation-linear",
-        "bicubic": "interpolation-cubic",
-    }
-)
+_RESIZE: Mapping[Upsampling, str] = {
+    "nearest": "interpolation-nearest",
+    "bilinear": "interpolation-linear",
+    "bicubic": "interpolation-cubic",
+}
 _TASKS = ("classification",)
 """The extension has no task with several labels; ``scene-classification`` means one label."""
 
@@ -90,41 +82,32 @@ ASSETS: Mapping[str, _Asset] = {
 """The files of a model that an item describes."""
 
 
-def item_fields(  # noqa: PLR0913 - all after the third are named
-    config: ModelConfig,
-    files: Mapping[str, Path],
-    report: Report | None,
-    *,
-    name: str,
-    licence: str,
-    num_train: int | None,
-    data: DataIdentity | None,
-    num_parameters: int,
-    torch_version: str,
-) -> dict[str, Any]:
-    """Return a model as a STAC item, in plain JSON values.
+@dataclass(frozen=True, kw_only=True)
+class ItemFacts:
+    """What an item says of a model that neither its config nor its report does."""
 
-    Args:
-        config: The config of the model.
-        files: Names within the folder of the item -> the files, which are hashed.
-        report: Results of the model, if known.
-        name: Name of the model, which becomes the id of the item.
-        licence: Licence of the weights, by its identifier on the Hub.
-        num_train: Number of training patches, if known.
-        data: Which data set these are of, if that is recorded.
-        num_parameters: Number of parameters.
-        torch_version: The version of PyTorch that wrote the weights.
-    """
+    name: str  # which becomes the id of the item
+    licence: str  # of the weights, by its identifier on the Hub
+    num_train: int | None  # number of training patches, if known
+    data: DataIdentity | None  # which data set these are of, if that is recorded
+    num_parameters: int
+    torch_version: str  # of the PyTorch that wrote the weights
+
+
+def item_fields(
+    config: ModelConfig, files: Mapping[str, Path], report: Report | None, about: ItemFacts
+) -> dict[str, Any]:
+    """Return a model as a STAC item; ``files`` are by their names within its folder."""
+    name, data = about.name, about.data
     bands = [band_fields(band) for band in config.bands]
     sensors = [sensor for sensor in _INSTRUMENTS if config.bands.of_sensor(sensor)]
-    known = data is not None and data.kind != "unknown"
-    trained_on = data.name if data is not None and known else None
+    facts = None if data is None else data.facts
+    trained_on = None if data is None or data.kind == "unknown" else data.name
     part = data is not None and data.kind == "official" and "train" not in data.whole
     if part:
         trained_on = f"a part of {trained_on}"
-    if trained_on is not None and num_train is not None:
-        trained_on = f"{trained_on}, {num_train:,} patches"
-    facts = None if data is None else data.facts
+    if trained_on is not None and about.num_train is not None:
+        trained_on = f"{trained_on}, {about.num_train:,} patches"
     return {
         "type": "Feature",
         "stac_version": STAC_VERSION,
@@ -141,11 +124,11 @@ def item_fields(  # noqa: PLR0913 - all after the third are named
             "description": (
                 f"{config.backbone} for multi-label classification of {' and '.join(sensors)} "
                 f"patches into {config.classes} labels, "
-                + (f"trained on {trained_on}" if known else "of unrecorded training")
+                + ("of unrecorded training" if trained_on is None else f"trained on {trained_on}")
                 + (f" ({facts.place})." if facts and not part else ".")
             ),
             **_time(facts, report),
-            "license": licence,
+            "license": about.licence,
             "instruments": [_INSTRUMENTS[sensor] for sensor in sensors],
             "gsd": min(PIXEL_METRES[band] for band in config.bands),
             "bands": bands,
@@ -153,13 +136,20 @@ def item_fields(  # noqa: PLR0913 - all after the third are named
             "mlm:architecture": config.backbone,
             "mlm:tasks": list(_TASKS),
             "mlm:framework": "PyTorch",
-            "mlm:framework_version": _three_numbers(torch_version),
-            "mlm:total_parameters": num_parameters,
+            # The extension takes three numbers, without suffixes.
+            "mlm:framework_version": re.sub(r"^(\d+\.\d+\.\d+)(?s:.*)", r"\1", about.torch_version),
+            "mlm:total_parameters": about.num_parameters,
             "mlm:pretrained": True,
             "mlm:pretrained_source": trained_on,
             "mlm:accelerator": None,
             "mlm:accelerator_constrained": False,
-            "mlm:hyperparameters": _hyperparameters(config, num_train),
+            "mlm:hyperparameters": {
+                "image_size": config.image_size,
+                "upsampling": config.upsampling,
+                "temperature": config.temperature,
+                "thresholds": list(config.thresholds),
+                **({} if about.num_train is None else {"num_train": about.num_train}),
+            },
             "mlm:input": [_input_fields(config)],
             "mlm:output": [_output_fields(config)],
             "reben:data": to_plain(data),
@@ -257,17 +247,6 @@ def _output_fields(config: ModelConfig) -> dict[str, Any]:
     }
 
 
-def _hyperparameters(config: ModelConfig, num_train: int | None) -> dict[str, Any]:
-    """Return what a model is used with and no other field holds; `num_train` if it is known."""
-    return {
-        "image_size": config.image_size,
-        "upsampling": config.upsampling,
-        "temperature": config.temperature,
-        "thresholds": list(config.thresholds),
-        **({} if num_train is None else {"num_train": num_train}),
-    }
-
-
 def _class_fields(value: int, label: str) -> dict[str, Any]:
     """Return a class of the STAC extension classification, with a machine-readable name."""
     fields = {
@@ -304,7 +283,7 @@ def asset_fields(file: str, path: Path, bands: list[dict[str, Any]]) -> tuple[st
             f"Could not read {path}, which {MLM_FILE} describes: {error.strerror}. Check the file "
             "and its permissions."
         ) from error
-    sealed = {"file:size": num_bytes, "file:checksum": f"{_SHA256}{digest}"}
+    sealed = {"file:size": num_bytes, "file:checksum": f"1220{digest}"}  # a multihash of SHA-256
     return asset.key, {
         "href": f"./{file}",
         "title": asset.title,
@@ -345,12 +324,6 @@ def _links(facts: DataDescription | None) -> tuple[tuple[str, str, str], ...]:
     if facts == OFFICIAL:
         return _LINKS
     return (("about", facts.url, facts.name),) if facts and facts.url else ()
-
-
-def _three_numbers(text: str) -> str:
-    """Return a version as the extension requires it, without suffixes."""
-    found = re.match(r"\d+\.\d+\.\d+", text)
-    return text if found is None else found[0]
 
 
 def _machine_name(name: str) -> str:

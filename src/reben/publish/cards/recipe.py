@@ -13,8 +13,12 @@ from reben.learn.summary import InitialWeights
 from reben.model.config import ModelConfig
 from reben.publish.cards.data_words import CardPatches
 from reben.publish.cards.origin import first_weights
-from reben.publish.markdown import number, patches, thousands
+from reben.publish.markdown import number, patches, plural, thousands
 from reben.support.json_files import read_json
+
+_RATES = ("drop_rate", "drop_path_rate")
+_FINGERPRINT = "Fingerprint of names and labels"
+_AVERAGED = "Patches that a batch norm averages over"
 
 
 @dataclass(frozen=True)
@@ -24,15 +28,6 @@ class TableRow:
     name: str
     value: str
     is_code: bool = False
-
-
-@dataclass(frozen=True)
-class ChangedSetting:
-    """One setting that differs from the paper."""
-
-    name: str
-    paper: str
-    own: str
 
 
 @dataclass(frozen=True)
@@ -59,12 +54,7 @@ class _Environment:
 
 
 def training_values(run: Run, found: CardPatches) -> dict[str, Any]:
-    """Return the template values about a recorded training; they contain no paths.
-
-    Args:
-        run: The run.
-        found: Which patches it was trained on.
-    """
+    """Return the template values about a recorded training; they contain no paths."""
     config, cure = run.config, "The run is incomplete; train again."
     environment = read_json(run.path / ENVIRONMENT_FILE, _Environment, RunError, cure)
     private = {"store": None, "label_table": None, "metadata": None}
@@ -75,9 +65,12 @@ def training_values(run: Run, found: CardPatches) -> dict[str, Any]:
             "config": {**asdict(config), "init": config.init and _name_of(weights)},
             "base_model": weights.get("hub_id"),
             "course": list(_course(run)),
-            "recipe": list(_recipe(run, environment.device)),
+            "recipe": _recipe(run, environment.device),
             "unknown": "",
-            "differences": list(_differences(run, found)),
+            "differences": [
+                dict(zip(("name", "paper", "own"), row, strict=True))
+                for row in _differences(run, found)
+            ],
             "environment": list(_environment_rows(environment)),
         }
     except KeyError as error:
@@ -88,25 +81,24 @@ def training_values(run: Run, found: CardPatches) -> dict[str, Any]:
 
 
 def unrecorded_values(config: ModelConfig, stated: Mapping[str, str]) -> dict[str, Any]:
-    """Return the template values about a training without a record.
-
-    Args:
-        config: The config of the model.
-        stated: What others state about the training, name -> value.
-    """
+    """Return the template values about a training of which others have only ``stated`` facts."""
+    if stated:
+        names = ", ".join(stated)
+        known = f"{names}: as stated by others; reben could not verify it. Nothing else is known."
+    else:
+        known = (
+            "Nothing else is known: neither epochs, batch size, learning rate, schedule, "
+            "optimiser, loss, augmentation and seed, nor hardware, software and training patches."
+        )
+    rates = {SETTINGS[name].card: f"{getattr(config, name):g} (from its config)" for name in _RATES}
     return {
         "run": None,
         "config": None,
         "base_model": None,
         "course": [],
-        "recipe": [
-            *(
-                TableRow(SETTINGS[name].card, f"{getattr(config, name):g} (from its config)")
-                for name in ("drop_rate", "drop_path_rate")
-            ),
-            *(TableRow(name, str(value)) for name, value in stated.items()),
-        ],
-        "unknown": _unknown(stated),
+        "recipe": [TableRow(*row) for row in (*rates.items(), *stated.items())],
+        "unknown": f"{known} How it differs from the recipe of the BigEarthNet v2.0 paper is "
+        "unknown.",
         "differences": [],
         "environment": [],
     }
@@ -142,29 +134,20 @@ def _course(run: Run) -> Iterator[str]:
     """Yield how the training went and which epoch's weights these are."""
     config, summary = run.config, run.summary
     done, status = summary["epochs_run"], summary["status"]
-    epochs = f"{done} epoch{'' if done == 1 else 's'}"
-    on = f"a better macro average precision on {patches(summary['num_validation'])}"
+    after = f"after {done} of at most {config.epochs} epochs"
+    on = (
+        f"without a better macro average precision on {patches(summary['num_validation'])} of the "
+        "validation split"
+    )
     if status == "finished" and summary["stopped_early"]:
-        yield (
-            f"Training stopped early after {done} of at most {config.epochs} epochs, the last "
-            f"{config.patience} without {on} of the validation split."
-        )
+        yield f"Training stopped early {after}, the last {config.patience} {on}."
     else:
+        each = f"all {done} epochs" if done > 1 else f"its {done} {plural(done, 'epoch')}"
         yield {
-            "finished": f"Training ran for {'all ' if done > 1 else 'its '}{epochs}.",
-            "running": (
-                f"Training had not ended, or was killed, after {done} of at most {config.epochs} "
-                "epochs."
-            ),
-        }.get(
-            status,
-            f"Training ended prematurely (status: {status}), after {done} of at most "
-            f"{config.epochs} epochs.",
-        )
-        yield (
-            f"It would have stopped early after {config.patience} epochs without {on} of the "
-            "validation split."
-        )
+            "finished": f"Training ran for {each}.",
+            "running": f"Training had not ended, or was killed, {after}.",
+        }.get(status, f"Training ended prematurely (status: {status}), {after}.")
+        yield f"It would have stopped early after {config.patience} epochs {on}."
     if summary.get("in_effect_before"):
         yield "It was resumed on another machine or with other software; the table has the last."
     score = summary["best_validation_macro_average_precision"]
@@ -174,34 +157,36 @@ def _course(run: Run) -> Iterator[str]:
     )
 
 
-def _recipe(run: Run, device: _Device) -> Iterator[TableRow]:
-    """Yield what was in effect, and what came of it; of older runs, what was set."""
+def _recipe(run: Run, device: _Device) -> list[TableRow]:
+    """Return what was in effect, and what came of it; of older runs, what was set."""
     config, summary = run.config, run.summary
     used: Mapping[str, Any] = summary.get("in_effect", {})
     filters = "; ".join(f"{name}: {value}" for name, value in summary["filters"].items())
-    yield TableRow("Training patches", thousands(summary["num_train"]))
-    yield TableRow("Validation patches", thousands(summary["num_validation"]))
-    yield TableRow("Filters", filters or "none")
-    yield TableRow("Fingerprint of names and labels", summary["data"]["fingerprint"], is_code=True)
-    yield TableRow("Initial weights", _start(first_weights(run)))
-    yield TableRow("Loss", _loss(config))
     only = " that were trained" if config.freeze_backbone else ""
-    yield TableRow("Optimiser", f"AdamW, weight decay {config.weight_decay:g} on all weights{only}")
-    yield TableRow("Learning rate", _schedule(config, summary["warmup_steps"]))
-    yield TableRow("Batch size", thousands(used.get("batch_size", config.batch_size)))
     over = used.get("batch_norm_patches")
-    if over is not None and over != used["batch_size"]:
-        yield TableRow("Patches that a batch norm averages over", thousands(over))
     steps, total = (thousands(summary[name]) for name in ("steps", "total_steps"))
-    yield TableRow("Steps", f"{steps} of the {total} in the schedule")
-    yield TableRow("Augmentation", _augmentation(config))
-    for name in ("drop_rate", "drop_path_rate"):
-        yield TableRow(SETTINGS[name].card, _rate(run, name))
-    yield from _option_rows(config)
-    yield TableRow("Seed", str(config.seed))
-    yield TableRow("Precision", _precision(run))
-    yield TableRow("Devices", _devices(config, device))
-    yield TableRow("Training time", format_seconds(summary["seconds"]))
+    rows = {
+        "Training patches": thousands(summary["num_train"]),
+        "Validation patches": thousands(summary["num_validation"]),
+        "Filters": filters or "none",
+        _FINGERPRINT: summary["data"]["fingerprint"],
+        "Initial weights": _start(first_weights(run)),
+        "Loss": _loss(config),
+        "Optimiser": f"AdamW, weight decay {config.weight_decay:g} on all weights{only}",
+        "Learning rate": _schedule(config, summary["warmup_steps"]),
+        "Batch size": thousands(used.get("batch_size", config.batch_size)),
+        _AVERAGED: None if over is None or over == used["batch_size"] else thousands(over),
+        "Steps": f"{steps} of the {total} in the schedule",
+        "Augmentation": _augmentation(config),
+        **{SETTINGS[name].card: _rate(run, name) for name in _RATES},
+        **_options(config),
+        "Seed": str(config.seed),
+        "Precision": _precision(run),
+        "Devices": _devices(config, device),
+        "Training time": format_seconds(summary["seconds"]),
+    }
+    known = ((name, text) for name, text in rows.items() if text is not None)
+    return [TableRow(name, text, name == _FINGERPRINT) for name, text in known]
 
 
 def _rate(run: Run, name: str) -> str:
@@ -226,33 +211,27 @@ def _precision(run: Run) -> str:
     return f"{found}{other}{f', products of float32 matrices: {products}' if products else ''}"
 
 
-def _differences(run: Run, found: CardPatches) -> Iterator[ChangedSetting]:
-    """Yield what can change the result and differs from the paper, as it was in effect."""
+def _differences(run: Run, found: CardPatches) -> Iterator[tuple[str, str, str]]:
+    """Yield what can change the result and differs from the paper: name, theirs, in effect."""
     used: Mapping[str, Any] = run.summary.get("in_effect", {})
-    number_trained = run.summary["num_train"]
     paper = DataIdentity("official", ("train",)).describe(OFFICIAL_SPLITS["train"][0], "train")
     trained = None if found.trained is None else found.trained.of_split("train")
-    ours = "unknown" if trained is None else trained.describe(number_trained, "train")
+    ours = "unknown" if trained is None else trained.describe(run.summary["num_train"], "train")
     if ours != paper:
-        yield ChangedSetting("Training data", paper, ours)
+        yield "Training data", paper, ours
     listed = set()
     for name, theirs, own in run.differences_from_paper():
         listed.add(name)
-        yield ChangedSetting(SETTINGS[name].card, _shown(theirs), _in_effect(run, name, own))
-    defaults = TrainConfig()
-    for name in ("drop_rate", "drop_path_rate"):
-        rate = _rate(run, name)
-        if name not in listed and rate.startswith("none"):
-            yield ChangedSetting(SETTINGS[name].card, _shown(getattr(defaults, name)), rate)
+        yield SETTINGS[name].card, _shown(theirs), _in_effect(run, name, own)
     batch, over = used.get("batch_size"), used.get("batch_norm_patches")
-    if batch not in (None, run.config.batch_size) and "batch_size" not in listed:
-        yield ChangedSetting(
-            SETTINGS["batch_size"].card, _shown(defaults.batch_size), f"{batch:,} in effect"
-        )
-    if over is not None and over != batch:
-        yield ChangedSetting(
-            "Patches that a batch norm averages over", "a whole batch", f"{over:,} of {batch:,}"
-        )
+    unlisted = {name: rate for name in _RATES if (rate := _rate(run, name)).startswith("none")}
+    if batch not in (None, run.config.batch_size):
+        unlisted["batch_size"] = f"{batch:,} in effect"
+    for name, own in unlisted.items():
+        if name not in listed:
+            yield SETTINGS[name].card, _shown(getattr(TrainConfig(), name)), own
+    if over not in (None, batch):
+        yield _AVERAGED, "a whole batch", f"{over:,} of {batch:,}"
 
 
 def _in_effect(run: Run, name: str, own: object) -> str:
@@ -261,20 +240,7 @@ def _in_effect(run: Run, name: str, own: object) -> str:
         return _name_of(first_weights(run))
     if name == "statistics":
         return str(run.summary.get("statistics_source", "unknown"))
-    return _rate(run, name) if name in ("drop_rate", "drop_path_rate") else _shown(own)
-
-
-def _unknown(stated: Mapping[str, str]) -> str:
-    """Return in words what is unknown about a training without a record."""
-    if stated:
-        names = ", ".join(stated)
-        known = f"{names}: as stated by others; reben could not verify it. Nothing else is known."
-    else:
-        known = (
-            "Nothing else is known: neither epochs, batch size, learning rate, schedule, "
-            "optimiser, loss, augmentation and seed, nor hardware, software and training patches."
-        )
-    return f"{known} How it differs from the recipe of the BigEarthNet v2.0 paper is unknown."
+    return _rate(run, name) if name in _RATES else _shown(own)
 
 
 def _devices(config: TrainConfig, device: _Device) -> str:
@@ -288,7 +254,7 @@ def _schedule(config: TrainConfig, warmup_steps: int) -> str:
     from reben.learn.training.optimiser import LOWEST_PART
 
     lowest = f"{LOWEST_PART:.0%} of the peak"
-    steps = f"{thousands(warmup_steps)} step{'' if warmup_steps == 1 else 's'}"
+    steps = f"{thousands(warmup_steps)} {plural(warmup_steps, 'step')}"
     warmup = f"linear warm-up over {steps} from {lowest}"
     start = warmup if warmup_steps else "no warm-up"
     return f"peak {config.learning_rate:g}; {start}; cosine decay to {lowest}"
@@ -338,27 +304,25 @@ def _loss(config: TrainConfig) -> str:
 
 
 def _augmentation(config: TrainConfig) -> str:
-    done = []
-    if config.flips:
-        done.append("horizontal and vertical flips, each with probability 0.5")
-    if config.turns:
-        done.append("rotations by 0, 90, 180 or 270 degrees")
-    if config.band_dropout:
-        done.append(f"bands set to their mean with probability {config.band_dropout:g}")
-    return "; ".join(done) or "none"
+    ways = (
+        (config.flips, "horizontal and vertical flips, each with probability 0.5"),
+        (config.turns, "rotations by 0, 90, 180 or 270 degrees"),
+        (config.band_dropout, f"bands set to their mean with probability {config.band_dropout:g}"),
+    )
+    return "; ".join(way for asked, way in ways if asked) or "none"
 
 
-def _option_rows(config: TrainConfig) -> Iterator[TableRow]:
-    """Yield what is off by default."""
-    if config.freeze_backbone:
-        yield TableRow("Trained weights", "classification head only")
-    if config.ema_decay is not None:
-        text = f"exponential moving average of the weights, decay {config.ema_decay:g}"
-        yield TableRow("Published weights", text)
-    if config.layer_decay != 1:
-        yield TableRow(SETTINGS["layer_decay"].card, f"{config.layer_decay:g}")
-    if config.gradient_clip is not None:
-        yield TableRow(SETTINGS["gradient_clip"].card, f"{config.gradient_clip:g}")
+def _options(config: TrainConfig) -> dict[str, str | None]:
+    """Return what is off by default; None where it is off."""
+    mean, decay, clip = config.ema_decay, config.layer_decay, config.gradient_clip
+    return {
+        "Trained weights": "classification head only" if config.freeze_backbone else None,
+        "Published weights": None
+        if mean is None
+        else f"exponential moving average of the weights, decay {mean:g}",
+        SETTINGS["layer_decay"].card: None if decay == 1 else f"{decay:g}",
+        SETTINGS["gradient_clip"].card: None if clip is None else f"{clip:g}",
+    }
 
 
 def _shown(value: object) -> str:
