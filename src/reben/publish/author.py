@@ -19,11 +19,7 @@ _OURS = ("model-index", "model_name", "eval_results")
 
 
 def read_metadata(path: Path) -> dict[str, Any]:
-    """Return the fields of a YAML, JSON or TOML file for the front matter.
-
-    Raises:
-        ConfigError: If it cannot be read, or has no fields.
-    """
+    """Return the fields of a YAML, JSON or TOML file for the front matter."""
     try:
         text = read_page(path)
         if path.suffix.lower() == ".toml":
@@ -37,11 +33,7 @@ def read_metadata(path: Path) -> dict[str, Any]:
 
 
 def licence_of_author(licence: str, *heads: Mapping[str, Any]) -> str:
-    """Return the licence of a card, which a template or a file of fields may state.
-
-    Raises:
-        ConfigError: If two different ones are stated.
-    """
+    """Return the licence of a card, which a template or a file of fields may state."""
     for stated in (head["license"] for head in heads if head.get("license")):
         if is_default(licence):
             licence = str(stated)
@@ -59,11 +51,7 @@ def author_head(
     metadata: Mapping[str, Any],
     tags: Sequence[str],
 ) -> dict[str, Any]:
-    """Return the fields and tags that an author adds, as plain JSON data.
-
-    Raises:
-        ConfigError: If a field is reben's to write, or the Hub cannot use it.
-    """
+    """Return the fields and tags that an author adds, as plain JSON data."""
     head = {**template.fill_head(values), **metadata}
     for name in _OURS:
         if name in head:

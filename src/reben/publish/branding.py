@@ -157,12 +157,7 @@ class Branding:
         return Markdown("\n".join(f"| {' | '.join(cells)} |" for cells in lines))
 
     def gallery(self, sensors: set[str], *, official: bool) -> Markdown:
-        """Return the pictures for a model side by side, in HTML.
-
-        Args:
-            sensors: The missions whose bands the model takes.
-            official: Whether the data set is the real one.
-        """
+        """Return the pictures for a model side by side, in HTML."""
         shown = [
             (self.pictures.sentinel1 if "Sentinel-1" in sensors else None, "Sentinel-1"),
             (self.pictures.sentinel2 if "Sentinel-2" in sensors else None, "Sentinel-2"),

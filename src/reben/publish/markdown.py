@@ -141,11 +141,6 @@ def render(template: str, values: Mapping[str, Any], name: str = "The card templ
 
     Templates see plain values only, cannot change them, and load no other template. What else a
     foreign template may do is bounded by `reben.publish.cards.sandbox`.
-
-    Args:
-        template: The template.
-        values: What it may use.
-        name: What messages call it.
     """
     from jinja2 import StrictUndefined, TemplateError, UndefinedError
     from jinja2.sandbox import ImmutableSandboxedEnvironment

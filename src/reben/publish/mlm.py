@@ -79,12 +79,7 @@ def write_mlm(  # noqa: PLR0913 - all after the second are named
 
 
 def add_file(folder: str | Path, file: str) -> Path:
-    """Add a file, or update one, in the ``mlm.json`` of a folder.
-
-    Args:
-        folder: The folder that holds ``mlm.json``.
-        file: Name of the file in it, for example ``model.onnx``.
-    """
+    """Add a file such as ``model.onnx``, or update it, in the ``mlm.json`` of its folder."""
     path = Path(folder) / MLM_FILE
     item = read_json(path, dict[str, Any], ModelFolderError, MLM_CURE)
     try:

@@ -62,12 +62,7 @@ def figure_style() -> Iterator[None]:
 
 
 def draw_all(report: Report, only: Collection[str] | None = None) -> "dict[str, Figure]":
-    """Return name -> figure, for all sections that a report has.
-
-    Args:
-        report: What to draw.
-        only: Names of the figures that are wanted; by default all.
-    """
+    """Return name -> figure, for all sections that a report has, or for ``only`` these."""
     drawers: dict[str, Callable[[], Figure]] = {"average_precision": partial(draw_bars, report)}
     if report.curves:
         drawers["precision_recall"] = partial(draw_curves, report)
@@ -208,9 +203,6 @@ def draw_co_occurrence(report: Report) -> "Figure":
 
     Of the patches with the label of a row, a cell has the percentage that also has the label of
     the column. Rows of labels that no patch has are empty.
-
-    Args:
-        report: A report with `Report.co_occurrence`.
     """
     counts = report.co_occurrence
     number = len(report.labels)

@@ -77,12 +77,7 @@ def save_pictures(pictures: "Mapping[str, Figure]", folder: Path) -> None:
 
 
 def render_page(report: Report, pictures: "Mapping[str, Figure]") -> str:
-    """Return a report as one page of HTML, with the figures inside.
-
-    Args:
-        report: What to show.
-        pictures: Name -> figure, as `draw_all` gives them; may be empty.
-    """
+    """Return a report as one page of HTML, with the figures of `draw_all` inside."""
     from markupsafe import Markup
 
     drawn = {name: Markup(_to_svg(picture)) for name, picture in pictures.items()}  # noqa: S704

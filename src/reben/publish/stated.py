@@ -27,21 +27,14 @@ _UNLICENSED = "Licence: not stated. Ask its authors before you use it."
 
 @dataclass(frozen=True)
 class StatedFacts:
-    """What is stated of a model, as sentences of plain text that somebody else may have written.
+    """What is stated of a model, as sentences of plain text that somebody else may have written."""
 
-    Args:
-        figures: Its macro average precision, and what that was measured on; or that none is stated.
-        licence: The licence of its weights; or that none is stated.
-        warnings: Why its scores are not to be relied on, if there is a reason.
-        citations: BibTeX entries.
-        licence_id: The identifier of the licence on the Hub, if it is stated.
-    """
-
+    # its macro average precision, and what that was measured on; or that none is stated
     figures: str = _UNMEASURED
-    licence: str = _UNLICENSED
-    warnings: tuple[str, ...] = ()
-    citations: tuple[str, ...] = ()
-    licence_id: str | None = None
+    licence: str = _UNLICENSED  # the licence of its weights; or that none is stated
+    warnings: tuple[str, ...] = ()  # why its scores are not to be relied on, if there is a reason
+    citations: tuple[str, ...] = ()  # entries of BibTeX
+    licence_id: str | None = None  # the identifier of the licence on the Hub, if it is stated
 
 
 def stated_facts(place: str) -> StatedFacts:

@@ -17,22 +17,16 @@ _OFFICIAL_TYPE = "bigearthnet-v2.0"
 
 @dataclass(frozen=True)
 class CardPatches:
-    """Which patches a model was trained on, and which it was measured on.
+    """Which patches a model was trained on, and which it was measured on."""
 
-    Args:
-        measured: The data set of the patches of the report.
-        trained: That of the patches of the training; None without a record of the training.
-        num_train: How many the model was trained on.
-        fine_tuned: Whether training started from weights that were trained elsewhere.
-        filters: The filters that the training patches passed, by the record of the run.
-        part: How many of the train split that the metadata list the store held; None if all.
-    """
-
-    measured: DataIdentity
+    measured: DataIdentity  # the data set of the patches of the report
+    # that of the patches of the training; None without a record of the training
     trained: DataIdentity | None = None
-    num_train: int | None = None
-    fine_tuned: bool = False
+    num_train: int | None = None  # how many the model was trained on
+    fine_tuned: bool = False  # whether training started from weights that were trained elsewhere
+    # the filters that the training patches passed, by the record of the run
     filters: Mapping[str, str] = field(default_factory=dict)
+    # how many of the train split that the metadata list the store held; None if all
     part: StoredPart | None = None
 
     @classmethod
@@ -42,13 +36,7 @@ class CardPatches:
 
 
 def data_values(found: CardPatches, report: Report, sensors: Sequence[str]) -> dict[str, Any]:
-    """Return the template values about data.
-
-    Args:
-        found: The data.
-        report: The results.
-        sensors: The missions whose bands the model takes.
-    """
+    """Return the template values about data; ``sensors`` are the missions that the model takes."""
     known = [found.trained, found.measured]
     described = [identity.facts for identity in known if identity and identity.facts]
     unlike = list(dict.fromkeys(facts for facts in described))

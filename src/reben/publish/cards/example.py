@@ -34,21 +34,13 @@ _ABOUT = "example"
 
 @dataclass(frozen=True)
 class Example:
-    """One patch with all its scores.
+    """One patch with all its scores."""
 
-    Args:
-        names: Sensor -> name of its patch.
-        split: The split of the patch.
-        bars: Score and truth of every label, highest score first.
-        true_labels: The labels of the patch.
-        bands: The raw bands of the model and of the picture.
-    """
-
-    names: Mapping[Sensor, str]
+    names: Mapping[Sensor, str]  # sensor -> name of its patch
     split: str
-    bars: tuple[Bar, ...]
+    bars: tuple[Bar, ...]  # score and truth of every label, highest score first
     true_labels: tuple[str, ...]
-    bands: Mapping[str, NDArray[Any]]
+    bands: Mapping[str, NDArray[Any]]  # the raw bands of the model and of the picture
 
     @property
     def patch_id(self) -> str:

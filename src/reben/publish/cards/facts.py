@@ -24,19 +24,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class CardSubject:
-    """The model that a card is about.
-
-    Args:
-        model: The model.
-        name: What messages call it.
-        run: The run that trained it; None if there is no record of the training.
-        folder: The folder that it was read from, if any.
-    """
+    """The model that a card is about."""
 
     model: "Classifier"
-    name: str
-    run: Run | None = None
-    folder: Path | None = None
+    name: str  # what messages call it
+    run: Run | None = None  # the run that trained it; None if there is no record of the training
+    folder: Path | None = None  # the folder that it was read from, if any
 
     @classmethod
     def read(
@@ -123,34 +116,19 @@ def _look_again(run: Run) -> DataIdentity:
 
 @dataclass(frozen=True, kw_only=True)
 class CardData:
-    """Everything that goes onto a card.
+    """Everything that goes onto a card."""
 
-    Args:
-        subject: The model and its run.
-        report: Its results.
-        example: The patch that the card shows.
-        name: The model's name.
-        licence: Licence of the weights, by its identifier on the Hub.
-        licence_of: What is to be said of the licence of other weights that these come from.
-        seed: Seed of the choice of the example.
-        patches: Which patches the model was trained and measured on.
-        hub_id: The model's id on the Hub, if it will have one.
-        origin: Where the weights were first published, if somewhere else.
-        stated: What others state about a training without a run, name -> value.
-        branding: Names, links and pictures.
-        figures: Names of the plots in the folder.
-    """
-
-    subject: CardSubject
+    subject: CardSubject  # the model and its run
     report: Report
-    example: Example
+    example: Example  # the patch that the card shows
     name: str
-    licence: str
-    patches: CardPatches
-    licence_of: str = ""
-    seed: int = 0
-    hub_id: str | None = None
-    origin: str | None = None
+    licence: str  # licence of the weights, by its identifier on the Hub
+    patches: CardPatches  # which patches the model was trained and measured on
+    licence_of: str = ""  # what is to be said of the licence of other weights that these come from
+    seed: int = 0  # seed of the choice of the example
+    hub_id: str | None = None  # the model's id on the Hub, if it will have one
+    origin: str | None = None  # where the weights were first published, if somewhere else
+    # what others state about a training without a run, name -> value
     stated: Mapping[str, str] = field(default_factory=dict)
     branding: Branding = field(default_factory=Branding)
-    figures: tuple[str, ...] = ()
+    figures: tuple[str, ...] = ()  # names of the plots in the folder

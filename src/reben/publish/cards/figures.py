@@ -44,28 +44,16 @@ _TRUE, _OTHER, _TRACK = "#0b7a4b", "#9fb3c8", "#eef2f6"
 
 @dataclass(frozen=True)
 class Bar:
-    """One bar of the picture of scores.
-
-    Args:
-        label: Name of the label.
-        score: Its score, 0 to 1.
-        is_true: Whether the patch has it.
-        threshold: The score above which the model predicts it.
-    """
+    """One bar of the picture of scores."""
 
     label: str
-    score: float
-    is_true: bool
-    threshold: float = 0.5
+    score: float  # its score, 0 to 1
+    is_true: bool  # whether the patch has it
+    threshold: float = 0.5  # the score above which the model predicts it
 
 
 def colour_patch(bands: Mapping[str, Pixels]) -> tuple[Image.Image, str]:
-    """Return a patch in colours, 120 x 120 pixels, and a caption that says how they were made.
-
-    Args:
-        bands: Band name -> [120, 120], raw digital numbers (Sentinel-2) or dB (Sentinel-1). True
-            colour is preferred over radar.
-    """
+    """Return a patch [120, 120] in colours, true ones if it has them, and how they were made."""
     if not RGB.missing_from(bands):
         stacked = np.stack([np.asarray(bands[name], np.float32) for name in RGB], axis=-1)
         return to_image(stretch(stacked, 0, _WHITE_AT) ** (1 / _GAMMA)), TRUE_COLOUR
@@ -81,14 +69,7 @@ def colour_patch(bands: Mapping[str, Pixels]) -> tuple[Image.Image, str]:
 def draw_example(
     patch: Image.Image, bars: Sequence[Bar], *, title: str, caption: str
 ) -> Image.Image:
-    """Return the picture of a card: the patch on the left, the bars on the right.
-
-    Args:
-        patch: The patch in colours, 120 x 120 pixels; drawn at six times that size.
-        bars: The bars, from top to bottom.
-        title: The name of the patch.
-        caption: How the colours were made.
-    """
+    """Return the picture of a card: the patch, six times its size, and the bars to its right."""
     side = PATCH_PIXELS * _ZOOM
     top = _MARGIN + 56
     height = top + max(side + 74, len(bars) * _ROW) + _MARGIN

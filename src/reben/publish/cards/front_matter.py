@@ -17,13 +17,7 @@ _WIDGET_LABELS = 5  # those with the highest scores
 
 
 def front_matter(values: Mapping[str, Any]) -> str:
-    """Return the front matter of a card as YAML, without the lines of dashes.
-
-    The figures of the model-index are rounded like all figures on the card.
-
-    Args:
-        values: The values that fill the template of the card.
-    """
+    """Return the front matter of a card as YAML, its figures rounded like those on the card."""
     sensors = [name.lower() for name in values["sensors"]]
     optional = {
         "base_model": values["base_model"],

@@ -16,30 +16,18 @@ _MOST_LINES = 4000  # that are compared line by line
 
 @dataclass(frozen=True)
 class Kept:
-    """A new card with the words of the author of the old one.
-
-    Args:
-        page: The card.
-        told: What was kept, in sentences.
-    """
+    """A new card with the words of the author of the old one."""
 
     page: str
-    told: tuple[str, ...]
+    told: tuple[str, ...]  # what was kept, in sentences
 
 
 def keep_words(old_page: str, old: CardRecord | None, new_page: str) -> Kept:
     """Return a new card with what the author of the old one wrote outside reben's sections.
 
     Sentences, tables and sections stay behind the section that they stood behind; fields, tags and
-    results that were added to the front matter stay, too.
-
-    Args:
-        old_page: The old card.
-        old: What reben wrote it from; None if that is gone, and then all that differs is kept.
-        new_page: The new card, as reben writes it.
-
-    Raises:
-        OutputError: If the old card cannot be taken apart.
+    results that were added to the front matter stay, too. Without a record of what reben wrote,
+    all that differs is kept. An old card that cannot be taken apart is an OutputError.
     """
     (old_head, old_text), (new_head, new_text) = split_head(old_page), split_head(new_page)
     fault = read_sections(old_text)[1]

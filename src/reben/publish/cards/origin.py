@@ -22,28 +22,16 @@ _CARD = "README.md"
 
 @dataclass(frozen=True)
 class Origin:
-    """Weights of somebody else, which a model is or started from.
+    """Weights of somebody else, which a model is or started from."""
 
-    Args:
-        name: What to call them.
-        licence: Their licence, as their card states it; None if none was found.
-        unchanged: Whether the model is these very weights.
-        card: The text of their card, if it was read.
-    """
-
-    name: str
-    licence: str | None
-    unchanged: bool = False
-    card: str = ""
+    name: str  # what to call them
+    licence: str | None  # their licence, as their card states it; None if none was found
+    unchanged: bool = False  # whether the model is these very weights
+    card: str = ""  # the text of their card, if it was read
 
 
 def find_origin(subject: CardSubject, stated: str | None = None) -> Origin | None:
-    """Return the weights that a model is or started from; None if they are its author's own.
-
-    Args:
-        subject: The model.
-        stated: Where the weights were first published, ``owner/name[@revision]``.
-    """
+    """Return the weights that a model is or started from; None if they are its author's own."""
     if subject.run is not None:
         return _of_run(subject.run)
     if stated is not None:
@@ -147,12 +135,7 @@ def first_weights(run: Run) -> InitialWeights:
 
 
 def card_on_hub(place: str, hub: Mapping[str, Any] | None = None) -> str:
-    """Return the card of a model on the Hub, or nothing if it has none that can be read.
-
-    Args:
-        place: ``owner/name[@revision]``.
-        hub: ``cache_dir``, ``token``, ``local_files_only`` for the Hub client.
-    """
+    """Return the card of ``owner/name[@revision]``, or nothing if it has none that can be read."""
     name, revision = split_revision(place)
     try:
         path = fetch_file(name, _CARD, {**(hub or {}), "revision": revision})

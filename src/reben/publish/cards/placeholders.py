@@ -112,16 +112,7 @@ def _training(values: Mapping[str, Any]) -> dict[str, str | int | float]:
 
 
 def fill_text(text: str, values: Mapping[str, Any], name: str) -> str:
-    """Return Markdown with its placeholders filled, each escaped as its place demands.
-
-    Args:
-        text: The text.
-        values: The values of the card.
-        name: What messages call the template.
-
-    Raises:
-        ConfigError: If a placeholder is unknown, or is about a label that the model has not.
-    """
+    """Return Markdown with its placeholders filled, each escaped as its place demands."""
     known = placeholder_values(values)
     count = len(values["example"]["bars"])
     _require_known(text, known, name, count)

@@ -37,26 +37,17 @@ _WHOLE = "card"
 
 @dataclass(frozen=True)
 class CardRecord:
-    """What a card was written from.
-
-    Args:
-        reben_version: The version that wrote it.
-        template: SHA-256 of its template.
-        values: The values that filled the template.
-        front_matter: The fields that reben wrote.
-        sections: Section -> SHA-256 of its text.
-        files: Picture or example -> SHA-256 of the file.
-        outside: Section -> the text behind it, as reben wrote it; that above all under no name.
-        figures: The lines with figures of a user's template that marks no sections.
-    """
+    """What a card was written from."""
 
     reben_version: str
-    template: str
-    values: dict[str, Any]
-    front_matter: dict[str, Any]
-    sections: dict[str, str]
-    files: dict[str, str]
+    template: str  # SHA-256 of its template
+    values: dict[str, Any]  # the values that filled the template
+    front_matter: dict[str, Any]  # the fields that reben wrote
+    sections: dict[str, str]  # section -> SHA-256 of its text
+    files: dict[str, str]  # picture or example -> SHA-256 of the file
+    # section -> the text behind it, as reben wrote it; that above all under no name
     outside: dict[str, str] = field(default_factory=dict)
+    # the lines with figures of a user's template that marks no sections
     figures: list[str] = field(default_factory=list)
 
     @classmethod

@@ -16,12 +16,7 @@ _TRAINED_ON = ("trained on bigearthnet", "trained on the bigearthnet", "trained 
 
 
 def contradictions(text: str, values: Mapping[str, Any]) -> Iterator[str]:
-    """Yield, in words, what a text says of training and name that is not so.
-
-    Args:
-        text: The text of a card.
-        values: The values of the card.
-    """
+    """Yield, in words, what the text of a card says of training and name that is not so."""
     config = values["config"]
     for pattern, name, what in _FIXED if config else ():
         for said in re.findall(pattern, text, re.IGNORECASE):

@@ -25,27 +25,17 @@ _JINJA = re.compile(r"\{\{|\{%|\{#")
 
 @dataclass(frozen=True)
 class CardTemplate:
-    """A template of a card.
+    """A template of a card."""
 
-    Args:
-        name: What messages call it.
-        text: What it says below its head.
-        kind: How it is filled; ``own`` is reben's own, in Jinja.
-        head: The fields of its front matter.
-    """
-
-    name: str
-    text: str
+    name: str  # what messages call it
+    text: str  # what it says below its head
+    # how it is filled; ``own`` is reben's own, in Jinja
     kind: Literal["own", "jinja", "placeholders"] = "own"
-    head: Mapping[str, Any] = field(default_factory=dict)
+    head: Mapping[str, Any] = field(default_factory=dict)  # the fields of its front matter
 
     @classmethod
     def read(cls, source: Path | str | None) -> Self:
-        """Return reben's own template, the one of the original form, or that in a file.
-
-        Raises:
-            ConfigError: If the file cannot be read, or its head is no YAML.
-        """
+        """Return reben's own template, the one of the original form, or that in a file."""
         if source is None or str(source) == ORIGINAL:
             name = "original" if source else "card"
             file = files("reben.publish") / "templates" / f"{name}.md.jinja"

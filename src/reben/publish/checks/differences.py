@@ -7,13 +7,7 @@ _LONGEST = 70
 
 
 def differences(there: Any, right: Any, path: str, *, more: bool = False) -> Iterator[str]:  # noqa: ANN401 - JSON
-    """Yield, in words, where ``there`` differs from ``right``.
-
-    Args:
-        there: The value to check.
-        right: What it should be.
-        path: What messages call it.
-        more: Whether objects may have additional fields.
+    """Yield, in words, where ``there`` differs from ``right``; ``more`` allows further fields.
 
     Example:
         >>> list(differences({"a": [1, 2]}, {"a": [1, 3]}, "card"))

@@ -71,17 +71,11 @@ class CardProblem:
 
 @dataclass(frozen=True)
 class CardText:
-    """A card taken apart.
+    """A card taken apart."""
 
-    Args:
-        head: The front matter as plain values.
-        trouble: Why the front matter cannot be parsed, if so.
-        text: The text below it.
-    """
-
-    head: Mapping[str, Any]
-    trouble: str | None
-    text: str
+    head: Mapping[str, Any]  # the front matter as plain values
+    trouble: str | None  # why the front matter cannot be parsed, if so
+    text: str  # the text below it
 
     @classmethod
     def parse(cls, content: str) -> Self:
@@ -111,13 +105,7 @@ def _refused(head: dict[str, Any]) -> str | None:
 def check_page(
     folder: Path, card: CardText, unknown: Collection[str] = ()
 ) -> Iterator[CardProblem]:
-    """Yield what is wrong with a card, whoever wrote it.
-
-    Args:
-        folder: Where it lies.
-        card: The card.
-        unknown: Fields of the front matter whose content nobody knows.
-    """
+    """Yield what is wrong with a card, whoever wrote it, but for ``unknown`` fields of its head."""
     if card.trouble is not None:
         yield CardProblem(CARD_FILE, card.trouble)
     yield from _check_head(card.head, unknown)
@@ -125,12 +113,7 @@ def check_page(
 
 
 def check_placeholders(card: CardText, known: Mapping[str, Any]) -> Iterator[CardProblem]:
-    """Yield unfilled placeholders outside sections and blocks of code.
-
-    Args:
-        card: The card.
-        known: The fields of the front matter that reben wrote.
-    """
+    """Yield unfilled placeholders outside sections, code, and the ``known`` fields of reben."""
     free = [_added(value, known.get(name)) for name, value in card.head.items()]
     text = prose(without_sections(card.text))
     for word in islice(dict.fromkeys(_PLACEHOLDER.findall(f"{text}\n{free}")), _MOST_TOLD):

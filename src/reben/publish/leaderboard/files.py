@@ -30,13 +30,7 @@ COLUMNS: tuple[tuple[Mean, str], ...] = tuple((mean, name) for mean in MEANS for
 
 
 def write_leaderboard(board: Leaderboard, out: str | Path, *, picture: bool = True) -> Path:
-    """Write all files of a leaderboard into a folder and return it.
-
-    Args:
-        board: The leaderboard.
-        out: The folder; files of these names in it are replaced.
-        picture: Whether to draw it, with matplotlib.
-    """
+    """Write all files of a leaderboard into a folder and return it; a picture needs matplotlib."""
     folder = Path(out)
     drawn = draw(board) if picture else None
     write_text(folder / MARKDOWN_FILE, to_markdown(board))
