@@ -52,10 +52,7 @@ from reben.publish.cards.example import (
     predict_example,
 )
 from reben.publish.cards.facts import CardData, CardSubject, patches_of
-from reben.publish.cards.front_matter import (
-    DEFAULT_LICENCE,
-    one_licence,
-)
+from reben.publish.cards.front_matter import DEFAULT_LICENCE, one_licence
 from reben.publish.cards.keep import keep_words
 from reben.publish.cards.origin import find_origin, say_licence, settle_licence, stated_by
 from reben.publish.cards.record import MARKER, RECORD_FILE, CardRecord, make_card
@@ -64,13 +61,12 @@ from reben.publish.cards.user_template import CardTemplate
 from reben.publish.mlm import write_mlm
 from reben.publish.mlm_fields import CARD_FILE, MLM_FILE, ONNX_FILE
 from reben.publish.pages import read_page
+from reben.publish.plots import draw_all
 from reben.publish.report_page import FIGURES_FOLDER, save_pictures
 from reben.spec.bands import BandSet
 from reben.support.atomic import atomic_folder, output_error, require_free, write_bytes, write_text
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
     from reben.model.classifier import Classifier
 
 _logger = logging.getLogger(__name__)
@@ -169,7 +165,7 @@ def write_card(  # noqa: PLR0913 - all after the third are named
     found = patches_of(subject.run, measured)
     example = predict_example(subject.model, measured, choose_example(measured.table, seed))
     picture = draw(example, subject.model.bands)
-    pictures = _draw_figures(report) if figures else {}
+    pictures = draw_all(report, FIGURES) if figures else {}
     data = CardData(
         subject=subject,
         report=report,
@@ -241,12 +237,6 @@ def _name(hub_id: str | None, out: Path) -> str:
         return out.name
     require_hub_id(hub_id)
     return hub_id.split("/")[-1]
-
-
-def _draw_figures(report: Report) -> "dict[str, Figure]":
-    from reben.publish.plots import draw_all
-
-    return draw_all(report, FIGURES)
 
 
 def _own_folder(out: Path) -> bool:

@@ -17,6 +17,7 @@ from reben.errors import MissingExtraError
 from reben.learn.metrics.breakdown import Slice
 from reben.learn.metrics.curves import NUM_BINS, Reliability
 from reben.learn.report import Report
+from reben.publish.markdown import patches, plural
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -274,17 +275,13 @@ def _ap(report: Report, name: str) -> float:
 
 def _support(report: Report, name: str) -> str:
     support = report.per_class[name].support
-    return f"{_ap(report, name):.3f}  of {_patches(support)}" if support else "absent"
+    return f"{_ap(report, name):.3f}  of {patches(support)}" if support else "absent"
 
 
 def _in_numbers(part: Slice) -> str:
     absent = len(part.absent)
-    words = f", {absent} label{'' if absent == 1 else 's'} absent" if absent else ""
-    return _patches(part.num_patches) + words
-
-
-def _patches(count: int) -> str:
-    return f"{count:,} {'patch' if count == 1 else 'patches'}"
+    words = f", {absent} {plural(absent, 'label')} absent" if absent else ""
+    return patches(part.num_patches) + words
 
 
 def _slice_name(name: str, kind: str) -> str:

@@ -83,7 +83,7 @@ def recard(  # noqa: PLR0913 - all after the third are named
 
     model = Classifier.from_pretrained(fetched, bands=bands)
     origin = f"{name}@{fetched.name}"
-    old = card_on_hub(origin, {key: value for key, value in hub.items() if key != "revision"})
+    old = card_on_hub(origin, hub)
     settings = {"origin": origin, "stated": read_stated(old), **card}
     if not {"licence", "license"}.intersection(card) and licence_stated(old) is not None:
         settings["licence"] = licence_stated(old)

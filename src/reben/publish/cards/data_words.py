@@ -12,8 +12,6 @@ from reben.learn.report import Report
 from reben.publish.markdown import patches, thousands
 from reben.support.json_files import check_values
 
-_OFFICIAL_TYPE = "bigearthnet-v2.0"
-
 
 @dataclass(frozen=True)
 class CardPatches:
@@ -38,22 +36,25 @@ class CardPatches:
 def data_values(found: CardPatches, report: Report, sensors: Sequence[str]) -> dict[str, Any]:
     """Return the template values about data; ``sensors`` are the missions that the model takes."""
     known = [found.trained, found.measured]
-    described = [identity.facts for identity in known if identity and identity.facts]
-    unlike = list(dict.fromkeys(facts for facts in described))
-    name = found.trained.name if found.trained else None
+    unlike = [*dict.fromkeys(each.facts for each in known if each and each.facts)]
+    measured = found.measured.describe(report.num_patches, report.split)
+    if report.part is not None:
+        measured += f", the store holding {report.part} listed"
+    trained = found.trained
+    name = trained.name if trained else None
     return {
         "patches": found,
         "dataset": name or found.measured.name,
-        "official": found.trained is not None and found.trained.kind == "official",
+        "official": trained is not None and trained.kind == "official",
         "trained_on": name,
         "trained_title": f"a part of {name}" if _is_part(found) else name,
         "trained_words": _trained(found),
-        "measured_words": _measured(found.measured, report),
+        "measured_words": measured,
         "measured_data": _result_dataset(found.measured, report),
-        "datasets": [] if found.trained is None else _types([found.trained]),
+        "datasets": [_type(trained)] if trained and trained.kind != "unknown" else [],
         "limits": list(_limits(found, sensors)),
         "data_licences": [f"{facts.name} is under: {facts.licence}." for facts in unlike],
-        "cites_official": OFFICIAL in described,
+        "cites_official": OFFICIAL in unlike,
         "own_citations": [facts.citation for facts in unlike if facts is not OFFICIAL],
         "data_links": [{"name": facts.name, "url": facts.url} for facts in unlike if facts.url],
         "warning": list(toy_words(found, report)),
@@ -91,14 +92,6 @@ def _trained(found: CardPatches) -> str:
     return told
 
 
-def _measured(identity: DataIdentity, report: Report) -> str:
-    """Return which patches figures were measured on."""
-    told = identity.describe(report.num_patches, report.split)
-    if report.part is None:
-        return told
-    return f"{told}, the store holding {report.part} listed"
-
-
 def _is_part(found: CardPatches) -> bool:
     """Tell whether the training patches are a part of the official train split, or other ones."""
     trained = found.trained
@@ -109,17 +102,11 @@ def _is_part(found: CardPatches) -> bool:
     )
 
 
-def _types(identities: Sequence[DataIdentity]) -> list[str]:
-    """Return the ids of data sets for the front matter; none for unknown ones."""
-    named = (found for found in identities if found.kind != "unknown")
-    return list(dict.fromkeys(_type(found) for found in named))
-
-
 def _type(identity: DataIdentity) -> str:
-    if identity.kind in ("official", "synthetic", "unknown"):
-        kinds = {"official": _OFFICIAL_TYPE, "synthetic": "made-up", "unknown": "unknown"}
-        return kinds[identity.kind]
-    return re.sub(r"[^a-z0-9.]+", "-", identity.name.lower()).strip("-.") or "own-data"
+    """Return the id of a data set for the front matter."""
+    kinds = {"official": "bigearthnet-v2.0", "synthetic": "made-up", "unknown": "unknown"}
+    own = re.sub(r"[^a-z0-9.]+", "-", identity.name.lower()).strip("-.")
+    return kinds.get(identity.kind, own or "own-data")
 
 
 def _result_dataset(identity: DataIdentity, report: Report) -> dict[str, Any]:

@@ -8,11 +8,9 @@ from huggingface_hub import EvalResult, ModelCardData
 
 from reben.errors import ConfigError
 from reben.publish.cards.example import PICTURE_FILE
-from reben.publish.cards.results import METRICS
+from reben.publish.cards.results import HEADLINE, METRICS
 from reben.publish.markdown import DECIMALS
 
-HEADLINE = ("average_precision", "f1", "precision")
-"""The figures that the model-index has."""
 _WIDGET_LABELS = 5  # those with the highest scores
 
 

@@ -19,6 +19,8 @@ METRICS = {
     "auroc": "AUROC",
 }
 """The figures of a report, each with its name for people."""
+HEADLINE = ("average_precision", "f1", "precision")
+"""The figures of the model-index and of leaderboards, macro and micro each."""
 TUNED = ("f1", "precision", "recall", "accuracy")
 """The figures that depend on thresholds."""
 _SPACE = "\u00a0"  # so that an interval stays in one line of its cell

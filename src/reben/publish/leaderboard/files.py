@@ -14,18 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from reben.learn.metrics.bootstrap import Interval
-from reben.publish.cards.results import METRICS
+from reben.publish.cards.results import HEADLINE, METRICS
 from reben.publish.compare import MEANS, ComparableReports, Leaderboard, LeaderboardRow, Mean
 from reben.publish.leaderboard.picture import draw, figure_name, heading, shown_bands
 from reben.publish.markdown import Markdown, escape
-from reben.publish.plots import figure_style
-from reben.publish.report_page import DOTS_PER_INCH, render_html
-from reben.support.atomic import atomic_file, write_text
+from reben.publish.report_page import render_html, save_pictures
+from reben.support.atomic import write_text
 
-MARKDOWN_FILE, CSV_FILE = "leaderboard.md", "leaderboard.csv"
-PAGE_FILE, PICTURE_FILE = "leaderboard.html", "leaderboard.png"
-HEADLINE = ("average_precision", "f1", "precision")
-"""The figures that are shown, macro and micro each."""
 COLUMNS: tuple[tuple[Mean, str], ...] = tuple((mean, name) for mean in MEANS for name in HEADLINE)
 
 
@@ -33,12 +28,10 @@ def write_leaderboard(board: Leaderboard, out: str | Path, *, picture: bool = Tr
     """Write all files of a leaderboard into a folder and return it; a picture needs matplotlib."""
     folder = Path(out)
     drawn = draw(board) if picture else None
-    write_text(folder / MARKDOWN_FILE, to_markdown(board))
-    write_text(folder / CSV_FILE, to_csv(board))
-    write_text(folder / PAGE_FILE, to_html(board))
-    if drawn is not None:
-        with atomic_file(folder / PICTURE_FILE) as file, figure_style():
-            drawn.savefig(file, format="png", dpi=DOTS_PER_INCH, facecolor="white")
+    write_text(folder / "leaderboard.md", to_markdown(board))
+    write_text(folder / "leaderboard.csv", to_csv(board))
+    write_text(folder / "leaderboard.html", to_html(board))
+    save_pictures({} if drawn is None else {"leaderboard": drawn}, folder)
     return folder
 
 

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from reben.publish.cards.results import METRICS
 from reben.publish.compare import ComparableReports, Leaderboard, LeaderboardRow
-from reben.publish.markdown import DECIMALS
+from reben.publish.markdown import DECIMALS, patches
 from reben.publish.plots import FAINT, MAIN, dress_rows, figure_style, new_figure, shorten
 from reben.spec.bands import BandSet
 
@@ -53,8 +53,8 @@ def heading(group: ComparableReports) -> str:
         return "Different patches, ranked together"
     report = group.entries[0].report
     filters = "".join(f", {key}: {value}" for key, value in report.filters.items())
-    patches = f"{report.num_patches:,} {'patch' if report.num_patches == 1 else 'patches'}"
-    return f"{patches} of the {report.split} split{filters} (fingerprint {report.fingerprint[:8]})"
+    where = f"{patches(report.num_patches)} of the {report.split} split{filters}"
+    return f"{where} (fingerprint {report.fingerprint[:8]})"
 
 
 def shown_bands(row: LeaderboardRow) -> str:
