@@ -51,7 +51,7 @@ from reben.publish.cards.example import (
     pack,
     predict_example,
 )
-from reben.publish.cards.facts import CardData, CardSubject, patches_of
+from reben.publish.cards.facts import CardSubject, patches_of
 from reben.publish.cards.front_matter import DEFAULT_LICENCE, one_licence
 from reben.publish.cards.keep import keep_words
 from reben.publish.cards.origin import find_origin, say_licence, settle_licence, stated_by
@@ -166,22 +166,20 @@ def write_card(  # noqa: PLR0913 - all after the third are named
     example = predict_example(subject.model, measured, choose_example(measured.table, seed))
     picture = draw(example, subject.model.bands)
     pictures = draw_all(report, FIGURES) if figures else {}
-    data = CardData(
-        subject=subject,
-        report=report,
-        example=example,
-        name=_name(hub_id, out),
-        licence=licence,
-        licence_of=say_licence(before),
-        seed=seed,
-        patches=found,
-        hub_id=hub_id,
-        origin=origin,
-        stated=stated_by(before) if stated is None else stated,
-        branding=branding or Branding(),
-        figures=tuple(pictures),
-    )
-    values = card_values(data)
+    name = _name(hub_id, out)
+    about = {
+        "name": name,
+        "model_id": hub_id or name,
+        "hub_id": hub_id,
+        "origin": origin,
+        "licence": licence,
+        "licence_of": say_licence(before),
+        "stated": stated_by(before) if stated is None else stated,
+        "branding": branding or Branding(),
+        "figures": tuple(pictures),
+        "seed": seed,
+    }
+    values = card_values(subject, report, example, found, about)
     values["author"] = author_head(text_template, values, metadata or {}, tags)
     fresh = out.with_name(f".{out.name}.{uuid.uuid4().hex}") if replaced else out
     with atomic_folder(fresh) as folder:
@@ -200,7 +198,7 @@ def write_card(  # noqa: PLR0913 - all after the third are named
         write_mlm(
             folder,
             subject.model,
-            name=data.name,
+            name=name,
             report=report,
             licence=licence,
             num_train=found.num_train,

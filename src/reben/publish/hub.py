@@ -11,20 +11,17 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from reben.errors import (
-    CardError,
-    HubConflictError,
-    HubConnectionError,
-    HubError,
-)
+from reben.errors import CardError, HubConflictError, HubConnectionError, HubError
 from reben.model.hub import ask, in_our_words, require_hub_id, split_revision
-from reben.publish.push_checks import (
-    require_card,
-    require_sense,
-    require_writer,
-    writing_client,
+from reben.publish.push_checks import require_card, require_sense, require_writer, writing_client
+from reben.publish.push_plan import (
+    MAIN,
+    PushPlan,
+    PushTarget,
+    make_plan,
+    read_tree,
+    references,
 )
-from reben.publish.push_plan import MAIN, PushPlan, make_plan, read_tree, references
 
 if TYPE_CHECKING:
     from huggingface_hub import CommitOperationAdd, HfApi
@@ -114,16 +111,14 @@ def push(  # noqa: PLR0913 - all after the second are named
     api = writing_client(token)
     require_card(Path(folder))
     require_writer(api)
-    look = partial(
-        make_plan,
-        api,
-        Path(folder),
-        repository,
+    target = PushTarget(
+        repository=repository,
         private=private,
+        branch=revision or MAIN,
         pull_request=create_pr,
         tag=tag,
-        branch=revision or MAIN,
     )
+    look = partial(make_plan, api, Path(folder), target)
     plan = look()
     if dry_run:
         return Pushed("dry run", plan.page, None, plan)
@@ -193,13 +188,13 @@ def _make_commit(
     api: "HfApi", plan: PushPlan, progress: _Progress | None, message: str | None
 ) -> tuple[str, str]:
     """Make the branch if needed, and one commit of all changes; return commit and page."""
-    name = plan.repository
+    name, branch = plan.repository, plan.branch
     try:
         if not plan.branch_exists:
             make = partial(
-                api.create_branch, name, branch=plan.branch, revision=plan.head, exist_ok=True
+                api.create_branch, name, branch=branch, revision=plan.head, exist_ok=True
             )
-            ask(make, f"Making the branch {plan.branch} of {name}")
+            ask(make, f"Making the branch {branch} of {name}")
         if not plan.changes:
             return str(plan.head), plan.page
         return _commit(api, plan, progress, message)
@@ -215,12 +210,10 @@ def _make_commit(
 def _commit(
     api: "HfApi", plan: PushPlan, progress: _Progress | None, message: str | None
 ) -> tuple[str, str]:
-    target: dict[str, Any] = {
-        "revision": None if plan.pull_request else plan.branch,
-        "create_pr": plan.pull_request,
-    }
     from huggingface_hub import CommitOperationDelete
 
+    revision = None if plan.pull_request else plan.branch
+    target: dict[str, Any] = {"revision": revision, "create_pr": plan.pull_request}
     additions = [file.addition for file in plan.changes]
     deletions = [CommitOperationDelete(path, is_folder=False) for path in plan.removed]
     known = references(api, plan.repository, pull_requests=True)[0] if plan.pull_request else {}

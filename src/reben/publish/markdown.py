@@ -12,6 +12,7 @@ import json
 import re
 import shlex
 from collections.abc import Mapping
+from traceback import extract_tb
 from typing import Any
 
 from reben.errors import ConfigError, first_line
@@ -112,6 +113,11 @@ def plural(count: int, one: str, many: str | None = None) -> str:
     return one if count == 1 else many or f"{one}s"
 
 
+def within_a_sentence(name: str) -> str:
+    """Return the name of a figure without its capital, unless that belongs to it."""
+    return name if name[1:2].isupper() or name[1:2].isdigit() else name[0].lower() + name[1:]
+
+
 def python(text: str) -> Markdown:
     """Return ``text`` as a Python string literal, for a block of code."""
     return Markdown(json.dumps(text))
@@ -148,16 +154,8 @@ def render(template: str, values: Mapping[str, Any], name: str = "The card templ
     environment = ImmutableSandboxedEnvironment(
         undefined=StrictUndefined, finalize=escape, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters.update(
-        attribute=attribute,
-        code=code,
-        dash=dash,
-        number=number,
-        thousands=thousands,
-        patches=patches,
-        python=python,
-        shell=shell,
-    )
+    ways = (attribute, code, dash, number, thousands, patches, python, shell)
+    environment.filters.update({way.__name__: way for way in ways})
     try:
         return environment.from_string(template).render(values)
     except (TemplateError, *_FAULTS) as error:
@@ -175,10 +173,6 @@ _FAULTS = (
 
 def _line_of(error: BaseException) -> int | None:
     """Return the line of a template in which an error arose."""
-    line = getattr(error, "lineno", None)
-    trace = error.__traceback__
-    while trace is not None:
-        if trace.tb_frame.f_code.co_filename == "<template>":
-            line = trace.tb_lineno
-        trace = trace.tb_next
-    return line
+    frames = extract_tb(error.__traceback__)
+    lines = [frame.lineno for frame in frames if frame.filename == "<template>"]
+    return lines[-1] if lines else getattr(error, "lineno", None)

@@ -1,7 +1,7 @@
 """The plan of a push: the files of a card folder compared with those on the Hub; read only."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Literal
@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 MAIN = "main"
 ATTRIBUTES = ".gitattributes"
 """The file that the Hub itself puts into a new repository."""
+_WEIGHTS_SUFFIXES = (
+    *(".bin", ".ckpt", ".engine", ".gguf", ".h5", ".keras", ".mlmodel", ".msgpack", ".npz"),
+    *(".onnx", ".ot", ".pb", ".pickle", ".pkl", ".pt", ".pt2", ".pth", ".safetensors", ".tflite"),
+)
 _LARGEST_BYTES_IN_GIT = 10_000_000  # the Hub keeps larger files by their SHA-256
 
 
@@ -47,19 +51,33 @@ class PlannedFile:
         return bool(there.blob_id == self.git_oid)
 
 
-@dataclass(frozen=True)
-class PushPlan:
-    """The plan of a push.
+@dataclass(frozen=True, kw_only=True)
+class PushTarget:
+    """Where a push goes.
 
     Args:
         repository: Where to, ``owner/name``.
-        url: Its page.
-        exists: Whether it exists already.
         private: Whether it is, or would be made, private.
         branch: The branch to commit to.
-        branch_exists: Whether that exists already; else it starts from main.
         pull_request: Whether to open a pull request instead of committing to the branch.
         tag: The tag to set, if any.
+    """
+
+    repository: str
+    private: bool
+    branch: str
+    pull_request: bool
+    tag: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PushPlan(PushTarget):
+    """The plan of a push.
+
+    Args:
+        url: The page of the repository.
+        exists: Whether it exists already.
+        branch_exists: Whether the branch exists already; else it starts from main.
         tag_exists: Whether it exists already, on the commit that has this content.
         head: The commit that the new one follows; None for a new repository.
         files: The files of the folder.
@@ -70,14 +88,9 @@ class PushPlan:
         left_out: Files of the folder that are not pushed -> why.
     """
 
-    repository: str
     url: str
     exists: bool
-    private: bool
-    branch: str
     branch_exists: bool
-    pull_request: bool
-    tag: str | None
     tag_exists: bool
     head: str | None
     files: tuple[PlannedFile, ...]
@@ -122,19 +135,11 @@ class PushPlan:
         }
 
 
-def make_plan(  # noqa: PLR0913 - all after the third are named
-    api: "HfApi",
-    folder: Path,
-    repository: str,
-    *,
-    private: bool,
-    pull_request: bool,
-    tag: str | None,
-    branch: str,
-) -> PushPlan:
+def make_plan(api: "HfApi", folder: Path, target: PushTarget) -> PushPlan:
     """Return what pushing ``folder`` would do."""
+    repository, branch, tag = target.repository, target.branch, target.tag
     paths, left_out = card_files(folder)
-    is_there, is_private = _look_for(api, repository, private=private, pull_request=pull_request)
+    is_there, is_private = _look_for(api, target)
     branches, tags = references(api, repository) if is_there else ({}, {})
     if branch in tags:
         raise ConfigError(
@@ -146,7 +151,8 @@ def make_plan(  # noqa: PLR0913 - all after the third are named
         files = tuple(_planned(path, file, there.get(path)) for path, file in paths.items())
     except (OSError, ValueError) as error:
         raise CardError(f"The card folder {folder} cannot be read: {error}.") from error
-    former = _former_files(repository, files, sorted(set(there) - set(paths)))
+    others = sorted(set(there) - set(paths))
+    former = _former_files(repository, files, others)
     content = head if all(file.state == "same" for file in files) else None
     if tag is not None and tags.get(tag, content) != content:
         raise HubConflictError(
@@ -154,18 +160,14 @@ def make_plan(  # noqa: PLR0913 - all after the third are named
             "and tags do not move. Nothing was pushed. Choose another tag."
         )
     return PushPlan(
-        repository=repository,
+        **{**asdict(target), "private": is_private},
         url=f"{api.endpoint}/{repository}",
         exists=is_there,
-        private=is_private,
-        branch=branch,
         branch_exists=branch in branches or (not is_there and branch == MAIN),
-        pull_request=pull_request,
-        tag=tag,
         tag_exists=tag in tags,
         head=head,
         files=files,
-        stays=tuple(sorted(set(there) - set(paths) - set(former))),
+        stays=tuple(path for path in others if path not in former),
         left_out=left_out,
         removed=former,
         licence_change=_licence_change(api, repository, head, folder)
@@ -196,13 +198,6 @@ def _former_files(
             "on the Hub first, or push under another name."
         )
     return tuple(path for path in others if path in FILES or path.startswith(f"{FIGURES_FOLDER}/"))
-
-
-_SUFFIXES = """
-    .bin .ckpt .engine .gguf .h5 .keras .mlmodel .msgpack .npz .onnx .ot .pb .pickle .pkl .pt .pt2
-    .pth .safetensors .tflite
-"""
-_WEIGHTS_SUFFIXES = frozenset(_SUFFIXES.split())
 
 
 def _licence_change(
@@ -255,20 +250,19 @@ def card_files(folder: Path) -> tuple[dict[str, Path], dict[str, str]]:
     return files, left_out
 
 
-def _look_for(
-    api: "HfApi", repository: str, *, private: bool, pull_request: bool
-) -> tuple[bool, bool]:
+def _look_for(api: "HfApi", target: PushTarget) -> tuple[bool, bool]:
     """Return whether a repository is there, and whether it is, or would be made, private."""
+    repository = target.repository
     try:
         info = ask(partial(api.model_info, repository), f"Looking for {repository} on the Hub")
     except HubNotFoundError:
-        if pull_request:
+        if target.pull_request:
             raise HubNotFoundError(
                 f"There is no repository {repository} that this token can see, so no pull request "
                 "can be opened there. Check the name, or leave the pull request (--pr) out."
             ) from None
-        return False, private
-    if private and not info.private:
+        return False, target.private
+    if target.private and not info.private:
         raise HubConflictError(
             f"{repository} exists and is public, and a push cannot make it private. Nothing was "
             f"pushed. Make it private at {api.endpoint}/{repository}/settings, or leave private "

@@ -20,7 +20,7 @@ from reben.learn.metrics.bootstrap import Interval
 from reben.learn.predictions import Predictions
 from reben.learn.report import REPORT_FILE, Report
 from reben.publish.cards.results import METRICS
-from reben.publish.markdown import DECIMALS
+from reben.publish.markdown import DECIMALS, within_a_sentence
 from reben.publish.plots import FAINT, INK, TRACK, draw_all, figure_style
 from reben.support.atomic import atomic_file, write_text
 
@@ -115,14 +115,10 @@ def render_html(template: str, **values: object) -> str:
         signed=lambda value: f"{value:+.{DECIMALS}f}",
         range=_range,
         thousands=lambda value: f"{value:,}",
-        within_a_sentence=_within_a_sentence,
+        within_a_sentence=within_a_sentence,
     )
     source = files("reben.publish") / "templates" / template
     return environment.from_string(source.read_text(encoding="utf-8")).render(values)
-
-
-def _within_a_sentence(name: str) -> str:
-    return name if name[1:2].isupper() or name[1:2].isdigit() else name[0].lower() + name[1:]
 
 
 def _number(value: Any) -> str:  # noqa: ANN401 - a figure, None if undefined, or none of these

@@ -7,10 +7,11 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from reben.errors import CardError
+from reben.learn.report import Report
 from reben.publish.branding import Branding, is_https
-from reben.publish.cards.data_words import data_values
-from reben.publish.cards.example import SEVERAL, example_values
-from reben.publish.cards.facts import CardData
+from reben.publish.cards.data_words import CardPatches, data_values
+from reben.publish.cards.example import SEVERAL, Example, example_values
+from reben.publish.cards.facts import CardSubject
 from reben.publish.cards.recipe import training_values, unrecorded_values
 from reben.publish.cards.results import result_values
 from reben.publish.cards.user_template import CardTemplate
@@ -29,32 +30,29 @@ PAPER_URL = "https://arxiv.org/abs/2407.03653"
 _UNITS: dict[Sensor, str] = {"Sentinel-1": "dB", "Sentinel-2": "digital number"}
 
 
-def card_values(data: CardData) -> dict[str, Any]:
-    """Return all values that the template of a card can use, by name."""
-    model, run = data.subject.model, data.subject.run
+def card_values(
+    subject: CardSubject,
+    report: Report,
+    example: Example,
+    patches: CardPatches,
+    about: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Return all values that the template of a card can use; ``about`` is set by `write_card`."""
+    model, run = subject.model, subject.run
     values = {
         "reben_version": version("reben"),
         "source_url": source_url(),
-        "name": data.name,
-        "model_id": data.hub_id or data.name,
-        "hub_id": data.hub_id,
-        "origin": data.origin,
-        "licence": data.licence,
-        "licence_of": data.licence_of,
-        "stated": data.stated,
-        "branding": data.branding,
-        "figures": data.figures,
-        "seed": data.seed,
+        **about,
         "several": SEVERAL,
         **model_values(model),
         **(
-            unrecorded_values(model.config, data.stated)
+            unrecorded_values(model.config, about["stated"])
             if run is None
-            else training_values(run, data.patches)
+            else training_values(run, patches)
         ),
-        **result_values(model.config, data.report),
-        **example_values(data.example, model.bands),
-        **data_values(data.patches, data.report, missions(model.bands)),
+        **result_values(model.config, report),
+        **example_values(example, model.bands),
+        **data_values(patches, report, missions(model.bands)),
     }
     return as_json(values)
 

@@ -1,7 +1,6 @@
 """What a card is made of: the model that it is about, and everything known about it."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -12,9 +11,7 @@ from reben.learn.report import Report
 from reben.learn.run import Run
 from reben.model.folder import run_folder
 from reben.model.open import as_classifier, name_of, open_model
-from reben.publish.branding import Branding
 from reben.publish.cards.data_words import CardPatches
-from reben.publish.cards.example import Example
 from reben.spec.bands import BandSet
 from reben.support.json_files import check_values
 
@@ -112,23 +109,3 @@ def _look_again(run: Run) -> DataIdentity:
         return DataIdentity("unknown")
     found.require_known(Path(run.summary["data"]["store"]))
     return replace(found, whole=())  # the run may have filtered them
-
-
-@dataclass(frozen=True, kw_only=True)
-class CardData:
-    """Everything that goes onto a card."""
-
-    subject: CardSubject  # the model and its run
-    report: Report
-    example: Example  # the patch that the card shows
-    name: str
-    licence: str  # licence of the weights, by its identifier on the Hub
-    patches: CardPatches  # which patches the model was trained and measured on
-    licence_of: str = ""  # what is to be said of the licence of other weights that these come from
-    seed: int = 0  # seed of the choice of the example
-    hub_id: str | None = None  # the model's id on the Hub, if it will have one
-    origin: str | None = None  # where the weights were first published, if somewhere else
-    # what others state about a training without a run, name -> value
-    stated: Mapping[str, str] = field(default_factory=dict)
-    branding: Branding = field(default_factory=Branding)
-    figures: tuple[str, ...] = ()  # names of the plots in the folder

@@ -17,10 +17,7 @@ _WIDGET_LABELS = 5  # those with the highest scores
 def front_matter(values: Mapping[str, Any]) -> str:
     """Return the front matter of a card as YAML, its figures rounded like those on the card."""
     sensors = [name.lower() for name in values["sensors"]]
-    optional = {
-        "base_model": values["base_model"],
-        "thumbnail": values["branding"]["thumbnail"],
-    }
+    optional = {"base_model": values["base_model"], "thumbnail": values["branding"]["thumbnail"]}
     tags = [
         values["backbone"],
         *([values["trained_on"]] if values["trained_on"] else []),

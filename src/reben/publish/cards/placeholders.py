@@ -3,7 +3,7 @@
 import difflib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from reben.errors import ConfigError
@@ -29,6 +29,7 @@ _LAST = 19
 """``<LABEL_19>`` at the end of an ellipsis is the last label, however many the model has."""
 UNKNOWN = "unknown"
 """What stands for a fact of a training that was not recorded."""
+_MISSIONS = {"s1": "Sentinel-1", "s2": "Sentinel-2", "all": "Sentinel-1 & Sentinel-2"}
 NAMES = (
     *("MODEL_NAME", "MODEL_NAME_RAW", "DATASET_NAME", "DATASET_NAME_FULL", "DATASET_NAME_FULL_2"),
     *("BANDS_USED", "BAND_CONFIG", "LEARNING_RATE", "DROPOUT_RATE", "DROP_PATH_RATE"),
@@ -40,22 +41,26 @@ NAMES = (
 
 def has_placeholders(text: str) -> bool:
     """Tell whether there is anything in a text that looks like a placeholder."""
-    return any(match[1] not in _HTML for match in _PLACEHOLDER.finditer(text))
+    return any(word not in _HTML for word in _PLACEHOLDER.findall(text))
 
 
 def is_known(text: str) -> bool:
     """Tell whether there is a placeholder in a text that reben fills."""
-    return any(_is_name(match[1]) for match in _PLACEHOLDER.finditer(text))
-
-
-def _is_name(word: str) -> bool:
-    return word in NAMES or _RANKED.fullmatch(word) is not None
+    return any(word in NAMES or _RANKED.fullmatch(word) for word in _PLACEHOLDER.findall(text))
 
 
 def placeholder_values(values: Mapping[str, Any]) -> dict[str, str | int | float]:
     """Return what the placeholders stand for, from the values of a card."""
     backbone, dataset = str(values["backbone"]), str(values["dataset"])
-    official = values["official"]
+    official, run, config = values["official"], values["run"], values["config"]
+    bands = BandSet(tuple(channel["band"] for channel in values["channels"]))
+    rows = {row["name"]: row["value"] for row in values["recipe"]}
+    recorded = {} if run is None else {
+        "LEARNING_RATE": f"{config['learning_rate']:g}",
+        "WARMUP_STEPS": run["warmup_steps"],
+        "SEED": config["seed"],
+        "EPOCHS": run["best_epoch"],
+    }  # fmt: skip
     figures = {
         f"{short}_{means.upper()}": round(values["report"][means][metric], DECIMALS)
         for short, metric in (("AP", "average_precision"), ("F1", "f1"), ("PRECISION", "precision"))
@@ -72,39 +77,15 @@ def placeholder_values(values: Mapping[str, Any]) -> dict[str, str | int | float
         "DATASET_NAME": dataset,
         "DATASET_NAME_FULL": f"{dataset} (reBEN)" if official else dataset,
         "DATASET_NAME_FULL_2": f"{dataset} (also known as reBEN)" if official else dataset,
-        **_band_words([channel["band"] for channel in values["channels"]]),
-        **_training(values),
-        **figures,
-        "VIS_BANDS": values["caption"],
-        **ranked,
-    }
-
-
-def _band_words(names: Sequence[str]) -> dict[str, str]:
-    bands = BandSet(tuple(names))
-    word = bands.word
-    used = {"s1": "Sentinel-1", "s2": "Sentinel-2", "all": "Sentinel-1 & Sentinel-2"}
-    return {
-        "BANDS_USED": used.get(word, ", ".join(names)),
-        "BAND_CONFIG": "-".join(names) if "," in word else word,
-    }
-
-
-def _training(values: Mapping[str, Any]) -> dict[str, str | int | float]:
-    """Return the facts of the training; what is not recorded is said to be unknown."""
-    run, config = values["run"], values["config"]
-    rows = {row["name"]: row["value"] for row in values["recipe"]}
-    known = {} if run is None else {
-        "LEARNING_RATE": f"{config['learning_rate']:g}",
-        "WARMUP_STEPS": run["warmup_steps"],
-        "SEED": config["seed"],
-        "EPOCHS": run["best_epoch"],
-    }  # fmt: skip
-    return {
+        "BANDS_USED": _MISSIONS.get(bands.word, ", ".join(bands)),
+        "BAND_CONFIG": "-".join(bands) if "," in bands.word else bands.word,
         **dict.fromkeys(("LEARNING_RATE", "WARMUP_STEPS", "SEED", "EPOCHS"), UNKNOWN),
         "DROPOUT_RATE": rows.get(SETTINGS["drop_rate"].card, UNKNOWN),
         "DROP_PATH_RATE": rows.get(SETTINGS["drop_path_rate"].card, UNKNOWN),
-        **known,
+        **recorded,
+        **figures,
+        "VIS_BANDS": values["caption"],
+        **ranked,
     }
 
 
@@ -146,8 +127,7 @@ def _fill_value(value: Any, known: Mapping[str, Any]) -> Any:  # noqa: ANN401 - 
     if isinstance(value, dict):
         return {name: _fill_value(inside, known) for name, inside in value.items()}
     if isinstance(value, list):
-        whole = (each for each in value if not _is_beyond(each, known))
-        return [_fill_value(each, known) for each in whole]
+        return [_fill_value(each, known) for each in value if not _is_beyond(each, known)]
     if not isinstance(value, str):
         return value
     alone = _PLACEHOLDER.fullmatch(value)
@@ -158,7 +138,7 @@ def _fill_value(value: Any, known: Mapping[str, Any]) -> Any:  # noqa: ANN401 - 
 
 def _is_beyond(value: object, known: Mapping[str, Any]) -> bool:
     """Tell whether a value asks for a label that the model has not."""
-    found = (match[1] for match in _PLACEHOLDER.finditer(json.dumps(value, default=str)))
+    found = _PLACEHOLDER.findall(json.dumps(value, default=str))
     return any(word not in known for word in found if _RANKED.fullmatch(word))
 
 
@@ -166,8 +146,7 @@ def _require_known(
     text: str, known: Mapping[str, Any], name: str, count: int, *, whole: bool = False
 ) -> None:
     """Raise ConfigError if a placeholder has no value; labels count once all are written out."""
-    for match in _PLACEHOLDER.finditer(text):
-        word = match[1]
+    for word in _PLACEHOLDER.findall(text):
         if word in known or word in _HTML or (_RANKED.fullmatch(word) and not whole):
             continue
         if _RANKED.fullmatch(word):
@@ -186,8 +165,7 @@ def _require_known(
 
 def _require_no_jinja(text: str, values: Mapping[str, Any], name: str) -> None:
     """Raise ConfigError if a template with placeholders also asks for values in Jinja."""
-    words = (match[1] for match in _ASKED.finditer(text))
-    asked = next((word for word in words if word in values), None)
+    asked = next((word for word in _ASKED.findall(text) if word in values), None)
     if asked is not None:
         raise ConfigError(
             f"{name} has both placeholders in angle brackets and Jinja ({{{{ {asked} ... }}}}). "
@@ -208,7 +186,7 @@ def _write_out(text: str, count: int) -> str:
         while (
             first
             and _between(text, *found[first - 1 : first + 1]) == separator
-            and _follow(found[first - 1], found[first])
+            and _rank(found[first]) == _rank(found[first - 1], 1)
         ):
             first -= 1
         (kind, begin), (other, end) = map(_rank, (found[first], found[place + 1]))
@@ -225,14 +203,9 @@ def _between(text: str, one: re.Match[str], other: re.Match[str]) -> str:
     return text[one.end() : other.start()]
 
 
-def _rank(match: re.Match[str]) -> tuple[str, int]:
+def _rank(match: re.Match[str], further: int = 0) -> tuple[str, int]:
     kind, _, place = match[1].partition("_")
-    return kind, int(place)
-
-
-def _follow(one: re.Match[str], other: re.Match[str]) -> bool:
-    kind, place = _rank(one)
-    return _rank(other) == (kind, place + 1)
+    return kind, int(place) + further
 
 
 def _fill_line(line: str, kind: str, above: str, known: Mapping[str, Any]) -> str:

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from reben.publish.cards.results import METRICS
 from reben.publish.compare import ComparableReports, Leaderboard, LeaderboardRow
-from reben.publish.markdown import DECIMALS, patches
+from reben.publish.markdown import DECIMALS, patches, within_a_sentence
 from reben.publish.plots import FAINT, MAIN, dress_rows, figure_style, new_figure, shorten
 from reben.spec.bands import BandSet
 
@@ -66,5 +66,4 @@ def shown_bands(row: LeaderboardRow) -> str:
 
 def figure_name(mean: str, figure: str) -> str:
     """Return the name of a figure for people, for example ``macro average precision``."""
-    name = METRICS[figure]
-    return f"{mean} {name if name.isupper() else name.lower()}"
+    return f"{mean} {within_a_sentence(METRICS[figure])}"
