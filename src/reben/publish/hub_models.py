@@ -73,11 +73,10 @@ def list_models(owner: str, *, token: str | bool | None = None) -> tuple[Entry, 
         )
     checked_token(token)
     api = client(token)
-
-    def listed() -> list[Any]:
-        return list(api.list_models(author=owner, cardData=True, full=True))
-
-    models = ask(listed, f"Listing the models of {owner}")
+    models = ask(
+        lambda: list(api.list_models(author=owner, cardData=True, full=True)),
+        f"Listing the models of {owner}",
+    )
     if not models:
         raise HubNotFoundError(
             f"The Hub shows no model of {owner}. Check the name; private models need a token of "

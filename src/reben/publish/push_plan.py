@@ -300,8 +300,8 @@ def read_tree(api: "HfApi", repository: str, commit: str) -> "dict[str, RepoFile
     """Return the files of a repository at a commit, by path."""
     from huggingface_hub.hf_api import RepoFile
 
-    def listed() -> list[Any]:
-        return list(api.list_repo_tree(repository, recursive=True, revision=commit))
-
-    entries = ask(listed, f"Looking at the files of {repository}")
+    entries = ask(
+        lambda: list(api.list_repo_tree(repository, recursive=True, revision=commit)),
+        f"Looking at the files of {repository}",
+    )
     return {entry.path: entry for entry in entries if isinstance(entry, RepoFile)}

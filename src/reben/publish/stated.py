@@ -14,13 +14,14 @@ from reben.model.folder import CONFIG_FILE, run_folder
 from reben.model.hub import fetch_file, is_hub_id, split_revision
 from reben.publish.cards.data_words import CardPatches, toy_words
 from reben.publish.cards.front_matter import LICENCES
+from reben.publish.cards.record import RECORD_FILE
 from reben.publish.hub_models import indexed_precision, table_precision
 from reben.publish.markdown import number
+from reben.publish.mlm_fields import CARD_FILE
 from reben.publish.pages import fenced, parse_head, read_page, split_head
-from reben.support.json_files import check_values, read_json
+from reben.support.json_files import read_json
 
 _logger = logging.getLogger(__name__)
-_CARD, _RECORD = "README.md", "card.json"
 _UNMEASURED = "Average precision: not stated. Measure it with: reben evaluate"
 _UNLICENSED = "Licence: not stated. Ask its authors before you use it."
 
@@ -43,25 +44,21 @@ def stated_facts(place: str) -> StatedFacts:
     try:
         if folder is not None:
             return _of_run(Run.open(folder))
-        files = [_file(place, name) for name in (_CARD, _RECORD)]
-        return _of_card(*files)
+        return _of_card(_file(place, CARD_FILE), _file(place, RECORD_FILE))
     except RebenError as error:
         _logger.warning("What is stated of %s could not be read: %s", place, error)
         return StatedFacts()
 
 
 def _file(place: str, name: str) -> Path | None:
-    if is_hub_id(split_revision(place)[0]) and not (Path(place) / CONFIG_FILE).is_file():
-        repository, revision = split_revision(place)
+    repository, revision = split_revision(place)
+    if is_hub_id(repository) and not (Path(place) / CONFIG_FILE).is_file():
         return fetch_file(repository, name, {"revision": revision})
     path = Path(place) / name
     return path if path.is_file() else None
 
 
 def _of_run(run: Run) -> StatedFacts:
-    told = run.summary["data"].get("identity")
-    trained = None if told is None else check_values(told, DataIdentity, "data", RunError, "")
-    fine_tuned = run.config.init is not None or run.config.pretrained
     measured, figures = DataIdentity("unknown"), _UNMEASURED
     split = "test"
     try:
@@ -74,9 +71,9 @@ def _of_run(run: Run) -> StatedFacts:
             f"Macro average precision {number(report.macro.average_precision)}, measured on "
             f"{measured.describe(report.num_patches, split)}."
         )
-    found = CardPatches(measured, trained, run.summary.get("num_train"), fine_tuned)
-    warnings = tuple(toy_words(found, report)) if report else tuple(toy_words(found))
-    return StatedFacts(figures, "Licence: none yet, the model is not published.", warnings)
+    found = CardPatches.of_run(run, measured)
+    licence = "Licence: none yet, the model is not published."
+    return StatedFacts(figures, licence, tuple(toy_words(found, report)))
 
 
 def _of_card(card: Path | None, record: Path | None) -> StatedFacts:

@@ -4,11 +4,12 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
-from typing import Any
+from typing import Any, Self
 
 from reben.data.identity import OFFICIAL, OFFICIAL_SPLITS, DataDescription, DataIdentity, StoredPart
-from reben.errors import CardError
+from reben.errors import CardError, RunError
 from reben.learn.report import Report
+from reben.learn.run import Run
 from reben.publish.markdown import patches, thousands
 from reben.support.json_files import check_values
 
@@ -28,7 +29,23 @@ class CardPatches:
     part: StoredPart | None = None
 
     @classmethod
-    def of_values(cls, values: Mapping[str, Any]) -> "CardPatches":
+    def of_run(cls, run: Run, measured: DataIdentity) -> Self:
+        """Return what the record of a run holds of it."""
+        data, cure = run.summary["data"], "Train again with this version of reben."
+        trained, part = data.get("identity"), data.get("parts", {}).get("train")
+        if trained is not None:
+            trained = check_values(trained, DataIdentity, f"{run.path}: data", RunError, cure)
+        return cls(
+            measured,
+            trained,
+            run.summary.get("num_train"),
+            fine_tuned=run.config.init is not None or run.config.pretrained,
+            filters=run.summary.get("filters", {}),
+            part=None if part is None else StoredPart(**part),
+        )
+
+    @classmethod
+    def of_values(cls, values: Mapping[str, Any]) -> Self:
         """Return what ``card.json`` holds of it."""
         return check_values(values, cls, "patches in card.json", CardError, "Write the card again.")
 

@@ -19,7 +19,7 @@ from reben.data.metadata import PatchTable
 from reben.data.values import SuspiciousInputWarning
 from reben.errors import ModelFolderError
 from reben.publish.cards.figures import RADAR, TRUE_COLOUR, Bar, colour_patch, draw_example
-from reben.spec.bands import RGB, S1, BandSet, Sensor, sensor
+from reben.spec.bands import RGB, S1, BandSet, Sensor
 from reben.support.json_files import parse_json
 
 if TYPE_CHECKING:
@@ -78,21 +78,20 @@ def predict_example(model: "Classifier", dataset: Dataset, patch_id: str) -> Exa
     bands = dataset.with_bands(both).patch(patch_id)
     row = dataset.table.position(patch_id)
     true_labels = tuple(sorted(dataset.table.label_names[row]))
-    names: dict[Sensor, str] = {"Sentinel-2": patch_id, "Sentinel-1": dataset.table.s1_names[row]}
-    bars = score_bars(model, bands, true_labels)
-    return Example(names, dataset.table.splits[row], bars, true_labels, bands)
+    about = _About(patch_id, dataset.table.s1_names[row], dataset.table.splits[row], true_labels)
+    return _scored(model, about, bands)
 
 
-def score_bars(
-    model: "Classifier", bands: Mapping[str, NDArray[Any]], true_labels: tuple[str, ...]
-) -> tuple[Bar, ...]:
-    """Return the scores of ``model`` for raw bands, highest first."""
+def _scored(model: "Classifier", about: "_About", bands: Mapping[str, NDArray[Any]]) -> Example:
+    """Return the example with the scores of ``model`` for its raw bands."""
     scores = model.predict({name: bands[name] for name in model.bands if name in bands})
     thresholds = dict(zip(scores.labels, scores.thresholds, strict=True))
-    return tuple(
-        Bar(label, score, label in true_labels, thresholds[label])
+    bars = tuple(
+        Bar(label, score, label in about.true_labels, thresholds[label])
         for label, score in scores.top(len(scores.labels))
     )
+    names: dict[Sensor, str] = {"Sentinel-2": about.patch_id, "Sentinel-1": about.s1_name}
+    return Example(names, about.split, bars, about.true_labels, bands)
 
 
 def picture_bands(bands: BandSet) -> BandSet:
@@ -106,7 +105,6 @@ def picture_bands(bands: BandSet) -> BandSet:
 
 def example_values(example: Example, bands: BandSet) -> dict[str, Any]:
     """Return the template values about an example, for a model that takes ``bands``."""
-    missions = sorted({sensor(band) for band in bands}, reverse=True)
     return {
         "example": {
             "patch_id": example.patch_id,
@@ -119,7 +117,7 @@ def example_values(example: Example, bands: BandSet) -> dict[str, Any]:
             ],
         },
         "caption": TRUE_COLOUR if picture_bands(bands) == RGB else RADAR,
-        "folders": [example.names[mission] for mission in missions],
+        "folders": [name for mission, name in example.names.items() if bands.of_sensor(mission)],
     }
 
 
@@ -161,10 +159,6 @@ def unpack(path: Path, model: "Classifier") -> Example:
             f"{path} holds no example patch: {type(error).__name__} {error}. {cure}"
         ) from None
     about = parse_json(header, _About, f"The header of {path}", ModelFolderError, cure)
-    names: dict[Sensor, str] = {"Sentinel-2": about.patch_id, "Sentinel-1": about.s1_name}
-    with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore", SuspiciousInputWarning
-        )  # warned of when the card was written
-        bars = score_bars(model, bands, about.true_labels)
-    return Example(names, about.split, bars, about.true_labels, bands)
+    # What is suspicious was warned of when the card was written.
+    with warnings.catch_warnings(action="ignore", category=SuspiciousInputWarning):
+        return _scored(model, about, bands)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from reben.data.dataset import Dataset
-from reben.data.identity import DataIdentity, StoredPart
+from reben.data.identity import DataIdentity
 from reben.errors import LabelsError, MetadataError, OutputError, RunError, StoreError
 from reben.learn.report import Report
 from reben.learn.run import Run
@@ -13,7 +13,6 @@ from reben.model.folder import run_folder
 from reben.model.open import as_classifier, name_of, open_model
 from reben.publish.cards.data_words import CardPatches
 from reben.spec.bands import BandSet
-from reben.support.json_files import check_values
 
 if TYPE_CHECKING:
     from reben.model.classifier import Classifier
@@ -83,22 +82,10 @@ def patches_of(run: Run | None, measured: Dataset) -> CardPatches:
     """
     if run is None:
         return CardPatches(measured.identity)
-    recorded = run.summary["data"].get("identity")
-    trained = None
-    if recorded is not None:
-        cure = "Train again with this version of reben."
-        trained = check_values(recorded, DataIdentity, f"{run.path}: data", RunError, cure)
-    if trained is None or trained.kind == "unknown":
-        trained = _look_again(run)
-    part = run.summary["data"].get("parts", {}).get("train")
-    return CardPatches(
-        measured.identity,
-        trained,
-        int(run.summary["num_train"]),
-        fine_tuned=run.config.init is not None or run.config.pretrained,
-        filters=run.summary.get("filters", {}),
-        part=None if part is None else StoredPart(**part),
-    )
+    found = CardPatches.of_run(run, measured.identity)
+    if found.trained is None or found.trained.kind == "unknown":
+        return replace(found, trained=_look_again(run))
+    return found
 
 
 def _look_again(run: Run) -> DataIdentity:
