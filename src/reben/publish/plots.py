@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from reben.errors import MissingExtraError
-from reben.learn.metrics.breakdown import Slice
+from reben.learn.metrics.breakdown import CoOccurrence, Slice
 from reben.learn.metrics.curves import NUM_BINS, Reliability
 from reben.learn.report import Report
 from reben.publish.markdown import patches, plural
@@ -70,7 +70,7 @@ def draw_all(report: Report, only: Collection[str] | None = None) -> "dict[str, 
     if report.reliability is not None:
         drawers["reliability"] = partial(draw_reliability, report, report.reliability)
     if report.co_occurrence is not None:
-        drawers["co_occurrence"] = partial(draw_co_occurrence, report)
+        drawers["co_occurrence"] = partial(draw_co_occurrence, report, report.co_occurrence)
     for kind in ("country", "month", "num_labels"):
         slices = getattr(report.breakdowns, kind, None)
         if slices:
@@ -199,18 +199,15 @@ def draw_slices(slices: Mapping[str, Slice], kind: str) -> "Figure":
     return figure
 
 
-def draw_co_occurrence(report: Report) -> "Figure":
+def draw_co_occurrence(report: Report, counts: CoOccurrence) -> "Figure":
     """Return which labels go together: in truth on the left, in prediction on the right.
 
     Of the patches with the label of a row, a cell has the percentage that also has the label of
     the column. Rows of labels that no patch has are empty.
     """
-    counts = report.co_occurrence
     number = len(report.labels)
     side = 0.27 * number + 0.6
     figure = new_figure(2 * side + 3.4, side + 0.9)
-    if counts is None:
-        return figure
     truth, prediction = figure.subplots(1, 2, sharey=True)
     for axes, matrix, title in (
         (truth, counts.truth, "labels"),

@@ -16,10 +16,9 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reben.learn.metrics.bootstrap import Interval
 from reben.learn.predictions import Predictions
 from reben.learn.report import REPORT_FILE, Report
-from reben.publish.cards.results import METRICS
+from reben.publish.cards.results import METRICS, interval_words
 from reben.publish.markdown import DECIMALS, within_a_sentence
 from reben.publish.plots import FAINT, INK, TRACK, draw_all, figure_style
 from reben.support.atomic import atomic_file, write_text
@@ -113,7 +112,7 @@ def render_html(template: str, **values: object) -> str:
     environment.filters.update(
         number=_number,
         signed=lambda value: f"{value:+.{DECIMALS}f}",
-        range=_range,
+        range=lambda found: interval_words(found, " "),
         thousands=lambda value: f"{value:,}",
         within_a_sentence=within_a_sentence,
     )
@@ -125,10 +124,6 @@ def _number(value: Any) -> str:  # noqa: ANN401 - a figure, None if undefined, o
     if value is None:
         return UNDEFINED
     return f"{value:.{DECIMALS}f}" if isinstance(value, float | int) else ""
-
-
-def _range(found: Interval | None) -> str:
-    return "" if found is None else f"{_number(found.low)} to {_number(found.high)}"
 
 
 def _to_svg(picture: "Figure") -> str:

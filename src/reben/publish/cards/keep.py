@@ -1,14 +1,17 @@
 """What an author wrote into a card, kept when reben writes the card again."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
+from itertools import chain
 from typing import Any
 
 import yaml  # type: ignore[import-untyped]
 
 from reben.errors import CardError, OutputError
 from reben.publish.cards.record import CardRecord, join_pieces, read_sections, split_pieces
+from reben.publish.markdown import plural
 from reben.publish.pages import parse_head, split_head
 
 _MOST_LINES = 4000  # that are compared line by line
@@ -40,20 +43,16 @@ def keep_words(old_page: str, old: CardRecord | None, new_page: str) -> Kept:
     written = {} if old is None else old.outside
     head, added = _join_heads(old_head or "", old, new_head or "")
     text, moved = _join_texts(dict(split_pieces(old_text)), written, new_text)
-    told = [
-        f"{count} line{'' if count == 1 else 's'} of yours {place}"
-        for place, count in moved.items()
-        if count
-    ]
+    told = (f"{count} {plural(count, 'line')} of yours {place}" for place, count in moved.items())
     return Kept(f"---\n{head.strip()}\n---\n{text}", (*told, *added))
 
 
 def _join_texts(
     theirs: Mapping[str, str], written: Mapping[str, str], new_text: str
-) -> tuple[str, dict[str, int]]:
+) -> tuple[str, Counter[str]]:
     """Return the new text with the author's lines, and how many stand where."""
     pieces = dict(split_pieces(new_text))
-    counts: dict[str, int] = {}
+    counts: Counter[str] = Counter()
     last = ""
     for name, own in theirs.items():
         last = name if name in pieces else last
@@ -64,11 +63,9 @@ def _join_texts(
             joined = [*pieces[last].split("\n"), *added, ""] if added else joined
         place = f"behind the section {last}" if last else "above the first section"
         before = pieces[last].split("\n")
-        counts[place] = counts.get(place, 0) + sum(
-            1 for line in joined if line.strip() and line not in before
-        )
+        counts[place] += sum(1 for line in joined if line.strip() and line not in before)
         pieces[last] = "\n".join(joined)
-    return join_pieces(new_text, pieces), counts
+    return join_pieces(new_text, pieces), +counts  # without those of no lines
 
 
 def _join_lines(base: Sequence[str], own: Sequence[str], new: Sequence[str]) -> list[str]:
@@ -80,18 +77,13 @@ def _join_lines(base: Sequence[str], own: Sequence[str], new: Sequence[str]) -> 
     same = SequenceMatcher(None, base, new, autojunk=False).get_matching_blocks()
     places = {block.a + k: block.b + k for block in same for k in range(block.size)}
     inserted: dict[int, list[str]] = {}
-    for kind, first, _, begin, end in SequenceMatcher(
-        None, base, own, autojunk=False
-    ).get_opcodes():
+    changes = SequenceMatcher(None, base, own, autojunk=False).get_opcodes()
+    for kind, first, _, begin, end in changes:
         if kind in ("insert", "replace"):
             before = [places[line] + 1 for line in range(first) if line in places]
             inserted.setdefault(max(before, default=0), []).extend(own[begin:end])
-    result: list[str] = []
-    for number, line in enumerate([*new, None]):
-        result += inserted.get(number, [])
-        if line is not None:
-            result.append(line)
-    return result
+    parts = ([*inserted.get(number, []), line] for number, line in enumerate(new))
+    return [*chain.from_iterable(parts), *inserted.get(len(new), [])]
 
 
 def _join_heads(old_head: str, old: CardRecord | None, new_head: str) -> tuple[str, list[str]]:

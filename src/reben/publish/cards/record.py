@@ -158,7 +158,7 @@ def without_sections(text: str) -> str:
 
 def _spans(lines: Sequence[str]) -> tuple[list[tuple[str, int, int]], str | None]:
     """Return each section's name and the lines of its marks, and what is wrong, if anything."""
-    spans, fault, opened = [], None, None
+    spans, opened, is_broken = [], None, False
     for number, line in enumerate(lines):
         mark = _MARK.fullmatch(line)
         if mark is None:
@@ -169,10 +169,9 @@ def _spans(lines: Sequence[str]) -> tuple[list[tuple[str, int, int]], str | None
             spans.append((*opened, number))
             opened = None
         else:
-            fault = "a section lacks its begin or end, or is inside another one"
-    if opened is not None:
-        fault = "a section lacks its begin or end, or is inside another one"
-    return spans, fault
+            is_broken = True
+    fault = "a section lacks its begin or end, or is inside another one"
+    return spans, fault if is_broken or opened is not None else None
 
 
 def sha256(content: bytes) -> str:

@@ -23,7 +23,6 @@ HEADLINE = ("average_precision", "f1", "precision")
 """The figures of the model-index and of leaderboards, macro and micro each."""
 TUNED = ("f1", "precision", "recall", "accuracy")
 """The figures that depend on thresholds."""
-_SPACE = "\u00a0"  # so that an interval stays in one line of its cell
 
 
 def result_values(config: ModelConfig, report: Report) -> dict[str, Any]:
@@ -104,9 +103,9 @@ def _mean_rows(
         {
             "name": METRICS[key],
             "macro": number(getattr(metrics.macro, key)),
-            "macro_interval": _interval(own.macro.get(key)) if own else "",
+            "macro_interval": interval_words(own.macro.get(key)) if own else "",
             "micro": number(getattr(metrics.micro, key)),
-            "micro_interval": _interval(own.micro.get(key)) if own else "",
+            "micro_interval": interval_words(own.micro.get(key)) if own else "",
         }
         for key in keys
     ]
@@ -117,7 +116,7 @@ def _label_rows(report: Report, own: Intervals | None) -> list[dict[str, Any]]:
         {
             "label": label,
             "support": report.per_class[label].support,
-            "interval": _interval(own.average_precision.get(label)) if own else "",
+            "interval": interval_words(own.average_precision.get(label)) if own else "",
             **_cells(report.metrics, label, METRICS),
         }
         for label in report.labels
@@ -191,7 +190,6 @@ def _calibration_error(report: Report) -> Iterator[str]:
     )
 
 
-def _interval(found: Interval | None) -> str:
-    if found is None:
-        return ""
-    return _SPACE.join((number(found.low), "to", number(found.high)))
+def interval_words(found: Interval | None, space: str = "\u00a0") -> str:
+    """Return an interval as text; its spaces do not break, so that it stays in one line."""
+    return "" if found is None else space.join((number(found.low), "to", number(found.high)))

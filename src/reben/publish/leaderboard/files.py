@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from reben.learn.metrics.bootstrap import Interval
-from reben.publish.cards.results import HEADLINE, METRICS
+from reben.publish.cards.results import HEADLINE, METRICS, interval_words
 from reben.publish.compare import MEANS, ComparableReports, Leaderboard, LeaderboardRow, Mean
 from reben.publish.leaderboard.picture import draw, figure_name, heading, shown_bands
-from reben.publish.markdown import Markdown, escape
+from reben.publish.markdown import Markdown, escape, number
 from reben.publish.report_page import render_html, save_pictures
 from reben.support.atomic import write_text
 
@@ -193,8 +193,8 @@ def _shown(value: float | None, form: str) -> str:
 
 def _cell(value: float, interval: Interval | None) -> str:
     if interval is None:
-        return f"{value:.4f}"
-    return f"{value:.4f} ({interval.low:.4f} to {interval.high:.4f})"
+        return number(value)
+    return f"{number(value)} ({interval_words(interval, ' ')})"
 
 
 def _markdown_table(rows: list[list[str]]) -> str:
