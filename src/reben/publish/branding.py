@@ -85,8 +85,8 @@ class Pictures:
 
     def __post_init__(self) -> None:
         """Check the addresses."""
-        for name in ("sentinel1", "sentinel2", "dataset"):
-            _require_https(getattr(self, name), f"the picture {name}")
+        for name, url in vars(self).items():
+            _require_https(url, f"the picture {name}")
 
 
 @dataclass(frozen=True)
@@ -153,7 +153,7 @@ class Branding:
         names = [f"[{escape(group.name)}]({group.url})" for group in self.affiliations]
         lines = [names, [":---:"] * len(names)]
         if any(group.logo for group in self.affiliations):
-            lines.append([_linked_logo(group) for group in self.affiliations])
+            lines.append([_logo(group) for group in self.affiliations])
         return Markdown("\n".join(f"| {' | '.join(cells)} |" for cells in lines))
 
     def gallery(self, sensors: set[str], *, official: bool) -> Markdown:
@@ -166,11 +166,9 @@ class Branding:
         return Markdown("\n".join(_image(url, alt, _PICTURE_HEIGHT) for url, alt in shown if url))
 
 
-def _linked_logo(group: Affiliation) -> str:
-    if group.logo is None:
-        return ""
-    picture = _image(group.logo, group.name, _LOGO_HEIGHT)
-    return f'<a href="{attribute(group.url)}">{picture}</a>'
+def _logo(group: Affiliation) -> str:
+    picture = group.logo and _image(group.logo, group.name, _LOGO_HEIGHT)
+    return f'<a href="{attribute(group.url)}">{picture}</a>' if picture else ""
 
 
 def _image(url: str, alt: str, height: int) -> str:

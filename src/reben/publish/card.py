@@ -149,6 +149,8 @@ def write_card(  # noqa: PLR0913 - all after the third are named
         MissingExtraError: If figures are wanted and matplotlib is not installed.
         OutputError: If the folder holds anything else, or cannot be written.
     """
+    if hub_id is not None:
+        require_hub_id(hub_id)
     text_template = CardTemplate.read(template)
     licence = licence_of_author(one_licence(licence, license), text_template.head, metadata or {})
     report = report if isinstance(report, Report) else Report.load(report)
@@ -166,7 +168,7 @@ def write_card(  # noqa: PLR0913 - all after the third are named
     example = predict_example(subject.model, measured, choose_example(measured.table, seed))
     picture = draw(example, subject.model.bands)
     pictures = draw_all(report, FIGURES) if figures else {}
-    name = _name(hub_id, out)
+    name = (hub_id or out.name).split("/")[-1]
     about = {
         "name": name,
         "model_id": hub_id or name,
@@ -227,14 +229,6 @@ def _with_words_of_author(out: Path, page: str) -> str:
 def _warn_of_contradictions(template: CardTemplate, text: str, values: Mapping[str, Any]) -> None:
     for sentence in contradictions(text, values) if template.kind != "own" else ():
         _logger.warning("The card of the template %s: %s.", template.name, sentence)
-
-
-def _name(hub_id: str | None, out: Path) -> str:
-    """Return the name of a model on its card."""
-    if hub_id is None:
-        return out.name
-    require_hub_id(hub_id)
-    return hub_id.split("/")[-1]
 
 
 def _own_folder(out: Path) -> bool:

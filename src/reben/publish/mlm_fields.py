@@ -7,7 +7,7 @@ them. Equal input gives an equal item, so an item can be checked by building it 
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -154,7 +154,7 @@ def item_fields(
             "mlm:output": [_output_fields(config)],
             "reben:data": to_plain(data),
             "reben:version": config.reben_version,
-            **({} if report is None else {"reben:metrics": _metrics_fields(report)}),
+            **({} if report is None else {"reben:metrics": _metrics(report)}),
         },
         "links": [{"rel": rel, "href": href, "title": title} for rel, href, title in _links(facts)],
         "assets": dict(asset_fields(file, path, bands) for file, path in sorted(files.items())),
@@ -258,14 +258,9 @@ def _class_fields(value: int, label: str) -> dict[str, Any]:
     return fields if colour is None else {**fields, "color_hint": colour.lstrip("#").upper()}
 
 
-def _metrics_fields(report: Report) -> dict[str, Any]:
-    return {
-        "split": report.split,
-        "num_patches": report.num_patches,
-        "threshold": report.threshold,
-        "macro": asdict(report.macro),
-        "micro": asdict(report.micro),
-    }
+def _metrics(report: Report) -> dict[str, Any]:
+    names = ("split", "num_patches", "threshold", "macro", "micro")
+    return {name: to_plain(getattr(report, name)) for name in names}
 
 
 def asset_fields(file: str, path: Path, bands: list[dict[str, Any]]) -> tuple[str, dict[str, Any]]:

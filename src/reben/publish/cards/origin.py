@@ -100,7 +100,10 @@ def _of_run(run: Run) -> Origin | None:
     weights = first_weights(run)
     name = weights.get("name") or ""
     if weights["kind"] == "pretrained":
-        return Origin(f"timm, {name}", _licence_of_timm(name or run.config.backbone))
+        import timm
+
+        known = timm.get_pretrained_cfg(name or run.config.backbone, allow_unregistered=True)
+        return Origin(f"timm, {name}", getattr(known, "license", None))
     if weights["kind"] == "random":
         return None
     hub_id, revision = weights.get("hub_id"), weights.get("revision")
@@ -164,10 +167,3 @@ def _card_in(folder: Path) -> str:
     except RebenError as error:
         _logger.warning("%s could not be read: %s", path, error)
         return ""
-
-
-def _licence_of_timm(name: str) -> str | None:
-    import timm
-
-    known = timm.get_pretrained_cfg(name, allow_unregistered=True)
-    return getattr(known, "license", None)

@@ -60,11 +60,10 @@ def _caveats(report: Report) -> list[str]:
     """Return why the shown intervals are not by tile, and why not to trust them."""
     own = report.best_intervals
     unused = report.intervals.get("patch") if own is not None and own.unit == "tile" else None
-    return [told for told in report.cautions if unused is None or told not in _told_of(unused)]
-
-
-def _told_of(found: Intervals) -> tuple[str | None, str]:
-    return found.caution, f"There are no intervals by {found.unit}: {found.reason}"
+    if unused is None:
+        return list(report.cautions)
+    of_unused = unused.caution, f"There are no intervals by {unused.unit}: {unused.reason}"
+    return [told for told in report.cautions if told not in of_unused]
 
 
 def _how_sure(own: Intervals | None, caveats: Iterable[str]) -> str:
