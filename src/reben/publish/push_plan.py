@@ -53,32 +53,50 @@ class PlannedFile:
 
 @dataclass(frozen=True, kw_only=True)
 class PushTarget:
-    """Where a push goes."""
+    """Where a push goes.
 
-    repository: str  # where to, ``owner/name``
-    private: bool  # whether it is, or would be made, private
-    branch: str  # the branch to commit to
-    pull_request: bool  # whether to open a pull request instead of committing to the branch
-    tag: str | None  # the tag to set, if any
+    Args:
+        repository: Where to, ``owner/name``.
+        private: Whether it is, or would be made, private.
+        branch: The branch to commit to.
+        pull_request: Whether to open a pull request instead of committing to the branch.
+        tag: The tag to set, if any.
+    """
+
+    repository: str
+    private: bool
+    branch: str
+    pull_request: bool
+    tag: str | None
 
 
 @dataclass(frozen=True, kw_only=True)
 class PushPlan(PushTarget):
-    """The plan of a push."""
+    """The plan of a push.
 
-    url: str  # the page of the repository
-    exists: bool  # whether it exists already
-    branch_exists: bool  # whether the branch exists already; else it starts from main
-    tag_exists: bool  # whether it exists already, on the commit that has this content
-    head: str | None  # the commit that the new one follows; None for a new repository
-    files: tuple[PlannedFile, ...]  # the files of the folder
-    # files of the repository that the folder does not hold; they are left there
+    Args:
+        url: The page of the repository.
+        exists: Whether it exists already.
+        branch_exists: Whether the branch exists already; else it starts from main.
+        tag_exists: Whether the tag exists already, on the commit that has this content.
+        head: The commit that the new one follows; None for a new repository.
+        files: The files of the folder.
+        stays: Files of the repository that the folder does not hold; they are left there.
+        removed: Files of the repository that reben wrote for its former weights, and that the
+            folder does not hold; they are deleted, since they would contradict the new ones.
+        licence_change: The licence on the Hub and that of the folder, if they differ.
+        left_out: Files of the folder that are not pushed -> why.
+    """
+
+    url: str
+    exists: bool
+    branch_exists: bool
+    tag_exists: bool
+    head: str | None
+    files: tuple[PlannedFile, ...]
     stays: tuple[str, ...]
-    left_out: Mapping[str, str]  # files of the folder that are not pushed -> why
-    # files of the repository that reben wrote for its former weights, and that the folder does not
-    # hold; they are deleted, since they would contradict the new ones
+    left_out: Mapping[str, str]
     removed: tuple[str, ...] = ()
-    # the licence on the Hub and that of the folder, if they differ
     licence_change: tuple[str, str] | None = None
 
     @property

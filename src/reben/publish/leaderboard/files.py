@@ -22,6 +22,8 @@ from reben.publish.report_page import render_html, save_pictures
 from reben.support.atomic import write_text
 
 COLUMNS: tuple[tuple[Mean, str], ...] = tuple((mean, name) for mean in MEANS for name in HEADLINE)
+_COSTS = {"parameters": ",", "gflops": ".2f", "images_per_second": ".1f", "device": ""}
+"""What a model costs, each with the format in tables."""
 
 
 def write_leaderboard(board: Leaderboard, out: str | Path, *, picture: bool = True) -> Path:
@@ -139,8 +141,7 @@ def _about(row: LeaderboardRow) -> dict[str, Any]:
 
 
 def _costs(row: LeaderboardRow) -> dict[str, Any]:
-    names = ("parameters", "gflops", "images_per_second", "device")
-    return {name: getattr(row, name) for name in names}
+    return {name: getattr(row, name) for name in _COSTS}
 
 
 def _summarise_row(row: LeaderboardRow) -> dict[str, Any]:
@@ -177,18 +178,14 @@ def _table(group: ComparableReports) -> list[list[str]]:
         ["#", "Model", "Backbone", "Bands", *heads, "Parameters", "GFLOPs", "Images/s", "Device"]
     ]
     for rank, row in enumerate(group.entries, start=1):
-        known = (
-            _shown(row.parameters, ","), _shown(row.gflops, ".2f"),
-            _shown(row.images_per_second, ".1f"), row.device or "",
-        )  # fmt: skip
+        costs = (
+            "" if value is None else format(value, _COSTS[name])
+            for name, value in _costs(row).items()
+        )
         cells = [_cell(row.figure(*column), row.interval(*column)) for column in COLUMNS]
         names = (row.name, row.report.backbone, shown_bands(row))
-        rows.append([str(rank), *names, *cells, *known])
+        rows.append([str(rank), *names, *cells, *costs])
     return rows
-
-
-def _shown(value: float | None, form: str) -> str:
-    return "" if value is None else format(value, form)
 
 
 def _cell(value: float, interval: Interval | None) -> str:
