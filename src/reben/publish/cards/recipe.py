@@ -96,7 +96,7 @@ def unrecorded_values(config: ModelConfig, stated: Mapping[str, str]) -> dict[st
         "config": None,
         "base_model": None,
         "course": [],
-        "recipe": [TableRow(*row) for row in (*rates.items(), *stated.items())],
+        "recipe": [TableRow(name, str(value)) for name, value in (*rates.items(), *stated.items())],
         "unknown": f"{known} How it differs from the recipe of the BigEarthNet v2.0 paper is "
         "unknown.",
         "differences": [],

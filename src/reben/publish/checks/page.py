@@ -81,12 +81,11 @@ class CardText:
     def parse(cls, content: str) -> Self:
         """Return the card in a text."""
         block, text = split_head(content)
-        if block is None:
-            reason = (
-                "the front matter is missing: there is no block of YAML between lines of dashes"
-            )
-            return cls({}, reason, text)
         try:
+            if block is None:
+                raise CardError(
+                    "the front matter is missing: there is no block of YAML between lines of dashes"
+                )
             head = parse_head(block)
         except CardError as error:
             return cls({}, str(error), text)
