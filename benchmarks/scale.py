@@ -82,10 +82,10 @@ def main() -> None:
         base = folder / "base"
         call(*REBEN, "synthesize", base, "--patches", NUM_BASE)
         found = {size: measure(base, folder / f"pairs-{size}", size) for size in sizes}
+        print_table(found, *sizes)
     finally:
         if not arguments.keep:
             shutil.rmtree(folder)
-    print_table(found, *sizes)
 
 
 def measure(base: Path, folder: Path, num_pairs: int) -> dict[str, tuple[float, float]]:
