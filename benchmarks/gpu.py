@@ -32,7 +32,7 @@ from reben.learn.config import TrainConfig
 from reben.learn.predict import predict_dataset
 from reben.learn.training.data_module import training_loaders
 from reben.learn.training.feed import batches_on
-from reben.learn.training.hardware import build_fabric, choose_channels_last
+from reben.learn.training.hardware import build_fabric, choose_channels_last, takes_raw_bands
 from reben.learn.training.loop import Loop
 from reben.learn.training.pauses import Pauses
 from reben.learn.training.record import RunRecorder
@@ -99,7 +99,9 @@ def loading_and_training(dataset: Dataset, config: TrainConfig) -> Iterator[Row]
     fabric = build_fabric(config)
     device = fabric.device
     classifier = Classifier(config.backbone, config.bands)
-    loaders = training_loaders(dataset, classifier, config, on_cpu=device.type == "cpu")
+    loaders = training_loaders(
+        dataset, classifier, config, device=device, raw=takes_raw_bands(device)
+    )
     steps = len(loaders[0]) * 8
     training = Training(
         classifier,

@@ -8,11 +8,12 @@ import torch
 from safetensors.torch import load_file
 
 from made_up import patch, patch_id, row, s1_name, write_metadata
+from reben.app.cli import run as command
 from reben.data.loader import open_dataset
 from reben.data.metadata import METADATA_FILE
 from reben.data.store import StoreWriter
 from reben.errors import ConfigError, UnknownLabelError
-from reben.learn.train import train
+from reben.learn.train import Run, train
 from reben.learn.training.optimiser import make_optimiser
 from reben.learn.training.state import Training, update_average
 from reben.model.classifier import Classifier
@@ -216,11 +217,19 @@ def test_full_memory_says_what_fits(dataset, tiny, tmp_path, monkeypatch, error)
     def fail(self, images):
         raise error
 
-    monkeypatch.setattr(Classifier, "forward", fail)
-
-    with pytest.raises(RuntimeError, match=r"full with 2 patches.*accumulate 2.*accumulate to 4"):
-        train(tiny(batch_size=4, accumulate=2), dataset, tmp_path / "run")
-    assert "TrainingError" in (tmp_path / "run" / "train.log").read_text()
+    run = tmp_path / "run"
+    said = (
+        r"full with 2 patches at once \(batch size 4, 1 devices, accumulate 2, precision 32-true\)"
+        rf".*Set accumulate to 4, .*: reben train --resume {run} --accumulate 4$"
+    )
+    with monkeypatch.context() as full:
+        full.setattr(Classifier, "forward", fail)
+        with pytest.raises(RuntimeError, match=said):
+            train(tiny(batch_size=4, accumulate=2), dataset, run)
+    assert "TrainingError" in (run / "train.log").read_text()
+    # The command is one that works.
+    assert command(["train", "--resume", str(run), "--accumulate", "4"]) == 0
+    assert Run.open(run).summary["status"] == "finished"
 
 
 def test_full_memory_says_how_many_patches_did_fit(dataset, tiny, tmp_path, monkeypatch):

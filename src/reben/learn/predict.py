@@ -4,6 +4,7 @@ Axes: B patches of a batch, N patches, K labels.
 """
 
 import os
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -12,12 +13,14 @@ from datetime import timedelta
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import distributed
+from torch import Tensor, distributed
 
-from reben.data.loader import Dataset, Loader
+from reben.data.loader import Dataset, Loader, RawLoader
 from reben.errors import ConfigError, EmptySplitError, first_line
 from reben.learn.distributed import num_ranks, rank_and_size
 from reben.learn.predictions import Predictions, Subject
+from reben.learn.training.feed import AnyLoader, batches_on
+from reben.learn.training.hardware import loader_threads, takes_raw_bands, to_host
 from reben.model.classifier import Classifier
 from reben.model.inference import optimise_for_inference
 from reben.model.network import evaluation_mode
@@ -176,14 +179,12 @@ def _predict(
 ) -> NDArray[np.float32]:
     """Return the scores of this process, float32 [N, K]; N is 0 if others have all patches."""
     scores, done = [torch.empty(0, len(classifier.labels))], 0
-    loader = Loader(dataset, classifier.preprocess, batch_size, labels=classifier.labels)
     try:
         with evaluation_mode(classifier), torch.inference_mode():
-            for batch in loader:
-                logits = classifier(batch.images).float()
-                require_finite(logits.cpu().numpy())
-                scores.append(logits.sigmoid().cpu())
-                done += len(batch.names)
+            for logits_BK, scores_BK in _scored(classifier, dataset, batch_size):
+                require_finite(logits_BK.numpy())
+                scores.append(scores_BK)
+                done += len(scores_BK)
                 if progress is not None:
                     progress(done, len(dataset))
     except torch.OutOfMemoryError as error:
@@ -193,6 +194,31 @@ def _predict(
             f"{max(1, batch_size // 2)}; it does not change the scores."
         ) from error
     return np.asarray(torch.cat(scores).numpy(), np.float32)
+
+
+def _scored(classifier: Classifier, dataset: Dataset, batch_size: int) -> Iterator[Tensor]:
+    """Yield logits and scores of each batch, [2, B, K]; a GPU begins the next one before."""
+    device = classifier.device
+    threads = loader_threads(None, device)
+    loader: AnyLoader
+    if takes_raw_bands(device):
+        dataset = dataset.with_bands(classifier.bands)
+        loader = RawLoader(dataset, batch_size, labels=classifier.labels, num_workers=threads)
+    else:
+        loader = Loader(
+            dataset,
+            classifier.preprocess,
+            batch_size,
+            labels=classifier.labels,
+            num_workers=threads,
+        )
+    coming: deque[Callable[[], Tensor]] = deque()
+    for batch in batches_on(device, loader, classifier.preprocess):
+        logits_BK = classifier(batch.images).float()
+        coming.append(to_host(torch.stack((logits_BK, logits_BK.sigmoid()))))
+        if len(coming) > takes_raw_bands(device):
+            yield coming.popleft()()
+    yield from (arrived() for arrived in coming)
 
 
 def _gathered(own: NDArray[np.float32], num_patches: int) -> NDArray[np.float32]:

@@ -286,16 +286,22 @@ def _run(
 ) -> None:
     """Train in one of the processes, and record how it ended."""
     from reben.learn.training.data_module import training_loaders
+    from reben.learn.training.hardware import takes_raw_bands
     from reben.learn.training.loggers import build_loggers
     from reben.learn.training.loop import Loop
     from reben.learn.training.pauses import Pauses
 
     config = training.config
-    on_cpu = fabric.device.type == "cpu"
+    device = fabric.device
     loaders = training_loaders(
-        dataset, training.classifier, config, rank=fabric.global_rank, on_cpu=on_cpu
+        dataset,
+        training.classifier,
+        config,
+        rank=fabric.global_rank,
+        device=device,
+        raw=takes_raw_bands(device),
     )
-    pauses = Pauses(config.checkpoint_minutes, fabric.device, recorder.say)
+    pauses = Pauses(config.checkpoint_minutes, device, recorder.say)
     if recorder.writes:
         recorder.loggers = build_loggers(loggers, recorder.folder, config)
     training.place(fabric)
@@ -360,7 +366,7 @@ def _told(error: Exception, training: "Training", folder: Path) -> Exception:
     if is_full:
         from reben.learn.training.hardware import out_of_memory
 
-        return out_of_memory(error, training.config, training.most_patches)
+        return out_of_memory(error, training.config, training.most_patches, folder)
     if isinstance(error, RuntimeError) and num_ranks() > 1 and "peer" in str(error):
         return TrainingError(
             f"Another process of this training ended: {first_line(error)}. Its own message, above "

@@ -17,10 +17,10 @@ def classifier():
     return Classifier("test_resnet", "s2")
 
 
-def epochs(dataset, classifier, config, device, *, on_cpu, rank=0):
+def epochs(dataset, classifier, config, device, *, raw, rank=0):
     """Return names, images and labels of two epochs, on the CPU."""
-    loaders = training_loaders(dataset, classifier, config, rank=rank, on_cpu=on_cpu)
-    assert all(isinstance(loader, Loader if on_cpu else RawLoader) for loader in loaders)
+    loaders = training_loaders(dataset, classifier, config, rank=rank, device=device, raw=raw)
+    assert all(isinstance(loader, RawLoader if raw else Loader) for loader in loaders)
     preprocess = Classifier("test_resnet", "s2").preprocess.to(device)
     seen = []
     for epoch in range(2):
@@ -42,15 +42,15 @@ def require_equal(found, expected, **tolerance):
 @pytest.mark.parametrize("rank", [0, 1])
 def test_raw_bands_become_the_images_that_the_loader_makes(dataset, tiny, classifier, rank):
     config = tiny(bands="s2", devices=2, flips=True)
-    expected = epochs(dataset, classifier, config, CPU, on_cpu=True, rank=rank)
-    found = epochs(dataset, classifier, config, CPU, on_cpu=False, rank=rank)
+    expected = epochs(dataset, classifier, config, CPU, raw=False, rank=rank)
+    found = epochs(dataset, classifier, config, CPU, raw=True, rank=rank)
     require_equal(found, expected, rtol=0, atol=0)
 
 
 def test_every_batch_crosses_once_and_in_order(dataset, tiny, classifier):
     """A device that holds no values still tells what was moved to it, and in which shape."""
     config = tiny(bands="s2", flips=True)
-    loader, _ = training_loaders(dataset, classifier, config, on_cpu=False)
+    loader, _ = training_loaders(dataset, classifier, config, raw=True)
     preprocess = Classifier("test_resnet", "s2").preprocess.to("meta")
     crossed = list(batches_on(torch.device("meta"), loader, preprocess))
     assert [batch.names for batch in crossed] == [batch.names for batch in loader]
@@ -61,9 +61,9 @@ def test_every_batch_crosses_once_and_in_order(dataset, tiny, classifier):
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("on_cpu", [True, False])
-def test_a_gpu_gets_the_same_images(dataset, tiny, classifier, on_cpu):
+@pytest.mark.parametrize("raw", [True, False])
+def test_a_gpu_gets_the_same_images(dataset, tiny, classifier, raw):
     config = tiny(bands="s2", flips=True)
-    expected = epochs(dataset, classifier, config, CPU, on_cpu=True)
-    found = epochs(dataset, classifier, config, torch.device("cuda"), on_cpu=on_cpu)
+    expected = epochs(dataset, classifier, config, CPU, raw=False)
+    found = epochs(dataset, classifier, config, torch.device("cuda"), raw=raw)
     require_equal(found, expected, rtol=0, atol=1e-5)

@@ -8,17 +8,16 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
+import torch
 from lightning.pytorch import LightningDataModule
 
 from reben.data.loader import Batch, Dataset, Loader, RawLoader
 from reben.data.preprocess import Preprocess
 from reben.learn.config import TrainConfig
 from reben.learn.training.feed import AnyLoader
+from reben.learn.training.hardware import CPU, loader_threads
 from reben.model.classifier import Classifier
 from reben.spec.labels import LABELS
-from reben.support.processes import usable_cores
-
-_MOST_WORKERS = 8
 
 
 def training_loaders(
@@ -27,33 +26,34 @@ def training_loaders(
     config: TrainConfig,
     *,
     rank: int = 0,
-    on_cpu: bool = True,
+    device: torch.device = CPU,
+    raw: bool = False,
 ) -> tuple[AnyLoader, AnyLoader]:
     """Return one rank's batches to train on and to validate on, in host memory.
 
-    Those for an accelerator are raw bands, of which it makes the images itself.
+    Args:
+        dataset: The patches, of all splits.
+        classifier: The model, whose bands are read.
+        config: The settings.
+        rank: Whose piece of each batch.
+        device: Where the batches will go.
+        raw: Whether they are raw bands, of which the device makes the images itself.
     """
     settings: dict[str, Any] = {
         "batch_size": config.batch_size,
         "labels": classifier.labels,
-        "num_workers": _num_workers(config.num_workers, on_cpu=on_cpu),
+        "num_workers": loader_threads(config.num_workers, device),
         "rank": rank,
         "world_size": config.world_size,
     }
     make: Callable[..., AnyLoader] = RawLoader
-    if on_cpu:
+    if not raw:
         make = partial(Loader, preprocess=copy.deepcopy(classifier.preprocess).cpu())
     dataset = dataset.with_bands(classifier.bands)
     return (
         make(dataset["train"], shuffle=True, flips=config.flips, seed=config.seed, **settings),
         make(dataset["validation"], **settings),
     )
-
-
-def _num_workers(wanted: int | None, *, on_cpu: bool) -> int:
-    if wanted is not None:
-        return wanted
-    return 0 if on_cpu else min(_MOST_WORKERS, usable_cores())
 
 
 class BigEarthNetDataModule(LightningDataModule):
@@ -119,10 +119,10 @@ class BigEarthNetDataModule(LightningDataModule):
     def _of_rank(self) -> dict[str, Any]:
         """Return the settings that all loaders share, with the piece of this process."""
         trainer = self.trainer
-        on_cpu = trainer is None or trainer.strategy.root_device.type == "cpu"
+        device = CPU if trainer is None else trainer.strategy.root_device
         return {
             **self._all,
-            "num_workers": _num_workers(self._num_workers, on_cpu=on_cpu),
+            "num_workers": loader_threads(self._num_workers, device),
             "rank": 0 if trainer is None else trainer.global_rank,
             "world_size": 1 if trainer is None else trainer.world_size,
         }

@@ -1,7 +1,7 @@
 """Batches on the device that trains: the next one crosses while the device works on this one.
 
-To an accelerator go raw bands, which take a third of the bytes of images; the images are made
-there. On a CPU the loader makes them, in the same numbers.
+To a GPU go raw bands, which take a third of the bytes of images; the images are made there. For a
+CPU, or a device that lacks their dtype, the loader makes them, in the same numbers.
 """
 
 from collections.abc import Iterator

@@ -1,6 +1,8 @@
 """The hardware of a training: devices, number formats, memory."""
 
 import os
+from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import torch
@@ -16,8 +18,15 @@ if TYPE_CHECKING:
     from reben.model.classifier import Classifier
 
 
+ASYNCHRONOUS = ("cuda",)
+"""Devices that work on while the host does something else, and copy from pinned memory meanwhile.
+
+A loop keeps them busy only if it never waits: no value of a tensor of theirs is looked at, and all
+copies go through `to_device` and `to_host`."""
+CPU = torch.device("cpu")
 _FEW_PROCESSES = 8
 """Processes that may share the cores of a machine, however few these are."""
+_MOST_WORKERS = 8
 
 
 def choose_precision(config: TrainConfig) -> Literal["32-true", "16-mixed", "bf16-mixed"]:
@@ -92,27 +101,65 @@ def require_launched(config: TrainConfig) -> None:
         )
 
 
+def takes_raw_bands(device: torch.device) -> bool:
+    """Return whether raw bands go to a device, to become images there; MPS has no uint16."""
+    return device.type in ASYNCHRONOUS
+
+
 def to_device(tensor: Tensor, device: torch.device) -> Tensor:
     """Return a tensor on ``device``, without waiting until the device has done its work."""
-    if device.type == "cuda" and tensor.device.type == "cpu":
+    if device.type in ASYNCHRONOUS and tensor.device.type == "cpu":
         return tensor.pin_memory().to(device, non_blocking=True)
     return tensor.to(device)
 
 
-def out_of_memory(error: Exception, config: TrainConfig, most_patches: int) -> TrainingError:
-    """Return the error for a full device, which says how many patches did fit at once."""
+def to_host(tensor: Tensor) -> Callable[[], Tensor]:
+    """Begin to copy a tensor to the host; return what waits for that, and for no later work."""
+    if tensor.device.type not in ASYNCHRONOUS:
+        copy = tensor.cpu()
+        return lambda: copy
+    coming = tensor.to("cpu", non_blocking=True)  # into pinned memory
+    done = torch.cuda.Event()  # type: ignore[no-untyped-call]
+    done.record(torch.cuda.current_stream(tensor.device))
+
+    def arrived() -> Tensor:
+        done.synchronize()
+        return coming
+
+    return arrived
+
+
+def loader_threads(wanted: int | None, device: torch.device) -> int:
+    """Return how many threads load ahead; by default none on a CPU, which the work needs itself."""
+    if wanted is not None:
+        return wanted
+    return 0 if device.type == "cpu" else min(_MOST_WORKERS, usable_cores())
+
+
+def out_of_memory(
+    error: Exception, config: TrainConfig, most_patches: int, folder: Path | str = "RUN"
+) -> TrainingError:
+    """Return the error for a full device, which says how many patches did fit at once.
+
+    Args:
+        error: What was raised.
+        config: The settings.
+        most_patches: The most patches that went through the network at once; 0 if none did.
+        folder: That of the run.
+    """
     per_part = -(-config.batch_size // (config.world_size * config.accumulate))
     known = f"{most_patches} patches at once did fit before. " if most_patches else ""
     most = config.batch_size // config.world_size
+    precision, parts = choose_precision(config), min(2 * config.accumulate, most)
     cure = (
-        f"Set accumulate to {min(2 * config.accumulate, most)}, which takes less memory and keeps "
-        "the batch size (batch norms then see fewer patches at once), or lower batch_size. The run "
-        "can be resumed with another accumulate."
+        f"Set accumulate to {parts}, which takes less memory and keeps the batch size (batch norms "
+        "then see fewer patches at once), or lower batch_size in a new run. The run can be resumed "
+        f"with it: reben train --resume {folder} --accumulate {parts}"
         if config.accumulate < most
         else "Choose a smaller backbone or image size, or a device with more memory."
     )
     return TrainingError(
         f"The memory of the device is full with {per_part} patches at once (batch size "
-        f"{config.batch_size}, {config.world_size} devices, accumulate {config.accumulate}): "
-        f"{first_line(error)}. {known}{cure}"
+        f"{config.batch_size}, {config.world_size} devices, accumulate {config.accumulate}, "
+        f"precision {precision}): {first_line(error)}. {known}{cure}"
     )

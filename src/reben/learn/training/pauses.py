@@ -1,7 +1,8 @@
 """What a training checks only now and then, because checking means waiting.
 
-Losses are read from the device a few at a time. Ranks ask each other every few seconds whether to
-write a checkpoint or to stop, so that all of them do so after the same step.
+Losses come from the device a few at a time, and late, so that it is never waited for. Ranks ask
+each other every few seconds whether to write a checkpoint or to stop, so that all of them do so
+after the same step.
 """
 
 import math
@@ -16,10 +17,13 @@ import torch
 from torch import Tensor
 
 from reben.learn.distributed import num_ranks, sum_over_ranks
+from reben.learn.training.hardware import to_host
 from reben.support.signals import ENDING, SignalInterrupt, handled_by
 
 READ_EVERY = 10
-"""Steps between readings of losses from an accelerator; on a CPU they are read at each step."""
+"""Steps between readings of losses from an accelerator; on a CPU they are read at each step.
+
+Those of so many steps are read as many steps later, when they have long arrived."""
 _ASK_SECONDS = 2.0
 
 
@@ -42,7 +46,7 @@ class LossSum:
 
     Args:
         refuse: Returns the error for a loss that is not finite, from loss, step and patches.
-        every: How many are read at once.
+        every: How many are read at once. If it is more than 1, they are read as many steps later.
     """
 
     def __init__(
@@ -55,20 +59,39 @@ class LossSum:
         self._refuse = refuse
         self._every = every
         self._unread: list[_Unread] = []
+        self._coming: tuple[Callable[[], Tensor], list[_Unread]] | None = None
 
     def add(
         self, total: Tensor, num_patches: int, step: int, names: Sequence[str]
     ) -> list[StepLoss]:
-        """Add the summed loss of some patches; return what was read meanwhile, as `read` does."""
+        """Add the summed loss of some patches; return those that have arrived meanwhile."""
         self._unread.append(_Unread(total, num_patches, step, names))
-        return self.read() if len(self._unread) >= self._every else []
+        if len(self._unread) < self._every:
+            return []
+        if self._every == 1:
+            return self.read()
+        found = self._arrived()
+        self._send()
+        return found
 
     def read(self) -> list[StepLoss]:
-        """Read and return the losses that are still on the device."""
+        """Wait for all losses that are still on the device, and return them."""
+        found = self._arrived()
+        self._send()
+        return found + self._arrived()
+
+    def _send(self) -> None:
         unread, self._unread = self._unread, []
+        if unread:
+            self._coming = to_host(torch.stack([one.total for one in unread])), unread
+
+    def _arrived(self) -> list[StepLoss]:
+        """Return the losses that were sent."""
+        if self._coming is None:
+            return []
+        (values, sent), self._coming = self._coming, None
         found = []
-        values = torch.stack([one.total for one in unread]).tolist() if unread else []
-        for value, one in zip(values, unread, strict=True):
+        for value, one in zip(values().tolist(), sent, strict=True):
             self.last = value / one.num_patches
             if not math.isfinite(value):
                 raise self._refuse(value, one.step, one.names)
