@@ -71,7 +71,8 @@ def open_model(
         HubError: If the Hub refuses, or cannot be reached and its cache lacks the model.
 
     Example:
-        >>> model = open_model(reben.Classifier("test_resnet", "rgb"))
+        >>> from reben import Classifier
+        >>> model = open_model(Classifier("test_resnet", "rgb"))
         >>> open_model("runs/r50-s2")  # doctest: +SKIP
         >>> open_model("BIFOLD-BigEarthNetv2-0/resnet50-s2-v0.2.0", "cuda:1")  # doctest: +SKIP
     """
@@ -168,7 +169,8 @@ def name_of(model: ModelLike) -> str:
     Example:
         >>> name_of("BIFOLD-BigEarthNetv2-0/resnet50-s2-v0.2.0"), name_of("/home/me/runs/toy")
         ('BIFOLD-BigEarthNetv2-0/resnet50-s2-v0.2.0', 'toy')
-        >>> name_of(reben.Classifier("test_resnet", "s2"))
+        >>> from reben import Classifier
+        >>> name_of(Classifier("test_resnet", "s2"))
         'test_resnet-s2'
     """
     own = as_classifier(model)
