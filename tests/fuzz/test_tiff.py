@@ -5,8 +5,8 @@ import pytest
 import rasterio
 
 from fuzzing import NUMBERS, damage, randoms, try_cases
+from reben.data.tiff.places import read_bounds, read_header
 from reben.data.tiff.read import parse_tiff
-from reben.data.tiff.tags import read_bounds, read_header
 from reben.data.tiff.write import GeoTransform, encode_geotiff
 
 PLACE = GeoTransform(300_000, 5_400_000, 10, 32633)

@@ -18,7 +18,7 @@ from reben.data.loading.threads import run_ahead
 from reben.data.patch_folders.folder import read_patch
 from reben.data.patch_folders.multiband import Resample, read_multiband
 from reben.data.patch_folders.tree import PatchPlace, PatchTree
-from reben.data.tiff.tags import read_bounds
+from reben.data.tiff.places import read_bounds
 from reben.data.values import LARGEST_BAD_SHARE, RANGES, WRAPPED
 from reben.errors import MissingExtraError, RebenError
 from reben.spec.patches import Bounds, are_partners, place_of_name

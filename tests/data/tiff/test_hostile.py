@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import rasterio
 
+from reben.data.tiff.places import read_bounds, read_header
 from reben.data.tiff.read import parse_tiff, read_tiff
-from reben.data.tiff.tags import read_bounds, read_header
 from reben.data.tiff.write import GeoTransform, encode_geotiff
 from reben.errors import TiffError
 
@@ -129,7 +129,7 @@ READ_ALL = """
 import resource, sys
 from pathlib import Path
 from reben.data.tiff.read import read_tiff
-from reben.data.tiff.tags import read_bounds, read_header
+from reben.data.tiff.places import read_bounds, read_header
 import rasterio, rasterio.crs
 from reben.errors import TiffError
 

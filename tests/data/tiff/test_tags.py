@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from rasterio.transform import Affine
 
 import made_up
-from reben.data.tiff.tags import TiffHeader, read_bounds, read_header
+from reben.data.tiff.places import TiffHeader, read_bounds, read_header
 from reben.data.tiff.write import GeoTransform, encode_geotiff
 from reben.errors import MissingExtraError, PatchShapeError, TiffError
 from reben.spec.patches import Bounds

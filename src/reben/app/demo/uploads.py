@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from reben.app.demo.limits import UploadLimits
 from reben.data.patch_folders.folder import is_tiff, parse_band, require_patch_place
-from reben.data.tiff.tags import STARTS, read_header
+from reben.data.tiff.places import read_header
+from reben.data.tiff.tags import STARTS
 from reben.errors import PlaceError, UploadError
 from reben.spec.band_names import REFERENCE_MAP_TENSOR, match_band_file
 from reben.spec.bands import ALL_FULL, Sensor, sensor

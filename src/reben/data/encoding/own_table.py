@@ -20,7 +20,7 @@ from reben.data.selecting.label_table import (
     read_rows,
 )
 from reben.data.splits import SplitBy, assign_splits
-from reben.data.tiff.tags import read_bounds
+from reben.data.tiff.places import read_bounds
 from reben.data.vector.features import Features, read_features, shapely
 from reben.errors import ConfigError, MetadataError, RebenError
 from reben.spec.patches import SPLITS, Bounds

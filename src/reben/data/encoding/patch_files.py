@@ -16,9 +16,10 @@ from reben.data.patch_folders.folder import (
 )
 from reben.data.places import require_patch_size
 from reben.data.storage.value import OTHER, SENTINEL2, Kind, kind_of_value
+from reben.data.tiff.places import bounds_of, georeference
 from reben.data.tiff.read import read_pixels
 from reben.data.tiff.side_files import SideFiles, side_files_in
-from reben.data.tiff.tags import bounds_of, georeference, read_claims
+from reben.data.tiff.tags import read_claims
 from reben.data.values import RANGES, check_values, may_be_odd, require_plain
 from reben.errors import ArchiveError
 from reben.spec.band_names import match_band_file

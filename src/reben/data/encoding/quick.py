@@ -18,8 +18,8 @@ import numpy as np
 from reben.data.encoding.patch_files import PatchFiles, is_usual
 from reben.data.patch_folders.folder import band_file_ending
 from reben.data.storage.value import Kind
+from reben.data.tiff.places import corner_place
 from reben.data.tiff.read import pixels_start
-from reben.data.tiff.tags import corner_place
 from reben.data.values import RANGES, may_be_odd
 from reben.spec.bands import sensor
 from reben.spec.patches import PATCH_METRES, Bounds, place_of_name

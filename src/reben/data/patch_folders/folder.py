@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 from numpy.typing import NDArray
 
 from reben.data.places import require_one_place, require_patch_size
+from reben.data.tiff.places import bounds_of
 from reben.data.tiff.read import parse_tiff, read_content
 from reben.data.tiff.side_files import SideFiles, side_files_in
-from reben.data.tiff.tags import bounds_of, read_claims
+from reben.data.tiff.tags import read_claims
 from reben.data.tiff.with_rasterio import apply_mask, open_with_rasterio
 from reben.data.values import mask_declared, require_plain
 from reben.errors import BandsError, BandsMismatchError, PatchNameError, TiffError
