@@ -39,6 +39,18 @@ def test_pages_are_given_back_once_too_many_are_mapped(content, most, left):
     assert content.sum(dtype=np.int64) == total
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells, and gives pages back")
+def test_unless_told_otherwise_half_of_the_memory_may_be_mapped(content, monkeypatch):
+    words = Path("/proc/meminfo").read_text("utf-8").split()
+    half = int(words[words.index("MemTotal:") + 1]) * 1024 // 2
+    pages, total = MappedPages(), content.sum(dtype=np.int64)
+    for mapped_bytes, left in ((half - (1 << 20), NUM_BYTES // 1024), (half + (1 << 20), 0)):
+        monkeypatch.setattr(mapped, "_mapped_bytes", lambda number=mapped_bytes: number)
+        pages.count(content.ctypes.data, content.ctypes.data + NUM_BYTES - 1, 64)
+        assert resident(content) == left
+    assert content.sum(dtype=np.int64) == total
+
+
 def test_where_pages_cannot_be_given_back_they_stay(content, monkeypatch):
     monkeypatch.setattr(mapped, "_madvise", lambda: None)
     pages = MappedPages(0)

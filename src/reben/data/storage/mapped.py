@@ -1,8 +1,9 @@
 """Pages of a mapped file that were read, given back once they are many.
 
 A page that a process has read in a mapped file counts as memory of the process until it lets go of
-it, so after an epoch the whole store would. Letting go costs little: the page stays in the page
-cache, and reading it again needs no disk.
+it, so after an epoch the whole store would. What is let go stays in the page cache and is read
+again without a disk, but the system has to map each page anew, which slows a loader down by far. So
+a store stays mapped as long as it fits into half of the machine's memory.
 """
 
 import mmap
@@ -15,8 +16,6 @@ from pathlib import Path
 
 import numpy as np
 
-MOST_MAPPED = 800 << 20
-"""Bytes of files that a process maps at most, about; its libraries take some 200 MB of them."""
 _AT_ONCE = 64
 """Values between two looks at the memory; Linux may map 2 MB for each, whatever their size."""
 _STATM = Path("/proc/self/statm")
@@ -26,10 +25,11 @@ class MappedPages:
     """The pages of one map that were read since they were last given back; for any thread.
 
     Args:
-        most: Bytes of files that the process may have mapped before they are given back.
+        most: Bytes of files that the process may have mapped before they are given back; None for
+            half of the machine's memory.
     """
 
-    def __init__(self, most: int = MOST_MAPPED) -> None:
+    def __init__(self, most: int | None = None) -> None:
         self._most = most
         self._lock = threading.Lock()
         self._first, self._last, self._num_values = sys.maxsize, 0, 0
@@ -51,7 +51,10 @@ class MappedPages:
                 return
             self._num_values = 0
             give_back = _madvise()
-            if give_back is None or _mapped_bytes() < self._most:
+            if give_back is None:
+                return
+            most = _half_of_memory() if self._most is None else self._most
+            if _mapped_bytes() < most:
                 return
             start, end = self._first - self._first % mmap.PAGESIZE, self._last + 1
             self._first, self._last = sys.maxsize, 0
@@ -67,6 +70,11 @@ class MappedPages:
 def _mapped_bytes() -> int:
     """Return how much of files this process has in memory. Source: statm in proc(5)."""
     return int(_STATM.read_bytes().split()[2]) * os.sysconf("SC_PAGE_SIZE")
+
+
+@cache
+def _half_of_memory() -> int:
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
 
 
 @cache
