@@ -96,6 +96,18 @@ def test_large_strings_and_dictionaries_are_read_too(tmp_path):
     assert len(PatchTable.read(tmp_path / "m.parquet").filter(split="test")) == 1
 
 
+def test_groups_of_rows_and_pieces_of_any_size_give_the_same_patches(tmp_path, monkeypatch):
+    rows = [row(at, labels=[f"own {at % 7}", f"own {at // 500}"]) for at in range(2500)]
+    table = pa.Table.from_pylist(rows)
+    pq.write_table(table, tmp_path / "t.parquet", row_group_size=900, dictionary_pagesize_limit=20)
+    monkeypatch.setattr("reben.data.tables._PIECE_BYTES", 1000)
+    read = PatchTable.read(tmp_path / "t.parquet", labels=None)
+    assert read.labels == tuple(f"own {number}" for number in range(7))
+    assert read.rows.equals(table.select(read.rows.column_names))
+    assert read.names.row_of(rows[1700]["patch_id"]) == 1700
+    assert read.fingerprint() == PatchTable.from_arrow(table, labels=None).fingerprint()
+
+
 def test_missing_columns_are_named(tmp_path):
     kept = {name: value for name, value in row(0).items() if name not in {"split", "s1_name"}}
     with pytest.raises(MetadataError, match=r"lacks the column split, s1_name\. It has patch_id"):

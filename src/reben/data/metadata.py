@@ -46,7 +46,7 @@ _AT_ONCE = 1 << 18
 
 @dataclass(frozen=True, eq=False, init=False)
 class PatchTable:
-    """Patches and their metadata, in a fixed order: some 40 bytes a patch.
+    """Patches and their metadata, in a fixed order.
 
     Args:
         rows: A table with at least the columns `COLUMNS`. Build it with `read`, which checks it.

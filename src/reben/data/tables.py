@@ -4,7 +4,7 @@ Reading raises `OSError` (no file that can be read, or a larger one) or `pa.Arro
 format, or too much when unpacked) alone, whatever the file holds.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -22,6 +22,9 @@ from reben.support.bounds import (
 )
 
 _ROWS_AT_ONCE = 1024
+_PIECE_BYTES = 64 * MEBIBYTE
+_MAX_PASSING_BYTES = 4 * MAX_TABLE_BYTES
+"""What a table may unpack to if only a shorter form of it is kept."""
 
 
 @contextmanager
@@ -33,28 +36,52 @@ def _as_text() -> Iterator[None]:
 
 
 @_as_text()
-def read_parquet(path: str | Path, texts_as_numbers: Collection[str] = ()) -> pa.Table:
+def read_parquet(
+    path: str | Path,
+    columns: Collection[str] | None = None,
+    shorten: Callable[[pa.Table], pa.Table] | None = None,
+) -> pa.Table:
     """Return the table in a parquet file.
 
     Args:
         path: The file.
-        texts_as_numbers: Columns with few different texts, which are read as a dictionary of texts
-            and numbers; other columns, and these where they hold no texts, are read as they are.
+        columns: Those that are read, as far as the file has them; None reads all.
+        shorten: Takes some rows at a time, and returns what is kept of them.
     """
-    content = pa.BufferReader(read_file(path, MAX_TABLE_FILE_BYTES))
-    with pq.ParquetFile(content) as file:
+    with pq.ParquetFile(pa.BufferReader(read_file(path, MAX_TABLE_FILE_BYTES))) as file:
         _check_size(file.metadata.num_columns, file.metadata.num_rows)
-        leaves = (file.schema.column(at).path for at in range(len(file.schema)))
-        short = [leaf for leaf in leaves if leaf.partition(".")[0] in texts_as_numbers]
-    with pq.ParquetFile(content, read_dictionary=short) as file:
-        pieces, num_bytes = [file.schema_arrow.empty_table()], 0
-        for batch in file.iter_batches(_ROWS_AT_ONCE, use_threads=False):
-            # A page of a few bytes may stand for as many rows as one likes.
-            num_bytes += sum(map(_unpacked_bytes, batch.columns))
-            if num_bytes > MAX_TABLE_BYTES:
-                raise pa.ArrowInvalid(f"it unpacks to more than {MAX_TABLE_BYTES // MEBIBYTE} MiB")
-            pieces.append(pa.Table.from_batches([batch]))
-        return _checked(pa.concat_tables(pieces))
+        _require_different(file.schema_arrow.names)
+        most = MAX_TABLE_BYTES if shorten is None else _MAX_PASSING_BYTES
+        kept: list[pa.Table] = []
+        for piece in _pieces(file, columns, most):
+            kept.append(piece if shorten is None else shorten(piece))
+            _require_bytes(sum(table.nbytes for table in kept), MAX_TABLE_BYTES)
+        return pa.concat_tables(kept)
+
+
+def _pieces(
+    file: pq.ParquetFile, columns: Collection[str] | None, most_bytes: int
+) -> Iterator[pa.Table]:
+    """Yield the rows of some columns, at least one piece, or raise an error beyond a bound."""
+    names = [name for name in file.schema_arrow.names if columns is None or name in columns]
+    schema = file.schema_arrow.empty_table().select(names).schema
+    waiting: list[pa.RecordBatch] = []
+    num_bytes = waiting_bytes = 0
+    for batch in file.iter_batches(_ROWS_AT_ONCE, columns=names, use_threads=False):
+        # A page of a few bytes may stand for as many rows as one likes.
+        unpacked = sum(map(_unpacked_bytes, batch.columns))
+        num_bytes, waiting_bytes = num_bytes + unpacked, waiting_bytes + unpacked
+        _require_bytes(num_bytes, most_bytes)
+        waiting.append(batch.select(names))
+        if waiting_bytes > _PIECE_BYTES:
+            yield _checked(pa.Table.from_batches(waiting, schema))
+            waiting, waiting_bytes = [], 0
+    yield _checked(pa.Table.from_batches(waiting, schema))
+
+
+def _require_bytes(num_bytes: int, most: int) -> None:
+    if num_bytes > most:
+        raise pa.ArrowInvalid(f"it unpacks to more than {most // MEBIBYTE} MiB")
 
 
 @_as_text()
@@ -81,8 +108,11 @@ def _unpacked_bytes(column: pa.Array) -> int:
 
 def _checked(table: pa.Table) -> pa.Table:
     table.validate(full=True)
-    names = table.column_names
+    _require_different(table.column_names)
+    return table
+
+
+def _require_different(names: list[str]) -> None:
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise pa.ArrowInvalid(f"two of its columns are called {twice}")
-    return table

@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from reben.data.storage.names import Names
+from reben.data.storage.names import Names, cut
 from reben.data.tables import read_parquet
 from reben.errors import MetadataError, UnknownLabelError, first_line, shown
 from reben.spec.labels import LABELS, fault_of_labels
@@ -26,11 +26,6 @@ COLUMN_TYPES: dict[str, pa.DataType] = {
 }
 """The required columns with their types; others are ignored."""
 _NUMBERED = pa.dictionary(pa.int32(), pa.string())
-_READ_TYPES = COLUMN_TYPES | {
-    "labels": pa.list_(_NUMBERED),
-    "split": _NUMBERED,
-    "country": _NUMBERED,
-}
 MADE_UP_KEY = b"made_up_by"
 """Schema metadata of a table of made-up patches; its value says what made them up."""
 COLUMNS = tuple(COLUMN_TYPES)
@@ -38,32 +33,43 @@ COLUMNS = tuple(COLUMN_TYPES)
 
 
 def read_columns(path: Path) -> pa.Table:
-    """Return the columns `COLUMNS` of a parquet file, or raise a MetadataError."""
+    """Return the columns `COLUMNS` of a parquet file, made small, or raise a MetadataError."""
     try:
-        table = read_parquet(path, texts_as_numbers=("labels", "split", "country"))
+        table = read_parquet(path, COLUMNS, lambda rows: _made_small(rows, path))
+        missing = [name for name in COLUMNS if name not in table.column_names]
+        present = read_parquet(path).column_names if missing else []
     except FileNotFoundError:
         raise MetadataError(f"The metadata file {path} does not exist.") from None
     except (pa.ArrowException, OSError) as error:
         raise MetadataError(
             f"{path} is not a readable parquet file: {first_line(error)}. Fetch the file again."
         ) from None
-    missing = [name for name in COLUMNS if name not in table.column_names]
     if missing:
         raise MetadataError(
             f"{path} lacks the column {', '.join(missing)}. It has "
-            f"{', '.join(table.column_names)}. Use the metadata of BigEarthNet v2.0."
+            f"{', '.join(present)}. Use the metadata of BigEarthNet v2.0."
         )
+    return table
+
+
+def _made_small(rows: pa.Table, path: Path) -> pa.Table:
+    if not set(COLUMNS).issubset(rows.column_names):
+        return rows.slice(0, 0)
     try:
-        notes = {k: v for k, v in (table.schema.metadata or {}).items() if k == MADE_UP_KEY}
+        notes = {k: v for k, v in (rows.schema.metadata or {}).items() if k == MADE_UP_KEY}
         for name in (name for name, kind in COLUMN_TYPES.items() if kind == pa.bool_()):
-            if pa.types.is_floating(table.schema.field(name).type):  # any number would be true
+            if pa.types.is_floating(rows.schema.field(name).type):  # any number would be true
                 raise pa.ArrowTypeError(f"{name} holds fractions; it should be true or false")
-        return table.select(COLUMNS).cast(pa.schema(_READ_TYPES.items(), metadata=notes))
+        rows = rows.select(COLUMNS).cast(pa.schema(COLUMN_TYPES.items(), metadata=notes))
     except pa.ArrowException as error:
         raise MetadataError(
             f"{path} has a column of another type than expected: {first_line(error)}. Use the "
             "metadata of BigEarthNet v2.0, or write them in the same form."
         ) from None
+    small = compact(rows)
+    for name in ("patch_id", "s1_name"):
+        small = small.append_column(name, [cut(rows.column(name).combine_chunks())])
+    return small.select(COLUMNS)
 
 
 def compact(rows: pa.Table) -> pa.Table:

@@ -41,18 +41,14 @@ class Names:
 
     @classmethod
     def of(cls, column: pa.ChunkedArray) -> Self:
-        """Return the names in a column of texts or bytes without gaps."""
-        starts: list[pa.Array] = []
-        ends: list[NDArray[np.uint64]] = []
-        for first in range(0, len(column), _AT_ONCE):
-            names = column.slice(first, _AT_ONCE).combine_chunks().cast(pa.binary())
-            tails = _tails_of(names)
-            heads = pc.binary_slice(names, 0, -_TAIL)
-            if not tails.all():
-                heads = pc.if_else(pa.array(tails == 0), names, heads)
-            starts.append(heads.dictionary_encode())
-            ends.append(tails)
-        return cls.joined(starts, ends)
+        """Return the names in a column without gaps: of texts or bytes, or what `cut` returns."""
+        if pa.types.is_struct(column.type):
+            pieces = column.chunks
+        else:
+            steps = range(0, len(column), _AT_ONCE)
+            pieces = [cut(column.slice(first, _AT_ONCE).combine_chunks()) for first in steps]
+        heads = [piece.field("head") for piece in pieces]
+        return cls.joined(heads, [piece.field("tail").to_numpy() for piece in pieces])
 
     @classmethod
     def joined(cls, heads: Sequence[pa.DictionaryArray], tails: Sequence[ArrayLike]) -> Self:
@@ -226,6 +222,17 @@ class Names:
         return pa.Array.from_buffers(
             pa.binary(), len(self.tails), [None, pa.py_buffer(ends), pa.py_buffer(content)]
         )
+
+
+def cut(names: pa.Array) -> pa.StructArray:
+    """Return texts or bytes as their heads, numbers of a dictionary, and tails; gaps stay gaps."""
+    content = names.cast(pa.binary())
+    tails = _tails_of(content)
+    heads = pc.binary_slice(content, 0, -_TAIL)
+    if not tails.all():
+        heads = pc.if_else(pa.array(tails == 0), content, heads)
+    parts = [heads.dictionary_encode(), pa.array(tails)]
+    return pa.StructArray.from_arrays(parts, ["head", "tail"], mask=names.is_null())
 
 
 def _may_be_odd(pieces: pa.BinaryArray) -> NDArray[np.bool_]:
