@@ -6,7 +6,7 @@ makes a tree of patch pairs with reference maps, and takes it through encode, in
 both loaders, an epoch of training a tiny network, and evaluate with predictions and intervals; all
 of that twice, with a quarter of the patches and with all of them. Prints a Markdown table with
 estimates for the whole of BigEarthNet v2.0 and for 5 million pairs: straight lines through the two
-measurements, labelled as estimates.
+measurements, labelled as estimates, and only from 10,000 pairs on.
 
 The patches are 240 synthetic ones under as many names as asked for: the files of a copy are hard
 links to those of the first, in folders of their own with another time of acquisition in their
@@ -15,7 +15,8 @@ reads them from the page cache; figures that depend on the content, such as aver
 nothing. A pair takes 0.34 MB: 0.27 in the store, and its folders.
 
 Memory is the largest sum over all processes of a step of what each has for itself plus its share of
-what they have together (PSS), the mapped store included; Linux only.
+what they have together (PSS), without pages of files: those of the mapped store and of libraries
+lie in the page cache, and the system takes them back when it needs them. Linux only.
 """
 
 import argparse
@@ -23,6 +24,7 @@ import json
 import os
 import platform
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -37,6 +39,8 @@ import pyarrow.parquet as pq
 NUM_BASE = 240
 BYTES_OF_PAIR = 340_000
 RESERVE = 2 << 30
+FEWEST_FOR_ESTIMATES = 10_000
+"""With fewer pairs, starting and filling buffers outweighs what grows with them."""
 TARGETS = (549_488, 5_000_000)
 REBEN = [sys.executable, "-m", "reben"]
 LOAD = """
@@ -78,6 +82,7 @@ def main() -> None:
             f"{free / 1e9:.0f} GB free. Choose another --folder, or --pairs {max(fit, 0)}."
         )
     sizes = (arguments.pairs // 4, arguments.pairs)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended"))  # which deletes, too
     try:
         base = folder / "base"
         call(*REBEN, "synthesize", base, "--patches", NUM_BASE)
@@ -163,10 +168,14 @@ def call(*command: object) -> tuple[float, float]:
         said: list[str] = []
         reader = threading.Thread(target=lambda: said.extend(process.stderr or ()))
         reader.start()
-        while process.poll() is None:
-            peak = max(peak, megabytes_of(process.pid))
-            time.sleep(0.1)
-        reader.join()
+        try:
+            while process.poll() is None:
+                peak = max(peak, megabytes_of(process.pid))
+                time.sleep(0.1)
+        finally:
+            if process.returncode is None:
+                process.terminate()
+            reader.join()
     if process.returncode:
         sys.exit(f"{' '.join(map(str, command))} failed:\n{''.join(said[-20:])}")
     return time.perf_counter() - started, peak
@@ -180,8 +189,8 @@ def megabytes_of(pid: int) -> float:
         lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
     except (OSError, ProcessLookupError):
         return 0.0
-    own = next((int(line.split()[1]) for line in lines if line.startswith("Pss:")), 0) / 1024
-    return own + sum(map(megabytes_of, children))
+    own = [line for line in lines if line.startswith(("Pss_Anon:", "Pss_Shmem:"))]
+    return sum(int(line.split()[1]) for line in own) / 1024 + sum(map(megabytes_of, children))
 
 
 def print_table(found: dict[int, dict[str, tuple[float, float]]], few: int, many: int) -> None:
@@ -199,7 +208,8 @@ def print_table(found: dict[int, dict[str, tuple[float, float]]], few: int, many
         cells.append(f"{other[0] / many / (one[0] / few):.2f} x")
         for size in TARGETS:
             seconds, megabytes = other + np.maximum(slope, 0) * (size - many)
-            cells += [f"*{seconds:,.0f}*", f"*{megabytes / 1000:.1f}*"]
+            is_enough = many >= FEWEST_FOR_ESTIMATES
+            cells += [f"*{seconds:,.0f}*", f"*{megabytes / 1000:.1f}*"] if is_enough else ["", ""]
         print(f"| {name} | {' | '.join(cells)} |")
     print("\nAs JSON:", json.dumps(found))
 
