@@ -230,8 +230,8 @@ def optimised(monkeypatch):
     """The optimised copies that are made while a test runs."""
     made = []
 
-    def watch(classifier):
-        made.append(real(classifier))
+    def watch(classifier, **how):
+        made.append(real(classifier, **how))
         return made[-1]
 
     real = inference.optimise_for_inference
@@ -255,6 +255,17 @@ def test_an_optimised_copy_does_the_work_and_the_logits_stay(dataset, optimised)
     assert found.subject == plain.subject
     assert model.training
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+
+
+def test_the_report_says_which_engine_computed_the_scores(dataset, tmp_path):
+    model = Classifier("test_resnet", "B08,VV,B11")
+    for engine, wanted in (("auto", "optimised"), ("eager", "eager")):
+        found = predict_dataset(model, dataset, engine=engine)
+        kept = type(found).load(found.save(tmp_path / f"{engine}.parquet"))
+        report = measure(kept, rounds=0)
+        assert (found.engine, report.engine) == (wanted, wanted)
+        assert type(report).from_json(report.to_json()).engine == wanted
+    assert predict_dataset(model, dataset, optimise=False).engine == "eager"
 
 
 def test_runs_folders_and_ids_are_predicted_with_an_optimised_copy(

@@ -108,3 +108,15 @@ def test_the_model_is_left_as_it_was():
 def test_json_holds_no_nan(speed):
     json.dumps(speed.to_dict(), allow_nan=False)
     assert dataclasses.asdict(speed.best).keys() == speed.to_dict()["measurements"][0].keys()
+
+
+def test_engines_are_measured_beside_the_others():
+    speed = benchmark(
+        Classifier("test_resnet", "s1"), batch_sizes=(2,), rounds=1, engines=("onnx",)
+    )
+    assert [row.way for row in speed.measurements] == ["eager", "optimised", "onnx"]
+    assert all(row.max_difference < 1e-4 for row in speed.measurements)
+
+
+def test_the_cost_of_a_network_with_a_learned_query_is_counted():
+    assert count_cost(ModelConfig("test_vit3", S1)).gflops > 0

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 import tracemalloc
+from dataclasses import replace
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -427,6 +428,37 @@ def test_an_interrupted_call_goes_on_to_the_very_file(model, data, tmp_path, mon
     assert outcome.num_resumed == 8
     assert out.read_bytes() == whole.read_bytes()
     assert not TableProgress(out).folder.exists()
+
+
+def engine_of(path):
+    return json.loads(pq.read_schema(path).metadata[b"reben"])["engine"]
+
+
+def test_a_table_says_which_engine_computed_it(model, data, tmp_path):
+    plain = replace(SMALL, engine="eager")
+    for name, options in (
+        ("auto", SMALL),
+        ("plain", plain),
+        ("several", replace(plain, devices=2)),
+    ):
+        predict_patches(model, data, tmp_path / f"{name}.parquet", options=options)
+    found = {path.stem: engine_of(path) for path in tmp_path.iterdir()}
+    assert found == {"auto": "optimised", "plain": "eager", "several": "eager"}
+
+
+def test_a_call_that_goes_on_keeps_its_engine(model, data, tmp_path, monkeypatch):
+    out = tmp_path / "t.parquet"
+    with monkeypatch.context() as patch:
+        break_off(patch, after=3)
+        with pytest.raises(KeyboardInterrupt):
+            predict_patches(model, data, out, options=replace(SMALL, engine="eager"))
+    assert predict_patches(model, data, out, options=SMALL).num_resumed == 4
+    assert engine_of(out) == "eager"
+
+
+def test_embeddings_are_computed_in_torch(model, data, tmp_path):
+    with pytest.raises(ConfigError, match="Embeddings are computed in torch, not by onnx"):
+        embed_patches(model, data, tmp_path / "e.parquet", options=PredictOptions(engine="onnx"))
 
 
 def test_a_part_that_was_damaged_is_made_anew(model, data, tmp_path, monkeypatch):

@@ -326,6 +326,17 @@ def test_a_run_that_was_broken_off_goes_on_where_it_was(model, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["out.tif"]
 
 
+def test_the_map_says_which_engine_computed_it_and_going_on_keeps_that(model, tmp_path):
+    out = tmp_path / "out.tif"
+    scene = broken_off(model, out, engine="eager")
+    predict_scene(model, scene, out)
+    with rasterio.open(out) as file:
+        assert file.tags()["engine"] == "eager"
+    predict_scene(model, scene, out, overwrite=True)
+    with rasterio.open(out) as file:
+        assert file.tags()["engine"] == "optimised"
+
+
 def test_going_on_with_other_settings_is_refused_and_the_difference_is_said(model, tmp_path):
     out = tmp_path / "out.tif"
     scene = broken_off(model, out)

@@ -17,6 +17,7 @@ from reben.learn.predict import joined_processes, predict_dataset
 from reben.learn.predictions import Predictions
 from reben.learn.report import Calibrated, Report
 from reben.model.config import Calibration
+from reben.model.engines.names import Engine
 from reben.model.open import ModelLike
 
 __all__ = [
@@ -35,6 +36,7 @@ def evaluate(
     *,
     batch_size: int = 64,
     rounds: int = ROUNDS,
+    engine: Engine = "auto",
     progress: Callable[[int, int], None] | None = None,
 ) -> Report:
     """Return the report of a model on the patches of a data set.
@@ -48,6 +50,7 @@ def evaluate(
         dataset: The patches, for example ``dataset["test"]``; read with the bands of the model.
         batch_size: Patches to predict at a time; it changes figures only by rounding.
         rounds: Resamples for the intervals; 0 leaves the intervals out.
+        engine: What computes, see `predict_dataset`.
         progress: Called as ``progress(done, total)`` after each batch, counted in patches.
 
     Raises:
@@ -62,7 +65,9 @@ def evaluate(
         >>> report.per_class["Pastures"].average_precision  # doctest: +SKIP
         0.861
     """
-    predictions = predict_dataset(model, dataset, batch_size=batch_size, progress=progress)
+    predictions = predict_dataset(
+        model, dataset, batch_size=batch_size, engine=engine, progress=progress
+    )
     return measure(predictions, rounds=rounds)
 
 
@@ -140,6 +145,7 @@ def measure(
         why_not_calibrated=why_not_calibrated(subject),
         data=subject.data,
         part=subject.part,
+        engine=predictions.engine,
     )
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,7 +23,8 @@ from reben.learn.predictions import Predictions, Subject
 from reben.learn.training.feed import AnyLoader, batches_on
 from reben.learn.training.hardware import loader_threads, takes_raw_bands, to_host
 from reben.model.classifier import Classifier
-from reben.model.inference import optimise_for_inference
+from reben.model.engines.names import Engine
+from reben.model.inference import engine_of, optimise_for_inference
 from reben.model.network import evaluation_mode
 from reben.model.open import ModelLike, name_of, open_model
 from reben.model.scores import require_finite
@@ -30,12 +32,13 @@ from reben.model.scores import require_finite
 _MOST_WAITED = timedelta(minutes=10)  # for tasks of SLURM that have not started yet
 
 
-def predict_dataset(
+def predict_dataset(  # noqa: PLR0913 - all after the second are named
     model: ModelLike,
     dataset: Dataset,
     *,
     batch_size: int = 64,
     optimise: bool = True,
+    engine: Engine = "auto",
     name: str | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Predictions:
@@ -50,6 +53,8 @@ def predict_dataset(
         batch_size: Patches to predict at a time, in each process.
         optimise: Whether to predict with a copy from `reben.optimise_for_inference`, whose logits
             are within 1e-4 of the model's. A subclass of `Classifier` is always used as it is.
+        engine: What computes that copy, see `reben.optimise_for_inference`; by several processes
+            ``auto`` is ``optimised``.
         name: What to call the model; by default its run, folder, id, or what it is made of.
         progress: Called as ``progress(done, total)`` after each batch, in patches of this process.
 
@@ -66,9 +71,13 @@ def predict_dataset(
     own = np.arange(rank, len(dataset), size)
     part = replace(dataset, table=dataset.table.take(own))
     if optimise and type(classifier) is Classifier:
-        classifier = optimise_for_inference(classifier)
+        if engine == "auto" and size > 1:
+            engine = "optimised"  # a choice for each process would not be one
+        how: dict[str, Any] = {"num_patches": len(own), "batch_size": batch_size}
+        classifier = optimise_for_inference(classifier, engine=engine, **how)
     scores = _gathered(_predict(classifier, part, batch_size, progress), len(dataset))
-    return Predictions.of_table(dataset.table, subject, scores, classifier.labels)
+    found = Predictions.of_table(dataset.table, subject, scores, classifier.labels)
+    return replace(found, engine=engine_of(classifier))
 
 
 @contextmanager

@@ -90,6 +90,8 @@ class Predictions:
         countries: Country of each patch, where known.
         tiles: Tile of the Sentinel-2 grid of each patch (33UUP), where the names tell.
         months: Month of acquisition of each patch, 1 to 12, where the names tell.
+        engine: What computed the scores, as `reben.optimise_for_inference` names it; None if that
+            is not known, as in files of earlier versions.
 
     Raises:
         EmptySplitError: If there is no patch.
@@ -105,6 +107,7 @@ class Predictions:
     countries: tuple[str, ...] | None = None
     tiles: tuple[str, ...] | None = None
     months: tuple[int, ...] | None = None
+    engine: str | None = None
 
     def __post_init__(self) -> None:
         """Check that everything belongs together."""
@@ -190,7 +193,7 @@ class Predictions:
         for start, matrix in ((_SCORE, self.scores), (_LABEL, self.labels)):
             for k, label in enumerate(self.label_names):
                 columns[start + label] = pa.array(np.ascontiguousarray(matrix[:, k]))
-        about = _About(FORMAT, version("reben"), self.label_names, self.subject)
+        about = _About(FORMAT, version("reben"), self.label_names, self.subject, self.engine)
         table = pa.table(columns).replace_schema_metadata({_KEY: json.dumps(to_plain(about))})
         with atomic_file(path) as temporary:
             pq.write_table(table, temporary, compression="zstd")
@@ -220,6 +223,7 @@ class Predictions:
                     for field_name, (name, kind) in _KNOWN.items()
                     if name in table.column_names
                 },
+                engine=about.engine,
             )
         except RebenError:
             raise
@@ -243,6 +247,7 @@ class _About(_Head):
 
     labels: tuple[str, ...]
     subject: Subject
+    engine: str | None = None
 
 
 def require_same_patches(first: Predictions, second: Predictions) -> None:

@@ -68,6 +68,8 @@ class Report:
         why_not_calibrated: Why there are none.
         data: Which data set the patches are of; None in reports of earlier versions.
         part: How many of the patches that the metadata list the store held; None if all.
+        engine: What computed the scores, as `reben.optimise_for_inference` names it; None in
+            reports of earlier versions.
     """
 
     __pydantic_config__: ClassVar = {"extra": "forbid"}  # in all parts of a report
@@ -93,6 +95,7 @@ class Report:
     why_not_calibrated: str | None = None
     data: DataIdentity | None = None
     part: StoredPart | None = None
+    engine: str | None = None
 
     def __post_init__(self) -> None:
         """Check that the parts of a report fit its labels; a file may hold anything."""

@@ -26,6 +26,7 @@ from torch import Tensor
 from reben.errors import ConfigError, RunError
 from reben.model.classifier import Classifier
 from reben.model.config import ModelConfig
+from reben.model.engines.names import Engine
 from reben.model.inference import optimise_for_inference
 from reben.model.open import ModelLike, name_of, open_model
 from reben.support.atomic import write_text
@@ -45,7 +46,8 @@ class Measurement:
     """How fast one variant is, at one batch size and precision.
 
     Args:
-        way: ``eager`` (the plain model), ``optimised`` or ``compiled``.
+        way: The engine that computed: ``eager`` (the plain model), ``optimised``, ``compiled``,
+            ``onnx``, ``openvino``.
         precision: ``32`` for float32, ``bf16`` for automatic bfloat16.
         batch_size: Patches per call.
         rounds: Calls that were timed, after one that was not.
@@ -160,7 +162,7 @@ def count_cost(config: ModelConfig) -> Cost:
     from torch.utils.flop_counter import FlopCounterMode
 
     with torch.device("meta"), torch.no_grad():
-        model = Classifier.from_config(config).eval()
+        model = Classifier.from_config(config).eval().requires_grad_(requires_grad=False)
         image_BCHW = torch.empty(1, config.channels, config.image_size, config.image_size)
         with FlopCounterMode(display=False) as counter:  # not building, which tries it out, too
             model(image_BCHW)
@@ -175,6 +177,7 @@ def benchmark(  # noqa: PLR0913 - all after the first are named
     batch_sizes: Sequence[int] = BATCH_SIZES,
     precisions: Sequence[Precision] = ("32",),
     compile: bool = False,
+    engines: Sequence[Engine] = (),
     rounds: int = ROUNDS,
     device: str | torch.device = "auto",
     progress: Callable[[int, int], None] | None = None,
@@ -187,6 +190,7 @@ def benchmark(  # noqa: PLR0913 - all after the first are named
         batch_sizes: Patches per call.
         precisions: ``32`` and ``bf16``, in any order.
         compile: Whether to compile it as well, which can take minutes.
+        engines: Further engines of `reben.optimise_for_inference`: ``onnx``, ``openvino``.
         rounds: Calls to time, for each variant, batch size and precision.
         device: As for `reben.open_model`.
         progress: Called as ``progress(done, total)`` after each round.
@@ -196,14 +200,14 @@ def benchmark(  # noqa: PLR0913 - all after the first are named
         ModelError: If the model cannot be loaded.
 
     Example:
-        >>> speed = benchmark("runs/r50-s2", batch_sizes=(32,))  # doctest: +SKIP
-        >>> speed.best.images_per_second  # doctest: +SKIP
+        >>> benchmark("runs/r50-s2").best.images_per_second  # doctest: +SKIP
         74.2
     """
     _check(batch_sizes, precisions, rounds)
     classifier = open_model(model, device)
     config, cost = classifier.config, count_cost(classifier.config)
-    variants, optimisations, seconds = _variants(classifier, compile=compile)
+    engines = ("optimised", "compiled", *engines) if compile else ("optimised", *engines)
+    variants, optimisations, seconds = _variants(classifier, engines)
     cases = list(itertools.product(precisions, batch_sizes))
     rows: list[Measurement] = []
     for number, (precision, size) in enumerate(cases):
@@ -231,24 +235,25 @@ def benchmark(  # noqa: PLR0913 - all after the first are named
     )
 
 
-measure_speed = benchmark
-"""The name of `benchmark` before it was public."""
+measure_speed = benchmark  # its name before it was public
 
 
 def _variants(
-    classifier: Classifier, *, compile: bool
+    classifier: Classifier, engines: Sequence[Engine]
 ) -> tuple[dict[str, Classifier], tuple[str, ...], dict[str, float]]:
-    """Return the variants by name, what was optimised, and the seconds that making them took."""
-    variants = {"eager": copy.deepcopy(classifier).eval()}
-    start = time.perf_counter()
-    fast = optimise_for_inference(classifier)
-    variants["optimised"], seconds = fast, {"optimised": time.perf_counter() - start}
-    if compile:
+    """Return the variants by name, what was optimised, and the seconds that making them took.
+
+    An engine that fails is left out, as the log says.
+    """
+    variants: dict[str, Classifier] = {"eager": copy.deepcopy(classifier).eval()}
+    optimisations, seconds = tuple[str, ...](), dict[str, float]()
+    for engine in dict.fromkeys(engines):
         start = time.perf_counter()
-        compiled = optimise_for_inference(classifier, compile=True)
-        if "compiled" in compiled.optimisations:
-            variants["compiled"], seconds["compiled"] = compiled, time.perf_counter() - start
-    return variants, fast.optimisations, seconds
+        made = optimise_for_inference(classifier, engine=engine)
+        if made.engine not in variants:
+            variants[made.engine], seconds[made.engine] = made, time.perf_counter() - start
+            optimisations = optimisations or made.optimisations
+    return variants, optimisations, seconds
 
 
 def _measure_case(

@@ -10,7 +10,7 @@ import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal, Self, cast, get_args
+from typing import Self, cast, get_args
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from reben.errors import ConfigError, ExportError, MissingExtraError, first_line
 from reben.model.classifier import Classifier
 from reben.model.engines.folding import fold_batch_norms
+from reben.model.engines.names import Engine
 from reben.model.open import ModelLike, open_model
 
 TOLERANCE = 1e-4
@@ -25,9 +26,6 @@ TOLERANCE = 1e-4
 PATCHES_AT_A_TIME = 32
 """On a CPU, larger batches go through the network in parts of this size, so that the results of
 its layers stay small enough to reuse memory."""
-Engine = Literal["auto", "eager", "optimised", "compiled", "onnx", "openvino"]
-"""What computes the logits: the plain network; the network rearranged; that compiled; ONNX Runtime;
-OpenVINO; or the quickest of them for the work, measured where it is worth that."""
 LEAST_PATCHES = 2_000
 """Below as many, ``auto`` is ``optimised``, without a measurement or another import."""
 
@@ -97,6 +95,11 @@ class InferenceClassifier(Classifier):
             f"Nothing was written to {folder}: this classifier was optimised for inference. Save "
             "the one that it was made from."
         )
+
+
+def engine_of(classifier: Classifier) -> str:
+    """Return what computes the logits of a classifier."""
+    return classifier.engine if isinstance(classifier, InferenceClassifier) else "eager"
 
 
 def optimise_for_inference(

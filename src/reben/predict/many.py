@@ -75,8 +75,10 @@ def predict_scenes(  # noqa: PLR0913 - all after the third are named
     load_model.cache_clear()  # the folder may hold another model than at the last call
     outcomes: dict[Path, SceneOutcome] = {}
     alone = num_workers == 1 and dask is None and executor is None
+    options = options or SceneOptions()
+    options = options if alone else options.settled()
     with shared_model(model, Path(out_dir), alone=alone) as place:
-        tasks = tasks_of(place, products, Path(out_dir), options or SceneOptions())
+        tasks = tasks_of(place, products, Path(out_dir), options)
         tell = progress or (lambda _done, _total: None)
         tell(0, len(tasks))
         for outcome in _outcomes(tasks, num_workers, dask, executor):

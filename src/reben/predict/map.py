@@ -105,6 +105,7 @@ def predict_map(  # noqa: PLR0913 - all after the third are named
     sources = sources_of(products, area, query)
     load_model.cache_clear()  # the folder may hold another model than at the last call
     alone = num_workers == 1 and dask is None and executor is None
+    options = options if alone else options.settled()
     with (
         shared_model(model, out.absolute().parent, alone=alone) as place,
         nullcontext(executor) if dask is None else cluster_of(dask) as elsewhere,

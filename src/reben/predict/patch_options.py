@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Protocol
 
 from reben.errors import PredictError
+from reben.model.engines.names import Engine
 from reben.predict.patch_inputs import Unreadable
 from reben.support.numbers import require_whole
 
@@ -33,6 +34,8 @@ class PredictOptions:
         restart: Whether to begin anew, without the parts that an interrupted call left.
         part_size: Patches in a part; by default such that all devices have something to do.
         name: What to call the model in the table.
+        engine: What computes scores, see `reben.optimise_for_inference`; with several devices
+            ``auto`` is ``optimised``. A call that goes on keeps the engine that it began with.
     """
 
     batch_size: int = 32
@@ -44,6 +47,7 @@ class PredictOptions:
     restart: bool = False
     part_size: int | None = None
     name: str | None = None
+    engine: Engine = "auto"
 
     def __post_init__(self) -> None:
         """Refuse numbers that cannot be."""

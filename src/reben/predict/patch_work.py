@@ -15,7 +15,7 @@ import torch
 from reben.data.preprocess import Suspicious
 from reben.errors import PredictError
 from reben.model.classifier import Classifier
-from reben.model.inference import InferenceClassifier, optimise_for_inference
+from reben.model.inference import optimise_for_inference
 from reben.model.open import pick_device
 from reben.predict.patch_inputs import PatchSource, ReadPatches, ReadSettings, Unreadable
 from reben.predict.patch_options import PredictOptions
@@ -53,9 +53,8 @@ class PatchJob:
 
 def predict_here(model: Classifier, job: PatchJob) -> Iterator[int]:
     """Do all chunks that are not done; yield the number of patches of each batch."""
-    fast = model if isinstance(model, InferenceClassifier) else optimise_for_inference(model)
     for task in job.tasks():
-        yield from _predict_chunk(fast, job, task)
+        yield from _predict_chunk(model, job, task)
 
 
 def predict_in_processes(model: Classifier, job: PatchJob) -> Iterator[int]:
@@ -99,7 +98,8 @@ def _start_worker(job: PatchJob, kind: str) -> None:
         torch.set_num_threads(max(1, usable_cores() // job.options.devices))
     folder = TableProgress(job.out).model_folder
     _Worker.job = job
-    _Worker.model = optimise_for_inference(Classifier.from_pretrained(folder, device=device))
+    model = Classifier.from_pretrained(folder, device=device)
+    _Worker.model = optimise_for_inference(model, engine=job.options.engine)
 
 
 def _predict_in_worker(task: _Task) -> Iterator[int]:

@@ -2,6 +2,8 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,10 +15,12 @@ from reben.data.patch_folders.tree import PatchTree, parse_paths
 from reben.data.places import require_pyproj
 from reben.data.store import Store
 from reben.errors import ConfigError, MetadataError, OutputError, PredictError
+from reben.model.engines.names import Engine
 from reben.model.open import ModelLike, name_of, open_model
 from reben.predict.patch_inputs import FileSource, PatchSource, StoreSource, Unreadable
 from reben.predict.patch_options import PredictOptions, PredictOutcome, Progress, listed
 from reben.predict.resume import TableProgress
+from reben.predict.sharing import begin_on_engine, fast_model
 from reben.predict.table_files import FORMATS_OF_PLACES, require_ending
 from reben.spec.bands import BandSet
 from reben.support.atomic import atomic_file
@@ -203,7 +207,10 @@ def _run(  # noqa: PLR0913, PLR0917 - those of the two above
         parts = TableProgress(out)
         if options.restart:
             parts.remove()
-        size = parts.begin(manifest, replace=options.overwrite, kept=("part_size",))["part_size"]
+        begin = partial(parts.begin, replace=options.overwrite, kept=("part_size", "engine"))
+        make = partial(fast_model, model, num_patches=total, batch_size=options.batch_size)
+        begun, fast = begin_on_engine(begin, manifest, make, _engine_for(what, options))
+        size, options = begun["part_size"], replace(options, engine=fast.engine)
         job = PatchJob(source, out, what, size, thresholds, options)
         sizes = [min(size, total - first) for first in range(0, total, size)]
         resumed = sum(
@@ -215,8 +222,10 @@ def _run(  # noqa: PLR0913, PLR0917 - those of the two above
         if resumed < total:
             if isinstance(source, StoreSource):
                 source.check_first(model.preprocess)
-            predict = predict_in_processes if options.devices > 1 else predict_here
-            for count in predict(model, job):
+            counts = (
+                predict_in_processes(model, job) if options.devices > 1 else predict_here(fast, job)
+            )
+            for count in counts:
                 done += count
                 tell(done, total)
         about = _about(model, job, name, manifest["model"])
@@ -275,6 +284,7 @@ def _about(model: "Classifier", job: "PatchJob", name: str, fingerprint: str) ->
         "labels": list(model.labels),
         "thresholds": list(job.thresholds),
         "temperature": model.config.temperature,
+        "engine": job.options.engine,
     }
 
 
@@ -282,6 +292,15 @@ def require_parquet(out: Path) -> None:
     """Refuse another format for embeddings."""
     if out.suffix.lower() not in (".parquet", ".geoparquet"):
         raise ConfigError(f"Embeddings are written as parquet; {out} does not end so.")
+
+
+def _engine_for(what: What, options: PredictOptions) -> Engine:
+    """Return the engine to ask for: embeddings are computed in torch, and processes by the same."""
+    engine = options.engine
+    if what == "embeddings" and engine not in ("auto", "eager", "optimised"):
+        raise ConfigError(f"Embeddings are computed in torch, not by {engine}. Leave engine out.")
+    several = what == "embeddings" or options.devices > 1
+    return "optimised" if several and engine == "auto" else engine
 
 
 def require_possible(out: Path, options: PredictOptions) -> None:

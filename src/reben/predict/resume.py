@@ -20,7 +20,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, get_args
 
 import numpy as np
 import pyarrow as pa
@@ -28,6 +28,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from reben.errors import ConfigError, OutputError
+from reben.model.engines.names import Engine
 from reben.predict.patch_inputs import Unreadable
 from reben.predict.table_files import write_table
 from reben.support.atomic import atomic_file, make_folder, write_bytes, write_text, writing
@@ -89,13 +90,13 @@ class _Progress:
             manifest: Everything that the parts depend on, as JSON holds it.
             replace: Whether parts with another manifest may be thrown away. Without a part there
                 is nothing to lose: an input that was refused may be corrected.
-            kept: Keys of positive numbers that keep the values of the earlier run, if there was
-                one, instead of having to agree.
+            kept: Keys of positive numbers and engines that keep the values of the earlier run, if
+                there was one, instead of having to agree.
         """
         path, wanted = self.folder / _MANIFEST_FILE, dict(manifest)
         if self.exists:
             known = read_json(path, dict[str, Any], ConfigError, f"Begin anew with {self.anew}.")
-            wanted |= {key: known[key] for key in kept if _is_count(known.get(key))}
+            wanted |= {key: known[key] for key in kept if _can_be_kept(known.get(key))}
             differences = [
                 f"{key} was {known.get(key)!r}, now {wanted.get(key)!r}"
                 for key in {**known, **wanted}
@@ -122,8 +123,8 @@ class _Progress:
                 shutil.rmtree(self.folder)
 
 
-def _is_count(value: object) -> bool:
-    return type(value) is int and value > 0
+def _can_be_kept(value: object) -> bool:
+    return (type(value) is int and value > 0) or value in get_args(Engine)
 
 
 class TableProgress(_Progress):

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 from reben.data.patch_folders.multiband import Resample
 from reben.data.vector.areas import AreaLike, read_area
 from reben.errors import ConfigError, OutputError
+from reben.model.engines.names import Engine
 from reben.model.folder import find_model
 from reben.model.open import ModelLike, as_classifier, name_of, open_model
 from reben.predict.outputs.class_map import MapOptions, What
@@ -56,6 +57,7 @@ def predict_scene(  # noqa: PLR0913 - all after the third are named
     reproject: bool = False,
     aoi: AreaLike | None = None,
     batch_size: int = 32,
+    engine: Engine = "auto",
     device: "str | torch.device | None" = None,
     model_name: str | None = None,
     overwrite: bool = False,
@@ -95,6 +97,7 @@ def predict_scene(  # noqa: PLR0913 - all after the third are named
             `reben.data.vector.areas.read_area` takes it. Only windows that touch it are read and
             predicted, and written.
         batch_size: How many windows of a row go through the model at once, at most.
+        engine: What computes scores on a CPU, see `reben.optimise_for_inference`.
         device: Where to compute, as for `reben.open_model`.
         model_name: What to call the model in the outputs; by default its run, folder or id.
         overwrite: Whether to replace outputs that are there, and parts made with other settings.
@@ -120,6 +123,7 @@ def predict_scene(  # noqa: PLR0913 - all after the third are named
         require_dtype(dtype),
         batch_size,
         MapOptions(what, min_score, tuple(measures)),
+        engine,
     )
     outputs = SceneOutputs(
         Path(out),

@@ -1,12 +1,13 @@
 """How scenes are predicted, one scene of a list as a task, and what came of each."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from reben.data.patch_folders.multiband import Resample
 from reben.errors import ConfigError
+from reben.model.engines.names import Engine
 from reben.predict.outputs.class_map import MapOptions
 from reben.predict.outputs.cog import Dtype, require_dtype
 from reben.predict.windows import require_stride
@@ -36,6 +37,8 @@ class SceneSettings:
         dtype: How the GeoTIFF stores scores: ``float32``, or ``uint8`` (times 200).
         batch_size: How many windows of a row go through the model at once, at most.
         map: What the GeoTIFF holds.
+        engine: What computes scores, see `reben.optimise_for_inference`. A call that goes on keeps
+            the engine that it began with.
 
     Raises:
         ConfigError: If a value is out of its range.
@@ -46,6 +49,7 @@ class SceneSettings:
     dtype: Dtype = "float32"
     batch_size: int = 32
     map: MapOptions = field(default_factory=MapOptions)
+    engine: Engine = "auto"
 
     def __post_init__(self) -> None:
         """Refuse values out of their range."""
@@ -139,6 +143,12 @@ class SceneOptions:
     resample: Resample = "auto"
     reproject: bool = False
     aoi: str | None = None
+
+    def settled(self) -> "SceneOptions":
+        """Return them for several processes, which do not choose engines each by itself."""
+        if self.settings.engine != "auto":
+            return self
+        return replace(self, settings=replace(self.settings, engine="optimised"))
 
     def __post_init__(self) -> None:
         """Refuse endings that are paths."""

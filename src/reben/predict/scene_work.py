@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cached_property, partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from reben.data.loading.threads import run_ahead
 from reben.data.vector.areas import Area
 from reben.errors import BandsMismatchError
+from reben.model.engines.names import Engine
 from reben.predict.outputs.class_map import write_map
 from reben.predict.outputs.quicklook import (
     QuicklookPicture,
@@ -27,6 +28,7 @@ from reben.predict.outputs.window_table import write_windows
 from reben.predict.resume import RowReader, RowWriter, ScenePart, SceneProgress
 from reben.predict.scene_settings import ScenePrediction, SceneSettings
 from reben.predict.selection import Selection, select
+from reben.predict.sharing import begin_on_engine, fast_model
 from reben.predict.strips import Strip, StripReader, count_bad
 from reben.predict.windows import Mosaic, put_together
 from reben.scene.band_scene import NO_CLASSES, Scene
@@ -96,6 +98,8 @@ class SceneWork:
         self.plan = chosen.plan
         self.colours = () if outputs.quicklook is None else colour_bands(scene.bands)
         self.factor = shrink_factor(scene.grid)
+        self.engine: Engine = settings.engine
+        self.fast = model
 
     @cached_property
     def fingerprint(self) -> str:
@@ -105,7 +109,11 @@ class SceneWork:
     def run(self, *, overwrite: bool, progress: Progress | None) -> ScenePrediction:
         """Do what is not done yet, write the outputs, and remove the parts."""
         parts = SceneProgress(self.outputs.out)
-        parts.begin(self.made_with(), replace=overwrite)
+        begin = partial(parts.begin, replace=overwrite, kept=("engine",))
+        size, num_windows = self.settings.batch_size, int(self.chosen.is_wanted.sum())
+        make = partial(fast_model, self.model, num_patches=num_windows, batch_size=size)
+        _, self.fast = begin_on_engine(begin, self.made_with(), make, self.settings.engine)
+        self.engine = self.fast.engine
         resumed = parts.finished(self.plan.rows.num_windows)
         self.score(parts, resumed, progress)
         mosaic = put_together(parts, self.plan, self.settings.max_bad)
@@ -169,7 +177,7 @@ class SceneWork:
             return
         from reben.predict.scoring import Scorer
 
-        scorer = Scorer(self.model, self.settings.batch_size)
+        scorer = Scorer(self.fast, self.settings.batch_size)
         bands = tuple(dict.fromkeys((*self.model.bands, *self.colours)))
         fill = dict.fromkeys(bands, 0.0) | dict(self.model.preprocess.statistics.mean)
         reader = StripReader(
@@ -334,6 +342,7 @@ class SceneWork:
             "reben_version": version("reben"),
             "model": self.model_name,
             "model_fingerprint": self.fingerprint,
+            "engine": self.engine,
             "bands": str(self.model.bands),
             "labels": "; ".join(self.model.labels),
             "thresholds": "; ".join(thresholds),

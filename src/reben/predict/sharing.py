@@ -1,14 +1,15 @@
 """What tasks in other processes and on a cluster share: the model, the cores, the scheduler."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from reben.errors import SceneError
+from reben.model.engines.names import Engine
 from reben.model.folder import FoundModel, RunLike, place_of
 from reben.model.open import ModelLike, as_classifier, name_of, open_model
 from reben.support.extras import optional
@@ -16,6 +17,7 @@ from reben.support.processes import usable_cores
 
 if TYPE_CHECKING:
     from reben.model.classifier import Classifier
+    from reben.model.inference import InferenceClassifier
 
 _CONNECT_SECONDS = 20
 
@@ -39,6 +41,38 @@ def load_model(model: "str | Classifier", device: str | None) -> "tuple[Classifi
     """Return a model, once for each process, and its fingerprint."""
     classifier = open_model(model, device or "auto")
     return classifier, classifier.fingerprint()
+
+
+def fast_model(
+    model: "Classifier", engine: Engine, num_patches: int, batch_size: int
+) -> "InferenceClassifier":
+    """Return a copy of a model that predicts so many patches fast; see `optimise_for_inference`."""
+    from reben.model.inference import InferenceClassifier, optimise_for_inference
+
+    if isinstance(model, InferenceClassifier):
+        return model
+    return optimise_for_inference(
+        model, engine=engine, num_patches=num_patches, batch_size=batch_size
+    )
+
+
+def begin_on_engine(
+    begin: Callable[[Mapping[str, Any]], dict[str, Any]],
+    manifest: Mapping[str, Any],
+    make: "Callable[[Engine], InferenceClassifier]",
+    engine: Engine,
+) -> "tuple[dict[str, Any], InferenceClassifier]":
+    """Return the manifest of some work, and the model on the engine that the work began with.
+
+    Args:
+        begin: Begins or goes on, and returns the manifest in effect, which keeps ``engine``.
+        manifest: What the work depends on, but for the engine.
+        make: Returns the model on an engine.
+        engine: The engine to begin with.
+    """
+    fast = make(engine)
+    begun = begin({**manifest, "engine": fast.engine})
+    return begun, fast if begun["engine"] == fast.engine else make(begun["engine"])
 
 
 def share_cores(num_processes: int) -> None:

@@ -22,6 +22,7 @@ def benchmark(  # noqa: PLR0913 - all but the first are flags
     batch_sizes: str = "1,8,32",
     precision: str = "32",
     compile: bool = False,
+    engines: str | None = None,
     device: str = "auto",
     rounds: AtLeastOne = 10,
     out: Path | None = None,
@@ -36,6 +37,7 @@ def benchmark(  # noqa: PLR0913 - all but the first are flags
         batch_sizes: Patches per call, separated by commas.
         precision: 32, bf16 or both, separated by a comma.
         compile: Compile the network as well, which can take minutes.
+        engines: Measure these as well, separated by commas: onnx (ONNX Runtime), openvino.
         device: Where to compute: auto (an accelerator if there is one, else the CPU), cpu, cuda,
             cuda:1, mps.
         rounds: Calls to time for each row.
@@ -54,6 +56,7 @@ def benchmark(  # noqa: PLR0913 - all but the first are flags
             batch_sizes=sizes,
             precisions=cast("Any", [word.strip() for word in precision.split(",")]),
             compile=compile,
+            engines=cast("Any", [] if engines is None else engines.split(",")),
             rounds=rounds,
             progress=progress,
         )

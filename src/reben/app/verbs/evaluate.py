@@ -9,6 +9,7 @@ from reben.app.flags import NO_DATA_FLAGS, AsJson, AtLeastOne, AtLeastZero, Data
 from reben.app.models import open_run
 from reben.app.terminal import print_json, print_table, print_text, progress_bar, talk
 from reben.errors import ConfigError
+from reben.model.engines.names import Engine
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -35,6 +36,7 @@ def evaluate(  # noqa: PLR0913 - all but the first are flags
     figures: bool = True,
     bands: str | None = None,
     device: str = "auto",
+    engine: Engine = "auto",
     labels: Path | None = None,
     patches: DataFlags = NO_DATA_FLAGS,
     as_json: AsJson = False,
@@ -57,6 +59,8 @@ def evaluate(  # noqa: PLR0913 - all but the first are flags
         bands: Bands of the model in their order, for a published model whose name does not say.
         device: Where to compute: auto (an accelerator if there is one, else the CPU), cpu, cuda,
             cuda:1, mps.
+        engine: What computes on a CPU: auto (the quickest one, measured if the work is long),
+            eager, optimised, compiled, onnx, openvino.
         labels: Table (.csv, .parquet) of patches and labels, in place of those of the metadata.
             Default: the one that the run was trained on, if any.
         patches: Which patches of the split. Default: countries, seasons, snow and cloud as the run
@@ -80,7 +84,7 @@ def evaluate(  # noqa: PLR0913 - all but the first are flags
         run = None if model is None else open_run(model)
         what = _find_split(model, data, split, (bands, device), patches, labels=labels)
         with joined_processes() as first:
-            found = _predict_split(*what, device=device, batch_size=batch_size)
+            found = _predict_split(*what, device=device, engine=engine, batch_size=batch_size)
         place = run.report_folder(split) if out is None and run is not None else out
     if not first:
         return
@@ -211,7 +215,12 @@ def joined_processes() -> "AbstractContextManager[bool]":
 
 
 def _predict_split(
-    model: "FoundModel", dataset: "Dataset", *, device: str, batch_size: int
+    model: "FoundModel",
+    dataset: "Dataset",
+    *,
+    device: str,
+    batch_size: int,
+    engine: Engine = "auto",
 ) -> "Predictions":
     """Return the predictions of a model for patches."""
     from reben.learn.predict import predict_dataset
@@ -220,7 +229,12 @@ def _predict_split(
     classifier = open_model(model, device)
     with progress_bar("patches") as progress:
         return predict_dataset(
-            classifier, dataset, batch_size=batch_size, name=name_of(model), progress=progress
+            classifier,
+            dataset,
+            batch_size=batch_size,
+            engine=engine,
+            name=name_of(model),
+            progress=progress,
         )
 
 

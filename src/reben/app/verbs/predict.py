@@ -21,6 +21,7 @@ from reben.app.flags import (
 )
 from reben.app.terminal import print_json, print_table, print_text, progress_bar, talk
 from reben.errors import ConfigError
+from reben.model.engines.names import Engine
 from reben.spec.bands import BandSet
 from reben.support.collector import uncollected
 
@@ -49,6 +50,7 @@ def predict(  # noqa: PLR0913 - all but the first two are flags
     threshold: Share | None = None,
     bands: str | None = None,
     device: str = "auto",
+    engine: Engine = "auto",
     files: FileFlags = _NO_FILE_FLAGS,
     store: StoreFlags = _NO_STORE_FLAGS,
     table: TableFlags = _NO_TABLE_FLAGS,
@@ -75,6 +77,8 @@ def predict(  # noqa: PLR0913 - all but the first two are flags
         bands: Bands of the model in their order, for a published model whose name does not say.
         device: Where to compute: auto (an accelerator if there is one, else the CPU), cpu, cuda,
             cuda:1, mps.
+        engine: With --out: what computes on a CPU: auto (the quickest one, measured if the work is
+            long), eager, optimised, compiled, onnx, openvino.
         files: How files are read.
         store: Which patches of a store.
         table: How the table is made.
@@ -94,8 +98,12 @@ def predict(  # noqa: PLR0913 - all but the first two are flags
         _require_unset("Leave it out with --out, which writes all scores.", patch=patch)
         _require_unset("Leave it out with --out.", top=None if top == _TOP else top)
         write = partial(predict_patches, threshold=threshold)
-        _write_table(write, (model, device, bands), inputs, out, (files, store, table), as_json)
+        opening = (model, device, bands, engine)
+        _write_table(write, opening, inputs, out, (files, store, table), as_json)
         return
+    _require_unset(
+        "It is for tables: name one with --out FILE.", engine=None if engine == "auto" else engine
+    )
     for flags in (store, table):
         given = {one.name: getattr(flags, one.name) for one in fields(flags)}
         changed = {
@@ -148,12 +156,12 @@ def embed(  # noqa: PLR0913 - all but the first two are flags
 
     require_parquet(out)
     flags = (files, store, table)
-    _write_table(embed_patches, (model, device, bands), inputs, out, flags, as_json)
+    _write_table(embed_patches, (model, device, bands, "auto"), inputs, out, flags, as_json)
 
 
 def _write_table(
     write: "Callable[..., PredictOutcome]",
-    model: tuple[str, str, str | None],
+    model: tuple[str, str, str | None, Engine],
     inputs: tuple[Path, ...],
     out: Path,
     flags: _Flags,
@@ -164,7 +172,7 @@ def _write_table(
     from reben.predict.patch_options import PredictOptions
     from reben.predict.patches import require_possible
 
-    name, device, bands = model
+    name, device, bands, engine = model
     table = flags[2]
     require_device_name(device)
     found = find_model(name, bands=bands)
@@ -177,6 +185,7 @@ def _write_table(
         overwrite=table.overwrite,
         restart=table.restart,
         name=name_of(found),
+        engine=engine,
     )
     require_possible(out, options)
     patches = _patches_in(inputs, found.config.bands, flags)

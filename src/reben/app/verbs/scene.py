@@ -9,6 +9,7 @@ from cyclopts import Parameter
 from reben.app.flags import AsJson, AtLeastOne, Share, Switch, formerly
 from reben.app.terminal import print_json, print_table, print_text, progress_bar, talk
 from reben.errors import ConfigError, SceneError
+from reben.model.engines.names import Engine
 
 if TYPE_CHECKING:
     from reben.predict.scene_settings import SceneOutcome, ScenePrediction, SceneSettings
@@ -85,6 +86,9 @@ class SceneFlags(OpeningFlags):
     device: str = "auto"
     """Where to compute: auto (an accelerator if there is one, else the CPU), cpu, cuda, cuda:1,
     mps."""
+    engine: Engine = "auto"
+    """What computes on a CPU: auto (the quickest one, measured if the work is long), eager,
+    optimised, compiled, onnx, openvino."""
     batch_size: AtLeastOne = 32
     """Windows that go through the network together."""
     overwrite: Switch = False
@@ -97,7 +101,9 @@ class SceneFlags(OpeningFlags):
         from reben.predict.scene_settings import SceneSettings
 
         options = MapOptions(self.what, self.min_score, self.wanted_measures)
-        return SceneSettings(self.stride, self.max_bad, self.dtype, self.batch_size, options)
+        return SceneSettings(
+            self.stride, self.max_bad, self.dtype, self.batch_size, options, self.engine
+        )
 
     @property
     def area(self) -> str | None:
@@ -235,6 +241,7 @@ def predict_scene(  # noqa: PLR0913 - all but the first two are flags
                 **scene.opening.keywords,
                 aoi=scene.area,
                 batch_size=scene.batch_size,
+                engine=scene.engine,
                 device=scene.device,
                 overwrite=scene.overwrite,
                 progress=progress,

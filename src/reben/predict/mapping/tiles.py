@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from reben.model.engines.names import Engine
 from reben.predict.mapping.pixels import RANKS, Layer, MapScene, layer_of
 from reben.predict.mapping.products import Product
 from reben.predict.mapping.zones import Zone
@@ -20,7 +21,7 @@ from reben.predict.resume import MapPart, MapProgress, ScenePart
 from reben.predict.scene_settings import SceneSettings
 from reben.predict.scene_work import SceneOutputs, SceneWork
 from reben.predict.selection import Selection
-from reben.predict.sharing import load_model
+from reben.predict.sharing import fast_model, load_model
 from reben.predict.windows import Plan
 from reben.scene.opening import Opening
 from reben.scene.product import open_scene
@@ -69,7 +70,7 @@ class _Rows(dict[int, ScenePart]):
 
 def do_tile(task: TileTask) -> Iterator[int]:
     """Do a tile, keep its part, and yield how many windows it has."""
-    classifier = _fast_model(task.model, task.device)
+    classifier = _fast_model(task.model, task.device, task.settings.engine)
     # What is said of each product was said when they were looked at.
     with ExitStack() as stack, quieter("reben.scene", logging.ERROR):
         looks = _looks(task, stack)
@@ -81,10 +82,8 @@ def do_tile(task: TileTask) -> Iterator[int]:
 
 
 @lru_cache(maxsize=1)
-def _fast_model(model: "str | Classifier", device: str | None) -> "Classifier":
-    from reben.model.inference import optimise_for_inference
-
-    return optimise_for_inference(load_model(model, device)[0])
+def _fast_model(model: "str | Classifier", device: str | None, engine: Engine) -> "Classifier":
+    return fast_model(load_model(model, device)[0], engine, 0, 1)
 
 
 def _looks(task: TileTask, stack: ExitStack) -> list[list[Layer]]:

@@ -5,6 +5,7 @@ import json
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from importlib.metadata import version
 from itertools import count
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,7 @@ from reben.predict.scene import require_possible
 from reben.predict.scene_settings import SceneOptions, ScenePrediction
 from reben.predict.scene_work import Progress, SceneOutputs, SceneWork
 from reben.predict.selection import describe_area
+from reben.predict.sharing import begin_on_engine, fast_model
 from reben.predict.windows import Mosaic
 from reben.scene.grid import Grid
 from reben.scene.opening import Opening
@@ -76,7 +78,7 @@ class MapWork:
             require_possible(
                 outputs, further, overwrite=self.options.overwrite or self.parts.exists
             )
-        self.parts.begin(self.made_with(), replace=self.options.overwrite)
+        self.begin()
         numbers = count()
         by_zone = [self.tasks_of(zone, numbers) for zone in self.zones]
         tasks = [task for of_zone in by_zone for task in of_zone]
@@ -95,6 +97,17 @@ class MapWork:
         )
         self.parts.remove()
         return written
+
+    def begin(self) -> None:
+        """Begin or go on, on the engine that the map was begun with."""
+        settings = self.options.settings
+        num_windows = sum(int(zone.is_wanted.sum()) for zone in self.zones)
+        begin = partial(self.parts.begin, replace=self.options.overwrite, kept=("engine",))
+        make = partial(
+            fast_model, self.model, num_patches=num_windows, batch_size=settings.batch_size
+        )
+        _, fast = begin_on_engine(begin, self.made_with(), make, settings.engine)
+        self.options = replace(self.options, settings=replace(settings, engine=fast.engine))
 
     def files_of(self, zone: Zone) -> SceneOutputs:
         """Return the files of a zone: those that were asked for, if there is one zone only."""
