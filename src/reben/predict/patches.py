@@ -294,7 +294,7 @@ def require_parquet(out: Path) -> None:
         raise ConfigError(f"Embeddings are written as parquet; {out} does not end so.")
 
 
-def _engine_for(what: What, options: PredictOptions) -> Engine:
+def _engine_for(what: "What", options: PredictOptions) -> Engine:
     """Return the engine to ask for: embeddings are computed in torch, and processes by the same."""
     engine = options.engine
     if what == "embeddings" and engine not in ("auto", "eager", "optimised"):
