@@ -271,12 +271,8 @@ def test_the_report_says_which_engine_computed_the_scores(dataset, tmp_path):
 def test_runs_folders_and_ids_are_predicted_with_an_optimised_copy(
     run, dataset, optimised, monkeypatch
 ):
-    from_hub = Classifier.from_pretrained(run.best)
-    real = Classifier.from_pretrained
     monkeypatch.setattr(
-        Classifier,
-        "from_pretrained",
-        lambda name, **how: from_hub if name == "some/model" else real(name, **how),
+        "reben.model.folder.fetch_model", lambda name, hub: {"some/model": run.best}[name]
     )
     expected = predict_dataset(run, dataset["test"])
 

@@ -1,8 +1,7 @@
 """The prediction of one scene that is open: strips to parts, parts to output files."""
 
 import logging
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import cached_property, partial
 from importlib.metadata import version
 from pathlib import Path
@@ -11,7 +10,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from reben.data.loading.threads import run_ahead
 from reben.data.vector.areas import Area
 from reben.errors import BandsMismatchError
 from reben.model.engines.names import Engine
@@ -187,46 +185,14 @@ class SceneWork:
             if not per_row[row]:
                 parts.write(row, self.part(reader.blank(row), scorer)[0])
         rows = [row for row in rows if per_row[row]]
-        for row, (part, suspicious) in self.parts(reader, rows, scorer):
+        strips, do = reader.read_ahead(rows), partial(self.part, scorer=scorer)
+        for row, (part, suspicious) in zip(rows, scorer.in_streams(strips, do), strict=True):
             scorer.note(suspicious)
             parts.write(row, part)
             done += int(per_row[row])
             if progress is not None:
                 progress(done, total)
         scorer.end()
-
-    def parts(
-        self, reader: StripReader, rows: list[int], scorer: "Scorer"
-    ) -> "Iterator[tuple[int, tuple[ScenePart, Suspicious]]]":
-        """Yield the parts of rows in order; several are scored at once."""
-        import torch
-
-        num_streams = scorer.num_streams
-        found: dict[int, tuple[ScenePart, Suspicious]] = {}
-        ended: list[BaseException] = []
-
-        def strips() -> Iterator[Strip]:
-            try:
-                yield from reader.read_ahead(rows)
-            except BaseException as error:  # noqa: BLE001 - raised when what was read is done
-                ended.append(error)
-
-        def do(strip: Strip) -> None:
-            if num_streams > 1:
-                torch.set_num_threads(1)  # of what this thread calls
-            found[strip.row] = self.part(strip, scorer)
-
-        with threads_restored():
-            jobs = run_ahead(
-                strips(),
-                lambda strip: [lambda: do(strip)],
-                num_workers=num_streams,
-                ahead=num_streams,
-            )
-            for strip in jobs:
-                yield strip.row, found.pop(strip.row)
-        if ended:
-            raise ended[0]
 
     def needed(self, rows: list[int]) -> NDArray[np.bool_] | None:
         """Return where bands are needed, bool [rows of windows, pixels of a row]; None for all.
@@ -355,18 +321,6 @@ class SceneWork:
             "num_masked": str(mosaic.num_masked_windows),
             "num_no_data": str(mosaic.num_no_data_windows),
         }
-
-
-@contextmanager
-def threads_restored() -> Iterator[None]:
-    """Leave torch's number of threads as it is."""
-    import torch
-
-    before = torch.get_num_threads()
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _require_bands(model: "Classifier", scene: Scene) -> None:

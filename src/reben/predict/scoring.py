@@ -3,21 +3,24 @@
 Axes: B windows, K labels.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from reben.data.loading.threads import run_ahead
 from reben.data.preprocess import Suspicious, count_suspicious
 from reben.data.values import check_units
 from reben.model.classifier import Classifier
 from reben.model.inference import InferenceClassifier, optimise_for_inference
-from reben.predict.strips import step_of
+from reben.predict.strips import Strip, step_of
 from reben.spec.bands import native_size
 
+_Made = TypeVar("_Made")
 _LEAST_WINDOWS = 64
 """As many windows are looked at before a scene is said to look wrong."""
 
@@ -47,6 +50,38 @@ class Scorer:
         """
         in_torch = self._fast.engine in ("eager", "optimised", "compiled")
         return torch.get_num_threads() if in_torch and self._fast.device.type == "cpu" else 1
+
+    def in_streams(self, strips: Iterator[Strip], do: Callable[[Strip], _Made]) -> Iterator[_Made]:
+        """Yield what ``do`` makes of strips, in order; `num_streams` of them are done at once.
+
+        An error of reading is raised once all strips that were read before it are done.
+        """
+        found: dict[int, _Made] = {}
+        ended: list[BaseException] = []
+        num_streams = self.num_streams
+
+        def readable() -> Iterator[Strip]:
+            try:
+                yield from strips
+            except BaseException as error:  # noqa: BLE001 - raised when what was read is done
+                ended.append(error)
+
+        def keep(strip: Strip) -> None:
+            if num_streams > 1:
+                torch.set_num_threads(1)  # of what this thread calls
+            found[strip.row] = do(strip)
+
+        with threads_restored():
+            jobs = run_ahead(
+                readable(),
+                lambda strip: [lambda: keep(strip)],
+                num_workers=num_streams,
+                ahead=num_streams,
+            )
+            for strip in jobs:
+                yield found.pop(strip.row)
+        if ended:
+            raise ended[0]
 
     def score(
         self, bands: Mapping[str, NDArray[Any]], lefts: Sequence[int]
@@ -91,6 +126,16 @@ class Scorer:
                 cure="check where the product comes from, and boa_offset",
                 share=0.5,
             )
+
+
+@contextmanager
+def threads_restored() -> Iterator[None]:
+    """Leave torch's number of threads as it is."""
+    before = torch.get_num_threads()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def cut_windows(
