@@ -23,6 +23,7 @@ from reben.predict.scene_settings import SceneOptions, SceneOutcome, SceneTask
 from reben.predict.sharing import cluster_of, load_model, share_cores, shared_model
 from reben.scene.offset import check_given_offset
 from reben.support.bounds import read_text
+from reben.support.memory import keep_freed_memory
 from reben.support.numbers import require_whole
 from reben.support.processes import WorkerDiedError, run_tasks
 
@@ -283,4 +284,5 @@ def share_tasks(
 
 
 def _one(do: Callable[[SceneTask], SceneOutcome], task: SceneTask) -> tuple[SceneOutcome]:
+    keep_freed_memory()
     return (do(task),)

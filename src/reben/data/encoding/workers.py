@@ -1,6 +1,5 @@
 """The processes that do the jobs of an encoding, and what becomes of a job whose process died."""
 
-import ctypes
 import os
 import platform
 import sys
@@ -13,15 +12,14 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import ClassVar
 
-from reben.data.encoding.jobs import BATCH_BYTES, FolderJob, Job
+from reben.data.encoding.jobs import FolderJob, Job
 from reben.data.encoding.report import Step
 from reben.data.storage.writer import ValueWriter, boot_id
 from reben.errors import ConfigError, EncodeError, first_line
+from reben.support.memory import keep_freed_memory
 from reben.support.processes import Answer, WorkerDiedError, run_tasks
 
 _SWITCH_SECONDS = 0.0005
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
-"""Names of settings; source: malloc.h of glibc."""
 
 
 def do_jobs(  # noqa: PLR0913 - all after the second are named
@@ -100,7 +98,7 @@ class _Worker:
 
 
 def _start_worker(store: Path, pipe: "Connection[None, None] | None") -> None:
-    _keep_freed_memory()
+    keep_freed_memory()
     # The thread that decompresses should not wait long for its turn to hand on a chunk.
     sys.setswitchinterval(_SWITCH_SECONDS)
     _Worker.writer, _Worker.pipe = ValueWriter(store), pipe
@@ -122,16 +120,3 @@ def _do_in_worker(job: Job, store: Path, machine: str, *, strict: bool) -> Itera
 
 def _this_machine() -> str:
     return f"{platform.node()} {boot_id()}"
-
-
-def _keep_freed_memory() -> None:
-    """Tell glibc to keep the memory of one batch for the next, which halves the time of writing.
-
-    By default it returns blocks of this size to the system, which then clears each page again.
-    """
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (AttributeError, OSError, TypeError):
-        return  # another C library
-    mallopt(_M_TRIM_THRESHOLD, 32 * BATCH_BYTES)
-    mallopt(_M_MMAP_THRESHOLD, 8 * BATCH_BYTES)
