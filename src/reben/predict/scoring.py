@@ -3,6 +3,7 @@
 Axes: B windows, K labels.
 """
 
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -128,14 +129,28 @@ class Scorer:
             )
 
 
+class _Restored:
+    """Torch's number of threads before the first of the scenes that are scored now."""
+
+    lock = threading.Lock()
+    num_scenes = 0
+    before = 1
+
+
 @contextmanager
 def threads_restored() -> Iterator[None]:
-    """Leave torch's number of threads as it is."""
-    before = torch.get_num_threads()
+    """Leave torch's number of threads as it is, once the last of several scenes is done."""
+    with _Restored.lock:
+        if not _Restored.num_scenes:
+            _Restored.before = torch.get_num_threads()
+        _Restored.num_scenes += 1
     try:
         yield
     finally:
-        torch.set_num_threads(before)
+        with _Restored.lock:
+            _Restored.num_scenes -= 1
+            if not _Restored.num_scenes:
+                torch.set_num_threads(_Restored.before)
 
 
 def cut_windows(

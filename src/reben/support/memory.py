@@ -15,8 +15,8 @@ def keep_freed_memory() -> None:
     """Tell glibc to keep freed blocks for the next batch, which is as large as the last one.
 
     By default it returns large blocks to the system, which then clears each page again. That
-    doubles the time of writing a store. Dask's workers return all above 64 KB, which makes a network
-    a third slower.
+    doubles the time of writing a store. Dask's workers return all above 64 KB, which makes a
+    network a third slower.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt
