@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from reben.errors import ConfigError, RunError
-from reben.learn.speed import Speed, benchmark, count_cost
+from reben.learn.cost import count_cost
+from reben.learn.speed import Speed, benchmark
 from reben.model.classifier import Classifier
 from reben.model.config import ModelConfig
 from reben.spec.bands import S1, BandSet

@@ -20,6 +20,7 @@ import reben
 from reben.app.terminal import one_line_warnings, talk
 from reben.app.verbs import (
     benchmark,
+    compare,
     cut,
     data,
     demo,
@@ -99,7 +100,7 @@ _VERBS: tuple[Callable[..., None], ...] = (
     train.train,
     evaluate.evaluate,
     evaluate.calibrate,
-    evaluate.compare,
+    compare.compare,
     benchmark.benchmark,
     publish.card,
     hub.push,

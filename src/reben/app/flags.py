@@ -159,3 +159,10 @@ class TableFlags:
     """Replace FILE if it exists, and unfinished parts that were made with other settings."""
     restart: Switch = False
     """Begin anew, without the parts that an interrupted command left."""
+
+
+def require_unset(cure: str, **flags: object) -> None:
+    """Refuse flags that would have no effect."""
+    for name, value in flags.items():
+        if value is not None:
+            raise ConfigError(f"--{name.replace('_', '-')} has no effect here. {cure}")

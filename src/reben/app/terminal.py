@@ -189,6 +189,11 @@ def format_bytes(count: float) -> str:
     return f"{count:.1f} TB"
 
 
+def format_figure(value: float | None) -> str:
+    """Return a figure of a report with four digits, or a dash if there is none."""
+    return "-" if value is None else f"{value:.4f}"
+
+
 def ask_yes(question: str) -> bool:
     """Ask a question on the terminal and return whether the answer is yes."""
     sys.stderr.write(f"{question} [y/N] ")

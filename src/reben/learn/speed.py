@@ -17,15 +17,15 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, ClassVar, Literal, NamedTuple, Self, get_args
+from typing import Any, ClassVar, Literal, Self, get_args
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from reben.errors import ConfigError, RunError
+from reben.learn.cost import count_cost
 from reben.model.classifier import Classifier
-from reben.model.config import ModelConfig
 from reben.model.engines.names import Engine
 from reben.model.inference import optimise_for_inference
 from reben.model.open import ModelLike, name_of, open_model
@@ -142,32 +142,6 @@ class Speed:
         if not speed.measurements:
             raise RunError(f"{path} holds no measurement. {cure}")
         return speed
-
-
-class Cost(NamedTuple):
-    """What a model takes, whatever the machine."""
-
-    parameters: int
-    gflops: float
-
-
-def count_cost(config: ModelConfig) -> Cost:
-    """Return the parameters and the operations of one patch; computed from shapes alone.
-
-    Example:
-        >>> from reben.spec.bands import RGB
-        >>> count_cost(ModelConfig("test_resnet", RGB)).parameters > 100_000
-        True
-    """
-    from torch.utils.flop_counter import FlopCounterMode
-
-    with torch.device("meta"), torch.no_grad():
-        model = Classifier.from_config(config).eval().requires_grad_(requires_grad=False)
-        image_BCHW = torch.empty(1, config.channels, config.image_size, config.image_size)
-        with FlopCounterMode(display=False) as counter:  # not building, which tries it out, too
-            model(image_BCHW)
-    parameters = sum(parameter.numel() for parameter in model.parameters())
-    return Cost(parameters, counter.get_total_flops() / 1e9)
 
 
 def benchmark(  # noqa: PLR0913 - all after the first are named

@@ -1,8 +1,7 @@
 """Train a classifier: settings and data in, a run folder out."""
 
-import errno
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from reben.data.loader import Dataset
 from reben.data.preprocess import check_bands
-from reben.errors import OutputError, RunError, TrainingError, first_line
+from reben.errors import OutputError, RunError, TrainingError
 from reben.learn.config import TrainConfig
 from reben.learn.distributed import is_first_rank, num_ranks, require_same_everywhere
 from reben.learn.resume import open_unfinished
@@ -27,9 +26,9 @@ from reben.learn.training.checkpoints import (
     run_facts,
 )
 from reben.learn.training.folder import begin, held_alone, new_folder
+from reben.learn.training.launch import end_together, launch, told_as
 from reben.learn.training.optimiser import default_warmup, require_schedule
 from reben.spec.labels import LABELS
-from reben.support.atomic import output_error
 from reben.support.plain_json import to_plain
 from reben.support.quiet import quieter
 
@@ -46,10 +45,6 @@ if TYPE_CHECKING:
 __all__ = ["Run", "train"]
 
 logger = logging.getLogger(__name__)
-
-_END_SECONDS = 20.0
-"""How long the first process waits for those that it started."""
-_CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
 
 
 def train(
@@ -182,38 +177,13 @@ def _train(  # noqa: PLR0913 - those of `train`, checked
             checkpoint=resuming.checkpoint,
             loggers=loggers,
         )
-        _launch(fabric, work)
+        launch(fabric, work)
 
 
 def _absent(patches: Dataset, labels: Sequence[str]) -> list[str]:
     """Return the labels that no patch has."""
     counts = patches.table.multi_hot(labels).sum(0, dtype=int)
     return [label for label, count in zip(labels, counts, strict=True) if count == 0]
-
-
-def _launch(fabric: "Fabric", work: Callable[["Fabric"], None]) -> None:
-    """Start the other processes, if there are any, and work in each."""
-    from subprocess import TimeoutExpired
-
-    from torch.distributed import DistNetworkError
-
-    seconds = 0.0
-    try:
-        fabric.launch(work)
-        seconds = _END_SECONDS
-    except (KeyboardInterrupt, TrainingError):
-        seconds = _END_SECONDS  # all of them know
-        raise
-    except DistNetworkError as error:
-        raise TrainingError(
-            f"The processes cannot reach each other: {first_line(error)}. If the port is in use, "
-            "set MASTER_PORT to a free one, or leave it unset where one machine trains."
-        ) from error
-    finally:
-        for process in getattr(fabric.strategy.launcher, "procs", ()):
-            with suppress(TimeoutExpired):
-                process.wait(seconds)
-            process.kill()
 
 
 def _training(
@@ -329,49 +299,16 @@ def _recorded(
         recorder.finish("interrupted")
         recorder.say(f"To resume: reben train --resume {recorder.folder}")
         if pauses.is_agreed:
-            _end_together(fabric)
+            end_together(fabric)
         pauses.deliver()
         raise
     except Exception as error:
-        told = _told(error, training, recorder.folder)
+        told = told_as(error, training, recorder.folder)
         with suppress(OutputError):
             recorder.say(f"{type(told).__name__}: {told}")
             recorder.finish("failed")
         if isinstance(error, TrainingError) and num_ranks() > 1:  # all of them know
-            _end_together(fabric)
+            end_together(fabric)
         if told is not error:
             raise told from error
         raise
-
-
-def _end_together(fabric: "Fabric") -> None:
-    """Wait until the first rank has written how the training ended.
-
-    Processes that Lightning started then end without an error, since it kills all others, and the
-    first one with them, as soon as one of them ends with one. The first one tells what happened.
-    """
-    fabric.barrier()
-    environment = getattr(fabric.strategy, "cluster_environment", None)
-    if type(environment).__name__ == "LightningEnvironment" and fabric.local_rank > 0:
-        raise SystemExit(0)
-
-
-def _told(error: Exception, training: "Training", folder: Path) -> Exception:
-    """Return the error that users see."""
-    import torch
-
-    is_full = isinstance(error, torch.OutOfMemoryError | MemoryError) or (
-        isinstance(error, RuntimeError) and "can't allocate memory" in str(error)  # on a CPU
-    )
-    if is_full:
-        from reben.learn.training.hardware import out_of_memory
-
-        return out_of_memory(error, training.config, training.most_patches, folder)
-    if isinstance(error, RuntimeError) and num_ranks() > 1 and "peer" in str(error):
-        return TrainingError(
-            f"Another process of this training ended: {first_line(error)}. Its own message, above "
-            "or in its log, tells why. Then resume the run."
-        )
-    if isinstance(error, OSError) and error.errno in _CANNOT_WRITE:
-        return output_error(folder, error)
-    return error

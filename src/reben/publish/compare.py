@@ -202,7 +202,8 @@ def _open_row(place: Path, split: str) -> LeaderboardRow:
         predictions if path.name == REPORT_FILE and predictions.is_file() else None,
     )
     for folder in (path.parent, path.parent if run is None else run.path):
-        from reben.learn.speed import SPEED_FILE, count_cost
+        from reben.learn.cost import count_cost
+        from reben.learn.speed import SPEED_FILE
 
         if (folder / SPEED_FILE).is_file():
             return replace(row, **_read_speed(folder / SPEED_FILE, report))

@@ -27,7 +27,6 @@ from reben.scene.sources import BandSources
 from reben.scene.stored import SAMPLED_PLACES, StoredNumbers
 from reben.spec.bands import PIXEL_METRES, sensor
 
-CLASSES = "scene classification, and pixels without data or saturated"
 NO_CLASSES = "no scene classification: only pixels without data are known to be bad"
 """What outputs say of the mask of a product that has none."""
 RADAR_ONLY = "pixels without Sentinel-1 data: clouds do not hide the ground from radar"
@@ -64,7 +63,7 @@ class Scene:
         self._bands: frozenset[str] | None = None
         self._sentinel2 = tuple(band for band in PIXEL_METRES if band in found.sources)
         if not self._sentinel2 and alignment is None:
-            raise MissingBandError(f"{found.name} has no Sentinel-2 band. {self._where_missing()}")
+            raise MissingBandError(f"{found.name} has no Sentinel-2 band. {found.where_missing()}")
         aligned: Alignment = alignment or align(found.sources)
         self._stored = StoredNumbers(found, aligned, aligned.grid)
         metres = aligned.pixel_metres
@@ -133,7 +132,7 @@ class Scene:
             advice = "Pass the Sentinel-1 product of the same place and time: sentinel1=."
         raise MissingBandError(
             f"{self.name} lacks {', '.join(lacking)}; it has {', '.join(self.bands)}. "
-            f"{self._where_missing(lacking)}{advice}"
+            f"{self._found.where_missing(lacking)}{advice}"
         )
 
     def cut(self, top: int, left: int, height: int, width: int) -> Self:
@@ -193,7 +192,7 @@ class Scene:
             ProductError: If a file is damaged there.
         """
         self.require(bands)
-        self._check_rows(top, height)
+        self.grid.require_rows(self.name, top, height)
         optical = [band for band in bands if sensor(band) == "Sentinel-2"]
         if self._bands is None:
             self._in_use = {*self._in_use, *optical}
@@ -205,7 +204,10 @@ class Scene:
                     for band in optical
                 }
                 # Warping is not for threads: rasterio changes the process's warnings meanwhile.
-                strips = self._read_backscatter(radar, top, height)
+                backscatter = self._backscatter
+                strips: dict[str, NDArray[Any]] = {}
+                if backscatter:
+                    strips = {b: backscatter.read(b, top, height)[0].copy() for b in radar}
             strips |= {band: future.result() for band, future in done.items()}
         self._tell_finer()
         return {band: strips[band] for band in bands}
@@ -215,7 +217,7 @@ class Scene:
 
         What is bad there is so for `read_mask`.
         """
-        self._check_rows(top, height)
+        self.grid.require_rows(self.name, top, height)
         if not self._is_optical:
             return np.full((height, self.grid.width), GOOD, np.uint8)
         with raster_environment(cache=True):
@@ -238,7 +240,7 @@ class Scene:
             scene classification, and for saturated numbers of bands that were read before. Snow is
             good: it lies on the ground.
         """
-        self._check_rows(top, height)
+        self.grid.require_rows(self.name, top, height)
         mask = np.full((height, self.grid.width), GOOD, np.uint8)
         with raster_environment(cache=True):
             if self._is_optical:
@@ -336,43 +338,11 @@ class Scene:
         self._finer.tell()
         self.about = {**self.about, **self._finer.about}
 
-    def _read_backscatter(
-        self, bands: Sequence[str], top: int, height: int
-    ) -> dict[str, NDArray[Any]]:
-        if self._backscatter is None:
-            return {}
-        return {band: self._backscatter.read(band, top, height)[0].copy() for band in bands}
-
-    def _check_rows(self, top: int, height: int) -> None:
-        if top % GRID_MULTIPLE or height % GRID_MULTIPLE:
-            raise GridError(
-                f"top and height must be multiples of {GRID_MULTIPLE}, so that strips hold whole "
-                f"pixels of 60 m; they are {top} and {height}."
-            )
-        if top < 0 or height <= 0 or top + height > self.grid.height:
-            raise GridError(
-                f"{self.name} has rows 0 to {self.grid.height}, not {top} to {top + height}."
-            )
-
-    def _where_missing(self, bands: Iterable[str] | None = None) -> str:
-        missing = self._found.missing
-        asked = [band for band in (missing if bands is None else bands) if band in missing]
-        return "".join(f"{band} should be at {missing[band]}. " for band in asked)
-
     def _own_facts(self) -> dict[str, str]:
         facts = {"crs": self.grid.crs}
         if self._sentinel2:
             facts |= facts_of_scaling(self._found.scaling)
-        columns, rows = self._stored.alignment.cut
-        if columns or rows:
-            facts["cut"] = f"{columns} columns at the right, {rows} rows at the lower edge"
-        if self._stored.first:
-            rows, columns = self._stored.first
-            begin = f"{columns} columns at the left, {rows} rows at the upper edge"
-            facts["cut"] = ", ".join(filter(None, (begin, facts.get("cut"))))
-        facts["pixel_metres_on_ground"] = " x ".join(
-            f"{metres:.2f}" for metres in self._stored.alignment.ground_metres
-        )
+        facts |= self._stored.facts_of_place
         has_classes = CLASSIFICATION in self._found.sources
         optical = "scene classification, and pixels without data" if has_classes else NO_CLASSES
         facts["mask"] = optical if self._sentinel2 else RADAR_ONLY

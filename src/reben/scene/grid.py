@@ -80,3 +80,13 @@ class Grid:
     def point(self, column: float, row: float) -> tuple[float, float]:
         """Return easting and northing of the upper left corner of a pixel, in metres."""
         return (self.left + column * self.pixel[0], self.top - row * self.pixel[1])
+
+    def require_rows(self, name: str, top: int, height: int) -> None:
+        """Raise a GridError if a scene called ``name`` has no such strip of rows."""
+        if top % GRID_MULTIPLE or height % GRID_MULTIPLE:
+            raise GridError(
+                f"top and height must be multiples of {GRID_MULTIPLE}, so that strips hold whole "
+                f"pixels of 60 m; they are {top} and {height}."
+            )
+        if top < 0 or height <= 0 or top + height > self.height:
+            raise GridError(f"{name} has rows 0 to {self.height}, not {top} to {top + height}.")

@@ -1,6 +1,6 @@
 """The bands of a scene, as the readers of products find them."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol, Self
@@ -151,3 +151,10 @@ class BandSources:
         missing = {band: where.replace("{band}", band) for band in lacking}
         unused = log_unused(name, scaling)
         return cls(name, sources, scaling, missing, {**about, "boa_offset_unused": unused})
+
+    def where_missing(self, bands: Iterable[str] | None = None) -> str:
+        """Return sentences on where missing bands should be, by default all of them."""
+        asked = [
+            band for band in (self.missing if bands is None else bands) if band in self.missing
+        ]
+        return "".join(f"{band} should be at {self.missing[band]}. " for band in asked)

@@ -63,6 +63,18 @@ class StoredNumbers:
         pixels = self.found.sources[band].read_small(size, shape)
         return None if pixels is None else self.known(band, pixels)
 
+    @property
+    def facts_of_place(self) -> dict[str, str]:
+        """What of the product lies outside the grid, and how large its pixels are on the ground."""
+        columns, rows = self.alignment.cut
+        ends = f"{columns} columns at the right, {rows} rows at the lower edge"
+        cut = [ends] if columns or rows else []
+        if self.first:
+            rows, columns = self.first
+            cut.insert(0, f"{columns} columns at the left, {rows} rows at the upper edge")
+        metres = " x ".join(f"{one:.2f}" for one in self.alignment.ground_metres)
+        return ({"cut": ", ".join(cut)} if cut else {}) | {"pixel_metres_on_ground": metres}
+
     def strips(self, places: Sequence[float]) -> list[tuple[int, int]]:
         """Return the first row and the rows of a strip at each share of the height."""
         tops = [int(self.grid.height * share) for share in places]

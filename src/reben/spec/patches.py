@@ -15,6 +15,7 @@ metadata of real products, tests/spec/test_tiles.py.
 """
 
 import re
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, ClassVar, Literal, NamedTuple, Self
@@ -81,7 +82,7 @@ def utm_zone(epsg: int) -> str:
 
 
 @dataclass(frozen=True)
-class _Patch:
+class _Patch(ABC):
     """What the names of both missions say; the classes below add what is their own."""
 
     _PATTERN: ClassVar[re.Pattern[str]]
@@ -125,9 +126,9 @@ class _Patch:
         return match
 
     @property
+    @abstractmethod
     def name(self) -> str:
         """The patch name."""
-        raise NotImplementedError
 
     @property
     def bounds(self) -> Bounds:

@@ -7,8 +7,8 @@ import pytest
 
 from reben.errors import ConfigError, TrainingError
 from reben.learn.config import TrainConfig
-from reben.learn.train import _launch
 from reben.learn.training.hardware import build_fabric, out_of_memory, require_launched
+from reben.learn.training.launch import launch
 
 
 def config(**settings):
@@ -53,7 +53,7 @@ def test_a_port_that_is_in_use_is_said_with_the_cure():
         taken.listen()
         port = taken.getsockname()[1]
         with pytest.raises(TrainingError, match="set MASTER_PORT to a free one"):
-            _launch(Fabric(), lambda: TCPStore("127.0.0.1", port, 2, is_master=True))
+            launch(Fabric(), lambda: TCPStore("127.0.0.1", port, 2, is_master=True))
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,20 @@
-"""The verbs that measure and rank models: evaluate, calibrate, compare."""
+"""The verbs that measure and tune a model: evaluate, calibrate."""
 
 from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-from reben.app.flags import NO_DATA_FLAGS, AsJson, AtLeastOne, AtLeastZero, DataFlags, Switch
+from reben.app.flags import NO_DATA_FLAGS, AsJson, AtLeastOne, AtLeastZero, DataFlags
 from reben.app.models import open_run
-from reben.app.terminal import print_json, print_table, print_text, progress_bar, talk
+from reben.app.terminal import (
+    format_figure,
+    print_json,
+    print_table,
+    print_text,
+    progress_bar,
+    talk,
+)
 from reben.errors import ConfigError
 from reben.model.engines.names import Engine
 
@@ -18,9 +25,6 @@ if TYPE_CHECKING:
     from reben.learn.predictions import Predictions
     from reben.learn.report import Report
     from reben.model.folder import FoundModel
-
-_Figure = Literal["average_precision", "f1", "precision", "recall", "accuracy"]
-_SHORT = {"average_precision": "AP", "f1": "F1"}
 
 
 def evaluate(  # noqa: PLR0913 - all but the first are flags
@@ -253,24 +257,24 @@ def _print_report(report: "Report") -> None:
         columns += ("macro, tuned>", "micro, tuned>")
         parts += [report.calibrated.metrics.macro, report.calibrated.metrics.micro]
     rows = [
-        (name.replace("_", " "), *(_number(getattr(part, name)) for part in parts))
+        (name.replace("_", " "), *(format_figure(getattr(part, name)) for part in parts))
         for name in (field.name for field in fields(report.macro))
     ]
     print_table(columns, rows)
     for line in _describe_intervals(report):
         print_text(line)
-    figure_of = report.metrics.figure_of
+    figure_of, figures = report.metrics.figure_of, ("average_precision", "f1")
     labels = [
-        (label, own.support, *(_number(figure_of(label, name)) for name in _SHORT))
+        (
+            label,
+            own.support,
+            *(format_figure(figure_of(label, name)) for name in figures),
+        )
         for label, own in report.per_class.items()
     ]
     print_table(("label", "patches>", "average precision>", "F1>"), labels)
     if report.absent:
         print_text(f"Without a patch, and 0 in the macro figures: {'; '.join(report.absent)}")
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4f}"
 
 
 def _describe_intervals(report: "Report") -> Iterator[str]:
@@ -287,7 +291,8 @@ def _describe_intervals(report: "Report") -> Iterator[str]:
             if "average_precision" in getattr(found, mean)
         }
         words = ", ".join(
-            f"{mean} average precision {_number(interval.low)} to {_number(interval.high)}"
+            f"{mean} average precision "
+            f"{format_figure(interval.low)} to {format_figure(interval.high)}"
             for mean, interval in known.items()
         )
         caution = f" {found.caution}" if found.caution else ""
@@ -295,71 +300,3 @@ def _describe_intervals(report: "Report") -> Iterator[str]:
     if report.best_intervals is not None:
         yield f"Intervals are {report.best_intervals.method}."
         yield from filter(None, (say_few(report.num_patches),))
-
-
-def compare(  # noqa: PLR0913 - all but the first are flags
-    *reports: Path,
-    out: Path | None = None,
-    split: str = "test",
-    figure: _Figure = "average_precision",
-    mean: Literal["macro", "micro"] = "macro",
-    together: Switch = False,
-    rounds: AtLeastZero = 1000,
-    seed: int = 0,
-    figures: bool = True,
-    as_json: AsJson = False,
-) -> None:
-    """Rank models by their reports, and say which differences are real.
-
-    Reports of different patches are ranked in separate lists.
-
-    Args:
-        reports: For each model its report, the folder of its report, or its run. Differences need
-            predictions.parquet in that folder.
-        out: Folder to write leaderboard.md, .csv, .html and .png into.
-        split: Which report of a run to take.
-        figure: The figure to rank by.
-        mean: Its mean over the labels.
-        together: Rank reports of different patches in one list anyway.
-        rounds: Resamples for the differences; 0 leaves the differences out.
-        seed: Seed of the resamples.
-        figures: Draw leaderboard.png.
-        as_json: Write the leaderboard as JSON.
-    """
-    from reben.publish.compare import compare as rank
-    from reben.publish.leaderboard import files as leaderboard
-    from reben.publish.leaderboard.picture import heading, shown_bands
-    from reben.support.plain_json import to_plain
-
-    with progress_bar("resamples") as progress:
-        board = rank(
-            reports,
-            split=split,
-            mean=mean,
-            figure=figure,
-            together=together,
-            rounds=rounds,
-            seed=seed,
-            progress=progress,
-        )
-    if out is not None:
-        leaderboard.write_leaderboard(board, out, picture=figures)
-        talk(f"The leaderboard is in {out}.")
-    if as_json:
-        print_json(to_plain(leaderboard.summarise(board)))
-        return
-    for note in board.notes:
-        talk(note)
-    shown = leaderboard.COLUMNS
-    for group in board.groups:
-        rows = [
-            (place, row.name, shown_bands(row), *(_number(row.figure(*c)) for c in shown))
-            for place, row in enumerate(group.entries, start=1)
-        ]
-        heads = [f"{mean} {_SHORT.get(name, name)}>" for mean, name in shown]
-        print_text(heading(group))
-        print_table(("#>", "model", "bands", *heads), rows)
-        if group.comparisons:
-            print_text(leaderboard.difference_heading(board))
-            head, *lines = leaderboard.matrix(board, group)
-            print_table(head, lines)

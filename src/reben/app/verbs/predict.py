@@ -18,6 +18,7 @@ from reben.app.flags import (
     Share,
     StoreFlags,
     TableFlags,
+    require_unset,
 )
 from reben.app.terminal import print_json, print_table, print_text, progress_bar, talk
 from reben.errors import ConfigError
@@ -95,13 +96,13 @@ def predict(  # noqa: PLR0913 - all but the first two are flags
     if out is not None:
         from reben.predict.patches import predict_patches
 
-        _require_unset("Leave it out with --out, which writes all scores.", patch=patch)
-        _require_unset("Leave it out with --out.", top=None if top == _TOP else top)
+        require_unset("Leave it out with --out, which writes all scores.", patch=patch)
+        require_unset("Leave it out with --out.", top=None if top == _TOP else top)
         write = partial(predict_patches, threshold=threshold)
         opening = (model, device, bands, engine)
         _write_table(write, opening, inputs, out, (files, store, table), as_json)
         return
-    _require_unset(
+    require_unset(
         "It is for tables: name one with --out FILE.", engine=None if engine == "auto" else engine
     )
     for flags in (store, table):
@@ -109,7 +110,7 @@ def predict(  # noqa: PLR0913 - all but the first two are flags
         changed = {
             one.name: given[one.name] for one in fields(flags) if given[one.name] != one.default
         }
-        _require_unset("It is for tables: name one with --out FILE.", **changed)
+        require_unset("It is for tables: name one with --out FILE.", **changed)
     command = partial(_command_for_table, model, inputs, bands, files)
     with uncollected():
         require_device_name(device)
@@ -344,10 +345,3 @@ def _print_scores(
     print_table(columns if true_labels is None else (*columns, "true label"), rows)
     if true_labels is not None:
         print_text(f"True labels: {'; '.join(true_labels) or 'none'}")
-
-
-def _require_unset(cure: str, **flags: object) -> None:
-    """Refuse flags that would have no effect."""
-    for name, value in flags.items():
-        if value is not None:
-            raise ConfigError(f"--{name.replace('_', '-')} has no effect here. {cure}")
